@@ -1,0 +1,85 @@
+"""The errors a user can cause: what was given, what was expected, and what to do next."""
+
+from __future__ import annotations
+
+
+class MISFMError(Exception):
+    """Base of every error that MISFM raises on purpose.
+
+    Attributes:
+        code: Short stable name of the cause, such as ``file-truncated``; programs match on it.
+        remedy: What the user can do next, one sentence.
+        exit_code: Exit status of the ``misfm`` command when this error ends it.
+    """
+
+    exit_code = 1
+
+    def __init__(self, message: str, *, code: str, remedy: str) -> None:
+        super().__init__(message)
+        self.code = code
+        self.remedy = remedy
+
+    @property
+    def message(self) -> str:
+        """What was given and what was expected, without the remedy."""
+        return str(self.args[0])
+
+    def __str__(self) -> str:
+        return f"{self.message} {self.remedy}".strip()
+
+
+class ConfigError(MISFMError):
+    """An option has a value that is not allowed, alone or together with another option."""
+
+    exit_code = 2
+
+
+class DataError(MISFMError):
+    """A volume, label map or data set cannot be used as it is."""
+
+    exit_code = 3
+
+
+class BundleError(MISFMError):
+    """A model bundle or checkpoint is missing, damaged, or does not fit what is asked of it."""
+
+    exit_code = 4
+
+
+class OutputError(MISFMError):
+    """A result cannot be written: it exists already, or the place is read-only or full."""
+
+    exit_code = 5
+
+
+class DeviceError(MISFMError):
+    """The chosen device is absent, does not work, or has too little memory."""
+
+    exit_code = 6
+
+
+class DependencyError(MISFMError):
+    """An optional package that this step needs is not installed."""
+
+    exit_code = 7
+
+
+class BatchError(MISFMError):
+    """Some cases of a batch failed; the others were finished."""
+
+    exit_code = 8
+
+
+class TrainingError(MISFMError):
+    """A training cannot go on, for example because the loss is no longer finite."""
+
+    exit_code = 9
+
+
+class JobCancelled(MISFMError):
+    """The user asked to stop; nothing half-written is left behind."""
+
+    exit_code = 130
+
+    def __init__(self, message: str = "Cancelled.") -> None:
+        super().__init__(message, code="cancelled", remedy="")

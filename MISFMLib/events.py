@@ -1,0 +1,118 @@
+"""What a job tells its caller while it runs: one event per line of JSON.
+
+A job sends any number of ``Progress``, ``Metric``, ``Notice`` and ``CaseDone`` events and ends with
+exactly one ``Finished`` or ``Failed``. The command line shows them to people or prints them as JSON
+lines for programs (``--events json``); the Slicer module reads those lines.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from dataclasses import asdict, dataclass, field
+from typing import Any
+
+
+@dataclass(frozen=True)
+class Progress:
+    """How far a stage has come."""
+
+    stage: str
+    """Short name of the stage, such as ``read``, ``segment``, ``train``."""
+    fraction: float
+    """Done part of the stage, 0 to 1."""
+    message: str = ""
+    """What is being done, for people."""
+    eta_s: float | None = None
+    """Estimated seconds until the stage is done; None while unknown."""
+
+
+@dataclass(frozen=True)
+class Metric:
+    """Numbers of one training step or validation."""
+
+    step: int
+    """Optimizer steps done."""
+    values: dict[str, float]
+    """Name to value, such as ``loss`` or ``dice/left atrium``."""
+
+
+@dataclass(frozen=True)
+class Notice:
+    """Something the user should know and the job survives, such as a fallback to the CPU."""
+
+    message: str
+    """One or two sentences for people."""
+    level: str = "warning"
+    """``info`` or ``warning``."""
+
+
+@dataclass(frozen=True)
+class CaseDone:
+    """One case of a batch has ended."""
+
+    case: str
+    """Name of the case."""
+    status: str
+    """``done``, ``skipped`` (its result was already there) or ``failed``."""
+    message: str = ""
+    """Why it failed or was skipped."""
+    outputs: tuple[str, ...] = ()
+    """Files written for the case."""
+
+
+@dataclass(frozen=True)
+class Finished:
+    """The job ended well; always the last event."""
+
+    report: dict[str, Any] = field(default_factory=dict)
+    """What was made, from what, how and how fast; JSON types only."""
+
+
+@dataclass(frozen=True)
+class Failed:
+    """The job ended without its result; always the last event."""
+
+    message: str
+    """What was given and what was expected."""
+    code: str
+    """Stable name of the cause (``MISFMError.code``), or ``internal``."""
+    remedy: str = ""
+    """What the user can do next."""
+    traceback: str = ""
+    """Python traceback of an unexpected error, for the report; empty for user errors."""
+
+
+Event = Progress | Metric | Notice | CaseDone | Finished | Failed
+EventSink = Callable[[Event], None]
+"""Takes the events of a job; must not block for long."""
+
+_EVENT_TYPES = {cls.__name__: cls for cls in (Progress, Metric, Notice, CaseDone, Finished, Failed)}
+
+
+def ignore_events(_event: Event) -> None:
+    """Event sink that drops everything."""
+
+
+def event_to_json(event: Event) -> str:
+    """Encode an event as one line of ASCII JSON, without the line break."""
+    return json.dumps({"event": type(event).__name__, **asdict(event)})
+
+
+def event_from_json(line: str) -> Event:
+    """Decode one line written by `event_to_json`.
+
+    Raises:
+        ValueError: The line is not JSON, or not an event.
+    """
+    fields = json.loads(line)
+    if not isinstance(fields, dict) or str(fields.get("event")) not in _EVENT_TYPES:
+        raise ValueError(f"Not an event: {line[:80]!r}")
+    event_class = _EVENT_TYPES[fields.pop("event")]
+    try:
+        if "outputs" in fields:
+            fields["outputs"] = tuple(fields["outputs"])
+        event: Event = event_class(**fields)
+    except TypeError as error:
+        raise ValueError(f"Not a {event_class.__name__} event: {error}") from error
+    return event

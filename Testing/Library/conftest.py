@@ -1,0 +1,49 @@
+"""Fixtures that several test files share."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+REPOSITORY = Path(__file__).resolve().parents[2]
+SHARED = Path(os.environ.get("MISFM_SHARED", REPOSITORY.parent / "shared"))
+
+
+@pytest.fixture(autouse=True)
+def a_private_model_store(tmp_path, monkeypatch):
+    """Keep tests away from the user's own models."""
+    monkeypatch.setenv("MISFM_HOME", str(tmp_path / "misfm-home"))
+
+
+@pytest.fixture(scope="module")
+def one_thread():
+    """Compute with one thread: tiny tensors lose more by sharing the work than they gain."""
+    torch = pytest.importorskip("torch")
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(threads)
+
+
+@pytest.fixture
+def rng():
+    return np.random.default_rng(20231011)
+
+
+@pytest.fixture(scope="session")
+def shared_data():
+    """Folder with real volumes; tests that use it are skipped on machines that lack it."""
+    if not (SHARED / "data" / "README.md").exists():
+        pytest.skip("no real volumes on this machine")
+    return SHARED / "data"
+
+
+@pytest.fixture(scope="session")
+def published_fixtures():
+    """Folder with outputs of the published networks."""
+    if not (SHARED / "spec" / "fixtures" / "README.md").exists():
+        pytest.skip("no published outputs on this machine")
+    return SHARED / "spec" / "fixtures"
