@@ -1,0 +1,76 @@
+"""What a bundle says about its model, as one frozen dataclass."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+from MISFMLib.configs import LabelConfig, NetworkConfig, PreprocessingConfig, raise_problems
+
+_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
+
+
+def is_model_name(name: str) -> bool:
+    """Tell whether a name can be a folder on every system: letters, digits, '.', '-' and '_'."""
+    return bool(_NAME.fullmatch(name))
+
+
+@dataclass(frozen=True, kw_only=True)
+class BundleManifest:
+    """Everything about a model except its weights."""
+
+    name: str
+    """Short name: letters, digits, dot, hyphen, underscore."""
+    version: str = "1.0.0"
+    """Version of the model."""
+    kind: Literal["segmentation", "pretrained"] = "segmentation"
+    """segmentation: ready for use. pretrained: a start for fine-tuning; its output has no use."""
+    title: str = ""
+    """Name for people."""
+    description: str = ""
+    """What the model does, in one or two sentences."""
+    intended_use: str = ""
+    """For which volumes and which purpose."""
+    limitations: str = ""
+    """What it has not been shown to do."""
+    authors: str = ""
+    """Who made it."""
+    license: str = ""
+    """Licence of the weights: an SPDX identifier such as CC-BY-SA-4.0, or words."""
+    training_data: str = ""
+    """Origin of the training data, with its licence and attribution."""
+    network: NetworkConfig
+    """Network that the weights belong to."""
+    preprocessing: PreprocessingConfig
+    """From a volume to the network's input."""
+    labels: tuple[LabelConfig, ...] = ()
+    """Foreground classes in the network's order: class k of the logits is labels[k - 1]."""
+    evaluation: dict[str, Any] = field(default_factory=dict)
+    """Held-out results: metrics by label name, and facts such as the number of cases."""
+    provenance: dict[str, Any] = field(default_factory=dict)
+    """How the weights were made: command, seed, versions, source files."""
+    weights_sha256: str = ""
+    """SHA-256 of models/model.safetensors; `write_bundle` fills it in."""
+
+    def __post_init__(self) -> None:
+        names = [label.name for label in self.labels]
+        values = [label.value for label in self.labels]
+        channels = len(self.preprocessing.channels)
+        checks = {
+            f"name is {self.name!r}, allowed are letters, digits, '.', '-' and '_'": (
+                is_model_name(self.name)
+            ),
+            f"label names are not unique: {names}": len(set(names)) == len(names),
+            f"label values are not unique and at least 1: {values}": (
+                len(set(values)) == len(values) and min(values, default=1) >= 1
+            ),
+            f"{channels} channels do not fit a network for {self.network.in_channels}": (
+                channels == self.network.in_channels
+            ),
+            f"{len(names)} labels do not fit a network of {self.network.num_classes} classes": (
+                self.kind == "pretrained" or len(names) == self.network.num_classes - 1
+            ),
+        }
+        problems = [problem for problem, passed in checks.items() if not passed]
+        raise_problems(problems, "Correct the description of the model.")

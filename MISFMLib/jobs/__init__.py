@@ -1,0 +1,1 @@
+"""The jobs of the command line and of Slicer, each composed of the layers below."""
