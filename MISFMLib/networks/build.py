@@ -1,0 +1,32 @@
+"""The one place that turns settings into a network."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from MISFMLib.configs import NetworkConfig, decode
+from MISFMLib.networks.base import SegmentationNetwork
+from MISFMLib.networks.fmunet import FMUNet
+from MISFMLib.networks.pct_net import PCTNet
+from MISFMLib.networks.unet3d import UNet3D
+
+_NETWORKS: dict[str, type[SegmentationNetwork]] = {
+    "pctnet": PCTNet,
+    "fmunet": FMUNet,
+    "unet3d": UNet3D,
+}
+
+
+def build_network(config: NetworkConfig | Mapping[str, Any]) -> SegmentationNetwork:
+    """Build a network with fresh weights, in training mode.
+
+    Args:
+        config: The settings, or the same as JSON types, as a bundle stores them.
+
+    Raises:
+        ConfigError: A setting is unknown or has a value that is not allowed.
+    """
+    if not isinstance(config, NetworkConfig):
+        config = decode(NetworkConfig, config)
+    return _NETWORKS[config.architecture](config)

@@ -1,0 +1,115 @@
+"""Reading .pt files without running what is pickled in them."""
+
+from __future__ import annotations
+
+import pickle
+import re
+import struct
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from MISFMLib.errors import BundleError
+
+_SIGNS_OF_DAMAGE = (
+    OSError,
+    EOFError,
+    ValueError,
+    LookupError,
+    TypeError,
+    AttributeError,
+    struct.error,
+)
+"""What torch.load lets through, depending on where the damage is: archive, pickle or storage."""
+
+
+def read_tensors(path: Path) -> dict[str, Tensor]:
+    """Read the network weights of a PyMIC checkpoint or a plain state dictionary.
+
+    The prefix ``module.``, which data-parallel training puts before all names, is removed.
+
+    Returns:
+        Finite tensors on the CPU by name.
+
+    Raises:
+        BundleError: The file is missing, damaged, holds no weights, or refers to code.
+    """
+    content = _read_safely(path)
+    if isinstance(content, Mapping) and isinstance(content.get("model_state_dict"), Mapping):
+        content = content["model_state_dict"]
+    if (
+        not isinstance(content, Mapping)
+        or not content
+        or not all(isinstance(value, Tensor) for value in content.values())
+    ):
+        raise BundleError(
+            f"{path} holds no network weights.",
+            code="checkpoint-no-weights",
+            remedy="Give a PyMIC checkpoint (with model_state_dict) or a state dictionary.",
+        )
+    broken = [str(name) for name, tensor in content.items() if not torch.isfinite(tensor).all()]
+    if broken:
+        raise BundleError(
+            f"{path} holds NaN or infinity in {len(broken)} tensors, such as {broken[0]}.",
+            code="checkpoint-not-finite",
+            remedy="Take another checkpoint; this training had diverged.",
+        )
+    return {str(name).removeprefix("module."): tensor for name, tensor in content.items()}
+
+
+def read_iteration(path: Path) -> int | None:
+    """Return after how many training iterations a checkpoint was saved; None if it does not tell.
+
+    Raises:
+        BundleError: The file is missing, damaged, or refers to code.
+    """
+    content = _read_safely(path)
+    iteration = content.get("iteration") if isinstance(content, Mapping) else None
+    return iteration if isinstance(iteration, int) else None
+
+
+def _read_safely(path: Path) -> object:
+    """Unpickle tensors, plain containers and NumPy scalars; anything else is refused."""
+    try:
+        with torch.serialization.safe_globals(_numpy_scalar_globals()):
+            return torch.load(path, map_location="cpu", weights_only=True)
+    except FileNotFoundError as error:
+        raise BundleError(
+            f"{path} does not exist.", code="checkpoint-missing", remedy="Check the path."
+        ) from error
+    except (pickle.UnpicklingError, RuntimeError) as error:
+        if refused := re.search(r"GLOBAL (\S+)", str(error)):
+            raise BundleError(
+                f"{path} refers to the code {refused[1]}, which was not run.",
+                code="checkpoint-unsafe",
+                remedy="Do not use it; get the file from its publisher.",
+            ) from error
+        raise _damaged(path) from error
+    except _SIGNS_OF_DAMAGE as error:
+        raise _damaged(path) from error
+
+
+def _damaged(path: Path) -> BundleError:
+    return BundleError(
+        f"{path} is damaged or no checkpoint.",
+        code="checkpoint-damaged",
+        remedy="Get the file again.",
+    )
+
+
+def _numpy_scalar_globals() -> list[Any]:
+    """List what a pickled NumPy scalar refers to, by the module names of NumPy 1 and 2.
+
+    PyMIC stores the validation score of its best checkpoints as such a scalar.
+    """
+    rebuild_scalar = np.float32(0).__reduce__()[0]
+    return [
+        (rebuild_scalar, "numpy.core.multiarray.scalar"),
+        (rebuild_scalar, "numpy._core.multiarray.scalar"),
+        (np.dtype, "numpy.dtype"),
+        *(type(np.dtype(code)) for code in ("f2", "f4", "f8", "i4", "i8", "u1", "?")),
+    ]

@@ -1,0 +1,87 @@
+"""Networks with trained weights: ready to segment, or as the start of a fine-tuning."""
+
+from __future__ import annotations
+
+import dataclasses
+from pathlib import Path
+from typing import Any
+
+from MISFMLib.bundle import Bundle, read_weights
+from MISFMLib.configs import NetworkConfig
+from MISFMLib.errors import BundleError
+from MISFMLib.networks.base import SegmentationNetwork
+from MISFMLib.networks.build import build_network
+from MISFMLib.networks.published import complete_report, read_published
+from MISFMLib.networks.weights import LoadReport, load_trained
+
+
+def network_from_bundle(bundle: Bundle, *, deep_supervision: bool = False) -> SegmentationNetwork:
+    """Build a bundle's network with its weights, in evaluation mode and float32.
+
+    Args:
+        bundle: Its weights are verified before use.
+        deep_supervision: Return logits of four levels; heads that the bundle lacks are fresh.
+
+    Raises:
+        BundleError: The weights are damaged or do not fit the bundle's own settings.
+    """
+    source = bundle.manifest.network
+    network = build_network(dataclasses.replace(source, deep_supervision=deep_supervision))
+    load_trained(network, source, read_weights(bundle))
+    return network.eval()
+
+
+def initialise(network: SegmentationNetwork, source: Bundle | Path) -> LoadReport:
+    """Start a network from trained weights, for fine-tuning.
+
+    Everything that fits is loaded. The class convolutions stay fresh when the classes differ or the
+    source is a pretrained bundle, the input convolution when the channels differ, the bias tables
+    of other window sizes, and the decoder of a bundle that holds an encoder only.
+
+    Args:
+        network: The network to train.
+        source: A bundle, or the path of a published PyMIC checkpoint (.pt).
+
+    Returns:
+        What became of every tensor, with reasons.
+
+    Raises:
+        BundleError: The source is damaged, or is another network in any other respect.
+    """
+    if isinstance(source, Bundle):
+        config = source.manifest.network
+        _refuse_other_structure(network.config, config)
+        is_pretext = source.manifest.kind == "pretrained"
+        return load_trained(network, config, read_weights(source), is_pretext=is_pretext)
+    published = read_published(source, network.config.resolution_mode)
+    _refuse_other_structure(network.config, published.config)
+    return complete_report(published, load_trained(network, published.config, published.weights))
+
+
+def _refuse_other_structure(config: NetworkConfig, source: NetworkConfig) -> None:
+    wanted, given = _structure(config), _structure(source)
+    problems = [
+        f"{name} is {given[name]}, the network has {value}"
+        for name, value in wanted.items()
+        if given.get(name, value) != value
+    ]
+    if problems:
+        raise BundleError(
+            f"The weights belong to another network: {'; '.join(problems)}.",
+            code="other-network",
+            remedy="Take over the network settings of the source, or start from another one.",
+        )
+
+
+def _structure(config: NetworkConfig) -> dict[str, Any]:
+    """Collect the settings that a fine-tuning cannot change."""
+    structure: dict[str, Any] = {
+        "architecture": config.architecture,
+        "level_channels": config.level_channels,
+        "resolution_mode": config.resolution_mode,
+    }
+    if config.architecture == "pctnet":
+        structure |= {"depths": config.depths, "num_heads": config.num_heads}
+    if config.architecture == "fmunet":
+        structure["depth"] = config.depths[0]
+    return structure
