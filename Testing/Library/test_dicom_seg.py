@@ -1,0 +1,287 @@
+"""DICOM SEG: every voxel where the source series has it, with codes, colours and references."""
+
+from __future__ import annotations
+
+import sys
+
+import numpy as np
+import pytest
+
+from MISFMLib.bundle import BundleManifest
+from MISFMLib.configs import Code, LabelConfig, NetworkConfig, PreprocessingConfig
+from MISFMLib.errors import DataError, DependencyError, OutputError
+from MISFMLib.export.dicom_seg import check_dicom_source, write_dicom_seg
+from MISFMLib.volume import Geometry, LabelMap, Volume, read_volume
+
+highdicom = pytest.importorskip("highdicom")
+pydicom = pytest.importorskip("pydicom")
+
+LABELS = (
+    LabelConfig(
+        value=1,
+        name="liver",
+        color=(221, 130, 101),
+        category=Code("123037004", "SCT", "Anatomical Structure"),
+        type=Code("10200004", "SCT", "Liver"),
+    ),
+    LabelConfig(
+        value=7,
+        name="left kidney",
+        type=Code("64033007", "SCT", "Kidney"),
+        modifier=Code("7771000", "SCT", "Left"),
+    ),
+    LabelConfig(value=4, name="Größe\\Rest " + 60 * "x"),
+)
+MANIFEST = BundleManifest(
+    name="organs",
+    version="2.1.0",
+    title="Organs in CT",
+    network=NetworkConfig(num_classes=4),
+    preprocessing=PreprocessingConfig(),
+    labels=LABELS,
+    weights_sha256="ab" * 32,
+)
+SHAPE_DHW, SPACING_DHW = (5, 6, 8), (2.5, 0.75, 1.25)
+
+
+def an_oblique_direction():
+    """Axes x, y, z as columns; turned about all three."""
+    turned, _ = np.linalg.qr([[1.0, 0.2, 0.1], [-0.3, 1.0, 0.2], [0.1, -0.4, 1.0]])
+    turned *= np.sign(np.diag(turned))
+    return turned
+
+
+@pytest.fixture
+def write_series(tmp_path):
+    """Write CT slices whose file names do not follow their positions."""
+
+    def write(**changes):
+        folder = tmp_path / "series"
+        folder.mkdir()
+        uids = [pydicom.uid.generate_uid() for _ in range(3)]
+        with pydicom.config.disable_value_validation():
+            for index in range(SHAPE_DHW[0]):
+                dataset = a_slice(index, *uids)
+                for name, value in changes.items():
+                    delattr(dataset, name) if value is None else setattr(dataset, name, value)
+                dataset.save_as(folder / f"{(3 * index) % 5}.dcm", enforce_file_format=True)
+        return read_volume(folder)
+
+    return write
+
+
+def a_slice(index, study, series, frame_of_reference):
+    direction, origin = an_oblique_direction(), np.array([-12.5, 33.25, 107.0])
+    dataset = pydicom.Dataset()
+    dataset.SOPClassUID = pydicom.uid.CTImageStorage
+    dataset.SOPInstanceUID = pydicom.uid.generate_uid()
+    dataset.StudyInstanceUID, dataset.SeriesInstanceUID = study, series
+    dataset.FrameOfReferenceUID, dataset.Modality = frame_of_reference, "CT"
+    dataset.SpecificCharacterSet = "ISO_IR 100"
+    dataset.PatientID, dataset.PatientName = "p-17", "Müller^Jörg"
+    dataset.PatientBirthDate, dataset.PatientSex = "", "O"
+    dataset.StudyDate, dataset.StudyTime = "20240102", "101112"
+    dataset.StudyID = dataset.AccessionNumber = ""
+    dataset.SeriesNumber, dataset.InstanceNumber = 3, index + 1
+    position = origin + direction[:, 2] * SPACING_DHW[0] * index
+    dataset.ImagePositionPatient = position.tolist()
+    dataset.ImageOrientationPatient = [*direction[:, 0], *direction[:, 1]]
+    dataset.PixelSpacing, dataset.SliceThickness = list(SPACING_DHW[1:]), 2.0
+    dataset.Rows, dataset.Columns = SHAPE_DHW[1:]
+    dataset.SamplesPerPixel, dataset.PhotometricInterpretation = 1, "MONOCHROME2"
+    dataset.BitsAllocated = dataset.BitsStored = 16
+    dataset.HighBit, dataset.PixelRepresentation = 15, 1
+    dataset.RescaleSlope, dataset.RescaleIntercept = 1, 0
+    dataset.PixelData = np.full(SHAPE_DHW[1:], index, np.int16).tobytes()
+    dataset.file_meta = pydicom.dataset.FileMetaDataset()
+    dataset.file_meta.TransferSyntaxUID = pydicom.uid.ExplicitVRLittleEndian
+    return dataset
+
+
+def some_labels(volume, rng):
+    values = np.array([0, 1, 7], np.uint8)
+    array = rng.choice(values, volume.array_CDHW.shape[1:], p=[0.8, 0.1, 0.1])
+    array[1] = 0
+    return LabelMap(array, volume.geometry)
+
+
+def read_back(path, volume, labels=LABELS):
+    """Put every frame where its position in the patient lies in the volume."""
+    geometry = volume.geometry
+    to_axes = np.reshape(geometry.direction, (3, 3)).T
+    array = np.zeros(geometry.shape_dhw, np.uint8)
+    dataset = pydicom.dcmread(path)
+    (shared,) = dataset.SharedFunctionalGroupsSequence
+    orientation = shared.PlaneOrientationSequence[0].ImageOrientationPatient
+    np.testing.assert_allclose([*to_axes[0], *to_axes[1]], orientation, atol=1e-5)
+    measures = shared.PixelMeasuresSequence[0]
+    np.testing.assert_allclose(measures.PixelSpacing, geometry.spacing_dhw[1:], atol=1e-6)
+    assert measures.SpacingBetweenSlices == pytest.approx(geometry.spacing_dhw[0])
+    pixels = dataset.pixel_array.reshape(-1, *geometry.shape_dhw[1:])
+    for frame, groups in zip(pixels, dataset.PerFrameFunctionalGroupsSequence, strict=True):
+        position = np.array(groups.PlanePositionSequence[0].ImagePositionPatient, float)
+        index_xyz = to_axes @ (position - geometry.origin_xyz) / geometry.spacing_dhw[::-1]
+        np.testing.assert_allclose(index_xyz[:2], 0, atol=1e-4)
+        depth = round(index_xyz[2])
+        number = groups.SegmentIdentificationSequence[0].ReferencedSegmentNumber
+        array[depth][frame > 0] = labels[number - 1].value
+        source = groups.DerivationImageSequence[0].SourceImageSequence[0]
+        header = pydicom.dcmread(volume.dicom_files[depth])
+        assert source.ReferencedSOPInstanceUID == header.SOPInstanceUID
+        np.testing.assert_allclose(header.ImagePositionPatient, position, atol=1e-4)
+    return array
+
+
+def test_every_voxel_lies_where_the_series_has_it(write_series, rng, tmp_path):
+    volume = write_series()
+    assert volume.array_CDHW[0, :, 0, 0].tolist() == [0, 1, 2, 3, 4]
+    label_map = some_labels(volume, rng)
+    write_dicom_seg(volume, label_map, MANIFEST, tmp_path / "seg.dcm")
+    np.testing.assert_array_equal(read_back(tmp_path / "seg.dcm", volume), label_map.array_DHW)
+
+
+def test_an_empty_segmentation_keeps_its_segments(write_series, tmp_path):
+    volume = write_series()
+    empty = LabelMap(np.zeros(SHAPE_DHW, np.uint8), volume.geometry)
+    write_dicom_seg(volume, empty, MANIFEST, tmp_path / "seg.dcm")
+    assert not read_back(tmp_path / "seg.dcm", volume).any()
+    assert len(pydicom.dcmread(tmp_path / "seg.dcm").SegmentSequence) == 3
+
+
+def test_segments_carry_codes_colours_and_the_model(write_series, rng, tmp_path):
+    volume = write_series()
+    write_dicom_seg(volume, some_labels(volume, rng), MANIFEST, tmp_path / "seg.dcm")
+    segmentation = highdicom.seg.segread(tmp_path / "seg.dcm")
+    liver, kidney, rest = segmentation.SegmentSequence
+    assert segmentation.segmentation_type.value == "BINARY"
+    assert [int(item.SegmentNumber) for item in (liver, kidney, rest)] == [1, 2, 3]
+    assert (liver.SegmentLabel, kidney.SegmentLabel) == ("liver", "left kidney")
+    assert rest.SegmentLabel == ("Größe/Rest " + 60 * "x")[:64]
+    assert liver.SegmentedPropertyCategoryCodeSequence[0].CodeValue == "123037004"
+    assert liver.SegmentedPropertyTypeCodeSequence[0].CodeMeaning == "Liver"
+    (modifier,) = kidney.SegmentedPropertyTypeCodeSequence[
+        0
+    ].SegmentedPropertyTypeModifierCodeSequence
+    assert modifier.CodeValue == "7771000"
+    color = highdicom.color.CIELabColor.from_rgb(221, 130, 101)
+    assert tuple(liver.RecommendedDisplayCIELabValue) == color.value
+    assert liver.SegmentAlgorithmType == "AUTOMATIC"
+    (algorithm,) = liver.SegmentationAlgorithmIdentificationSequence
+    assert algorithm.AlgorithmName == "MISFM"
+    assert "organs 2.1.0" in algorithm.AlgorithmParameters
+    assert "ab" * 32 in algorithm.AlgorithmParameters
+    assert segmentation.SeriesDescription == "Organs in CT"
+
+
+def test_the_patient_and_the_study_are_those_of_the_series(write_series, rng, tmp_path):
+    volume = write_series()
+    write_dicom_seg(volume, some_labels(volume, rng), MANIFEST, tmp_path / "seg.dcm")
+    segmentation = pydicom.dcmread(tmp_path / "seg.dcm")
+    source = pydicom.dcmread(volume.dicom_files[0])
+    for name in (
+        "PatientID",
+        "PatientName",
+        "StudyInstanceUID",
+        "StudyDate",
+        "FrameOfReferenceUID",
+    ):
+        assert getattr(segmentation, name) == getattr(source, name)
+    assert str(segmentation.PatientName) == "Müller^Jörg"
+    assert segmentation.SeriesInstanceUID != source.SeriesInstanceUID
+
+
+def test_a_model_without_a_recorded_checksum_is_written_too(write_series, rng, tmp_path):
+    volume = write_series()
+    plain = BundleManifest(
+        name="organs",
+        network=NetworkConfig(num_classes=4),
+        preprocessing=PreprocessingConfig(),
+        labels=LABELS,
+    )
+    write_dicom_seg(volume, some_labels(volume, rng), plain, tmp_path / "seg.dcm")
+    segmentation = pydicom.dcmread(tmp_path / "seg.dcm")
+    assert (segmentation.DeviceSerialNumber, segmentation.SeriesDescription) == (
+        "unknown",
+        "organs",
+    )
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"PatientID": None, "PatientName": None, "StudyID": None, "StudyTime": None},
+        {"PatientName": "no caret", "AccessionNumber": "longer than sixteen characters"},
+    ],
+)
+def test_anonymised_and_odd_patient_data_is_taken_as_it_is(write_series, rng, tmp_path, changes):
+    volume = write_series(**changes)
+    label_map = some_labels(volume, rng)
+    write_dicom_seg(volume, label_map, MANIFEST, tmp_path / "seg.dcm")
+    np.testing.assert_array_equal(read_back(tmp_path / "seg.dcm", volume), label_map.array_DHW)
+
+
+def test_a_series_without_identifiers_is_refused(write_series, rng, tmp_path):
+    volume = write_series(StudyInstanceUID=None, FrameOfReferenceUID=None)
+    with pytest.raises(DataError, match="FrameOfReferenceUID, StudyInstanceUID"):
+        write_dicom_seg(volume, some_labels(volume, rng), MANIFEST, tmp_path / "seg.dcm")
+    with pytest.raises(DataError, match="FrameOfReferenceUID, StudyInstanceUID"):
+        check_dicom_source(volume)
+    assert not list(tmp_path.glob("*.dcm"))
+
+
+def test_a_series_with_identifiers_passes_the_check(write_series):
+    check_dicom_source(write_series())
+
+
+def test_a_volume_from_another_format_is_refused(tmp_path):
+    geometry = Geometry(SHAPE_DHW, SPACING_DHW, (0.0, 0.0, 0.0), tuple(np.eye(3).ravel()))
+    volume = Volume(np.zeros((1, *SHAPE_DHW), np.int16), geometry, "case")
+    label_map = LabelMap(np.zeros(SHAPE_DHW, np.uint8), geometry)
+    with pytest.raises(DataError, match="was not read from DICOM") as caught:
+        write_dicom_seg(volume, label_map, MANIFEST, tmp_path / "seg.dcm")
+    assert ".seg.nrrd" in caught.value.remedy
+
+
+def test_a_value_that_is_no_label_of_the_model_is_refused(write_series, tmp_path):
+    volume = write_series()
+    array = np.zeros(SHAPE_DHW, np.uint16)
+    array[0, 0, :3] = (1, 3, 300)
+    with pytest.raises(DataError, match=r"\[3, 300\]"):
+        write_dicom_seg(volume, LabelMap(array, volume.geometry), MANIFEST, tmp_path / "seg.dcm")
+
+
+def test_labels_on_another_grid_are_refused(write_series, tmp_path):
+    volume = write_series()
+    shifted = Geometry(SHAPE_DHW, SPACING_DHW, (0.0, 0.0, 0.0), volume.geometry.direction)
+    with pytest.raises(DataError, match="grid"):
+        write_dicom_seg(
+            volume, LabelMap(np.zeros(SHAPE_DHW, np.uint8), shifted), MANIFEST, tmp_path / "s.dcm"
+        )
+
+
+def test_a_file_is_only_replaced_when_that_was_asked_for(write_series, rng, tmp_path):
+    volume = write_series()
+    path = tmp_path / "seg.dcm"
+    path.write_bytes(b"old")
+    with pytest.raises(OutputError, match="exists already"):
+        write_dicom_seg(volume, some_labels(volume, rng), MANIFEST, path)
+    write_dicom_seg(volume, some_labels(volume, rng), MANIFEST, path, overwrite=True)
+    assert path.stat().st_size > 1000
+
+
+def test_without_highdicom_the_error_says_what_to_install(write_series, rng, tmp_path, monkeypatch):
+    volume = write_series()
+    monkeypatch.setitem(sys.modules, "highdicom", None)
+    with pytest.raises(DependencyError, match="highdicom") as caught:
+        write_dicom_seg(volume, some_labels(volume, rng), MANIFEST, tmp_path / "seg.dcm")
+    assert "pip install 'misfm[dicom]'" in caught.value.remedy
+    with pytest.raises(DependencyError):
+        check_dicom_source(volume)
+
+
+@pytest.mark.parametrize("name", ["hippocrop_mr", "STS_002_ct_mr_rtstruct/MR_T1/image"])
+def test_real_series_get_their_voxels_back(shared_data, rng, tmp_path, name):
+    volume = read_volume(shared_data / "samples" / "dicom" / name)
+    label_map = some_labels(volume, rng)
+    write_dicom_seg(volume, label_map, MANIFEST, tmp_path / "seg.dcm")
+    np.testing.assert_array_equal(read_back(tmp_path / "seg.dcm", volume), label_map.array_DHW)
