@@ -1,0 +1,1 @@
+"""A stand-in for the 3D Slicer application on its `slicer-core` wheel and PySide6."""

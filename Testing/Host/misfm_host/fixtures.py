@@ -1,0 +1,105 @@
+"""Fixtures for tests of scripted modules; a conftest.py imports them by name."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from .host import Host, start
+
+# Directions of the axes i, j, k in RAS, one column each.
+_AXIAL = np.diag([-1.0, -1.0, 1.0])
+_LEFT_HANDED = np.diag([-1.0, 1.0, 1.0])
+
+
+def _oblique() -> np.ndarray:
+    """Return the axial directions turned by 20 degrees about R and 10 degrees about S."""
+    a, b = np.deg2rad([20.0, 10.0])
+    about_r = np.array([[1, 0, 0], [0, np.cos(a), -np.sin(a)], [0, np.sin(a), np.cos(a)]])
+    about_s = np.array([[np.cos(b), -np.sin(b), 0], [np.sin(b), np.cos(b), 0], [0, 0, 1]])
+    return about_r @ about_s @ _AXIAL
+
+
+DIRECTIONS = {"axial": _AXIAL, "left-handed": _LEFT_HANDED, "oblique": _oblique()}
+
+
+@pytest.fixture(scope="session")
+def running_host(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Host]:
+    """The application; one per session."""
+    host = start(tmp_path_factory.mktemp("host"))
+    yield host
+    host.stop()
+
+
+@pytest.fixture
+def host(running_host: Host) -> Host:
+    """The application with an empty scene; see `fail_on_swallowed_errors`."""
+    running_host.clear()
+    return running_host
+
+
+@pytest.fixture
+def load_module(host: Host) -> Callable[[Path], Any]:
+    """Load a scripted module by its file, show its panel, return its Python widget."""
+
+    def load(path: Path) -> Any:
+        host.load_module(path)
+        return host.select_module(Path(path).stem)
+
+    return load
+
+
+@pytest.fixture
+def screenshot(host: Host, tmp_path: Path) -> Callable[..., Path]:
+    """Write a picture; it is kept if MISFM_SCREENSHOTS names a folder."""
+    folder = Path(os.environ.get("MISFM_SCREENSHOTS", tmp_path))
+
+    def take(name: str, widget: Any = None) -> Path:
+        return host.screenshot(folder / f"{name}.png", widget)
+
+    return take
+
+
+@pytest.fixture
+def make_volume(host: Host) -> Callable[..., Any]:
+    """Make a volume: a ball, and a brighter voxel near the first corner that shows a flip."""
+
+    def make(
+        direction: str = "axial",
+        *,
+        shape_kji: tuple[int, int, int] = (12, 16, 20),
+        spacing_ijk: tuple[float, float, float] = (1.0, 1.5, 2.5),
+        name: str = "volume",
+    ) -> Any:
+        import slicer
+
+        grid = np.stack(np.meshgrid(*map(np.arange, shape_kji), indexing="ij"), -1)
+        centre = (np.array(shape_kji) - 1) / 2
+        inside = np.linalg.norm(grid - centre, axis=-1) < min(shape_kji) / 3
+        array = np.where(inside, 200, -100).astype(np.int16)
+        array[1, 1, 1] = 900
+        matrix = np.eye(4)
+        matrix[:3, :3] = DIRECTIONS[direction] * np.array(spacing_ijk)
+        matrix[:3, 3] = (-10.0, 20.0, 5.0)
+        return slicer.util.addVolumeFromArray(array, ijkToRAS=matrix, name=name)
+
+    return make
+
+
+def fail_on_swallowed_errors(item: pytest.Item) -> None:
+    """Fail a test after which an exception in a slot, timer or observer, or a dialog, is left."""
+    host = getattr(item, "funcargs", {}).get("host")
+    if host is None:
+        return
+    host.process_events()
+    reports = host.failures.take()
+    if reports:
+        pytest.fail("real Slicer would print and go on:\n" + "\n".join(reports), pytrace=False)
+    unused = host.dialogs.reset()
+    if unused:
+        pytest.fail(f"no dialog asked for these answers: {unused}", pytrace=False)

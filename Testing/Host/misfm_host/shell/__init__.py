@@ -1,0 +1,1 @@
+"""The parts of the Slicer application: scene and logics, files, views, modules, windows."""

@@ -1,0 +1,105 @@
+"""Load .ui files; refuse what real Slicer does not have."""
+
+from __future__ import annotations
+
+import logging
+import xml.etree.ElementTree as ET
+from collections.abc import Mapping
+from typing import Any
+
+from PySide6 import QtCore, QtUiTools, QtWidgets
+
+_log = logging.getLogger(__name__)
+
+
+class UiFileError(RuntimeError):
+    """A .ui file uses a widget, a signal or a slot that does not exist."""
+
+
+class UiLoader(QtUiTools.QUiLoader):
+    """`qt.QUiLoader` with the stand-ins registered."""
+
+    stand_ins: Mapping[str, Any] = {}
+
+    def __init__(self, parent: QtCore.QObject | None = None):
+        super().__init__(parent)
+        for stand_in in self.stand_ins.values():
+            if issubclass(stand_in, QtWidgets.QWidget):
+                self.registerCustomWidget(stand_in)
+
+    def load(self, device: QtCore.QIODevice, parentWidget: Any = None) -> QtWidgets.QWidget:
+        """Create the widgets of a .ui file.
+
+        Raises:
+            UiFileError: A widget class, signal or slot is unknown.
+        """
+        root = ET.fromstring(bytes(device.readAll().data()))
+        for element in root.iter("widget"):
+            self._check_class(element.get("class", ""))
+            self._check_properties(element)
+        connections = _take_connections(root)
+        buffer = QtCore.QBuffer()
+        buffer.setData(ET.tostring(root))
+        widget = super().load(buffer, parentWidget)
+        for connection in connections:
+            _connect(widget, connection)
+        return widget
+
+    def _class(self, name: str) -> Any:
+        return self.stand_ins.get(name) or getattr(QtWidgets, name, None)
+
+    def _check_class(self, name: str) -> None:
+        if name not in ("Line",) and self._class(name) is None:
+            raise UiFileError(f"The host has no widget {name}.")
+
+    def _check_properties(self, element: ET.Element) -> None:
+        """Report names that would silently become dynamic properties; turn flags into numbers."""
+        widget_class = self._class(element.get("class", "")) or QtWidgets.QFrame
+        for prop in element.findall("property"):
+            name = prop.get("name", "")
+            known = widget_class.staticMetaObject.indexOfProperty(name) >= 0
+            if not known and prop.get("stdset") != "0":
+                _log.warning("%s has no property %s", element.get("class"), name)
+            self._resolve_flags(prop)
+
+    def _resolve_flags(self, prop: ET.Element) -> None:
+        for child in list(prop):
+            words = (child.text or "").split("|")
+            owner = words[0].split("::")[0].strip()
+            if child.tag in ("set", "enum") and owner in self.stand_ins:
+                stand_in = self.stand_ins[owner]
+                value = sum(_flag(stand_in, word.rpartition("::")[2]) for word in words)
+                prop.remove(child)
+                ET.SubElement(prop, "number").text = str(value)
+
+
+def _flag(stand_in: Any, name: str) -> int:
+    for attribute in vars(stand_in).values():
+        if name in getattr(attribute, "__members__", {}):
+            return int(attribute[name])
+    raise UiFileError(f"{stand_in.__name__} has no flag {name}.")
+
+
+def _take_connections(root: ET.Element) -> list[ET.Element]:
+    element = root.find("connections")
+    if element is None:
+        return []
+    root.remove(element)
+    return element.findall("connection")
+
+
+def _connect(widget: QtWidgets.QWidget, connection: ET.Element) -> None:
+    texts = {child.tag: child.text or "" for child in connection}
+    sender = _named(widget, texts["sender"])
+    receiver = _named(widget, texts["receiver"])
+    signal = getattr(sender, texts["signal"].split("(")[0], None)
+    slot = getattr(receiver, texts["slot"].split("(")[0], None)
+    if signal is None or slot is None:
+        raise UiFileError(f"The .ui file's connection cannot be made: {texts}")
+    signal.connect(slot)
+
+
+def _named(widget: QtWidgets.QWidget, name: str) -> QtCore.QObject | None:
+    if widget.objectName() == name:
+        return widget
+    return widget.findChild(QtCore.QObject, name)

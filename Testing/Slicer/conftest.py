@@ -1,0 +1,37 @@
+"""Tests of the Slicer module: they run in the stand-in application of Testing/Host."""
+
+import sys
+from pathlib import Path
+
+import pytest
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "Host"))
+
+from misfm_host.fixtures import (  # found through the line above
+    fail_on_swallowed_errors,
+    host,
+    load_module,
+    make_volume,
+    running_host,
+    screenshot,
+)
+
+__all__ = ["host", "load_module", "make_volume", "running_host", "screenshot"]
+
+
+def pytest_collection_modifyitems(items):
+    for item in items:  # VTK does it, NumPy 2.5 deprecates it
+        item.add_marker(pytest.mark.filterwarnings("ignore:Setting the shape:DeprecationWarning"))
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_call(item):
+    result = yield
+    fail_on_swallowed_errors(item)
+    return result
+
+
+@pytest.fixture(scope="session")
+def probe_module():
+    """The file of a small scripted module with a .ui file."""
+    return Path(__file__).parent / "ProbeMod" / "ProbeMod.py"
