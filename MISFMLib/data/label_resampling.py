@@ -1,0 +1,129 @@
+"""Labels on another grid: class scores are resampled, and the highest one is the label.
+
+Resampling labels themselves leaves steps as large as the coarser grid's voxels. All scores on the
+finer grid would need the memory of one volume per class. Here they exist for a few slices only, in
+which they are interpolated, compared and forgotten.
+Axes: K classes; D, H, W depth, height, width.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import numpy.typing as npt
+import torch
+import torch.nn.functional as F
+
+from MISFMLib.configs import Size
+from MISFMLib.data.resampling import linear_positions
+from MISFMLib.errors import DeviceError
+
+_TILE_SCORES = 2**22
+"""Scores of one tile of one slice (16 MiB of float32); about five such tiles exist at a time."""
+
+
+class LabelResampler:
+    """Turns slabs of class scores, given in order of depth, into labels on another grid.
+
+    The result equals the arg max of trilinear interpolation (`torch.nn.functional.interpolate`) of
+    all scores. Equal scores give the lowest class.
+    """
+
+    def __init__(
+        self, input_shape: Size, output_DHW: npt.NDArray[Any], values: npt.NDArray[Any]
+    ) -> None:
+        """Prepare for one volume.
+
+        Args:
+            input_shape: Voxels of the scores' grid.
+            output_DHW: Array or view that the labels are written into.
+            values: Label of each class, in the type of `output_DHW`.
+        """
+        self._output_DHW = output_DHW
+        self._values = values
+        self._plane = input_shape[1:]
+        self._depth, self._rows, self._columns = (
+            linear_positions(old, new)
+            for old, new in zip(input_shape, output_DHW.shape, strict=True)
+        )
+        self._received = 0
+        self._written = 0
+        self._last_KHW = torch.empty(0)
+
+    def add(self, scores_KDHW: torch.Tensor) -> None:
+        """Take the next slices of scores and write all labels that they complete.
+
+        Args:
+            scores_KDHW: Scores of the slices that follow those given before; on any device.
+
+        Raises:
+            DeviceError: A score is not a finite number.
+        """
+        stop = self._received + scores_KDHW.shape[1]
+        ready = int((self._depth[1] < stop).sum())
+        for tile in self._row_tiles(len(scores_KDHW)):
+            self._write_tile(scores_KDHW, range(self._written, ready), tile)
+        self._last_KHW = scores_KDHW[:, -1].clone()
+        self._received, self._written = stop, ready
+
+    def _row_tiles(self, num_classes: int) -> Iterator[slice]:
+        height, width = self._output_DHW.shape[1:]
+        step = max(1, _TILE_SCORES // (num_classes * width))
+        for start in range(0, height, step):
+            yield slice(start, min(start + step, height))
+
+    def _write_tile(self, scores_KDHW: torch.Tensor, slices: range, tile: slice) -> None:
+        lower, upper, weight = self._depth
+        planes: dict[int, torch.Tensor] = {}
+        for index in slices:
+            needed = int(lower[index]), int(upper[index])
+            planes = {
+                depth: planes[depth]
+                if depth in planes
+                else self._plane_at(scores_KDHW, depth, tile)
+                for depth in needed
+            }
+            classes_HW = _highest_between(
+                *(planes[depth] for depth in needed), float(weight[index])
+            )
+            self._output_DHW[index, tile] = self._values[classes_HW.cpu().numpy()]
+
+    def _plane_at(self, scores_KDHW: torch.Tensor, depth: int, tile: slice) -> torch.Tensor:
+        """Return the tile's rows of one input slice, interpolated within the slice."""
+        offset = depth - self._received
+        plane_KHW = scores_KDHW[:, offset] if offset >= 0 else self._last_KHW
+        if self._output_DHW.shape[1:] == self._plane:
+            return plane_KHW[:, tile]
+        lower, upper, weight = (part[tile].to(plane_KHW.device) for part in self._rows)
+        first, stop = int(lower[0]), int(upper[-1]) + 1
+        rows_KHW = F.interpolate(
+            plane_KHW[:, first:stop], size=len(self._columns[0]), mode="linear"
+        )
+        return torch.lerp(rows_KHW[:, lower - first], rows_KHW[:, upper - first], weight[:, None])
+
+
+def _highest_between(
+    lower_KHW: torch.Tensor, upper_KHW: torch.Tensor, weight: float
+) -> torch.Tensor:
+    """Return the class with the highest score between two slices, (H, W) int64.
+
+    Class after class is compared with the highest so far, with vector instructions only (torch has
+    none for comparing into bool or filling by a mask): three times faster than ``torch.argmax``.
+    """
+    highest = torch.lerp(lower_KHW[0], upper_KHW[0], weight)
+    classes_HW = torch.zeros_like(highest)
+    score, is_higher = torch.empty_like(highest), torch.empty_like(highest)
+    for index in range(1, len(lower_KHW)):
+        torch.lerp(lower_KHW[index], upper_KHW[index], weight, out=score)
+        torch.gt(score, highest, out=is_higher)
+        # Classes rise, so this sets the index wherever the score is higher.
+        torch.maximum(classes_HW, is_higher.mul_(index), out=classes_HW)
+        torch.maximum(highest, score, out=highest)
+    if not highest.isfinite().all():
+        raise DeviceError(
+            "The network's answer holds values that are not finite.",
+            code="logits-not-finite",
+            remedy="Use --precision fp32; if that does not help, check `misfm models verify`.",
+        )
+    return classes_HW.long()

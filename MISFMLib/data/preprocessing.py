@@ -1,0 +1,184 @@
+"""From a volume as it was scanned to the network's input, with a record of the way back.
+
+Steps: canonical axes, crop, intensities, voxel size. Intensities come before resampling, so that
+clipping also keeps metal and other extremes from bleeding into their surroundings. Everything runs
+slab by slab: beside the input there is only the float32 result and some tens of megabytes.
+Axes: C channels; D, H, W depth, height, width.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import torch
+
+from MISFMLib.configs import PreprocessingConfig, Size, Spacing
+from MISFMLib.data.intensity import IntensityMap, intensity_map
+from MISFMLib.data.label_resampling import LabelResampler
+from MISFMLib.data.resampling import resample_volume, slab_ranges
+from MISFMLib.data.spatial import Flips, SpatialRecord, canonical_axes
+from MISFMLib.errors import DataError
+from MISFMLib.volume import LabelMap, Volume
+
+_BODY_HU = -500
+_CROP_MARGIN = 3
+"""Voxels left around the cropped foreground on every side."""
+
+
+@dataclass(frozen=True)
+class PreparedVolume:
+    """A volume in model space."""
+
+    image_CDHW: torch.Tensor
+    """Network input, float32, on the CPU."""
+    record: SpatialRecord
+    """Where it lies in the input volume."""
+
+
+def prepare_volume(volume: Volume, preprocessing: PreprocessingConfig) -> PreparedVolume:
+    """Bring a volume into model space.
+
+    Args:
+        volume: Volume with the channels of the model.
+        preprocessing: Orientation, crop, intensity schemes and voxel size.
+
+    Raises:
+        DataError: The volume has another number of channels than the model.
+    """
+    given, expected = len(volume.array_CDHW), len(preprocessing.channels)
+    if given != expected:
+        raise DataError(
+            f"{volume.name} has {given} channel(s), the model expects {expected}: "
+            f"{', '.join(preprocessing.channels)}.",
+            code="channel-count",
+            remedy="Give one file per channel, joined by commas, in this order.",
+        )
+    record = _spatial_record(volume, preprocessing)
+    image_CDHW = torch.empty(expected, *record.model_shape_dhw)
+    for channel, config in enumerate(preprocessing.intensity):
+        cropped_DHW = record.crop_view(volume.array_CDHW[channel])
+        _prepare_channel(cropped_DHW, intensity_map(cropped_DHW, config), image_CDHW[channel])
+    return PreparedVolume(image_CDHW, record)
+
+
+def prepare_label_map(label_map: LabelMap, record: SpatialRecord) -> torch.Tensor:
+    """Bring a label map into the model space of its volume.
+
+    Each label is resampled as a volume of ones and zeros, and the label with the highest value wins
+    each voxel. This is how predictions go back to the input's grid, so no step is learnt that comes
+    from the grid alone.
+
+    Args:
+        label_map: Label map on the grid of the volume that `record` came from, values up to 255.
+        record: The record of the prepared volume.
+
+    Returns:
+        Label values (D, H, W), uint8.
+
+    Raises:
+        DataError: The label map lies on another grid than the volume, or has values above 255.
+    """
+    if not label_map.geometry.same_grid(record.input_geometry):
+        raise DataError(
+            "The label map lies on another grid than its volume.",
+            code="grid-mismatch",
+            remedy="Resample the label map to the volume's grid.",
+        )
+    labels_DHW = record.crop_view(label_map.array_DHW)
+    if labels_DHW.max() > np.iinfo(np.uint8).max:
+        raise DataError(
+            f"The label map has the value {labels_DHW.max()}, up to 255 are possible.",
+            code="label-value",
+            remedy="Number the labels from 1 without gaps.",
+        )
+    if labels_DHW.shape == record.model_shape_dhw:
+        return torch.from_numpy(labels_DHW.astype(np.uint8))
+    return torch.from_numpy(_resample_labels(labels_DHW, record.model_shape_dhw))
+
+
+def _resample_labels(labels_DHW: npt.NDArray[Any], shape: Size) -> npt.NDArray[np.uint8]:
+    values = np.unique(labels_DHW).astype(np.uint8)
+    resampled_DHW = np.empty(shape, np.uint8)
+    depth, height, width = labels_DHW.shape
+    resampler = LabelResampler((depth, height, width), resampled_DHW, values)
+    for start, stop in slab_ranges(depth, len(values) * height * width):
+        is_label_KDHW = labels_DHW[start:stop] == values[:, None, None, None]
+        resampler.add(torch.from_numpy(is_label_KDHW.astype(np.float32)))
+    return resampled_DHW
+
+
+def _spatial_record(volume: Volume, preprocessing: PreprocessingConfig) -> SpatialRecord:
+    geometry = volume.geometry
+    axes, flips = canonical_axes(geometry.direction, preprocessing.orientation)
+    start, stop = _crop(volume.array_CDHW, preprocessing, axes, flips)
+    spacing = np.take(geometry.spacing_dhw, axes)
+    shape = _model_shape(np.subtract(stop, start), spacing, preprocessing.spacing_dhw)
+    return SpatialRecord(geometry, axes, flips, start, stop, shape)
+
+
+def _model_shape(
+    crop_shape: npt.NDArray[Any], spacing: npt.NDArray[Any], target: Spacing | None
+) -> Size:
+    scale = np.ones(3) if target is None else spacing / target
+    depth, height, width = np.maximum(1, np.rint(crop_shape * scale)).astype(int).tolist()
+    return depth, height, width
+
+
+def _crop(
+    array_CDHW: npt.NDArray[Any], preprocessing: PreprocessingConfig, axes: Size, flips: Flips
+) -> tuple[Size, Size]:
+    """Return the foreground's box on canonical axes; the whole volume when nothing is in it."""
+    shape = array_CDHW.shape[1:]
+    if preprocessing.crop == "none":
+        spans = [(0, size) for size in shape]
+    else:
+        spans = [_span(occupied) for occupied in _occupied_planes(array_CDHW, preprocessing.crop)]
+    (d0, d1), (h0, h1), (w0, w1) = (
+        (shape[axis] - spans[axis][1], shape[axis] - spans[axis][0]) if flip else spans[axis]
+        for axis, flip in zip(axes, flips, strict=True)
+    )
+    return (d0, h0, w0), (d1, h1, w1)
+
+
+def _occupied_planes(array_CDHW: npt.NDArray[Any], crop: str) -> list[npt.NDArray[np.bool_]]:
+    """Tell for every plane across each array axis whether it holds foreground in any channel."""
+    _, depth, height, width = array_CDHW.shape
+    planes = [np.zeros(size, dtype=bool) for size in (depth, height, width)]
+    for start, stop in slab_ranges(depth, height * width):
+        slab = array_CDHW[:, start:stop]
+        mask: npt.NDArray[np.bool_] = np.any(
+            slab > _BODY_HU if crop == "body" else slab != 0, axis=0
+        )
+        planes[0][start:stop] = mask.any(axis=(1, 2))
+        columns = mask.any(axis=0)
+        planes[1] |= columns.any(axis=1)
+        planes[2] |= columns.any(axis=0)
+    return planes
+
+
+def _span(occupied: npt.NDArray[np.bool_]) -> tuple[int, int]:
+    """Return first and end of the occupied planes with a margin; all planes when none is."""
+    (indices,) = occupied.nonzero()
+    if not len(indices):
+        return 0, len(occupied)
+    start, stop = int(indices[0]) - _CROP_MARGIN, int(indices[-1]) + 1 + _CROP_MARGIN
+    return max(0, start), min(len(occupied), stop)
+
+
+def _prepare_channel(
+    cropped_DHW: npt.NDArray[Any], mapping: IntensityMap, output_DHW: torch.Tensor
+) -> None:
+    """Write one channel's mapped and resampled intensities into `output_DHW`."""
+
+    def read_slices(start: int, stop: int) -> torch.Tensor:
+        return torch.from_numpy(mapping.apply(cropped_DHW[start:stop]))
+
+    depth, height, width = cropped_DHW.shape
+    if tuple(output_DHW.shape) == cropped_DHW.shape:
+        for start, stop in slab_ranges(depth, height * width):
+            output_DHW[start:stop] = read_slices(start, stop)
+    else:
+        resample_volume(read_slices, (depth, height, width), output_DHW)

@@ -1,0 +1,62 @@
+"""From slabs of logits in model space to a label map on the grid of the input volume.
+
+Logits are resampled, not labels, and only for the slices at hand (`LabelResampler`). Crop, flips
+and permutation are undone by writing through a view of the result, so nothing is copied.
+Axes: K classes; D, H, W depth, height, width.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from MISFMLib.configs import LabelConfig
+from MISFMLib.data.label_resampling import LabelResampler
+from MISFMLib.data.spatial import SpatialRecord
+from MISFMLib.errors import BundleError
+from MISFMLib.inference.sliding_window import LogitSlab
+from MISFMLib.volume import LabelMap
+
+
+class LabelRestorer:
+    """Collects the slabs of one volume, in order, into its label map.
+
+    Voxels outside the crop are background.
+    """
+
+    def __init__(self, record: SpatialRecord, labels: Sequence[LabelConfig]) -> None:
+        """Prepare for one volume.
+
+        Args:
+            record: How the volume was brought into model space.
+            labels: Labels of the classes 1, 2, ...; class 0 is background with the value 0.
+        """
+        values = np.array([0, *(label.value for label in labels)])
+        dtype = np.uint8 if values.max() <= np.iinfo(np.uint8).max else np.uint16
+        self._num_classes = len(values)
+        self._geometry = record.input_geometry
+        self._array_DHW = np.zeros(self._geometry.shape_dhw, dtype)
+        self._resampler = LabelResampler(
+            record.model_shape_dhw, record.crop_view(self._array_DHW), values.astype(dtype)
+        )
+
+    def add(self, slab: LogitSlab) -> None:
+        """Take the next slab.
+
+        Raises:
+            BundleError: The network has another number of classes than the model has labels.
+            DeviceError: The logits are not finite.
+        """
+        if len(slab.logits_KDHW) != self._num_classes:
+            raise BundleError(
+                f"The network has {len(slab.logits_KDHW)} classes, "
+                f"the model names {self._num_classes} with background.",
+                code="class-count",
+                remedy="The model is damaged or was put together wrongly; get it again.",
+            )
+        self._resampler.add(slab.logits_KDHW)
+
+    def label_map(self) -> LabelMap:
+        """Return the label map; complete once all slabs were added."""
+        return LabelMap(self._array_DHW, self._geometry)

@@ -1,0 +1,84 @@
+"""``misfm segment``: volumes on disk, a model, label maps on disk."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from MISFMLib.bundle import Bundle
+from MISFMLib.configs import SegmentConfig
+from MISFMLib.device import set_threads
+from MISFMLib.errors import BundleError
+from MISFMLib.events import CaseDone, EventSink, ignore_events
+from MISFMLib.inference.segmenter import Segmenter, SegmenterOptions
+from MISFMLib.jobs.segment_batch import run_batch
+from MISFMLib.jobs.segment_case import CaseRunner
+from MISFMLib.jobs.segment_plan import SegmentCase, plan_cases
+from MISFMLib.store import find_model
+
+SegmenterLoader = Callable[[Bundle, SegmenterOptions], Segmenter]
+
+
+def run_segment(
+    config: SegmentConfig,
+    events: EventSink = ignore_events,
+    load_segmenter: SegmenterLoader = Segmenter.from_bundle,
+) -> dict[str, Any]:
+    """Segment one volume to a file, or any number of volumes to a folder.
+
+    Everything that can be checked without computing is checked first. A folder is a batch: cases
+    whose label map is there are skipped unless `config.overwrite`, a case that fails does not stop
+    the others, and cases.csv tells what became of each.
+
+    Args:
+        config: The job.
+        events: Hears progress, notices and the end of every case.
+        load_segmenter: Loads the model; for callers that keep it loaded.
+
+    Returns:
+        The report of the case or of the batch; its key ``text`` holds a summary for people.
+
+    Raises:
+        MISFMError: The model, an option or the only case cannot be used.
+        BatchError: Cases of a batch failed; the others were finished.
+    """
+    bundle = find_model(config.model)
+    _check_kind(bundle)
+    plan = plan_cases(config, len(bundle.manifest.preprocessing.channels))
+    set_threads(config.threads)
+    segmenter = load_segmenter(bundle, _options(config))
+    # A batch decides case by case what to skip, and then replaces what is left of a broken run.
+    overwrite = config.overwrite or plan.folder is not None
+    runner = CaseRunner(config, bundle.manifest, segmenter, overwrite)
+    if plan.folder is not None:
+        return run_batch(runner, plan.cases, plan.folder, events)
+    return _run_single(runner, plan.cases[0], events)
+
+
+def _check_kind(bundle: Bundle) -> None:
+    if bundle.manifest.kind != "segmentation":
+        raise BundleError(
+            f"{bundle.manifest.name} is a start for fine-tuning and does not segment.",
+            code="not-for-segmentation",
+            remedy="Fine-tune it on labelled volumes first, with `misfm finetune --init`.",
+        )
+
+
+def _options(config: SegmentConfig) -> SegmenterOptions:
+    return SegmenterOptions(
+        device=config.device,
+        precision=config.precision,
+        overlap=config.overlap,
+        batch_size=config.batch_size,
+        mirroring=config.mirroring,
+        postprocessing=config.postprocessing == "model",
+    )
+
+
+def _run_single(runner: CaseRunner, case: SegmentCase, events: EventSink) -> dict[str, Any]:
+    result = runner.run(case, events)
+    runner.write_statistics({case.name: result.volumes})
+    events(CaseDone(case.name, "done", outputs=result.outputs))
+    lines = [f"{item.name:32} {item.volume_ml:10.2f} ml" for item in result.volumes]
+    text = "\n".join([*lines, f"Written to {case.output}"])
+    return {**result.report, "seconds": round(result.seconds, 3), "text": text}

@@ -1,0 +1,29 @@
+"""Peak memory of the segment command, measured by the benchmark in fresh processes."""
+
+from __future__ import annotations
+
+import json
+import math
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+BENCHMARK = Path(__file__).resolve().parents[1] / "Benchmarks" / "segment_memory.py"
+
+
+@pytest.mark.slow
+def test_memory_per_voxel_of_a_longer_scan_holds_no_value_per_class(tmp_path):
+    """All logits of 14 classes alone would take 56 bytes a voxel."""
+    subprocess.run(
+        [sys.executable, str(BENCHMARK), "--quick", "--json", str(tmp_path / "memory.json")],
+        check=True,
+        timeout=600,
+        env={**os.environ, "OMP_NUM_THREADS": "1"},
+    )
+    short, long = json.loads((tmp_path / "memory.json").read_text("utf-8"))["rows"]
+    voxels = [math.prod(row["setting"]["shape_dhw"]) for row in (short, long)]
+    more_bytes = (long["peak_mib"] - short["peak_mib"]) * 2**20
+    assert more_bytes / (voxels[1] - voxels[0]) < 20

@@ -1,0 +1,614 @@
+"""The segment job: what it refuses, what it writes, and how batches survive failures and kills."""
+
+from __future__ import annotations
+
+import csv
+import json
+import os
+import signal
+import subprocess
+import sys
+import textwrap
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from torch import nn
+
+from MISFMLib import configs
+from MISFMLib.bundle import BundleManifest, write_bundle
+from MISFMLib.configs import IntensityConfig, LabelConfig, NetworkConfig, PreprocessingConfig
+from MISFMLib.errors import (
+    BatchError,
+    BundleError,
+    ConfigError,
+    DataError,
+    DependencyError,
+    OutputError,
+)
+from MISFMLib.events import CaseDone, Notice, Progress
+from MISFMLib.jobs.segment import run_segment
+from MISFMLib.networks import build_network, weights_to_numpy
+from MISFMLib.volume import Geometry, Volume, read_label_map, read_volume, write_volume
+
+DIRECTION = (0.0, 0.0, 1.0, 1.0, 0.0, 0.0, 0.0, 1.0, 0.0)
+LABELS = (
+    LabelConfig(value=1, name="grey", color=(200, 100, 50)),
+    LabelConfig(value=3, name="white", color=(50, 100, 200)),
+)
+RAW = IntensityConfig(scheme="ct-percentile")
+
+
+class Thresholds(nn.Module):
+    """Class 1 above 100, class 2 above 300, by the first channel."""
+
+    def forward(self, image):
+        image = image[:, :1]
+        return torch.cat([torch.zeros_like(image), image - 100, 2 * image - 400], dim=1)
+
+
+def a_manifest(num_channels=1, **settings):
+    network = NetworkConfig(
+        architecture="unet3d",
+        in_channels=num_channels,
+        num_classes=3,
+        level_channels=(2, 2, 2, 2, 2),
+        dropout=(0.0,) * 5,
+    )
+    preprocessing = PreprocessingConfig(
+        channels=("T1", "T2", "FLAIR")[:num_channels],
+        intensity=(RAW,) * num_channels,
+        patch_size=(8, 8, 8),
+    )
+    values = {"name": "tiny", "network": network, "preprocessing": preprocessing, "labels": LABELS}
+    return BundleManifest(**{**values, **settings})
+
+
+def a_bundle(folder, manifest=None):
+    weights = {"weight": np.ones(1, np.float32)}
+    return str(write_bundle(folder, manifest or a_manifest(), weights).path)
+
+
+@pytest.fixture
+def model(tmp_path, monkeypatch):
+    """A model that thresholds the raw intensities."""
+    monkeypatch.setattr(
+        "MISFMLib.inference.segmenter.network_from_bundle", lambda _bundle: Thresholds()
+    )
+    return a_bundle(tmp_path / "tiny")
+
+
+def write_case(path, seed=0, shape=(9, 10, 11)):
+    path.parent.mkdir(parents=True, exist_ok=True)
+    array = np.random.default_rng(seed).integers(0, 500, shape).astype(np.int16)
+    geometry = Geometry(shape, (2.0, 0.5, 1.0), (10.0, 20.0, 30.0), DIRECTION)
+    write_volume(Volume(array[None], geometry, path.name), path)
+    return path
+
+
+def expected_labels(path):
+    array = read_volume(path).array_CDHW[0]
+    return np.select([array > 300, array > 100], [3, 1], 0)
+
+
+def segment(*images, model, output, events=None, **settings):
+    config = configs.SegmentConfig(
+        images=tuple(map(Path, images)), model=model, output=output, device="cpu", **settings
+    )
+    return run_segment(config, events.append if events is not None else lambda _event: None)
+
+
+def rows_of(table):
+    with table.open(encoding="utf-8", newline="") as file:
+        return list(csv.DictReader(file))
+
+
+def files_in(folder):
+    return sorted(path.name for path in folder.iterdir())
+
+
+# ------------------------------------------------------------------------------------- one case
+
+
+@pytest.mark.parametrize("suffix", [".nii.gz", ".nii", ".nrrd", ".mha", ".seg.nrrd"])
+def test_a_volume_becomes_a_label_map_on_its_own_grid(tmp_path, model, suffix):
+    scan = write_case(tmp_path / "scan.nii.gz")
+    events = []
+    report = segment(scan, model=model, output=tmp_path / f"out{suffix}", events=events)
+    result = read_label_map(tmp_path / f"out{suffix}")
+    np.testing.assert_array_equal(result.array_DHW, expected_labels(scan))
+    assert result.geometry.same_grid(read_volume(scan).geometry)
+    assert events[-1] == CaseDone("scan", "done", outputs=(str(tmp_path / f"out{suffix}"),))
+    assert {event.stage for event in events if isinstance(event, Progress)} == {
+        "read",
+        "segment",
+        "write",
+    }
+    assert "grey" in report["text"]
+
+
+def test_a_folder_as_output_takes_the_name_of_the_case_and_the_format(tmp_path, model):
+    scan = write_case(tmp_path / "scan.one.nrrd")
+    segment(scan, model=model, output=tmp_path / "out", format="mha")
+    assert files_in(tmp_path / "out") == ["cases.csv", "scan.one.mha"]
+
+
+def test_all_outputs_of_one_case_are_written(tmp_path, model):
+    pytest.importorskip("matplotlib")
+    scan = write_case(tmp_path / "patient name" / "scan.nii.gz")
+    out = tmp_path / "results"
+    segment(
+        scan,
+        model=model,
+        output=out / "labels.nii.gz",
+        statistics=out / "volumes.csv",
+        overview=out / "picture.png",
+        report=out / "report.json",
+    )
+    assert files_in(out) == ["labels.nii.gz", "picture.png", "report.json", "volumes.csv"]
+    labels = expected_labels(scan)
+    rows = rows_of(out / "volumes.csv")
+    assert [(row["case"], row["name"]) for row in rows] == [("scan", "grey"), ("scan", "white")]
+    volumes = [np.count_nonzero(labels == value) / 1000 for value in (1, 3)]
+    assert [float(row["volume_ml"]) for row in rows] == pytest.approx(volumes)
+
+
+def test_the_report_tells_what_made_the_result_but_no_folder(tmp_path, model):
+    scan = write_case(tmp_path / "patient name" / "scan.nii.gz")
+    segment(scan, model=model, output=tmp_path / "o.nii.gz", report=tmp_path / "r.json", overlap=0)
+    text = (tmp_path / "r.json").read_text("utf-8")
+    report = json.loads(text)
+    assert "patient name" not in text
+    assert report["model"]["name"] == "tiny"
+    assert len(report["model"]["weights_sha256"]) == 64
+    assert set(report["versions"]) == {"misfm", "python", "torch", "numpy", "SimpleITK"}
+    assert report["options"]["overlap"] == 0
+    assert (report["device"], report["precision"], report["windows"]) == ("cpu", "float32", 8)
+    assert report["input"]["files"] == ["scan.nii.gz"]
+    assert report["input"]["shape_dhw"] == [9, 10, 11]
+    assert report["input"]["direction"] == list(DIRECTION)
+    assert set(report["timings_s"]) == {"read", "preprocess", "network", "restore", "postprocess"}
+    assert report["peak_memory_bytes"] > 50e6
+    labels = expected_labels(scan)
+    assert [(item["label"], item["voxels"]) for item in report["labels"]] == [
+        (value, np.count_nonzero(labels == value)) for value in (1, 3)
+    ]
+    assert report["notices"] == []
+
+
+def test_a_result_without_any_label_is_announced(tmp_path, model):
+    array = np.arange(60, dtype=np.int16).reshape(1, 3, 4, 5)
+    geometry = Geometry((3, 4, 5), (1.0, 1.0, 1.0), (0.0, 0.0, 0.0), DIRECTION)
+    write_volume(Volume(array, geometry, "dark"), tmp_path / "dark.nii.gz")
+    events = []
+    report = segment(
+        tmp_path / "dark.nii.gz", model=model, output=tmp_path / "o.nii.gz", events=events
+    )
+    assert report["notices"] == ["No voxel of any label was found."]
+    assert Notice("No voxel of any label was found.") in events
+
+
+def test_channels_are_joined_by_commas(tmp_path, model):
+    two = a_bundle(tmp_path / "two", a_manifest(2))
+    first, second = (write_case(tmp_path / f"{name}.nrrd", seed=5) for name in ("a", "b"))
+    segment(f"{first},{second}", model=two, output=tmp_path / "o.nrrd")
+    np.testing.assert_array_equal(
+        read_label_map(tmp_path / "o.nrrd").array_DHW, expected_labels(first)
+    )
+
+
+def test_a_comma_in_the_name_of_a_file_is_no_channel_separator(tmp_path, model):
+    scan = write_case(tmp_path / "Doe,Jane.nrrd")
+    segment(scan, model=model, output=tmp_path / "o.nrrd")
+    assert (tmp_path / "o.nrrd").exists()
+
+
+@pytest.mark.parametrize("postprocessing", ["model", "off"])
+def test_postprocessing_follows_the_model_unless_it_is_off(tmp_path, model, postprocessing):
+    labels = (LabelConfig(value=1, name="grey", min_volume_mm3=1e6), LABELS[1])
+    strict = a_bundle(tmp_path / "strict", a_manifest(labels=labels))
+    scan = write_case(tmp_path / "scan.nrrd")
+    segment(scan, model=strict, output=tmp_path / "o.nrrd", postprocessing=postprocessing)
+    has_grey = (read_label_map(tmp_path / "o.nrrd").array_DHW == 1).any()
+    assert has_grey == (postprocessing == "off")
+
+
+def test_threads_are_set(tmp_path, model):
+    before = torch.get_num_threads()
+    try:
+        scan = write_case(tmp_path / "scan.nrrd")
+        segment(scan, model=model, output=tmp_path / "o.nrrd", threads=1)
+        assert torch.get_num_threads() == 1
+    finally:
+        torch.set_num_threads(before)
+
+
+def test_a_real_network_runs_from_its_bundle(tmp_path):
+    manifest = a_manifest()
+    network = build_network(manifest.network).eval()
+    bundle = write_bundle(tmp_path / "real", manifest, weights_to_numpy(network))
+    scan = write_case(tmp_path / "scan.nrrd")
+    segment(scan, model=str(bundle.path), output=tmp_path / "o.seg.nrrd")
+    assert read_label_map(tmp_path / "o.seg.nrrd").geometry.same_grid(read_volume(scan).geometry)
+
+
+# ------------------------------------------------------------------ refused before any computing
+
+
+@pytest.fixture
+def no_computing(monkeypatch):
+    """Make every look at a volume or at weights fail."""
+
+    def fail(*_args, **_kwargs):
+        raise AssertionError("this had to be refused before")
+
+    monkeypatch.setattr("MISFMLib.jobs.segment_case.read_volume", fail)
+    monkeypatch.setattr("MISFMLib.inference.segmenter.network_from_bundle", fail)
+
+
+@pytest.mark.parametrize("name", ["output", "statistics", "overview", "report"])
+def test_existing_results_of_one_case_are_refused(tmp_path, model, no_computing, name):
+    scan = write_case(tmp_path / "scan.nrrd")
+    paths = {
+        "output": tmp_path / "o.nrrd",
+        "statistics": tmp_path / "v.csv",
+        "overview": tmp_path / "p.png",
+        "report": tmp_path / "r.json",
+    }
+    paths[name].write_text("precious")
+    with pytest.raises(OutputError, match=paths[name].name):
+        segment(scan, model=model, **paths)
+    assert paths[name].read_text() == "precious"
+
+
+def test_existing_results_are_replaced_when_asked_for(tmp_path, model):
+    scan = write_case(tmp_path / "scan.nrrd")
+    paths = {"output": tmp_path / "o.nrrd", "statistics": tmp_path / "v.csv"}
+    paths["report"] = tmp_path / "r.json"
+    for path in paths.values():
+        path.write_text("old")
+    segment(scan, model=model, overwrite=True, **paths)
+    assert all(path.stat().st_size > 10 for path in paths.values())
+
+
+def test_a_pretrained_start_is_no_segmentation_model(tmp_path, no_computing):
+    pretrained = a_bundle(tmp_path / "start", a_manifest(kind="pretrained", labels=()))
+    with pytest.raises(BundleError, match="start for fine-tuning"):
+        segment(tmp_path / "scan.nrrd", model=pretrained, output=tmp_path / "o.nrrd")
+
+
+def test_a_missing_model_is_an_error(tmp_path, no_computing):
+    with pytest.raises(BundleError):
+        segment(tmp_path / "scan.nrrd", model="no-such-model", output=tmp_path / "o.nrrd")
+
+
+@pytest.mark.parametrize("name", ["o.jpg", "o.nii.zip", "o.mhd"])
+def test_an_unknown_format_is_refused(tmp_path, model, no_computing, name):
+    scan = write_case(tmp_path / "scan.nrrd")
+    with pytest.raises(ConfigError, match="ending"):
+        segment(scan, model=model, output=tmp_path / name)
+
+
+def test_several_volumes_do_not_go_into_one_file(tmp_path, model, no_computing):
+    scans = [write_case(tmp_path / f"{name}.nrrd") for name in "ab"]
+    with pytest.raises(ConfigError, match="one file"):
+        segment(*scans, model=model, output=tmp_path / "o.nrrd")
+    with pytest.raises(ConfigError, match="one file"):
+        segment(*scans, model=model, output=tmp_path / "o", report=tmp_path / "r.json")
+
+
+def test_wrong_channels_are_refused(tmp_path, model, no_computing):
+    scans = [write_case(tmp_path / f"{name}.nrrd") for name in "ab"]
+    with pytest.raises(DataError, match="2 channels were given, the model expects 1"):
+        segment(",".join(map(str, scans)), model=model, output=tmp_path / "o.nrrd")
+
+
+def test_a_folder_without_volumes_is_an_error(tmp_path, model, no_computing):
+    (tmp_path / "empty").mkdir()
+    with pytest.raises(DataError, match="no volume"):
+        segment(tmp_path / "empty", model=model, output=tmp_path / "o")
+
+
+def test_a_result_never_replaces_its_input(tmp_path, model, no_computing):
+    scan = write_case(tmp_path / "scans" / "scan.nrrd")
+    with pytest.raises(ConfigError, match="replace an input"):
+        segment(scan, model=model, output=scan, overwrite=True)
+    with pytest.raises(ConfigError, match="replace an input"):
+        segment(scan, model=model, output=scan.parent, format="nrrd", overwrite=True)
+    with pytest.raises(ConfigError, match="among the inputs"):
+        segment(scan.parent, model=model, output=scan.parent)
+
+
+def test_the_same_volume_twice_is_an_error(tmp_path, model, no_computing):
+    scan = write_case(tmp_path / "scans" / "scan.nrrd")
+    with pytest.raises(DataError, match="scans_scan"):
+        segment(scan, scan, model=model, output=tmp_path / "o")
+
+
+@pytest.mark.parametrize(
+    ("missing", "settings", "extra"),
+    [
+        ("highdicom", {"format": "dcm"}, "dicom"),
+        ("matplotlib", {"overview": Path("pictures")}, "report"),
+    ],
+)
+def test_a_missing_package_is_named_before_computing(
+    tmp_path, model, no_computing, monkeypatch, missing, settings, extra
+):
+    scan = write_case(tmp_path / "scan.nrrd")
+    monkeypatch.setattr(
+        "MISFMLib.jobs.segment_plan.importlib.util.find_spec",
+        lambda name: None if name == missing else object(),
+    )
+    with pytest.raises(DependencyError, match=missing) as caught:
+        segment(scan, model=model, output=tmp_path / "o", **settings)
+    assert f"misfm[{extra}]" in caught.value.remedy
+
+
+def test_dicom_seg_needs_dicom_input(tmp_path, model):
+    pytest.importorskip("highdicom")
+    scan = write_case(tmp_path / "scan.nrrd")
+    events = []
+    with pytest.raises(ConfigError, match="not read from DICOM"):
+        segment(scan, model=model, output=tmp_path / "o.dcm", events=events)
+    assert [event.stage for event in events] == ["read"]
+
+
+# ----------------------------------------------------------------------------------------- batch
+
+
+def table_of(folder):
+    return {row["case"]: row for row in rows_of(folder / "cases.csv")}
+
+
+@pytest.fixture
+def scans(tmp_path):
+    folder = tmp_path / "scans"
+    for seed, name in enumerate(("a", "b", "c")):
+        write_case(folder / f"{name}.nrrd", seed)
+    return folder
+
+
+def test_a_folder_of_volumes_is_segmented_into_a_folder(tmp_path, model, scans):
+    dark = read_volume(scans / "b.nrrd")
+    write_volume(Volume(dark.array_CDHW // 6, dark.geometry, "b"), scans / "b.nrrd", overwrite=True)
+    events = []
+    report = segment(scans, model=model, output=tmp_path / "out", format="nii.gz", events=events)
+    assert files_in(tmp_path / "out") == ["a.nii.gz", "b.nii.gz", "c.nii.gz", "cases.csv"]
+    for name in "abc":
+        labels = read_label_map(tmp_path / "out" / f"{name}.nii.gz").array_DHW
+        np.testing.assert_array_equal(labels, expected_labels(scans / f"{name}.nrrd"))
+    rows = table_of(tmp_path / "out")
+    assert [row["status"] for row in rows.values()] == ["done"] * 3
+    grey_ml = np.count_nonzero(expected_labels(scans / "c.nrrd") == 1) / 1000
+    assert float(rows["c"]["grey (ml)"]) == pytest.approx(grey_ml)
+    assert [event.case for event in events if isinstance(event, CaseDone)] == ["a", "b", "c"]
+    messages = [event.message for event in events if isinstance(event, Progress)]
+    assert "case 2 of 3: window 4 of 8" in messages
+    notices = [event.message for event in events if isinstance(event, Notice)]
+    assert notices == ["b: No voxel of any label was found."]
+    assert report["cases"]["c"]["status"] == "done"
+
+
+def test_finished_cases_of_a_batch_are_skipped(tmp_path, model, scans):
+    out = tmp_path / "out"
+    segment(scans / "a.nrrd", model=model, output=out)
+    before = (out / "a.seg.nrrd").stat().st_mtime_ns
+    events = []
+    report = segment(scans, model=model, output=out, events=events)
+    statuses = {event.case: event.status for event in events if isinstance(event, CaseDone)}
+    assert statuses == {"a": "skipped", "b": "done", "c": "done"}
+    assert (out / "a.seg.nrrd").stat().st_mtime_ns == before
+    assert report["text"].startswith("2 done, 1 skipped")
+    rows = table_of(out)
+    assert {row["status"] for row in rows.values()} == {"done"}
+    assert float(rows["a"]["white (ml)"]) > 0
+
+
+def test_a_batch_computes_all_cases_again_when_asked_for(tmp_path, model, scans):
+    out = tmp_path / "out"
+    segment(scans, model=model, output=out)
+    (out / "a.seg.nrrd").write_text("broken")
+    segment(scans, model=model, output=out, overwrite=True)
+    read_label_map(out / "a.seg.nrrd")
+
+
+def test_a_result_of_unknown_origin_is_kept_and_said_so(tmp_path, model, scans):
+    out = tmp_path / "out"
+    segment(scans, model=model, output=out)
+    (out / "cases.csv").unlink()
+    segment(scans, model=model, output=out)
+    assert {row["status"] for row in table_of(out).values()} == {"skipped"}
+
+
+def test_results_of_another_model_are_not_mixed_in(tmp_path, model, scans):
+    out = tmp_path / "out"
+    segment(scans / "a.nrrd", model=model, output=out)
+    other = a_bundle(tmp_path / "other", a_manifest(name="other"))
+    with pytest.raises(OutputError, match="made by tiny"):
+        segment(scans, model=other, output=out)
+    segment(scans, model=other, output=out, overwrite=True)
+    assert table_of(out)["a"]["model"].startswith("other")
+
+
+def test_a_case_that_fails_does_not_stop_the_others(tmp_path, model, scans):
+    (scans / "b.nrrd").write_bytes(b"no image")
+    events = []
+    with pytest.raises(BatchError, match="1 of 3 cases failed") as caught:
+        segment(
+            scans,
+            model=model,
+            output=tmp_path / "out",
+            statistics=tmp_path / "v.csv",
+            events=events,
+        )
+    assert "b.nrrd" in caught.value.message
+    statuses = {event.case: event.status for event in events if isinstance(event, CaseDone)}
+    assert statuses == {"a": "done", "b": "failed", "c": "done"}
+    assert files_in(tmp_path / "out") == ["a.seg.nrrd", "c.seg.nrrd", "cases.csv"]
+    row = table_of(tmp_path / "out")["b"]
+    assert row["status"] == "failed"
+    assert "b.nrrd" in row["message"]
+    text = (tmp_path / "v.csv").read_text("utf-8")
+    assert [line.split(",")[0] for line in text.splitlines()[1::2]] == ["a", "c"]
+
+
+@pytest.mark.parametrize("error", [RuntimeError("ITK"), MemoryError("full"), ValueError("odd")])
+def test_what_one_bad_volume_can_raise_is_kept_to_its_case(
+    tmp_path, model, scans, monkeypatch, error, caplog
+):
+    def read(path, *, series):
+        if path.name == "a.nrrd":
+            raise error
+        return read_volume(path, series=series)
+
+    monkeypatch.setattr("MISFMLib.jobs.segment_case.read_volume", read)
+    with pytest.raises(BatchError, match=str(error)):
+        segment(scans, model=model, output=tmp_path / "out")
+    assert files_in(tmp_path / "out") == ["b.seg.nrrd", "c.seg.nrrd", "cases.csv"]
+    assert "a failed" in caplog.text
+
+
+def test_a_failed_batch_names_the_first_failures(tmp_path, model):
+    scans = [tmp_path / f"missing{number}.nrrd" for number in range(5)]
+    with pytest.raises(BatchError, match=r"5 of 5 cases failed .*; and 2 more"):
+        segment(*scans, model=model, output=tmp_path / "out")
+
+
+def test_statistics_of_a_resumed_batch_cover_all_cases(tmp_path, model, scans):
+    out, table = tmp_path / "out", tmp_path / "volumes.csv"
+    segment(scans, model=model, output=out, statistics=table)
+    complete = table.read_text("utf-8")
+    (out / "b.seg.nrrd").unlink()
+    segment(scans, model=model, output=out, statistics=table)
+    assert table.read_text("utf-8") == complete
+
+
+def test_pictures_and_reports_of_a_batch_go_into_folders(tmp_path, model, scans):
+    pytest.importorskip("matplotlib")
+    segment(
+        scans,
+        model=model,
+        output=tmp_path / "out",
+        overview=tmp_path / "pictures",
+        report=tmp_path / "reports",
+    )
+    assert files_in(tmp_path / "pictures") == ["a.png", "b.png", "c.png"]
+    assert files_in(tmp_path / "reports") == ["a.json", "b.json", "c.json"]
+
+
+def test_results_below_the_input_folder_are_no_inputs(tmp_path, model, scans):
+    segment(scans, model=model, output=scans / "results")
+    segment(scans, model=model, output=scans / "results")
+    assert len(files_in(scans / "results")) == 4
+
+
+def test_segmentations_in_the_input_folder_are_no_inputs(tmp_path, model, scans):
+    write_case(scans / "a.seg.nrrd")
+    segment(scans, model=model, output=tmp_path / "out")
+    assert list(table_of(tmp_path / "out")) == ["a", "b", "c"]
+
+
+def test_equal_names_are_told_apart_by_their_folders(tmp_path, model):
+    for case in ("one", "two"):
+        write_case(tmp_path / "cases" / case / "ct.nrrd")
+    segment(tmp_path / "cases", model=model, output=tmp_path / "out")
+    assert files_in(tmp_path / "out") == ["cases.csv", "one_ct.seg.nrrd", "two_ct.seg.nrrd"]
+
+
+# ----------------------------------------------------------------------------- cancelled, killed
+
+
+@pytest.mark.parametrize("stage", ["read", "segment", "write"])
+def test_a_keyboard_interrupt_passes_and_leaves_nothing_behind(tmp_path, model, scans, stage):
+    def interrupt(event):
+        if isinstance(event, Progress) and event.stage == stage:
+            raise KeyboardInterrupt
+
+    config = configs.SegmentConfig(
+        images=(scans,), model=model, output=tmp_path / "out", device="cpu"
+    )
+    with pytest.raises(KeyboardInterrupt):
+        run_segment(config, interrupt)
+    assert not (tmp_path / "out").exists() or files_in(tmp_path / "out") == []
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="kill -9")
+def test_a_killed_batch_keeps_its_table_and_goes_on(tmp_path, model, scans):
+    """Killed after the first case; the second run does only the others."""
+    out = tmp_path / "out"
+    program = textwrap.dedent(
+        """
+        import os, signal, sys
+        from pathlib import Path
+        sys.path.insert(0, sys.argv[1])
+        from MISFMLib.configs import SegmentConfig
+        from MISFMLib.events import CaseDone
+        from MISFMLib.inference import segmenter
+        from MISFMLib.jobs.segment import run_segment
+        import torch
+
+        class Fake(torch.nn.Module):
+            def forward(self, x):
+                return torch.cat([torch.zeros_like(x), x - 100, 2 * x - 400], dim=1)
+
+        def kill(event):
+            if isinstance(event, CaseDone):
+                os.kill(os.getpid(), signal.SIGKILL)
+
+        segmenter.network_from_bundle = lambda _bundle: Fake()
+        images, model, output = map(Path, sys.argv[2:])
+        config = SegmentConfig(images=(images,), model=str(model), output=output, device="cpu")
+        run_segment(config, kill)
+        """
+    )
+    arguments = [str(Path(__file__).parents[2]), str(scans), model, str(out)]
+    done = subprocess.run(
+        [sys.executable, "-c", program, *arguments], check=False, timeout=120, env=dict(os.environ)
+    )
+    assert done.returncode == -signal.SIGKILL
+    assert files_in(out) == ["a.seg.nrrd", "cases.csv"]
+    events = []
+    segment(scans, model=model, output=out, events=events)
+    statuses = {event.case: event.status for event in events if isinstance(event, CaseDone)}
+    assert statuses == {"a": "skipped", "b": "done", "c": "done"}
+    assert list(table_of(out)) == ["a", "b", "c"]
+
+
+# ----------------------------------------------------------------------------------------- DICOM
+
+
+def dicom_series(shared_data):
+    from MISFMLib.volume import find_volumes
+
+    folders = [path for path in find_volumes(shared_data / "samples" / "dicom") if path.is_dir()]
+    assert folders
+    return folders[0]
+
+
+@pytest.mark.slow
+def test_every_real_volume_gets_a_label_map_on_its_own_grid(tmp_path, model, shared_data):
+    """Oblique, sagittal, DICOM: crop and resampling are undone on each."""
+    settings = PreprocessingConfig(
+        intensity=(RAW,), patch_size=(64, 96, 96), spacing_dhw=(3.0, 2.0, 2.0), crop="nonzero"
+    )
+    resampling = a_bundle(tmp_path / "resampling", a_manifest(preprocessing=settings))
+    report = segment(
+        shared_data / "samples", model=resampling, output=tmp_path / "out", overlap=0.0
+    )
+    for name, case in report["cases"].items():
+        result = read_label_map(tmp_path / "out" / case["output"])
+        expected = case["input"]
+        assert list(result.geometry.shape_dhw) == expected["shape_dhw"], name
+        for value in ("spacing_dhw", "origin_xyz", "direction"):
+            np.testing.assert_allclose(
+                getattr(result.geometry, value), expected[value], atol=1e-3, err_msg=name
+            )
+
+
+def test_a_dicom_series_becomes_a_dicom_seg(tmp_path, model, shared_data):
+    pytest.importorskip("highdicom")
+    pydicom = pytest.importorskip("pydicom")
+    segment(dicom_series(shared_data), model=model, output=tmp_path / "o.dcm")
+    assert pydicom.dcmread(tmp_path / "o.dcm").Modality == "SEG"

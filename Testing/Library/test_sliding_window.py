@@ -1,0 +1,254 @@
+"""The sliding window: every voxel once, the published logits, memory that does not grow."""
+
+from __future__ import annotations
+
+import itertools
+
+import numpy as np
+import pytest
+import scipy.ndimage
+import torch
+from torch import nn
+
+from MISFMLib.errors import ConfigError, JobCancelled
+from MISFMLib.inference.sliding_window import Placement, iterate_slabs, predict_logits
+from MISFMLib.inference.windows import (
+    WindowConfig,
+    axis_windows,
+    count_windows,
+    gaussian_weights,
+    suitable_batch_size,
+    window_starts,
+)
+
+
+def a_volume(rng, *shape):
+    return torch.from_numpy(rng.normal(size=shape).astype(np.float32))
+
+
+def a_network(num_classes=3):
+    """Position-dependent near patch borders through its zero padding, as real networks are."""
+    torch.manual_seed(3)
+    return nn.Sequential(
+        nn.Conv3d(1, 4, 3, padding=1), nn.Tanh(), nn.Conv3d(4, num_classes, 3, padding=1)
+    ).eval()
+
+
+class CountingIdentity(nn.Module):
+    """Returns its input and remembers the sizes of its batches."""
+
+    def __init__(self):
+        super().__init__()
+        self.batches = []
+
+    def forward(self, image):
+        self.batches.append(tuple(image.shape))
+        return image
+
+
+# ------------------------------------------------------------------------------------- identity
+
+
+@pytest.mark.parametrize(
+    ("overlap", "mirroring"),
+    [(0.0, False), (0.25, False), (0.5, False), (0.5, True), (0.7, False), (0.9, False)],
+)
+@pytest.mark.parametrize(
+    ("shape", "patch"),
+    [
+        ((2, 7, 9, 11), (4, 4, 4)),
+        ((1, 8, 8, 8), (8, 8, 8)),
+        ((1, 20, 5, 6), (3, 5, 2)),
+        ((2, 3, 4, 5), (8, 7, 6)),
+        ((1, 1, 1, 1), (4, 4, 4)),
+        ((1, 9, 2, 30), (4, 5, 16)),
+    ],
+)
+def test_an_identity_network_gives_back_its_input(rng, shape, patch, overlap, mirroring):
+    image = a_volume(rng, *shape)
+    config = WindowConfig(patch_size=patch, overlap=overlap, mirroring=mirroring)
+    logits = predict_logits(nn.Identity(), image, config)
+    torch.testing.assert_close(logits, image, atol=1e-6, rtol=1e-6)
+
+
+def test_slabs_hold_every_slice_once_and_in_order(rng):
+    image = a_volume(rng, 1, 23, 6, 6)
+    config = WindowConfig(patch_size=(8, 4, 4), overlap=0.6)
+    stop = 0
+    for slab in iterate_slabs(nn.Identity(), image, config):
+        assert slab.start == stop
+        stop += slab.logits_KDHW.shape[1]
+        torch.testing.assert_close(slab.logits_KDHW, image[:, slab.start : stop])
+    assert stop == 23
+
+
+def test_mirroring_averages_the_logits_of_all_eight_mirror_images(rng):
+    image = a_volume(rng, 1, 6, 7, 8)
+    network = a_network()
+    config = WindowConfig(patch_size=(6, 7, 8), mirroring=True)
+    expected = torch.zeros(3, 6, 7, 8)
+    with torch.no_grad():
+        for flips in itertools.product([False, True], repeat=3):
+            axes = [axis for axis, flip in zip((-3, -2, -1), flips, strict=True) if flip]
+            expected += network(image[None].flip(axes)).flip(axes)[0] / 8
+    torch.testing.assert_close(predict_logits(network, image, config), expected)
+
+
+# ------------------------------------------------------------------------- the published driver
+
+
+def published_starts(size, window, stride):
+    return [min(start, size - window) for start in range(0, size, stride)]
+
+
+def published_logits(network, image, patch, strides):
+    """Restate the published driver plainly: every listed window, float64 weights, one division."""
+    impulse = np.zeros(patch)
+    impulse[tuple(edge // 2 for edge in patch)] = 1
+    weight = scipy.ndimage.gaussian_filter(
+        impulse, [edge / 8 for edge in patch], mode="constant", truncate=4
+    )
+    sums, weights = 0, 0
+    starts = [published_starts(*axis) for axis in zip(image.shape[1:], patch, strides, strict=True)]
+    for corner in itertools.product(*starts):
+        cut = (slice(None), *(slice(s, s + p) for s, p in zip(corner, patch, strict=True)))
+        with torch.no_grad():
+            logits = network(image[cut][None])[0].double().numpy()
+        if isinstance(sums, int):
+            sums = np.zeros((len(logits), *image.shape[1:]))
+            weights = np.zeros(image.shape[1:])
+        sums[cut] += logits * weight
+        weights[cut[1:]] += weight
+    return sums / weights
+
+
+@pytest.mark.parametrize(
+    ("shape", "patch", "overlap"),
+    [
+        ((21, 17, 30), (8, 8, 16), 0.5),
+        ((16, 16, 16), (8, 8, 8), 0.5),
+        ((11, 13, 9), (5, 7, 9), 0.5),
+        ((19, 10, 12), (6, 4, 12), 0.25),
+        ((14, 9, 11), (6, 6, 6), 0.75),
+    ],
+)
+def test_logits_equal_those_of_the_published_driver(rng, shape, patch, overlap):
+    image = a_volume(rng, 1, *shape)
+    network = a_network()
+    strides = [max(1, int(edge * (1 - overlap))) for edge in patch]
+    expected = published_logits(network, image, patch, strides)
+    logits = predict_logits(network, image, WindowConfig(patch_size=patch, overlap=overlap))
+    np.testing.assert_allclose(logits, expected, atol=1e-5, rtol=0)
+
+
+def test_every_distinct_window_is_computed_once(rng):
+    network = CountingIdentity()
+    config = WindowConfig(patch_size=(64, 128, 128))
+    # 36 windows in the published list of this volume, 12 of them distinct.
+    predict_logits(network, torch.zeros(1, 88, 160, 256), config)
+    assert len(network.batches) == count_windows((88, 160, 256), config) == 12
+
+
+def test_window_starts_are_the_published_ones():
+    assert window_starts(88, 64, 0.5) == [0, 24, 24]
+    assert window_starts(10, 4, 0.0) == [0, 4, 6]
+    assert window_starts(5, 4, 0.99) == [0, 1, 1, 1, 1]
+    assert window_starts(200, 100, 0.9)[:3] == [0, 10, 20]
+
+
+@pytest.mark.parametrize("patch", [1, 2, 3, 5, 8, 16, 31, 64, 128])
+def test_weights_equal_scipys_gaussian_filter(patch):
+    impulse = np.zeros(patch)
+    impulse[patch // 2] = 1
+    expected = scipy.ndimage.gaussian_filter1d(impulse, patch / 8, mode="constant", truncate=4)
+    weights = gaussian_weights(patch)
+    assert weights.shape == (patch,)
+    np.testing.assert_allclose(weights, expected, rtol=1e-12)
+    assert (weights > 0).all()
+
+
+def test_weights_along_an_axis_sum_to_one():
+    sums = torch.zeros(37)
+    for window in axis_windows(37, 16, 0.5):
+        sums[window.start : window.start + 16] += window.weight
+    torch.testing.assert_close(sums, torch.ones(37))
+
+
+# ---------------------------------------------------------------------------- batches, placement
+
+
+@pytest.mark.parametrize("batch_size", [1, 2, 5, 100])
+def test_the_batch_size_does_not_change_the_logits(rng, batch_size):
+    image = a_volume(rng, 1, 12, 13, 14)
+    network = a_network()
+    one = predict_logits(network, image, WindowConfig(patch_size=(6, 6, 6)))
+    many = predict_logits(network, image, WindowConfig(patch_size=(6, 6, 6), batch_size=batch_size))
+    torch.testing.assert_close(many, one, atol=1e-6, rtol=1e-5)
+
+
+@pytest.mark.parametrize(
+    ("batch_size", "batches"), [(1, [1] * 8), (3, [2] * 4), (4, [4, 4]), (9, [4, 4])]
+)
+def test_batches_are_at_most_as_large_as_asked_for_and_even(batch_size, batches):
+    network = CountingIdentity()
+    config = WindowConfig(patch_size=(4, 4, 4), overlap=0, batch_size=batch_size)
+    predict_logits(network, torch.zeros(2, 8, 8, 8), config)
+    assert [batch[0] for batch in network.batches] == batches
+    assert {batch[1:] for batch in network.batches} == {(2, 4, 4, 4)}
+
+
+def test_half_precision_computes_near_the_full_logits(rng):
+    image = a_volume(rng, 1, 9, 9, 9)
+    network = a_network()
+    config = WindowConfig(patch_size=(8, 8, 8))
+    exact = predict_logits(network, image, config)
+    rough = predict_logits(network, image, config, Placement(precision="bf16"))
+    assert rough.dtype == torch.float32
+    assert not torch.equal(rough, exact)
+    torch.testing.assert_close(rough, exact, atol=0.03, rtol=0.03)
+
+
+def test_the_buffer_is_as_deep_as_the_patch_however_long_the_scan():
+    config = WindowConfig(patch_size=(4, 4, 4))
+    slabs = iterate_slabs(nn.Identity(), torch.zeros(1, 200, 4, 4), config)
+    sizes = {slab.logits_KDHW.untyped_storage().nbytes() for slab in slabs}
+    assert sizes == {4 * 4 * 4 * 4}
+
+
+def test_the_window_counter_hears_of_every_batch_and_may_stop(rng):
+    image = torch.zeros(1, 8, 8, 8)
+    config = WindowConfig(patch_size=(4, 4, 4), overlap=0)
+    heard = []
+
+    def stop_at_five(done, total):
+        heard.append((done, total))
+        if done == 5:
+            raise JobCancelled
+
+    network = CountingIdentity()
+    with pytest.raises(JobCancelled):
+        predict_logits(network, image, config, on_window=stop_at_five)
+    assert heard == [(done, 8) for done in range(1, 6)]
+    assert len(network.batches) == 5
+
+
+def test_a_network_that_changes_the_size_is_an_error():
+    with pytest.raises(ConfigError, match=r"\(2, 2, 2\)"):
+        predict_logits(nn.MaxPool3d(2), torch.zeros(1, 4, 4, 4), WindowConfig(patch_size=(4, 4, 4)))
+
+
+@pytest.mark.parametrize(
+    "settings",
+    [{"patch_size": (0, 4, 4)}, {"overlap": 1.0}, {"overlap": -0.1}, {"batch_size": 0}],
+)
+def test_impossible_windows_are_an_error(settings):
+    with pytest.raises(ConfigError, match=next(iter(settings))):
+        WindowConfig(**{"patch_size": (4, 4, 4), **settings})
+
+
+@pytest.mark.parametrize(
+    ("patch_size", "batch_size"),
+    [((32, 48, 32), 8), ((48, 96, 96), 2), ((64, 128, 128), 1), ((128, 256, 256), 1)],
+)
+def test_small_windows_are_computed_together(patch_size, batch_size):
+    assert suitable_batch_size(patch_size) == batch_size
