@@ -1,0 +1,226 @@
+"""Training patches: prepared cases on disk, and samples that depend on seed, step and index alone.
+
+Prepared cases are memory-mapped arrays, so that a crop is read without reading the volume and the
+operating system keeps in memory what fits. Since a sample depends on nothing that came before, a
+training that was stopped goes on with exactly the samples it would have seen.
+
+Axes: C channel, D depth, H height, W width, B batch.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable, Generator, Iterable, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TypeVar
+
+import numpy as np
+import torch
+
+from MISFMLib.configs import PreprocessingConfig, Size
+from MISFMLib.data.augmentation import Augmentation
+from MISFMLib.data.cases import Case
+from MISFMLib.data.preprocessing import prepare_label_map, prepare_volume
+from MISFMLib.errors import DataError
+from MISFMLib.files import written_atomically
+from MISFMLib.volume import read_label_map, read_volume
+
+_CENTRES_PER_CLASS = 1000
+_BATCHES_AHEAD = 3
+_IMAGE, _LABEL, _CENTRES = "image.npy", "label.npy", "centres.npz"
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True)
+class Batch:
+    """What a network learns from in one step."""
+
+    image_BCDHW: torch.Tensor
+    """Network input, float32."""
+    label_BDHW: torch.Tensor
+    """Class of every voxel, int64; pretext tasks put their own kind of target here."""
+
+    def to(self, device: torch.device) -> Batch:
+        """Return the batch on a device."""
+        return Batch(self.image_BCDHW.to(device), self.label_BDHW.to(device))
+
+
+# ---------------------------------------------------------------------------------- prepared cases
+
+
+@dataclass(frozen=True)
+class PreparedCase:
+    """One case in model space, kept in a folder; each call opens its file, since there are many."""
+
+    name: str
+    folder: Path
+
+    def image(self) -> np.ndarray:
+        """Map the network input (C, D, H, W): float16, finer than any scanner's noise."""
+        image_CDHW: np.ndarray = np.load(self.folder / _IMAGE, mmap_mode="r")
+        return image_CDHW
+
+    def label(self) -> np.ndarray:
+        """Map the class indices (D, H, W), uint8."""
+        label_DHW: np.ndarray = np.load(self.folder / _LABEL, mmap_mode="r")
+        return label_DHW
+
+    def centres(self) -> list[np.ndarray]:
+        """Return for every class in the case up to 1000 of its voxels, as rows (d, h, w)."""
+        with np.load(self.folder / _CENTRES) as of_classes:
+            return list(of_classes.values())
+
+
+def prepare_case(
+    case: Case, preprocessing: PreprocessingConfig, label_values: Sequence[int], folder: Path
+) -> PreparedCase:
+    """Bring a case into model space and keep it in a folder, unless it is there already.
+
+    Args:
+        case: Files of the case.
+        preprocessing: The model space.
+        label_values: Value in the label maps of class 1, 2, ...
+        folder: Where the arrays of all cases are kept.
+
+    Raises:
+        DataError: The case cannot be read, or no label is left in model space.
+    """
+    target = folder / case.name
+    if not target.exists():
+        prepared = prepare_volume(read_volume(case.images), preprocessing)
+        label_map = prepare_label_map(read_label_map(case.label), prepared.record)
+        label_DHW = _class_indices(label_map.numpy(), label_values)
+        with written_atomically(target) as temporary:
+            temporary.mkdir()
+            np.save(temporary / _IMAGE, prepared.image_CDHW.numpy().astype(np.float16))
+            np.save(temporary / _LABEL, label_DHW)
+            np.savez(temporary / _CENTRES, *_centres(label_DHW, case.name))
+    return PreparedCase(case.name, target)
+
+
+def _class_indices(label_DHW: np.ndarray, label_values: Sequence[int]) -> np.ndarray:
+    classes = np.zeros(256, np.uint8)
+    classes[list(label_values)] = np.arange(1, len(label_values) + 1)
+    indices: np.ndarray = classes[label_DHW]
+    return indices
+
+
+def _centres(label_DHW: np.ndarray, name: str) -> list[np.ndarray]:
+    """Choose voxels of every class that is present, evenly spread over the class."""
+    rows = []
+    for class_index in np.unique(label_DHW[label_DHW > 0]):
+        positions = np.flatnonzero(label_DHW == class_index)
+        count = min(len(positions), _CENTRES_PER_CLASS)
+        chosen = positions[np.linspace(0, len(positions) - 1, count).astype(np.int64)]
+        rows.append(np.stack(np.unravel_index(chosen, label_DHW.shape), axis=1).astype(np.int32))
+    if not rows:
+        raise DataError(
+            f"{name} has no labelled voxel left at the training's voxel size.",
+            code="label-map-empty",
+            remedy="Leave the case out, or train at a smaller voxel size with --spacing-dhw.",
+        )
+    return rows
+
+
+# ----------------------------------------------------------------------------------------- patches
+
+
+@dataclass(frozen=True, kw_only=True)
+class PatchSource:
+    """Draws augmented training patches; the same seed, step and index give the same patch."""
+
+    cases: Sequence[PreparedCase]
+    patch_size: Size
+    batch_size: int
+    """Patches per step over all processes; needed to visit every case equally often."""
+    foreground_share: float
+    """Part of the patches that is centred on a labelled voxel, of any class equally often."""
+    augmentation: Augmentation
+    seed: int
+
+    def batch(self, step: int, indices: Iterable[int]) -> Batch:
+        """Return some patches of a step.
+
+        Args:
+            step: Optimizer step, from 0.
+            indices: Which patches of the step, each 0 to batch_size - 1.
+        """
+        samples = [self.sample(step, index) for index in indices]
+        return Batch(
+            torch.stack([image_CDHW for image_CDHW, _ in samples]),
+            torch.stack([label_DHW for _, label_DHW in samples]),
+        )
+
+    def sample(self, step: int, index: int) -> tuple[torch.Tensor, torch.Tensor]:
+        """Return one patch: image (C, d, h, w) float32 and label (d, h, w) int64."""
+        rng = np.random.default_rng((self.seed, step, index))
+        case = self._case(step * self.batch_size + index)
+        image_CDHW, label_DHW = case.image(), case.label()
+        margin = self.augmentation.margin
+        start = np.subtract(self._start(case, label_DHW.shape, rng), margin)
+        size = np.add(self.patch_size, np.multiply(margin, 2))
+        return self.augmentation(
+            torch.from_numpy(crop(image_CDHW, start, size).astype(np.float32)),
+            torch.from_numpy(crop(label_DHW, start, size)),
+            seed=int(rng.integers(2**31)),
+        )
+
+    def _case(self, number: int) -> PreparedCase:
+        """Return the case of a patch, counted over the training: all cases, shuffled each round."""
+        epoch, position = divmod(number, len(self.cases))
+        order = np.random.default_rng((self.seed, epoch)).permutation(len(self.cases))
+        return self.cases[int(order[position])]
+
+    def _start(
+        self, case: PreparedCase, shape: tuple[int, ...], rng: np.random.Generator
+    ) -> np.ndarray:
+        """Choose where the patch begins; volumes smaller than it lie anywhere inside it."""
+        surplus = np.subtract(shape, self.patch_size)
+        lowest, highest = np.minimum(surplus, 0), np.maximum(surplus, 0)
+        if rng.random() >= self.foreground_share:
+            return rng.integers(lowest, highest + 1)
+        of_classes = case.centres()
+        of_class = of_classes[rng.integers(len(of_classes))]
+        centred: np.ndarray = of_class[rng.integers(len(of_class))] - np.array(self.patch_size) // 2
+        return centred.clip(lowest, highest)
+
+
+def crop(array: np.ndarray, start: np.ndarray, size: np.ndarray) -> np.ndarray:
+    """Cut a box out of the last three axes; beyond the border the outermost voxels are repeated.
+
+    Args:
+        array: Any number of axes before D, H, W.
+        start: First voxel of the box, which may lie outside; the box must touch the array.
+        size: Voxels of the box.
+    """
+    stop = start + size
+    low, high = np.maximum(start, 0), np.minimum(stop, array.shape[-3:])
+    leading = array.ndim - 3
+    box = (slice(None),) * leading + tuple(map(slice, low, high))
+    missing = np.stack([low - start, stop - high], axis=1)
+    padded: np.ndarray = np.pad(array[box], [(0, 0)] * leading + missing.tolist(), mode="edge")
+    return padded
+
+
+# ------------------------------------------------------------------------------------ ahead of time
+
+
+def ahead(make: Callable[[int], T], steps: Iterable[int]) -> Generator[T, None, None]:
+    """Yield make(step) for every step, computed up to three steps ahead in one background thread.
+
+    An exception of `make` is raised where its result would have been yielded.
+    """
+    pending: deque[Future[T]] = deque()
+    pool = ThreadPoolExecutor(max_workers=1, thread_name_prefix="misfm-batches")
+    try:
+        for step in steps:
+            pending.append(pool.submit(make, step))
+            if len(pending) > _BATCHES_AHEAD:
+                yield pending.popleft().result()
+        while pending:
+            yield pending.popleft().result()
+    finally:
+        pool.shutdown(wait=True, cancel_futures=True)

@@ -1,0 +1,130 @@
+"""State of a training on disk, from which it goes on as if it had never stopped."""
+
+from __future__ import annotations
+
+import os
+import pickle
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import nn
+
+from MISFMLib.errors import BundleError
+from MISFMLib.files import written_atomically
+
+_FORMAT = 1
+
+
+@dataclass(frozen=True)
+class BestWeights:
+    """Weights with the highest validation score so far."""
+
+    score: float
+    """Mean foreground Dice of the validation, or what else the task counts; higher is better."""
+    step: int
+    """Optimizer steps after which they were reached."""
+    weights: dict[str, torch.Tensor]
+    """State of the network, on the CPU."""
+
+
+@dataclass
+class TrainState:
+    """Everything that changes during a training."""
+
+    network: nn.Module
+    optimizer: torch.optim.Optimizer
+    step: int = 0
+    """Optimizer steps done."""
+    seconds: float = 0.0
+    """Wall time spent so far, over all sessions."""
+    best: BestWeights | None = None
+
+    def save(self, path: Path) -> None:
+        """Write the state; a checkpoint that is there stays valid until the new one is complete.
+
+        Raises:
+            OutputError: The place is read-only or full.
+        """
+        best = self.best
+        content: dict[str, Any] = {
+            "format": _FORMAT,
+            "step": self.step,
+            "seconds": self.seconds,
+            "network": self.network.state_dict(),
+            "optimizer": self.optimizer.state_dict(),
+            "best": best and {"score": best.score, "step": best.step, "weights": best.weights},
+        }
+        with (
+            written_atomically(path, overwrite=True) as temporary,
+            temporary.open("xb") as file,
+        ):
+            torch.save(content, file)
+            file.flush()
+            os.fsync(file.fileno())
+
+    def load(self, path: Path) -> None:
+        """Continue from a state that `save` wrote.
+
+        Raises:
+            BundleError: The checkpoint is damaged or belongs to another network.
+        """
+        content = _read(path)
+        try:
+            self.network.load_state_dict(content["network"])
+            self.optimizer.load_state_dict(content["optimizer"])
+        except (KeyError, RuntimeError, ValueError) as error:
+            raise _damaged(path, error) from error
+        self.step, self.seconds = content["step"], content["seconds"]
+        self.best = BestWeights(**content["best"]) if content["best"] else None
+
+
+@dataclass(frozen=True)
+class TrainResult:
+    """What a training leaves for its bundle."""
+
+    step: int
+    """Optimizer steps after which the weights were reached."""
+    weights: dict[str, torch.Tensor]
+    """State of the network: the best of the validations, else the newest."""
+    score: float | None
+    """Validation score of the weights; None when nothing was validated."""
+    seconds: float
+    """Wall time of the training, over all sessions."""
+
+
+def read_result(path: Path) -> TrainResult:
+    """Read from a checkpoint what the training has reached.
+
+    Raises:
+        BundleError: The checkpoint is damaged.
+    """
+    content = _read(path)
+    best, seconds = content["best"], content["seconds"]
+    if best is None:
+        return TrainResult(content["step"], content["network"], None, seconds)
+    return TrainResult(best["step"], best["weights"], best["score"], seconds)
+
+
+def _read(path: Path) -> dict[str, Any]:
+    try:
+        content = torch.load(path, map_location="cpu", weights_only=True)
+    except (OSError, RuntimeError, EOFError, pickle.UnpicklingError) as error:
+        raise _damaged(path, error) from error
+    if not isinstance(content, dict) or content.get("format") != _FORMAT:
+        raise _damaged(path, ValueError("it has another format"))
+    return content
+
+
+def _damaged(path: Path, error: Exception) -> BundleError:
+    return BundleError(
+        f"The checkpoint {path} cannot be used: {error}.",
+        code="checkpoint-unusable",
+        remedy="Start the training again with --overwrite and without --resume.",
+    )
+
+
+def network_weights(network: nn.Module) -> dict[str, torch.Tensor]:
+    """Copy the state of a network to the CPU."""
+    return {name: value.detach().cpu().clone() for name, value in network.state_dict().items()}

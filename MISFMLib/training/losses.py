@@ -1,0 +1,70 @@
+"""What a segmentation network is trained to make small: Dice and cross-entropy at every scale.
+
+Axes: B batch, K class, D depth, H height, W width.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+import torch.nn.functional as F
+from monai.losses import DiceCELoss
+from torch import nn
+
+from MISFMLib.data.datasets import Batch
+
+
+class SegmentationLoss(nn.Module):
+    """Half Dice and half cross-entropy, summed over the scales of a deeply supervised network.
+
+    Dice counts the voxels of the whole batch together. Cross-entropy covers all classes and is
+    computed from logits, so that it stays finite where a probability underflows. Coarser scales
+    count 1/2, 1/4, 1/8 and are compared with the label map averaged over their voxels, i.e. with
+    soft labels (PyMIC, `DeepSuperviseLoss`, mode 2).
+    """
+
+    def __init__(self, *, include_background: bool = False) -> None:
+        """Set up the loss.
+
+        Args:
+            include_background: Let the background count in Dice like every other class, as
+                published. Where it is most of the volume, its Dice is close to 1 from the first
+                steps on and only dilutes that of the others.
+        """
+        super().__init__()
+        self.dice_and_cross_entropy = DiceCELoss(
+            include_background=include_background,
+            softmax=True,
+            batch=True,
+            lambda_dice=0.5,
+            lambda_ce=0.5,
+        )
+
+    def forward(
+        self, logits_BKDHW: torch.Tensor | Sequence[torch.Tensor], batch: Batch
+    ) -> torch.Tensor:
+        """Return the loss as a scalar.
+
+        Args:
+            logits_BKDHW: Output of the network; with deep supervision a list, finest first.
+            batch: Labels (B, D, H, W) at full resolution.
+        """
+        scales = [logits_BKDHW] if isinstance(logits_BKDHW, torch.Tensor) else list(logits_BKDHW)
+        target_BKDHW = _one_hot(batch.label_BDHW, scales[0].shape[1])
+        weights = [0.5**level for level in range(len(scales))]
+        losses = [
+            weight * self.dice_and_cross_entropy(logits.float(), _at_size(target_BKDHW, logits))
+            for weight, logits in zip(weights, scales, strict=True)
+        ]
+        return torch.stack(losses).sum() / sum(weights)
+
+
+def _one_hot(label_BDHW: torch.Tensor, num_classes: int) -> torch.Tensor:
+    return F.one_hot(label_BDHW, num_classes).movedim(-1, 1).float()
+
+
+def _at_size(target_BKDHW: torch.Tensor, logits_BKDHW: torch.Tensor) -> torch.Tensor:
+    """Average the target over the voxels that each coarse voxel covers."""
+    depth, height, width = logits_BKDHW.shape[2:]
+    return F.adaptive_avg_pool3d(target_BKDHW, (depth, height, width))

@@ -1,0 +1,465 @@
+"""The training loop: repeatable, resumable, stoppable, the same on several processes."""
+
+from __future__ import annotations
+
+import contextlib
+import importlib
+import os
+import signal
+import subprocess
+import sys
+import threading
+import time
+from dataclasses import replace
+from functools import partial
+from pathlib import Path
+
+import pytest
+import torch
+from torch import nn
+
+from MISFMLib.configs import NetworkConfig
+from MISFMLib.data.datasets import Batch
+from MISFMLib.errors import BundleError, ConfigError, TrainingError
+from MISFMLib.events import Metric, Progress, ignore_events
+from MISFMLib.networks import build_network
+from MISFMLib.training.checkpoint import read_result
+from MISFMLib.training.launch import _child, _Relay, launch
+from MISFMLib.training.loop import FitSettings, Task, Validation, fit
+from MISFMLib.training.losses import SegmentationLoss
+from MISFMLib.training.schedules import polynomial_decay
+from MISFMLib.training.stop import stop_requests
+
+pytestmark = pytest.mark.usefixtures("one_thread")
+CPU = torch.device("cpu")
+SETTINGS = FitSettings(
+    steps=4,
+    batch_size=2,
+    learning_rate=1e-2,
+    weight_decay=1e-3,
+    optimizer="adamw",
+    gradient_clip=1.0,
+    validate_every=2,
+    checkpoint_every=2,
+    seed=3,
+)
+
+
+def batches(step, indices):
+    """Make samples of noise and a rule that can be learnt."""
+    images = []
+    for index in indices:
+        generator = torch.Generator().manual_seed(1000 * step + index)
+        images.append(torch.randn(1, 8, 16, 16, generator=generator))
+    image_BCDHW = torch.stack(images)
+    return Batch(image_BCDHW, (image_BCDHW[:, 0] > 0).long())
+
+
+def a_network():
+    """A network with everything that could make a resumed training differ, and quick."""
+    torch.manual_seed(5)
+    return nn.Sequential(
+        nn.Conv3d(1, 4, 3, padding=1),
+        nn.BatchNorm3d(4),
+        nn.PReLU(),
+        nn.Dropout(0.3),
+        nn.Conv3d(4, 2, 1),
+    )
+
+
+def a_pct_net():
+    torch.manual_seed(5)
+    return build_network(
+        NetworkConfig(
+            level_channels=(4, 4, 8, 8, 8),
+            num_heads=(1, 1, 1),
+            depths=(1, 1, 1),
+            window_sizes=(2, 2, 2),
+            dropout=(0.3,) * 5,
+            deep_supervision=True,
+        )
+    )
+
+
+def run(folder, settings=SETTINGS, events=ignore_events, **task_parts):
+    """Train in this process and return what the checkpoint holds."""
+    folder.mkdir(exist_ok=True)
+    defaults = {
+        "network": a_network(),
+        "batches": batches,
+        "loss": SegmentationLoss(),
+        "schedule": partial(polynomial_decay, steps=4),
+    }
+    task = Task(**defaults | task_parts)
+
+    def training(fabric, events):
+        fit(fabric, task, settings, folder / "checkpoint.pt", events)
+
+    launch(training, events=events, device=CPU, dtype=torch.float32)
+    return torch.load(folder / "checkpoint.pt", weights_only=True)
+
+
+def assert_same(first, second):
+    """Compare two checkpoints bit for bit, apart from the time they took."""
+    if isinstance(first, torch.Tensor):
+        assert torch.equal(first, second)
+    elif isinstance(first, dict):
+        assert first.keys() == second.keys()
+        for key in first.keys() - {"seconds"}:
+            assert_same(first[key], second[key])
+    elif isinstance(first, list):
+        for one, other in zip(first, second, strict=True):
+            assert_same(one, other)
+    else:
+        assert first == second
+
+
+def scoring(scores):
+    """Return a validation that gives these scores in turn."""
+    remaining = iter(scores)
+    return lambda: Validation(next(remaining), {"dice/a": 0.5})
+
+
+# ------------------------------------------------------------------------------------------ resume
+
+
+@pytest.mark.parametrize(
+    ("make", "optimizer"), [(a_pct_net, "adamw"), (a_network, "adamw"), (a_network, "adam")]
+)
+def test_four_steps_are_two_and_two_bit_for_bit(tmp_path, make, optimizer):
+    settings = replace(SETTINGS, optimizer=optimizer)
+    whole = run(tmp_path / "whole", settings, network=make())
+
+    half = run(tmp_path / "half", replace(settings, steps=2), network=make())
+    assert half["step"] == 2
+    resumed = run(tmp_path / "half", settings, network=make())
+
+    assert_same(whole, resumed)
+    with pytest.raises(AssertionError):
+        assert_same(whole, half)
+
+
+def test_the_best_weights_survive_a_resume(tmp_path):
+    scores = [0.9, 0.1]
+    whole = run(tmp_path / "whole", validate=scoring(scores))
+
+    run(tmp_path / "half", replace(SETTINGS, steps=2), validate=scoring(scores[:1]))
+    resumed = run(tmp_path / "half", validate=scoring(scores[1:]))
+
+    assert_same(whole, resumed)
+    result = read_result(tmp_path / "half" / "checkpoint.pt")
+    assert (result.step, result.score) == (2, 0.9)
+    assert result.seconds > 0
+
+
+SCRIPT = """
+import sys, time
+from dataclasses import replace
+from pathlib import Path
+import torch
+sys.path.insert(0, {folder!r})
+import test_loop
+torch.set_num_threads(1)
+
+def slowly(step):
+    time.sleep(0.3)
+    return test_loop.polynomial_decay(step, 4)
+
+settings = replace(test_loop.SETTINGS, checkpoint_every=1)
+test_loop.run(Path({run!r}), settings, schedule=slowly)
+"""
+
+
+@pytest.mark.slow
+def test_a_training_that_was_killed_goes_on_bit_for_bit(tmp_path):
+    settings = replace(SETTINGS, checkpoint_every=1)
+    whole = run(tmp_path / "whole", settings)
+    checkpoint = tmp_path / "killed" / "checkpoint.pt"
+    script = SCRIPT.format(folder=str(Path(__file__).parent), run=str(tmp_path / "killed"))
+    child = subprocess.Popen([sys.executable, "-W", "ignore", "-c", script])
+
+    while not checkpoint.exists() and child.poll() is None:
+        time.sleep(0.01)
+    child.kill()
+    child.wait()
+
+    assert child.returncode == -signal.SIGKILL
+    assert 1 <= torch.load(checkpoint, weights_only=True)["step"] < 4
+    assert_same(whole, run(tmp_path / "killed", settings))
+
+
+def test_a_checkpoint_that_is_complete_stays_valid_while_the_next_is_written(tmp_path, monkeypatch):
+    run(tmp_path / "a", replace(SETTINGS, steps=2))
+    before = (tmp_path / "a" / "checkpoint.pt").read_bytes()
+
+    def fail(*_arguments):
+        raise OSError("killed")
+
+    monkeypatch.setattr(os, "fsync", fail)
+    with pytest.raises(Exception, match="killed"):
+        run(tmp_path / "a")
+    assert (tmp_path / "a" / "checkpoint.pt").read_bytes() == before
+
+
+@pytest.mark.parametrize("content", [b"", b"nonsense", b"PK\x03\x04 cut off"])
+def test_a_damaged_checkpoint_is_an_error(tmp_path, content):
+    (tmp_path / "checkpoint.pt").write_bytes(content)
+    with pytest.raises(BundleError, match="cannot be used"):
+        run(tmp_path)
+
+
+def test_a_checkpoint_of_another_format_or_network_is_an_error(tmp_path):
+    torch.save({"format": 0}, tmp_path / "checkpoint.pt")
+    with pytest.raises(BundleError, match="another format"):
+        run(tmp_path)
+
+    run(tmp_path / "a", replace(SETTINGS, steps=2))
+    with pytest.raises(BundleError, match="cannot be used"):
+        run(tmp_path / "a", network=nn.Conv3d(1, 2, 1))
+
+
+# ---------------------------------------------------------------------------------------- training
+
+
+def test_the_loss_falls_and_the_score_decides_which_weights_are_kept(tmp_path):
+    events = []
+    settings = replace(SETTINGS, steps=60, validate_every=20, checkpoint_every=60)
+
+    content = run(
+        tmp_path,
+        settings,
+        events.append,
+        schedule=partial(polynomial_decay, steps=60),
+        validate=scoring([0.5, 0.8, 0.7]),
+    )
+
+    metrics = [event for event in events if isinstance(event, Metric)]
+    losses = [event.values["loss"] for event in metrics if "loss" in event.values]
+    assert len(losses) == 6
+    assert losses[-1] < 0.8 * losses[0]
+    assert (content["best"]["step"], content["best"]["score"]) == (40, 0.8)
+    scores = [event for event in metrics if "score" in event.values]
+    assert [event.values["score"] for event in scores] == [0.5, 0.8, 0.7]
+    assert scores[0].values["dice/a"] == 0.5
+    progress = [event for event in events if isinstance(event, Progress)]
+    assert progress[-1].fraction == 1
+    assert progress[-1].eta_s == 0
+    assert progress[0].eta_s > 0
+
+
+def test_without_validation_the_newest_weights_are_the_result(tmp_path):
+    content = run(tmp_path)
+    result = read_result(tmp_path / "checkpoint.pt")
+    assert result.score is None
+    assert_same(result.weights, content["network"])
+
+
+def test_validation_sees_the_network_in_evaluation_mode_and_training_goes_on(tmp_path):
+    network = a_pct_net()
+    modes = []
+
+    def validate():
+        modes.append(network.training)
+        with torch.inference_mode():
+            network(batches(0, [0]).image_BCDHW)
+        return Validation(0.5)
+
+    run(tmp_path, network=network, validate=validate)
+
+    assert modes == [False, False]
+    assert network.training is False
+
+
+def test_the_learning_rate_follows_the_schedule(tmp_path):
+    events = []
+    run(tmp_path, events=events.append, schedule=lambda step: 0.5 if step == 3 else 1.0)
+    (metric,) = [event for event in events if isinstance(event, Metric)]
+    assert metric.values["learning_rate"] == pytest.approx(0.5 * SETTINGS.learning_rate)
+
+
+def test_long_gradients_are_shortened(tmp_path):
+    network = nn.Conv3d(1, 2, 1)
+    plain = replace(SETTINGS, steps=1, optimizer="adam", weight_decay=0.0, gradient_clip=1e-3)
+
+    content = run(
+        tmp_path, plain, network=network, loss=lambda logits, batch: 1e6 * logits.square().mean()
+    )
+
+    moments = content["optimizer"]["state"].values()
+    norm = torch.cat([10 * state["exp_avg"].flatten() for state in moments]).norm()
+    assert norm.item() == pytest.approx(1e-3, rel=1e-3)
+
+
+@pytest.mark.parametrize(
+    "loss",
+    [
+        lambda logits, batch: logits.mean() * float("nan"),
+        lambda logits, batch: (logits - logits).abs().sqrt().sum(),
+    ],
+    ids=["loss", "gradient"],
+)
+def test_a_loss_or_gradient_that_is_not_finite_stops_with_its_step(tmp_path, loss):
+    good = SegmentationLoss()
+    calls = []
+
+    def breaking(logits, batch):
+        calls.append(0)
+        return loss(logits[0], batch) if len(calls) == 3 else good(logits, batch)
+
+    with pytest.raises(TrainingError, match="Step 3 ") as error:
+        run(tmp_path, loss=breaking)
+    assert error.value.code == "loss-not-finite"
+    assert torch.load(tmp_path / "checkpoint.pt", weights_only=True)["step"] == 2
+
+
+def test_bfloat16_computes_the_network_in_bfloat16(tmp_path):
+    seen = []
+
+    def loss(logits, batch):
+        seen.append(logits.dtype)
+        return SegmentationLoss()(logits, batch)
+
+    network = nn.Conv3d(1, 2, 3, padding=1)
+    task = Task(network=network, batches=batches, loss=loss, schedule=lambda step: 1.0)
+
+    def training(fabric, events):
+        fit(fabric, task, replace(SETTINGS, steps=1), tmp_path / "checkpoint.pt", events)
+
+    launch(training, events=ignore_events, device=CPU, dtype=torch.bfloat16)
+
+    # Fabric hands the outputs of its wrapped network back in float32.
+    assert seen == [torch.float32]
+    assert network.weight.dtype == torch.float32
+
+
+# ------------------------------------------------------------------------------------------- stop
+
+
+def test_a_stop_request_saves_at_the_next_step_and_ends(tmp_path):
+    def loss(logits, batch):
+        os.kill(os.getpid(), signal.SIGTERM)
+        return SegmentationLoss()(logits, batch)
+
+    settings = replace(SETTINGS, checkpoint_every=100)
+    with pytest.raises(KeyboardInterrupt):
+        run(tmp_path, settings, loss=loss)
+
+    assert torch.load(tmp_path / "checkpoint.pt", weights_only=True)["step"] == 1
+    assert_same(run(tmp_path / "whole", settings), run(tmp_path, settings))
+
+
+def test_a_second_stop_request_ends_at_once():
+    with stop_requests() as stop:
+        os.kill(os.getpid(), signal.SIGINT)
+        assert stop.requested
+        with pytest.raises(KeyboardInterrupt):
+            os.kill(os.getpid(), signal.SIGINT)
+
+
+def test_outside_the_main_thread_signals_are_left_alone():
+    handlers = []
+
+    def enter():
+        with stop_requests() as stop:
+            handlers.append((signal.getsignal(signal.SIGINT), stop.requested))
+
+    thread = threading.Thread(target=enter)
+    thread.start()
+    thread.join()
+    assert handlers == [(signal.getsignal(signal.SIGINT), False)]
+
+
+def test_signals_are_as_before_after_the_training(tmp_path):
+    before = signal.getsignal(signal.SIGINT), signal.getsignal(signal.SIGTERM)
+    run(tmp_path, replace(SETTINGS, steps=1))
+    assert (signal.getsignal(signal.SIGINT), signal.getsignal(signal.SIGTERM)) == before
+
+
+# -------------------------------------------------------------------------------- several processes
+
+
+def train_anywhere(fabric, folder, settings, events):
+    """Train a network whose result does not depend on the samples that one process sees."""
+    torch.set_num_threads(1)
+    torch.manual_seed(5)
+    task = Task(
+        network=nn.Sequential(nn.Conv3d(1, 4, 3, padding=1), nn.GELU(), nn.Conv3d(4, 2, 1)),
+        batches=batches,
+        loss=SegmentationLoss(),
+        schedule=lambda step: 1.0,
+        validate=lambda: Validation(0.5),
+    )
+    fit(fabric, task, settings, Path(folder) / "checkpoint.pt", events)
+
+
+@pytest.fixture
+def launched(tmp_path, monkeypatch):
+    """Launch a training of this file by its name; new processes find it through PYTHONPATH."""
+    folder = str(Path(__file__).parent)
+    monkeypatch.setenv("PYTHONPATH", folder)
+    monkeypatch.syspath_prepend(folder)
+    module = importlib.import_module("test_loop")
+
+    def launch_here(devices):
+        events = []
+        run_folder = tmp_path / str(devices)
+        run_folder.mkdir()
+        launch(
+            module.train_anywhere,
+            str(run_folder),
+            SETTINGS,
+            events=events.append,
+            device=CPU,
+            dtype=torch.float32,
+            devices=devices,
+        )
+        return read_result(run_folder / "checkpoint.pt"), events
+
+    return launch_here
+
+
+@pytest.mark.slow
+def test_two_processes_give_what_one_gives(launched):
+    one, events_of_one = launched(1)
+    two, events_of_two = launched(2)
+
+    for name, value in one.weights.items():
+        torch.testing.assert_close(two.weights[name], value, rtol=1e-5, atol=1e-6)
+    numbers = [
+        [(event.step, event.values) for event in events if isinstance(event, Metric)]
+        for events in (events_of_one, events_of_two)
+    ]
+    assert len(numbers[0]) == len(numbers[1]) == 3
+    for (step, values), (other_step, other_values) in zip(*numbers, strict=True):
+        assert step == other_step
+        assert values == pytest.approx(other_values, rel=1e-5)
+
+
+@pytest.mark.parametrize(
+    "error", [TrainingError("It failed.", code="failed", remedy="Try again."), KeyboardInterrupt()]
+)
+def test_what_ends_a_training_elsewhere_is_raised_here(error):
+    def training(_fabric, events):
+        events(Metric(1, {"loss": 0.5}))
+        raise error
+
+    received = []
+    with _Relay(received.append) as relay:
+        with contextlib.suppress(TrainingError):
+            _child(training, (), relay.queue, None)
+        with pytest.raises(type(error)) as raised:
+            relay.raise_failure()
+    assert str(raised.value) == str(error)
+    assert received == [Metric(1, {"loss": 0.5})]
+
+
+def test_more_devices_than_the_machine_has_are_refused(monkeypatch):
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 1)
+    with pytest.raises(ConfigError, match="2 devices were asked for, this machine has 1"):
+        launch(
+            train_anywhere,
+            events=ignore_events,
+            device=torch.device("cuda"),
+            dtype=torch.float32,
+            devices=2,
+        )

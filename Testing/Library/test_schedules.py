@@ -1,0 +1,28 @@
+"""Learning rate as a function of the step."""
+
+from __future__ import annotations
+
+import pytest
+
+from MISFMLib.training.schedules import polynomial_decay, repeated_halving
+
+
+def test_the_rate_falls_from_one_to_zero():
+    rates = [polynomial_decay(step, 10) for step in range(11)]
+
+    assert rates[0] == 1
+    assert rates[10] == 0
+    assert rates == sorted(rates, reverse=True)
+
+
+def test_the_power_bends_the_curve():
+    assert polynomial_decay(5, 10, power=1) == pytest.approx(0.5)
+    assert polynomial_decay(5, 10) == pytest.approx(0.5**0.9)
+
+
+def test_beyond_the_end_the_rate_stays_zero():
+    assert polynomial_decay(11, 10) == 0
+
+
+def test_the_rate_is_halved_again_and_again():
+    assert [repeated_halving(step, 3) for step in range(8)] == [1, 1, 1, 0.5, 0.5, 0.5, 0.25, 0.25]

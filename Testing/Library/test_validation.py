@@ -1,0 +1,109 @@
+"""Judging a network while it learns, and a finished model on held-out cases."""
+
+from __future__ import annotations
+
+import csv
+import math
+
+import numpy as np
+import pytest
+import torch
+
+from MISFMLib.configs import LabelConfig
+from MISFMLib.data.cases import Case
+from MISFMLib.data.datasets import PreparedCase
+from MISFMLib.inference.sliding_window import Placement
+from MISFMLib.inference.windows import WindowConfig
+from MISFMLib.jobs import validation
+from MISFMLib.jobs.validation import evaluate, subset, validate
+from MISFMLib.volume import LabelMap, read_label_map
+
+pytestmark = pytest.mark.usefixtures("one_thread")
+LABELS = (LabelConfig(value=3, name="first"), LabelConfig(value=7, name="second"))
+
+
+def prepared(folder, label):
+    """Write a prepared case whose image is its label map."""
+    folder.mkdir()
+    np.save(folder / "image.npy", label[None].astype(np.float16))
+    np.save(folder / "label.npy", label.astype(np.uint8))
+    return PreparedCase(folder.name, folder)
+
+
+class ReadsTheLabel(torch.nn.Module):
+    """Gives the class that stands in the image, except that class 2 becomes class 1."""
+
+    def forward(self, image_BCDHW):
+        classes = image_BCDHW[:, 0].round().long().clamp(max=1)
+        fine = torch.nn.functional.one_hot(classes, 3).movedim(-1, 1).float()
+        return [fine, fine[..., ::2, ::2, ::2]]
+
+
+def test_the_score_is_the_mean_over_labels_of_the_mean_over_cases(tmp_path):
+    only_first, both = np.zeros((2, 6, 6, 6))
+    only_first[:3] = 1
+    both[:2], both[4:] = 1, 2
+    cases = [prepared(tmp_path / "a", only_first), prepared(tmp_path / "b", both)]
+    windows = WindowConfig(patch_size=(4, 4, 4), overlap=0.25)
+
+    found = validate(ReadsTheLabel(), cases, LABELS, windows, Placement())
+
+    first = (1 + 2 * 2 / (2 + 4)) / 2  # in the second case class 2 is taken for class 1
+    assert found.values == pytest.approx({"dice/first": first, "dice/second": 0.0})
+    assert found.score == pytest.approx(first / 2)
+
+
+def test_a_label_in_no_held_out_case_does_not_lower_the_score(tmp_path):
+    label = np.zeros((4, 4, 4))
+    label[:2] = 1
+    windows = WindowConfig(patch_size=(4, 4, 4))
+
+    found = validate(
+        ReadsTheLabel(), [prepared(tmp_path / "a", label)], LABELS, windows, Placement()
+    )
+
+    assert found.values == {"dice/first": 1.0}
+    assert found.score == 1.0
+
+
+def test_a_validation_takes_evenly_spread_cases_within_its_budget(tmp_path, monkeypatch):
+    cases = [prepared(tmp_path / str(index), np.ones((4, 5, 5))) for index in range(9)]
+    names = [case.name for case in cases]
+
+    assert subset(cases) == cases
+    monkeypatch.setattr(validation, "_MAX_VOXELS", 500)
+    assert [case.name for case in subset(cases)] == [names[index] for index in (0, 2, 4, 6, 8)]
+    monkeypatch.setattr(validation, "_MAX_VOXELS", 1)
+    assert len(subset(cases)) == 4
+    assert subset(cases[:2]) == cases[:2]
+
+
+def test_held_out_cases_are_compared_on_their_own_grid(tmp_path, write_case):
+    cases = []
+    for name, values in (("a", (3, 7)), ("b", (3,))):
+        image, label = tmp_path / f"{name}.nii.gz", tmp_path / f"{name}-label.nii.gz"
+        write_case(image, label, values=values, spacing_xyz=(1.0, 1.0, 2.0))
+        cases.append(Case(name, (image,), label))
+
+    def shifted(volume):
+        label_map = read_label_map(tmp_path / f"{volume.name}-label.nii.gz")
+        return LabelMap(np.roll(label_map.array_DHW, 1, axis=0), label_map.geometry)
+
+    done = []
+    summary = evaluate(cases, shifted, LABELS, tmp_path / "scores.csv", done.append)
+
+    assert done == [1, 2]
+    assert summary["first"]["dice"] == pytest.approx(2 * 5 / 12)
+    assert summary["first"]["dice_sd"] == pytest.approx(0)
+    assert summary["first"]["hausdorff95_mm"] == pytest.approx(2.0)
+    assert summary["second"]["dice_sd"] is None
+    assert summary["mean Dice of the labels"] == pytest.approx(2 * 5 / 12)
+    assert summary["held-out cases"] == 2
+    rows = list(csv.DictReader((tmp_path / "scores.csv").read_text().splitlines()))
+    assert [(row["case"], row["label"]) for row in rows] == [
+        ("a", "first"),
+        ("a", "second"),
+        ("b", "first"),
+        ("b", "second"),
+    ]
+    assert math.isnan(float(rows[3]["dice"]))
