@@ -1,0 +1,92 @@
+"""The ``misfm`` command: arguments become a config, the config goes to a job, events come out.
+
+Exit codes: 0 done; 1 unexpected error; 2 wrong option; 3 volume or data set; 4 model; 5 output;
+6 device or memory; 7 missing package; 8 some cases of a batch failed; 9 training; 130 cancelled.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import sys
+from collections.abc import Sequence
+from typing import Annotated, Any
+
+import tyro
+from tyro.conf import subcommand
+
+import MISFMLib
+from MISFMLib.commands.failures import failure, known_error
+from MISFMLib.commands.jobs import (
+    Convert,
+    Demo,
+    Doctor,
+    Finetune,
+    Prepare,
+    Pretrain,
+    Run,
+    Segment,
+    Serve,
+    preset_defaults,
+)
+from MISFMLib.commands.models import Models
+from MISFMLib.console import ConsoleEvents, JsonEvents
+from MISFMLib.errors import JobCancelled, MISFMError
+from MISFMLib.events import EventSink, Finished
+from MISFMLib.files import remove_unfinished
+from MISFMLib.interrupt import prompt_interrupt
+
+AnyCommand = (
+    Annotated[Segment, subcommand("segment")]
+    | Annotated[Finetune, subcommand("finetune")]
+    | Annotated[Prepare, subcommand("prepare")]
+    | Annotated[Pretrain, subcommand("pretrain")]
+    | Annotated[Models, subcommand("models")]
+    | Annotated[Convert, subcommand("convert")]
+    | Annotated[Demo, subcommand("demo")]
+    | Annotated[Doctor, subcommand("doctor")]
+    | Annotated[Run, subcommand("run")]
+    | Annotated[Serve, subcommand("serve")]
+)
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run one command.
+
+    Args:
+        arguments: The words after ``misfm``; those of the process when not given.
+
+    Returns:
+        The exit code.
+    """
+    words = list(sys.argv[1:] if arguments is None else arguments)
+    if words == ["--version"]:
+        print(f"misfm {MISFMLib.__version__}")
+        return 0
+    wants_json = "json" in words[words.index("--events") :][:2] if "--events" in words else False
+    events = JsonEvents() if wants_json else ConsoleEvents()
+
+    def last_words() -> None:
+        remove_unfinished()
+        events(failure(JobCancelled()))
+
+    # A training may finish its step and save itself; everything else stops at once.
+    grace_s = 20.0 if words[:1] in (["finetune"], ["pretrain"]) else 0.7
+    try:
+        with prompt_interrupt(grace_s, last_words, JobCancelled.exit_code):
+            defaults = preset_defaults(words) or tyro.MISSING_NONPROP
+            command: Any = tyro.cli(AnyCommand, prog="misfm", args=words, default=defaults)
+            report = command.run(events)
+    except (Exception, KeyboardInterrupt) as error:  # the one place that catches everything
+        return _end_badly(events, error)
+    text, exit_code = report.pop("text", ""), report.pop("exit_code", 0)
+    events(Finished(report))
+    if text and not wants_json:
+        print(text)
+    return int(exit_code)
+
+
+def _end_badly(events: EventSink, error: BaseException) -> int:
+    known = known_error(error)
+    with contextlib.suppress(JobCancelled):  # Nobody listens any more.
+        events(failure(known or error))
+    return known.exit_code if known else MISFMError.exit_code

@@ -1,0 +1,74 @@
+"""What the commands share: their common option, and the way from a config to its job."""
+
+from __future__ import annotations
+
+import dataclasses
+import importlib
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+from MISFMLib.configs import FinetuneConfig, PrepareConfig, PretrainConfig, SegmentConfig
+from MISFMLib.errors import ConfigError
+from MISFMLib.events import EventSink
+
+Report = dict[str, Any]
+"""What a command gives back; ``text`` is for people, ``exit_code`` for the shell."""
+
+JOB_CONFIGS: dict[str, type] = {
+    "segment": SegmentConfig,
+    "finetune": FinetuneConfig,
+    "prepare": PrepareConfig,
+    "pretrain": PretrainConfig,
+}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Command:
+    """What every command has in common."""
+
+    events: Literal["bar", "json"] = "bar"
+    """bar shows progress to people; json prints one JSON line per event for programs."""
+
+    def run(self, events: EventSink) -> Report:
+        """Do the work and return the report."""
+        raise NotImplementedError
+
+
+def only(config_class: type, command: Command) -> Any:
+    """Leave out what only the command line has."""
+    names = [field.name for field in dataclasses.fields(config_class)]
+    return config_class(**{name: getattr(command, name) for name in names})
+
+
+def run_job(name: str, config: Any, events: EventSink) -> Report:
+    """Run the job of this name and return its report."""
+    # Imported late: the jobs bring torch, and `misfm --help` shall not wait for it.
+    module = importlib.import_module(f"MISFMLib.jobs.{name}")
+    report: Report = getattr(module, f"run_{name}")(config, events)
+    return report
+
+
+def read_job(path: Path) -> tuple[str, dict[str, Any]]:
+    """Read a job file: the name of a job and its settings.
+
+    Raises:
+        ConfigError: It is no job file, or names no job.
+    """
+    try:
+        content = json.loads(path.read_text("utf-8"))
+        job, config = content["job"], content["config"]
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise ConfigError(
+            f"{path} is not a job file: {error}.",
+            code="bad-job-file",
+            remedy='Write {"job": "segment", "config": {...}} as UTF-8 JSON.',
+        ) from error
+    if job not in JOB_CONFIGS:
+        raise ConfigError(
+            f"{path} asks for the job {job!r}.",
+            code="bad-job-file",
+            remedy=f"Use one of: {', '.join(JOB_CONFIGS)}.",
+        )
+    return job, config

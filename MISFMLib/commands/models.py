@@ -1,0 +1,155 @@
+"""Commands that list, show, import, export, verify, remove and download models."""
+
+from __future__ import annotations
+
+import dataclasses
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated
+
+from tyro.conf import OmitSubcommandPrefixes, Positional, subcommand
+
+from MISFMLib import store
+from MISFMLib.bundle import Bundle, read_card
+from MISFMLib.commands.base import Command, Report
+from MISFMLib.configs import ResolutionMode
+from MISFMLib.events import EventSink
+
+
+@dataclass(frozen=True, kw_only=True)
+class ListModels(Command):
+    """List the bundled, your own, and the downloadable models."""
+
+    def run(self, events: EventSink) -> Report:
+        """List the models."""
+        entries = store.list_models()
+        lines = [
+            f"{entry.name:28} {entry.origin:10} {entry.problem or entry.title}" for entry in entries
+        ]
+        return {
+            "models": [dataclasses.asdict(entry) for entry in entries],
+            "text": "\n".join(lines) or "No model is installed.",
+        }
+
+
+@dataclass(frozen=True, kw_only=True)
+class ModelInfo(Command):
+    """Show the card of a model: what it segments, for what data, held-out results, licence."""
+
+    model: Positional[str]
+    """Installed name, or path of a bundle."""
+
+    def run(self, events: EventSink) -> Report:
+        """Show the card."""
+        bundle = store.find_model(self.model)
+        return {"path": str(bundle.path), "text": read_card(bundle).rstrip()}
+
+
+@dataclass(frozen=True, kw_only=True)
+class ImportModel(Command):
+    """Add a bundle (folder or zip) or a published checkpoint (.pt) to your models."""
+
+    file: Positional[Path]
+    """Bundle folder, bundle zip, or PyMIC checkpoint."""
+    name: str | None = None
+    """Name to install it under; the bundle's own name when not given."""
+    resolution_mode: ResolutionMode = 1
+    """Resolution mode of a PCT-Net checkpoint."""
+    overwrite: bool = False
+    """Replace a model of the same name."""
+
+    def run(self, events: EventSink) -> Report:
+        """Import the model."""
+        if self.file.suffix in (".pt", ".pth"):
+            return _imported(self._import_checkpoint())
+        return _imported(store.import_model(self.file, name=self.name, overwrite=self.overwrite))
+
+    def _import_checkpoint(self) -> Bundle:
+        from MISFMLib.jobs.convert import convert_checkpoint
+
+        bundle, _ = convert_checkpoint(
+            self.file,
+            store.models_folder() / (self.name or self.file.stem),
+            resolution_mode=self.resolution_mode,
+            overwrite=self.overwrite,
+        )
+        return bundle
+
+
+def _imported(bundle: Bundle) -> Report:
+    return {"path": str(bundle.path), "text": f"{bundle.manifest.name} is in {bundle.path}"}
+
+
+@dataclass(frozen=True, kw_only=True)
+class ExportModel(Command):
+    """Write a model as one zip file to give away."""
+
+    model: Positional[str]
+    """Installed name, or path of a bundle."""
+    file: Positional[Path]
+    """Zip file to write."""
+    overwrite: bool = False
+    """Replace a file that is already there."""
+
+    def run(self, events: EventSink) -> Report:
+        """Write the zip."""
+        store.export_model(self.model, self.file, overwrite=self.overwrite)
+        return {"path": str(self.file), "text": f"{self.model} is in {self.file}"}
+
+
+@dataclass(frozen=True, kw_only=True)
+class VerifyModel(Command):
+    """Check that a model is complete and its weights have the recorded SHA-256."""
+
+    model: Positional[str]
+    """Installed name, or path of a bundle."""
+
+    def run(self, events: EventSink) -> Report:
+        """Check the model."""
+        bundle = store.verify_model(self.model)
+        digest = bundle.manifest.weights_sha256
+        return {"sha256": digest, "text": f"{bundle.manifest.name} is intact: SHA-256 {digest}"}
+
+
+@dataclass(frozen=True, kw_only=True)
+class RemoveModel(Command):
+    """Delete one of your models from the model store."""
+
+    model: Positional[str]
+    """Installed name."""
+
+    def run(self, events: EventSink) -> Report:
+        """Delete the model."""
+        store.remove_model(self.model)
+        return {"text": f"{self.model} is removed."}
+
+
+@dataclass(frozen=True, kw_only=True)
+class FetchModel(Command):
+    """Download a model of the catalogue; goes on where an earlier download stopped."""
+
+    model: Positional[str]
+    """Name in the catalogue."""
+
+    def run(self, events: EventSink) -> Report:
+        """Download, check and install the model."""
+        return _imported(store.fetch_model(self.model, events))
+
+
+@dataclass(frozen=True)
+class Models:
+    """List, show, import, export, verify, remove and download models."""
+
+    action: OmitSubcommandPrefixes[
+        Annotated[ListModels, subcommand("list")]
+        | Annotated[ModelInfo, subcommand("info")]
+        | Annotated[ImportModel, subcommand("import")]
+        | Annotated[ExportModel, subcommand("export")]
+        | Annotated[VerifyModel, subcommand("verify")]
+        | Annotated[RemoveModel, subcommand("remove")]
+        | Annotated[FetchModel, subcommand("fetch")]
+    ]
+
+    def run(self, events: EventSink) -> Report:
+        """Run the chosen action."""
+        return self.action.run(events)
