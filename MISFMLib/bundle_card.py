@@ -96,7 +96,8 @@ def _evaluation(evaluation: Mapping[str, Any]) -> str:
 def _usage(manifest: BundleManifest) -> str:
     if manifest.kind == "pretrained":
         return f"```\nmisfm finetune FOLDER -o NEW_MODEL --init {manifest.name}\n```"
-    image = ",".join(f"{channel}.nii.gz" for channel in manifest.preprocessing.channels)
+    names = (re.sub(r"\W+", "-", name).lower() for name in manifest.preprocessing.channels)
+    image = ",".join(f"{name}.nii.gz" for name in names)
     return f"```\nmisfm segment {image} -m {manifest.name} -o result.seg.nrrd\n```"
 
 
