@@ -1,8 +1,10 @@
-"""Where the files in ``Resources/`` are: beside the package in a source tree, else inside it."""
+"""Files that come with the library: ``Resources/``, beside or inside the package, and presets."""
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
+from typing import Any
 
 _PACKAGE = Path(__file__).resolve().parent
 
@@ -20,3 +22,16 @@ def resource_path(name: str) -> Path:
         if (folder / name).exists():
             return folder / name
     raise FileNotFoundError(f"Resources/{name} is missing from this installation of MISFM")
+
+
+def read_preset(name: str) -> dict[str, Any]:
+    """Read a file of the folder ``presets``.
+
+    Args:
+        name: Its name without ``.json``.
+
+    Raises:
+        FileNotFoundError: There is no such preset.
+    """
+    content: dict[str, Any] = json.loads((_PACKAGE / "presets" / f"{name}.json").read_text("utf-8"))
+    return content

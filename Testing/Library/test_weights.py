@@ -228,6 +228,40 @@ def test_auxiliary_heads_that_the_source_lacks_stay_fresh(tmp_path):
     assert set(report.newly_initialised.values()) == {"the source has no such output"}
 
 
+def pretrained(bundle, weights):
+    """The same bundle as the outcome of a pretext task, with these weights."""
+    manifest = dataclasses.replace(bundle.manifest, kind="pretrained", labels=())
+    return write_bundle(bundle.path, manifest, weights, overwrite=True)
+
+
+def test_classes_of_a_pretext_task_are_not_taken_over_even_if_they_fit(tmp_path):
+    source, network = a_network(), a_network()
+    bundle = pretrained(a_bundle(tmp_path, source), weights_to_numpy(source, half=False))
+    report = initialise(network, bundle)
+    assert set(report.newly_initialised) == class_convolutions(1) == differing(network, source)
+    assert set(report.unused) == class_convolutions(1)
+    assert set(report.newly_initialised.values()) == {"the source was pretrained on another task"}
+
+
+def test_an_encoder_starts_a_fine_tuning_without_its_decoder(tmp_path):
+    source, network = a_network(), a_network()
+    arrays = weights_to_numpy(source, half=False)
+    encoder = {
+        name: array for name, array in arrays.items() if not name.startswith(("decoder.", "heads."))
+    }
+    bundle = a_bundle(tmp_path, source)
+    report = initialise(network, pretrained(bundle, encoder))
+    assert set(report.loaded) == set(encoder)
+    assert set(report.newly_initialised) == set(arrays) - set(encoder)
+    assert report.newly_initialised["decoder.ups.0.up.conv.bias"] == (
+        "the source was pretrained without a decoder"
+    )
+    assert not report.unused
+    segmenting = write_bundle(bundle.path, bundle.manifest, encoder, overwrite=True)
+    with pytest.raises(BundleError, match="do not fit"):
+        initialise(network, segmenting)
+
+
 @pytest.mark.parametrize(
     ("change", "mentioned"),
     [
