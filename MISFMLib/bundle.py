@@ -14,8 +14,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import safetensors
-import safetensors.numpy
 
 from MISFMLib import bundle_card, bundle_files, bundle_metadata
 from MISFMLib.bundle_manifest import BundleManifest
@@ -90,6 +88,8 @@ def read_weights(bundle: Bundle) -> dict[str, np.ndarray]:
     if found != expected:
         what = f"the weights have SHA-256 {found}, the manifest names {expected or 'none'}"
         raise _unusable(bundle, what, "bundle-checksum")
+    import safetensors.numpy  # late: Slicer lists models before it has installed what they need
+
     try:
         weights: dict[str, np.ndarray] = safetensors.numpy.load(content)
     except (safetensors.SafetensorError, KeyError, ValueError, TypeError) as error:
@@ -125,6 +125,8 @@ def write_bundle(
         BundleError: There are no weights, or some are not finite.
         OutputError: The folder exists already or cannot be written.
     """
+    import safetensors.numpy
+
     problem = _weights_problem(weights)
     if problem:
         raise BundleError(

@@ -75,6 +75,12 @@ class NetworkConfig:
                 for channels, heads in zip(self.level_channels[2:], self.num_heads, strict=False)
                 if heads < 1 or channels % heads
             ]
+        used = {"pctnet": ("depths", "window_sizes"), "fmunet": ("depths",), "unet3d": ()}
+        problems += [
+            f"{name} is {getattr(self, name)}, it needs values of at least 1"
+            for name in (*used[self.architecture], "patch_size")
+            if getattr(self, name) is not None and min(getattr(self, name), default=0) < 1
+        ]
         if self.resolution_mode not in (0, 1, 2):
             problems.append(f"resolution_mode is {self.resolution_mode}, it must be 0, 1 or 2")
         raise_problems(problems, "Correct the network settings.")
@@ -192,8 +198,8 @@ class SegmentConfig:
     """Number format of the network; auto takes half precision where the chip is faster with it."""
     overlap: float = 0.5
     """Overlap of neighbouring windows as a fraction of the patch, 0 to below 1."""
-    batch_size: int = 1
-    """Windows computed together."""
+    batch_size: int | None = None
+    """Windows computed together; as many as make about a million voxels when not given."""
     mirroring: bool = False
     """Average over the eight mirror images: better by a little, slower by eight."""
     threads: int | None = None
@@ -215,10 +221,11 @@ class SegmentConfig:
             problems.append("no image was given")
         if not 0 <= self.overlap < 1:
             problems.append(f"overlap is {self.overlap}, it must be at least 0 and below 1")
-        if self.batch_size < 1:
-            problems.append(f"batch_size is {self.batch_size}, it must be at least 1")
-        if self.threads is not None and self.threads < 1:
-            problems.append(f"threads is {self.threads}, it must be at least 1")
+        problems += [
+            f"{name} is {getattr(self, name)}, it must be at least 1"
+            for name in ("batch_size", "threads")
+            if getattr(self, name) is not None and getattr(self, name) < 1
+        ]
         raise_problems(problems, "See `misfm segment --help`.")
 
 
@@ -232,7 +239,7 @@ class FinetuneConfig:
     output: Path
     """Bundle folder to write; checkpoints and logs go to a folder beside it until it is done."""
     name: str = ""
-    """Name of the model; the output folder's name when not given."""
+    """Title of the model for people; the output folder's name when not given."""
     init: str | None = None
     """Start from this bundle (installed name, folder, zip) or published .pt checkpoint."""
     network: Literal["small", "full", "fmunet", "unet3d"] = "small"
@@ -312,6 +319,194 @@ class FinetuneConfig:
         if not set(self.mirror_axes) <= {0, 1, 2}:
             problems.append(f"mirror_axes is {self.mirror_axes}, allowed are 0, 1 and 2")
         raise_problems(problems, "See `misfm finetune --help`.")
+
+
+@dataclass(frozen=True, kw_only=True)
+class PretrainConfig:
+    """Pretrain a network on volumes without labels."""
+
+    data: tuple[Path, ...]
+    """Volume files, DICOM folders, folders of volumes, or labelled data sets, whose images are used
+    (of one with its own split only the training cases). Or training stores that `misfm prepare`
+    made: folders, or URLs such as s3://bucket/store."""
+    output: Path
+    """Bundle folder to write; checkpoints and logs go to a folder beside it until it is done."""
+    name: str = ""
+    """Title of the model for people; the output folder's name when not given."""
+    method: Literal[
+        "volume-fusion",
+        "model-genesis",
+        "patch-swapping",
+        "masked-modelling",
+        "rotation",
+        "contrastive",
+    ] = "volume-fusion"
+    """What the network learns to do; rotation and contrastive train the encoder only."""
+    sampler: Literal["grid", "boxes"] = "grid"
+    """Volume Fusion of two crops of one volume in a grid of blocks (2025), or of two volumes in
+    random boxes (2023)."""
+    num_levels: int = 4
+    """Fusion levels K above the background; the network tells K + 1 classes."""
+    smallest_block: Size | None = None
+    """Smallest block of Volume Fusion in voxels; 8, at most half the patch, when not given."""
+    largest_block: Size | None = None
+    """Largest block of Volume Fusion in voxels; when not given 32, at most half the patch (grid),
+    or five eighths of the patch (boxes)."""
+    foreground_share: float = 0.7
+    """Part of the grid's blocks that gets foreground (sampler grid)."""
+    network: Literal["small", "full", "fmunet", "unet3d"] = "small"
+    """Network; small and full are PCT-Nets of 3 and 44 M weights."""
+    modality: Literal["auto", "CT", "MR", "other"] = "auto"
+    """Modality of all volumes; auto asks the data set and the file, or guesses by intensities."""
+    intensity: Literal["auto", "ct-clip", "mr-percentile"] = "auto"
+    """Intensity scheme of all volumes; auto follows the modality of each."""
+    spacing_dhw: Spacing | None = None
+    """Voxel size in mm to train at; that of each volume when not given."""
+    patch_size: Size | None = None
+    """Training patch in voxels; planned from the volumes when not given."""
+    resolution_mode: ResolutionMode | None = None
+    """Anisotropy mode of the network; planned from the voxel sizes when not given."""
+    fraction: float = 1.0
+    """Part of the volumes to learn from, above 0; smaller parts are contained in larger ones."""
+    validation_fraction: float = 0.1
+    """Part of the volumes on which the task is judged, to keep the best weights; at least one."""
+    steps: int = 10000
+    """Optimizer steps."""
+    batch_size: int = 4
+    """Samples per step."""
+    learning_rate: float = 1e-3
+    """Learning rate at the start."""
+    halve_every: int | None = None
+    """Halve the learning rate after every so many steps; when not given it decays polynomially to
+    zero."""
+    weight_decay: float = 1e-5
+    """Weight decay."""
+    optimizer: Literal["adam", "adamw"] = "adam"
+    """Optimizer."""
+    gradient_clip: float = 12.0
+    """Largest gradient norm; longer gradients are shortened to it."""
+    validate_every: int = 500
+    """Steps between validations."""
+    checkpoint_every: int = 500
+    """Steps between checkpoints."""
+    preview: Path | None = None
+    """Also write a picture of what the network sees and answers (.png), at every validation."""
+    resume: bool = False
+    """Go on from the newest checkpoint of the same output."""
+    device: str = "auto"
+    """auto, cpu, cuda, cuda:N or mps."""
+    devices: int = 1
+    """Processes for data-parallel training; each takes its share of the batch."""
+    precision: Precision = "auto"
+    """Number format of the computation."""
+    threads: int | None = None
+    """CPU threads; all cores when not given."""
+    seed: int = 1
+    """Seed of the choice of volumes, the weights and the samples."""
+    license: str = "unknown"
+    """Licence of the trained weights, written into the bundle."""
+    authors: str = "unknown"
+    """Authors of the model, written into the bundle."""
+    training_data: str = ""
+    """Origin, licence and attribution of the training data, written into the model card."""
+    overwrite: bool = False
+    """Replace a bundle that is already there."""
+
+    def __post_init__(self) -> None:
+        counts = ("num_levels", "steps", "batch_size", "validate_every", "checkpoint_every")
+        problems = [
+            f"{name} is {getattr(self, name)}, it must be at least 1"
+            for name in (*counts, "devices", "halve_every")
+            if getattr(self, name) is not None and getattr(self, name) < 1
+        ]
+        problems += [
+            f"{name} is {getattr(self, name)}, it must be positive"
+            for name in ("learning_rate", "gradient_clip")
+            if getattr(self, name) <= 0
+        ]
+        problems += [
+            f"{name} is {getattr(self, name)}, it must be above 0 and at most 1"
+            for name in ("fraction", "foreground_share")
+            if not 0 < getattr(self, name) <= 1
+        ]
+        if not self.data:
+            problems.append("no volume was given")
+        if not 0 <= self.validation_fraction < 1:
+            problems.append(
+                f"validation_fraction is {self.validation_fraction}, it must be from 0 to below 1"
+            )
+        problems += self._block_problems()
+        raise_problems(problems, "See `misfm pretrain --help`.")
+
+    def _block_problems(self) -> list[str]:
+        """Name settings of Volume Fusion that are impossible or would do nothing."""
+        smallest, largest = self.smallest_block or (1, 1, 1), self.largest_block or (2**31,) * 3
+        problems = []
+        if any(not 1 <= low <= high for low, high in zip(smallest, largest, strict=True)):
+            problems.append(f"there are no blocks from {smallest} to {largest}")
+        idle: tuple[str, ...] = ()
+        if self.method != "volume-fusion":
+            idle = ("sampler", "num_levels", "smallest_block", "largest_block", "foreground_share")
+        elif self.sampler == "boxes":
+            idle = ("foreground_share",)
+        problems += [
+            f"{name} does nothing with method {self.method}, sampler {self.sampler}"
+            for name in idle
+            if getattr(self, name) != getattr(PretrainConfig, name)
+        ]
+        return problems
+
+
+@dataclass(frozen=True, kw_only=True)
+class PrepareConfig:
+    """Turn folders of volumes into a training store for pretraining."""
+
+    data: tuple[Path, ...]
+    """Folders with volumes at any depth (.nii .nii.gz .nrrd .mha .mhd, DICOM), or such volumes.
+    Label maps, and cases that a dataset.json holds out, are left out."""
+    output: Path
+    """Folder of the store; an unfinished one is gone on with, a finished one is brought up to
+    date."""
+    manifest: Literal["pdata-1k", "pdata-10k", "pdata-110k"] | None = None
+    """Also tell which of the published sources are missing; the folder of each is called like
+    it."""
+    check_only: bool = False
+    """Only compare what is there with the manifest; nothing is read or written."""
+    modality: Literal["auto", "CT", "MR", "other"] = "auto"
+    """Modality of all volumes; auto asks the data set and the file, or guesses by intensities."""
+    intensity: Literal["auto", "ct-clip", "mr-percentile"] = "auto"
+    """Intensity scheme of all volumes; auto follows the modality of each."""
+    spacing_dhw: Spacing | None = None
+    """Voxel size in mm to resample to; that of each volume when not given."""
+    min_edge: int = 8
+    """Volumes with fewer voxels along an axis are quarantined."""
+    max_spacing_mm: float = 10.0
+    """Volumes with longer voxels are quarantined."""
+    workers: int | None = None
+    """Processes that prepare volumes; 0 works in this one; one per core when not given."""
+    scheduler: str | None = None
+    """Address of a dask scheduler, such as tcp://host:8786, whose workers do the work; they must
+    see the same folders."""
+    retry_quarantined: bool = False
+    """Try the quarantined volumes of earlier runs once more."""
+
+    def __post_init__(self) -> None:
+        problems = []
+        if not self.data:
+            problems.append("no folder was given")
+        if self.workers is not None and self.workers < 0:
+            problems.append(f"workers is {self.workers}, it must be at least 0")
+        if self.workers is not None and self.scheduler is not None:
+            problems.append("workers does nothing with a scheduler")
+        if self.check_only and self.manifest is None:
+            problems.append("check_only needs a manifest to compare with")
+        if self.min_edge < 1:
+            problems.append(f"min_edge is {self.min_edge}, it must be at least 1")
+        if self.max_spacing_mm <= 0:
+            problems.append(f"max_spacing_mm is {self.max_spacing_mm}, it must be positive")
+        if self.spacing_dhw is not None and min(self.spacing_dhw) <= 0:
+            problems.append(f"spacing_dhw is {self.spacing_dhw}, all values must be positive")
+        raise_problems(problems, "See `misfm prepare --help`.")
 
 
 # ---------------------------------------------------------------------------------- JSON and back

@@ -9,11 +9,10 @@ from __future__ import annotations
 import difflib
 import os
 import shutil
+import sys
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
-
-import platformdirs
 
 from MISFMLib import bundle_files
 from MISFMLib.bundle import Bundle, read_bundle, verify_bundle, zip_bundle
@@ -53,7 +52,15 @@ def home() -> Path:
     chosen = os.environ.get("MISFM_HOME")
     if chosen:
         return Path(chosen).expanduser()
-    return platformdirs.user_data_path("MISFM", appauthor=False)
+    return _user_data_folder() / "MISFM"
+
+
+def _user_data_folder() -> Path:
+    if sys.platform == "win32":
+        return Path(os.environ.get("LOCALAPPDATA") or Path.home() / "AppData" / "Local")
+    if sys.platform == "darwin":
+        return Path.home() / "Library" / "Application Support"
+    return Path(os.environ.get("XDG_DATA_HOME") or Path.home() / ".local" / "share")
 
 
 def models_folder() -> Path:

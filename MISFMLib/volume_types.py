@@ -43,8 +43,9 @@ class Geometry:
 
     def corners_xyz(self) -> Array:
         """Return the centres of the eight corner voxels in mm, shape (8, 3)."""
-        ends = [(0, size - 1) for size in self.shape_dhw]
-        return np.stack([self.position_xyz(corner) for corner in itertools.product(*ends)])
+        depth, height, width = ((0, size - 1) for size in self.shape_dhw)
+        corners = itertools.product(depth, height, width)
+        return np.stack([self.position_xyz(corner) for corner in corners])
 
     def same_grid(self, other: Geometry, tolerance_mm: float = 1e-3) -> bool:
         """Tell whether every voxel of both grids lies at the same place.

@@ -77,16 +77,14 @@ class LabelResampler:
         lower, upper, weight = self._depth
         planes: dict[int, torch.Tensor] = {}
         for index in slices:
-            needed = int(lower[index]), int(upper[index])
+            below, above = int(lower[index]), int(upper[index])
             planes = {
                 depth: planes[depth]
                 if depth in planes
                 else self._plane_at(scores_KDHW, depth, tile)
-                for depth in needed
+                for depth in (below, above)
             }
-            classes_HW = _highest_between(
-                *(planes[depth] for depth in needed), float(weight[index])
-            )
+            classes_HW = _highest_between(planes[below], planes[above], float(weight[index]))
             self._output_DHW[index, tile] = self._values[classes_HW.cpu().numpy()]
 
     def _plane_at(self, scores_KDHW: torch.Tensor, depth: int, tile: slice) -> torch.Tensor:

@@ -149,11 +149,10 @@ def _occupied_planes(array_CDHW: npt.NDArray[Any], crop: str) -> list[npt.NDArra
     planes = [np.zeros(size, dtype=bool) for size in (depth, height, width)]
     for start, stop in slab_ranges(depth, height * width):
         slab = array_CDHW[:, start:stop]
-        mask: npt.NDArray[np.bool_] = np.any(
-            slab > _BODY_HU if crop == "body" else slab != 0, axis=0
-        )
+        is_foreground = np.greater(slab, _BODY_HU) if crop == "body" else np.not_equal(slab, 0)
+        mask: npt.NDArray[np.bool_] = np.any(is_foreground, axis=0)
         planes[0][start:stop] = mask.any(axis=(1, 2))
-        columns = mask.any(axis=0)
+        columns: npt.NDArray[np.bool_] = np.any(mask, axis=0)
         planes[1] |= columns.any(axis=1)
         planes[2] |= columns.any(axis=0)
     return planes

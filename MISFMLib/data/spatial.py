@@ -68,7 +68,8 @@ class SpatialRecord:
 def canonical_view(array_DHW: npt.NDArray[Any], axes: Size, flips: Flips) -> npt.NDArray[Any]:
     """Return the array with its axes permuted and flipped, without copying."""
     steps = tuple(slice(None, None, -1 if flip else None) for flip in flips)
-    return array_DHW.transpose(axes)[steps]
+    view: npt.NDArray[Any] = array_DHW.transpose(axes)[steps]
+    return view
 
 
 def canonical_axes(direction: tuple[float, ...], orientation: str) -> tuple[Size, Flips]:

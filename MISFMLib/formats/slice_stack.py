@@ -65,9 +65,10 @@ def stack_planes(planes: Sequence[Plane], path: Path) -> tuple[list[int], Geomet
     _check_shifts(positions, axes[:, 2], min(first.spacing_hw), path)
     gap = (depths[-1] - depths[0]) / (len(planes) - 1)
     x, y, z = map(float, positions[0])
+    row_mm, column_mm = first.spacing_hw
     geometry = Geometry(
         shape_dhw=(len(planes), *first.shape_hw),
-        spacing_dhw=(float(gap), *first.spacing_hw),
+        spacing_dhw=(float(gap), row_mm, column_mm),
         origin_xyz=(x, y, z),
         direction=tuple(map(float, axes.ravel())),
     )

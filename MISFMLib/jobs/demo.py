@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -42,7 +43,9 @@ def run_demo(  # noqa: PLR0913 the options of the command
     overwrite: bool = False,
     events: EventSink = ignore_events,
 ) -> dict[str, Any]:
-    """Segment a sample or a volume; write the segmentation, a picture, a table and a report.
+    """Segment a sample or a volume; write the segmentation, a table, a report and a picture.
+
+    The picture needs matplotlib and is left out where that is not installed.
 
     Args:
         output: Folder for the files.
@@ -62,6 +65,7 @@ def run_demo(  # noqa: PLR0913 the options of the command
         MISFMError: The model or the volume cannot be used, or a result cannot be written.
     """
     labels = find_model(model).manifest.labels
+    has_picture = importlib.util.find_spec("matplotlib") is not None  # Slicer lacks it
     known = _draw_sample(output, labels, seed, overwrite) if image is None else None
     report = run_segment(
         SegmentConfig(
@@ -69,15 +73,15 @@ def run_demo(  # noqa: PLR0913 the options of the command
             model=model,
             output=output / SEGMENTATION,
             statistics=output / VOLUMES,
-            overview=output / OVERVIEW,
+            overview=output / OVERVIEW if has_picture else None,
             report=output / REPORT,
             device=device,
             overwrite=overwrite,
         ),
         events,
     )
-    files = (OVERVIEW, SEGMENTATION, VOLUMES, REPORT)
-    demo = {**report, "folder": str(output), "files": list(files)}
+    files = [OVERVIEW] * has_picture + [SEGMENTATION, VOLUMES, REPORT]
+    demo = {**report, "folder": str(output), "files": files}
     if known is not None:
         found = read_label_map(output / SEGMENTATION)
         demo["files"] = [*files, SAMPLE, REFERENCE]

@@ -28,7 +28,7 @@ REQUIRED = (
     ("psutil", "psutil", "5.9"),
     ("safetensors", "safetensors", "0.4.3"),
     ("SimpleITK", "SimpleITK", "2.3"),
-    ("torch", "torch", "2.4"),
+    ("torch", "torch", "2.6"),
     ("tqdm", "tqdm", "4.66"),
     ("tyro", "tyro", "1.0"),
 )
@@ -37,6 +37,8 @@ EXTRAS = (
     ("train", "fine-tuning", ("lightning-fabric", "monai", "scipy", "tensorboard")),
     ("dicom", "writing DICOM SEG", ("highdicom", "pydicom")),
     ("report", "overview pictures", ("matplotlib",)),
+    ("prepare", "training stores", ("blosc2", "fsspec")),
+    ("cluster", "preparing on a dask cluster", ("distributed",)),
 )
 _LOW_MEMORY_BYTES = 4 * 2**30
 _LOW_DISK_BYTES = 2 * 2**30

@@ -47,3 +47,27 @@ def published_fixtures():
     if not (SHARED / "spec" / "fixtures" / "README.md").exists():
         pytest.skip("no published outputs on this machine")
     return SHARED / "spec" / "fixtures"
+
+
+@pytest.fixture
+def write_case(rng):
+    """Write a labelled case: noise with a brighter box per label; returns the label map's array."""
+    sitk = pytest.importorskip("SimpleITK")
+
+    def write(
+        image_path, label_path, *, shape=(10, 12, 14), spacing_xyz=(1.0, 1.0, 1.0), values=(1,)
+    ):
+        image = rng.normal(0, 20, shape).astype(np.float32)
+        label = np.zeros(shape, np.uint8)
+        for index, value in enumerate(values):
+            start = 1 + 3 * index
+            label[2:8, start : start + 3, 3:10] = value
+            image[label == value] += 100 * (index + 1)
+        for array, path in ((image, image_path), (label, label_path)):
+            written = sitk.GetImageFromArray(array)
+            written.SetSpacing(spacing_xyz)
+            path.parent.mkdir(parents=True, exist_ok=True)
+            sitk.WriteImage(written, str(path))
+        return label
+
+    return write

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 import json
 import math
 
@@ -23,6 +24,10 @@ pytest.importorskip("matplotlib")
 
 RESULTS = {"overview.png", "segmentation.seg.nrrd", "volumes.csv", "report.json"}
 SAMPLE = {"sample.nii.gz", "sample-labels.seg.nrrd"}
+
+
+def without_matplotlib(name, find_spec=importlib.util.find_spec):
+    return None if name == "matplotlib" else find_spec(name)
 
 
 @pytest.fixture
@@ -67,6 +72,13 @@ def test_the_demo_draws_a_sample_segments_it_and_compares_with_the_known_labels(
     assert any(isinstance(event, Progress) for event in events)
     assert json.loads(json.dumps(report)) == report
     assert json.loads((output / "report.json").read_text("utf-8"))["model"]["name"] == "tiny"
+
+
+def test_without_matplotlib_the_demo_leaves_out_the_picture(tmp_path, a_model, monkeypatch):
+    monkeypatch.setattr(importlib.util, "find_spec", without_matplotlib)
+    report = run_demo(tmp_path / "demo", model=a_model, device="cpu")
+    assert names(tmp_path / "demo") == (RESULTS | SAMPLE) - {"overview.png"}
+    assert "overview.png" not in report["files"]
 
 
 def test_a_perfect_model_would_get_a_dice_of_one(tmp_path, a_model, monkeypatch):

@@ -85,7 +85,7 @@ def test_a_training_ends_in_a_bundle_that_says_how_it_was_made(config, tmp_path)
     bundle = read_bundle(tmp_path / "model")
     manifest = bundle.manifest
     assert report["bundle"] == str(tmp_path / "model")
-    assert manifest.name == "My-kidneys"
+    assert (manifest.name, manifest.title) == ("model", "My kidneys")
     assert [(label.value, label.name) for label in manifest.labels] == [
         (2, "left kidney"),
         (5, "spleen"),

@@ -1,0 +1,144 @@
+#!/usr/bin/env bash
+# Set MISFM up on a fresh Debian or Ubuntu machine, then use it or test it.
+#
+#   bash Testing/run.sh demo [options of misfm demo]   segment a sample with the bundled model
+#   bash Testing/run.sh test [options of pytest]       check the code and run the tests
+#
+# Everything goes into .venv in the repository and stays there for the next time. Where Python or
+# its venv module is missing, apt-get installs it (with sudo when you are not root).
+#
+# MISFM_TORCH_INDEX  package index to take torch from. When it is not set, a machine without an
+#                    NVIDIA driver takes the CPU build, because the usual one brings gigabytes of
+#                    CUDA libraries. Set it to nothing to use only what pip is configured for.
+
+set -euo pipefail
+
+repository="$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)"
+venv="$repository/.venv"
+constraints="$repository/constraints.txt"
+export PIP_DISABLE_PIP_VERSION_CHECK=1 PIP_ROOT_USER_ACTION=ignore
+
+say() { printf '\n== %s\n' "$*"; }
+
+fail() {
+  printf 'run.sh: %s\n' "$*" >&2
+  exit 1
+}
+
+apt_install() {
+  command -v apt-get >/dev/null || fail "please install $* with your package manager."
+  local as_root=()
+  if [ "$(id -u)" -ne 0 ]; then
+    command -v sudo >/dev/null || fail "please install $* as root: apt-get install $*"
+    as_root=(sudo)
+  fi
+  say "Installing $* with apt-get"
+  "${as_root[@]}" apt-get update -qq
+  "${as_root[@]}" env DEBIAN_FRONTEND=noninteractive \
+    apt-get install -qq -y --no-install-recommends "$@" </dev/null
+}
+
+find_python() {
+  local name
+  for name in python3 python3.13 python3.12 python3.11 python3.10; do
+    if "$name" -c 'import sys; sys.exit(sys.version_info < (3, 10))' 2>/dev/null; then
+      command -v "$name"
+      return
+    fi
+  done
+}
+
+make_venv() {
+  local python
+  python="$(find_python)"
+  if [ -z "$python" ]; then
+    apt_install python3 python3-venv
+    python="$(find_python)"
+    [ -n "$python" ] || fail "Python 3.10 or newer is needed, this is $(python3 --version)."
+  fi
+  if ! "$python" -c 'import ensurepip, venv' 2>/dev/null; then
+    apt_install "$("$python" -c 'import sys; print("python%d.%d-venv" % sys.version_info[:2])')"
+  fi
+  say "Making $venv with $("$python" --version)"
+  "$python" -m venv --clear "$venv"
+}
+
+install_torch() {
+  local index=() default_index=https://download.pytorch.org/whl/cpu
+  command -v nvidia-smi >/dev/null && default_index=
+  local chosen="${MISFM_TORCH_INDEX-$default_index}"
+  [ -z "$chosen" ] || index=(--extra-index-url "$chosen")
+  # An index that cannot be reached costs a warning; pip then takes what it finds elsewhere.
+  "$venv/bin/pip" install --quiet --retries 1 --no-deps -c "$constraints" "${index[@]}" torch
+}
+
+# What an installation was made from: another Python, place or list of packages needs a new one.
+fingerprint() {
+  {
+    echo "$1 $repository"
+    "$venv/bin/python" --version
+    cat "$repository/pyproject.toml" "$constraints"
+  } | sha256sum
+}
+
+set_up() {
+  local extra="$1" done_file="$venv/misfm-$1"
+  "$venv/bin/python" -m pip --version >/dev/null 2>&1 || make_venv
+  if [ "$(cat "$done_file" 2>/dev/null)" = "$(fingerprint "$extra")" ]; then
+    return
+  fi
+  say "Installing MISFM and what it needs into $venv (some minutes the first time)"
+  install_torch
+  "$venv/bin/pip" install --quiet -c "$constraints" -e "${repository}[$extra]"
+  fingerprint "$extra" >"$done_file"
+}
+
+demo() {
+  set_up report
+  # The usual folder may hold the results of the last time.
+  [ $# -gt 0 ] || set -- --overwrite
+  say "misfm demo $*"
+  "$venv/bin/misfm" demo "$@"
+}
+
+# Libraries that the stand-in for Slicer draws with; a server often lacks them.
+install_graphics() {
+  local missing=() pair present
+  present="$(PATH="$PATH:/sbin:/usr/sbin" ldconfig -p)"
+  for pair in libEGL.so.1:libegl1 libGL.so.1:libgl1 libGLX_mesa.so.0:libglx-mesa0 \
+    libxkbcommon.so.0:libxkbcommon0 libfontconfig.so.1:libfontconfig1 libdbus-1.so.3:libdbus-1-3 \
+    libglib-2.0.so.0:libglib2.0-0 libgssapi_krb5.so.2:libgssapi-krb5-2; do
+    [[ "$present" == *"${pair%%:*}"* ]] || missing+=("${pair##*:}")
+  done
+  [ ${#missing[@]} -eq 0 ] || apt_install "${missing[@]}" libegl-mesa0 libgl1-mesa-dri fonts-dejavu-core
+}
+
+run_tests() {
+  set_up test
+  cd "$repository"
+  say "ruff"
+  "$venv/bin/ruff" check .
+  "$venv/bin/ruff" format --check .
+  say "mypy"
+  "$venv/bin/mypy"
+  say "codespell"
+  "$venv/bin/codespell"
+  say "pytest: the library"
+  # One thread for each worker: more only fight over the cores.
+  OMP_NUM_THREADS=1 "$venv/bin/python" -m pytest --numprocesses auto --maxprocesses 4 \
+    --dist worksteal --durations 5 "$@"
+  if "$venv/bin/python" -c 'import slicer' 2>/dev/null; then
+    say "pytest: the Slicer module, in the stand-in for Slicer"
+    install_graphics
+    OMP_NUM_THREADS=1 "$venv/bin/python" -m pytest Testing/Slicer --durations 5
+  fi
+}
+
+case "${1-}" in
+  demo) shift && demo "$@" ;;
+  test) shift && run_tests "$@" ;;
+  *)
+    sed -n '2,/^$/s/^# \{0,1\}//p' "${BASH_SOURCE[0]}"
+    exit 2
+    ;;
+esac
