@@ -1,0 +1,186 @@
+"""Folder of a training store while it is made: settings, what is done so far, the final table.
+
+``journal.jsonl`` gets a line for every source that is done, so that a kill loses only what was
+under way. At the end the lines are merged into ``index.csv`` and the journal is emptied.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import sys
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import IO, Any
+
+from MISFMLib.configs import encode
+from MISFMLib.data.store_building import STORE_FORMAT, Recipe
+from MISFMLib.data.store_index import (
+    ARRAYS,
+    HELD_OUT,
+    INDEX,
+    SETTINGS,
+    StoreEntry,
+    from_row,
+    read_index,
+    to_row,
+    write_index,
+)
+from MISFMLib.data.store_sources import Source
+from MISFMLib.errors import ConfigError, OutputError
+from MISFMLib.files import write_json
+
+_JOURNAL = "journal.jsonl"
+
+Entries = list[StoreEntry]
+
+
+@dataclass
+class StoreFolder:
+    """A store that is being made, by one run at a time."""
+
+    path: Path
+    finished: dict[str, Entries]
+    """Entries of earlier runs that came to their end, by source."""
+    done: dict[str, Entries]
+    """Entries since then."""
+    journal: IO[str]
+
+    @classmethod
+    @contextlib.contextmanager
+    def open(cls, path: Path, recipe: Recipe) -> Iterator[StoreFolder]:
+        """Open a store, a new one or one to go on with.
+
+        Raises:
+            ConfigError: It was begun with another recipe.
+            OutputError: The folder is something else, or another run works on it.
+        """
+        _check_settings(path, recipe)
+        with (path / _JOURNAL).open("a+", encoding="utf-8", newline="\n") as journal:
+            _lock(journal, path)
+            index = read_index(str(path)) if (path / INDEX).exists() else []
+            yield cls(path, _by_source(index), _read_journal(journal), journal)
+
+    def entries_of(self, source: Source) -> Entries:
+        """Return what is known of a source; nothing if it is new, has changed or lost an array."""
+        entries = self.done.get(source.name) or self.finished.get(source.name) or []
+        is_same = all(entry.signature == source.signature for entry in entries)
+        is_whole = all((self.path / entry.array).exists() for entry in entries if entry.array)
+        return entries if is_same and is_whole else []
+
+    def add(self, source: Source, entries: Sequence[StoreEntry]) -> None:
+        """Write down the entries of a source that is done."""
+        line = {"path": source.name, "entries": [to_row(entry) for entry in entries]}
+        self.journal.write(json.dumps(line) + "\n")
+        self.journal.flush()
+        self.done[source.name] = list(entries)
+
+    def finish(self) -> Entries:
+        """Write the table, remove what it does not name, and return its rows."""
+        kept = {key: rows for key, rows in self.finished.items() if key not in self.done}
+        entries = _without_duplicates(_flat(kept), _flat(self.done))
+        write_index(entries, self.path)
+        _remove_strays(self.path, {entry.array for entry in entries})
+        if self.done:
+            self.journal.truncate(0)
+        return entries
+
+
+def _check_settings(path: Path, recipe: Recipe) -> None:
+    settings, now = path / SETTINGS, {"format": STORE_FORMAT, **encode(recipe)}
+    if not settings.exists():
+        if path.exists() and any(path.iterdir()):
+            raise OutputError(
+                f"{path} is in the way: it is no training store, and not empty.",
+                code="output-exists",
+                remedy="Choose another output folder.",
+            )
+        write_json(settings, now)
+    earlier = json.loads(settings.read_text("utf-8"))
+    if earlier != now:
+        raise ConfigError(
+            f"The store {path} was begun with other settings: {json.dumps(earlier)} instead of "
+            f"{json.dumps(now)}.",
+            code="store-settings",
+            remedy="Use the same settings, or another output folder.",
+        )
+
+
+def _lock(journal: IO[str], path: Path) -> None:
+    """Keep a second run away; the system gives the lock back however this one ends."""
+    try:
+        if sys.platform == "win32":
+            import msvcrt
+
+            journal.seek(0)
+            msvcrt.locking(journal.fileno(), msvcrt.LK_NBLCK, 1)
+        else:
+            import fcntl
+
+            fcntl.flock(journal, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError as error:
+        raise OutputError(
+            f"Another run is preparing the store {path}.",
+            code="store-busy",
+            remedy="Wait for it, or choose another output folder.",
+        ) from error
+
+
+def _read_journal(journal: IO[str]) -> dict[str, Entries]:
+    """Read the lines of a run that was killed; where it was writing one, that one is cut off."""
+    journal.seek(0)
+    whole, _, torn = journal.read().rpartition("\n")
+    if torn:
+        journal.truncate(len(whole) + bool(whole))
+    found: dict[str, Entries] = {}
+    for line in whole.splitlines():
+        content: dict[str, Any] = json.loads(line)
+        found[content["path"]] = [from_row(row) for row in content["entries"]]
+    return found
+
+
+# ------------------------------------------------------------------------------------------ the end
+
+
+def _by_source(entries: Iterable[StoreEntry]) -> dict[str, Entries]:
+    found: dict[str, Entries] = {}
+    for entry in entries:
+        found.setdefault(entry.path, []).append(entry)
+    return found
+
+
+def _flat(found: dict[str, Entries]) -> Entries:
+    return sorted((entry for rows in found.values() for entry in rows), key=lambda row: row.key)
+
+
+def _without_duplicates(earlier: Entries, new: Entries) -> Entries:
+    """Let one entry per content count: one that did so before, else the first by its name.
+
+    So the table does not depend on the order in which the sources were done. Content that is held
+    out does not count at all.
+    """
+    entries = sorted((*earlier, *new), key=lambda entry: entry.key)
+    before = {entry.key for entry in earlier if entry.status == "ok"}
+    chosen: dict[str, StoreEntry] = {}
+    for entry in sorted(entries, key=lambda entry: (bool(entry.array), entry.key not in before)):
+        if entry.array or entry.reason == HELD_OUT:
+            chosen.setdefault(entry.sha256, entry)
+    return [_judged(entry, chosen[entry.sha256]) if entry.array else entry for entry in entries]
+
+
+def _judged(entry: StoreEntry, chosen: StoreEntry) -> StoreEntry:
+    if chosen.key == entry.key:
+        return replace(entry, status="ok", reason="", message="")
+    message = f"Its voxels are those of {' '.join(chosen.key).strip()}"
+    if not chosen.array:
+        message += ", which its data set keeps for validation."
+        return replace(entry, status="quarantined", reason=HELD_OUT, message=message)
+    return replace(entry, status="duplicate", reason="same-voxels", message=f"{message}.")
+
+
+def _remove_strays(folder: Path, arrays: set[str]) -> None:
+    """Remove arrays of sources that have changed, and what killed runs left half-written."""
+    for file in (folder / ARRAYS).rglob("*"):
+        if file.is_file() and file.relative_to(folder).as_posix() not in arrays:
+            file.unlink()
