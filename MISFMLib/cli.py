@@ -7,6 +7,7 @@ Exit codes: 0 done; 1 unexpected error; 2 wrong option; 3 volume or data set; 4 
 from __future__ import annotations
 
 import contextlib
+import itertools
 import sys
 from collections.abc import Sequence
 from typing import Annotated, Any
@@ -31,7 +32,7 @@ from MISFMLib.commands.jobs import (
 from MISFMLib.commands.models import Models
 from MISFMLib.console import ConsoleEvents, JsonEvents
 from MISFMLib.errors import JobCancelled, MISFMError
-from MISFMLib.events import EventSink, Finished
+from MISFMLib.events import EventSink, Failed, Finished
 from MISFMLib.files import remove_unfinished
 from MISFMLib.interrupt import prompt_interrupt
 
@@ -62,7 +63,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     if words == ["--version"]:
         print(f"misfm {MISFMLib.__version__}")
         return 0
-    wants_json = "json" in words[words.index("--events") :][:2] if "--events" in words else False
+    wants_json = "--events=json" in words or ("--events", "json") in itertools.pairwise(words)
     events = JsonEvents() if wants_json else ConsoleEvents()
 
     def last_words() -> None:
@@ -76,6 +77,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
             defaults = preset_defaults(words) or tyro.MISSING_NONPROP
             command: Any = tyro.cli(AnyCommand, prog="misfm", args=words, default=defaults)
             report = command.run(events)
+    except SystemExit as stop:  # tyro has shown the help, or what is wrong with the arguments
+        if stop.code and wants_json:
+            events(Failed("The arguments are wrong; stderr says how.", "bad-option"))
+        raise
     except (Exception, KeyboardInterrupt) as error:  # the one place that catches everything
         return _end_badly(events, error)
     text, exit_code = report.pop("text", ""), report.pop("exit_code", 0)

@@ -8,6 +8,7 @@ lines for programs (``--events json``); the Slicer module reads those lines.
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, field
 from typing import Any
@@ -96,7 +97,17 @@ def ignore_events(_event: Event) -> None:
 
 def event_to_json(event: Event) -> str:
     """Encode an event as one line of ASCII JSON, without the line break."""
-    return json.dumps({"event": type(event).__name__, **asdict(event)})
+    fields = _without_nan(asdict(event))
+    return json.dumps({"event": type(event).__name__, **fields}, allow_nan=False)
+
+
+def _without_nan(value: Any) -> Any:
+    """Replace numbers that JSON does not know by null."""
+    if isinstance(value, dict):
+        return {key: _without_nan(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [_without_nan(item) for item in value]
+    return None if isinstance(value, float) and not math.isfinite(value) else value
 
 
 def event_from_json(line: str) -> Event:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import errno
 import json
+import os
 import shutil
 import uuid
 from collections.abc import Iterator
@@ -17,11 +18,19 @@ _unfinished: set[Path] = set()
 
 
 def check_output(path: Path, *, overwrite: bool) -> None:
-    """Refuse a result that is already there.
+    """Refuse a result that is already there, or whose place cannot be written to.
 
     Raises:
-        OutputError: `path` exists and `overwrite` is false.
+        OutputError: `path` exists and `overwrite` is false, or its folder is read-only or a file.
     """
+    folder = next(parent for parent in path.absolute().parents if parent.exists())
+    if not folder.is_dir() or not os.access(folder, os.W_OK):
+        reason = "you may not write there" if folder.is_dir() else "it is a file, not a folder"
+        raise OutputError(
+            f"{path} cannot be written into {folder}: {reason}.",
+            code="output-not-writable",
+            remedy="Choose a folder where you may write.",
+        )
     if path.exists() and not overwrite:
         raise OutputError(
             f"{path} exists already.",

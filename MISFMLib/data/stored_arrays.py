@@ -1,9 +1,9 @@
 """Volumes of a training store: compressed in blocks, so that a crop costs only what it touches.
 
 The format is Blosc2's NDArray (``.b2nd``, https://www.blosc.org/c-blosc2), one file per volume,
-read from a disk or, through fsspec, by byte ranges from any URL. Measured on 300 x 400 x 400 voxels
-of CT, crops of 64 x 128 x 128 take 2 ms of CPU, about a quarter of what Zarr 3 takes with the same
-compression and two hundredths of unpacking a .nii.gz; `Testing/Benchmarks/crop_reading.py`.
+read from a disk or, through fsspec, by byte ranges from any URL. A crop of 64 x 128 x 128 out of a
+CT of 300 x 400 x 400 voxels takes 2 to 3 ms of CPU; Zarr 3 takes four times as long with the same
+compression, unpacking a .nii.gz two hundred times (`Testing/Benchmarks/crop_reading.py`).
 
 Axes: D depth, H height, W width.
 """

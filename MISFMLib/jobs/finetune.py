@@ -68,6 +68,10 @@ def run_finetune(config: FinetuneConfig, events: EventSink = ignore_events) -> d
     dtype = resolve_precision(config.precision, device)
     folder = RunFolder.open(config)
     with folder.logged(events) as logged:
+        if config.resume and not folder.checkpoint.exists():
+            logged(
+                Notice("There is no checkpoint to resume: the training starts at its beginning.")
+            )
         job = _plan_job(config, folder, logged)
         _prepared(job, [*job.train, *job.validation], counter(logged, "prepare", job.case_count))
         launch(train, job, events=logged, device=device, dtype=dtype, devices=config.devices)

@@ -89,10 +89,8 @@ def _build(
 ) -> None:
     if not sources:
         return
-    count, work = (
-        counter(events, "prepare", len(sources)),
-        partial(build_source, recipe=recipe, folder=folder.path),
-    )
+    count = counter(events, "prepare", len(sources))
+    work = partial(build_source, recipe=recipe, folder=folder.path)
     num_workers = usable_cores() if config.workers is None else config.workers
     with open_workers(num_workers, config.scheduler) as workers:
         for done, (source, future) in enumerate(workers.results(work, sources), 1):

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import IO, Any
 
 from MISFMLib.configs import encode
-from MISFMLib.data.store_building import STORE_FORMAT, Recipe
+from MISFMLib.data.store_building import STORE_FORMAT, Recipe, read_recipe
 from MISFMLib.data.store_index import (
     ARRAYS,
     HELD_OUT,
@@ -88,23 +88,30 @@ class StoreFolder:
 
 
 def _check_settings(path: Path, recipe: Recipe) -> None:
-    settings, now = path / SETTINGS, {"format": STORE_FORMAT, **encode(recipe)}
-    if not settings.exists():
+    if not (path / SETTINGS).exists():
         if path.exists() and any(path.iterdir()):
             raise OutputError(
                 f"{path} is in the way: it is no training store, and not empty.",
                 code="output-exists",
                 remedy="Choose another output folder.",
             )
-        write_json(settings, now)
-    earlier = json.loads(settings.read_text("utf-8"))
-    if earlier != now:
+        write_json(path / SETTINGS, {"format": STORE_FORMAT, **encode(recipe)})
+    now, earlier = _settings(recipe), _settings(read_recipe(str(path)))
+    changed = [
+        f"{name} was {earlier[name]} and is {value}"
+        for name, value in now.items()
+        if value != earlier[name]
+    ]
+    if changed:
         raise ConfigError(
-            f"The store {path} was begun with other settings: {json.dumps(earlier)} instead of "
-            f"{json.dumps(now)}.",
+            f"The store {path} was begun with other settings: {'; '.join(changed)}.",
             code="store-settings",
             remedy="Use the same settings, or another output folder.",
         )
+
+
+def _settings(recipe: Recipe) -> dict[str, Any]:
+    return {**encode(recipe.preparation), **encode(recipe.limits)}
 
 
 def _lock(journal: IO[str], path: Path) -> None:

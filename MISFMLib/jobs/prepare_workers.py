@@ -25,7 +25,7 @@ ResultT = TypeVar("ResultT")
 
 _HANDED_OUT_PER_WORKER = 3
 """Tasks in work or waiting per worker, so that none waits for its next."""
-_HANDED_OUT_TO_CLUSTER = 1000
+_HANDED_OUT_TO_CLUSTER = 200
 """The same for a cluster, whose workers may come and go."""
 _CONNECT_TIMEOUT_S = 20
 

@@ -16,7 +16,7 @@ from MISFMLib.data.pretext import PretextSource
 from MISFMLib.data.stored_arrays import open_volumes
 from MISFMLib.device import resolve_precision, seed_everything, select_device, set_threads
 from MISFMLib.errors import ConfigError, DependencyError
-from MISFMLib.events import EventSink, ignore_events
+from MISFMLib.events import EventSink, Notice, ignore_events
 from MISFMLib.files import check_output
 from MISFMLib.jobs.pretrain_methods import Method, build_method
 from MISFMLib.jobs.pretrain_plan import PretrainJob, plan_pretraining
@@ -63,6 +63,10 @@ def run_pretrain(config: PretrainConfig, events: EventSink = ignore_events) -> d
     dtype = resolve_precision(config.precision, device)
     folder = RunFolder.open(config)
     with folder.logged(events) as logged:
+        if config.resume and not folder.checkpoint.exists():
+            logged(
+                Notice("There is no checkpoint to resume: the training starts at its beginning.")
+            )
         job = plan_pretraining(config, folder, logged)
         launch(train, job, events=logged, device=device, dtype=dtype, devices=config.devices)
         return write_pretrained_bundle(job)

@@ -78,9 +78,11 @@ def plan_cases(config: SegmentConfig, num_channels: int) -> SegmentPlan:
         for name, paths in zip(_unique_names(inputs), inputs, strict=True)
     )
     _check_packages(config, cases)
-    _check_inputs_survive(cases)
+    _check_results(config, cases)
     if is_file:
         _check_absent(config, cases[0])
+    else:
+        check_output(config.output / "cases.csv", overwrite=True)
     return SegmentPlan(cases, None if is_file else config.output)
 
 
@@ -151,7 +153,7 @@ def _is_file_output(output: Path, num_cases: int) -> bool:
     """Tell whether the output is a file (or else a folder)."""
     if output.is_dir():
         return False
-    is_volume = output.name.lower().endswith(_SUFFIXES)
+    is_volume = output.name.endswith(_SUFFIXES)
     if num_cases > 1 and is_volume:
         raise ConfigError(
             f"{num_cases} volumes cannot go to the one file {output}.",
@@ -171,8 +173,10 @@ def _beside(option: Path | None, name: str, suffix: str, num_cases: int) -> Path
     """Return the path of a picture or report, which is in a folder when there are many."""
     if option is None:
         return None
-    if option.is_dir() or option.suffix.lower() != suffix:
+    if option.is_dir() or not option.suffix:
         return option / f"{name}{suffix}"
+    if option.suffix != suffix:
+        raise _wrong_ending(option, suffix)
     if num_cases > 1:
         raise ConfigError(
             f"{num_cases} cases cannot share the one file {option}.",
@@ -198,14 +202,34 @@ def _check_packages(config: SegmentConfig, cases: Sequence[SegmentCase]) -> None
             )
 
 
-def _check_inputs_survive(cases: Sequence[SegmentCase]) -> None:
+def _wrong_ending(path: Path, suffix: str) -> ConfigError:
+    return ConfigError(
+        f"{path} was given for a result that ends in {suffix}.",
+        code="output-format",
+        remedy=f"Use a name that ends in {suffix}.",
+    )
+
+
+def _check_results(config: SegmentConfig, cases: Sequence[SegmentCase]) -> None:
+    """Refuse results that would replace an input or each other, or lie among DICOM files."""
+    if config.statistics is not None and config.statistics.suffix != ".csv":
+        raise _wrong_ending(config.statistics, ".csv")
     inputs = {path.resolve() for case in cases for path in case.inputs}
-    for case in cases:
-        if case.output.resolve() in inputs:
+    results = [path for case in cases for path in (case.output, case.overview, case.report) if path]
+    results += [config.statistics] if config.statistics else []
+    for path, count in Counter(path.resolve() for path in results).items():
+        # The files of a series need no ending, so that any file in its folder may be a slice.
+        if not inputs.isdisjoint({path, path.parent}):
             raise ConfigError(
-                f"The result {case.output} would replace an input.",
+                f"The result {path} would replace an input, or lie among the files of one.",
                 code="output-is-input",
                 remedy="Choose another output folder or file type.",
+            )
+        if count > 1:
+            raise ConfigError(
+                f"Several results would go to the one file {path}.",
+                code="same-result",
+                remedy="Give every result a name of its own.",
             )
 
 

@@ -15,7 +15,7 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from MISFMLib.configs import NetworkConfig, ResolutionMode, Size
+from MISFMLib.configs import NetworkConfig, ResolutionMode, Size, raise_problems
 from MISFMLib.errors import BundleError
 from MISFMLib.networks import published_names
 from MISFMLib.networks.base import SegmentationNetwork
@@ -74,6 +74,10 @@ def load_published_checkpoint(
         BundleError: The file is missing, damaged, no checkpoint, wants to run code, or holds a
             network that is not a published one or not the one asked for.
     """
+    if resolution_mode not in (0, 1, 2):
+        raise_problems(
+            [f"resolution_mode is {resolution_mode}, it must be 0, 1 or 2"], "Choose one of them."
+        )
     published = read_published(Path(path), resolution_mode, patch_size)
     config = dataclasses.replace(published.config, deep_supervision=deep_supervision)
     if num_classes is not None:

@@ -142,6 +142,27 @@ def test_settings_that_contradict_each_other_are_refused_before_any_work(seen, c
     assert not seen
 
 
+def test_the_other_way_to_ask_for_json_events_is_understood(seen, capsys):
+    assert cli.main([*SEGMENT, "--events=json"]) == 0
+    assert isinstance(events_of(capsys.readouterr().out)[-1], Finished)
+
+
+@pytest.mark.parametrize("words", [["--overlap", "abc"], ["--bogus", "1"]])
+def test_wrong_arguments_end_with_one_event_for_programs(words, seen, capsys):
+    with pytest.raises(SystemExit) as stop:
+        cli.main([*SEGMENT, "--events", "json", *words])
+    assert stop.value.code == 2
+    (event,) = events_of(capsys.readouterr().out)
+    assert event.code == "bad-option"
+
+
+def test_asking_for_help_is_no_failure(seen, capsys):
+    with pytest.raises(SystemExit) as stop:
+        cli.main(["segment", "--help", "--events", "json"])
+    assert stop.value.code == 0
+    assert '"event"' not in capsys.readouterr().out
+
+
 def test_an_unknown_option_is_refused(seen):
     with pytest.raises(SystemExit) as stop:
         cli.main([*SEGMENT, "--overlapp", "0.5"])

@@ -272,3 +272,8 @@ def test_all_problems_of_a_config_are_told_at_once():
 def test_settings_cannot_be_changed_afterwards():
     with pytest.raises(dataclasses.FrozenInstanceError):
         NetworkConfig().num_classes = 3
+
+
+def test_numbers_that_json_does_not_know_become_null():
+    line = events.event_to_json(events.Metric(3, {"loss": float("nan"), "dice": 0.5}))
+    assert json.loads(line)["values"] == {"loss": None, "dice": 0.5}

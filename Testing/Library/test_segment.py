@@ -18,7 +18,13 @@ from torch import nn
 
 from MISFMLib import configs
 from MISFMLib.bundle import BundleManifest, write_bundle
-from MISFMLib.configs import IntensityConfig, LabelConfig, NetworkConfig, PreprocessingConfig
+from MISFMLib.configs import (
+    IntensityConfig,
+    LabelConfig,
+    NetworkConfig,
+    PreprocessingConfig,
+    SegmentConfig,
+)
 from MISFMLib.errors import (
     BatchError,
     BundleError,
@@ -29,6 +35,7 @@ from MISFMLib.errors import (
 )
 from MISFMLib.events import CaseDone, Notice, Progress
 from MISFMLib.jobs.segment import run_segment
+from MISFMLib.jobs.segment_plan import SegmentCase, _check_results
 from MISFMLib.networks import build_network, weights_to_numpy
 from MISFMLib.volume import Geometry, Volume, read_label_map, read_volume, write_volume
 
@@ -318,6 +325,65 @@ def test_a_result_never_replaces_its_input(tmp_path, model, no_computing):
         segment(scan, model=model, output=scan.parent, format="nrrd", overwrite=True)
     with pytest.raises(ConfigError, match="among the inputs"):
         segment(scan.parent, model=model, output=scan.parent)
+
+
+@pytest.mark.parametrize("option", ["statistics", "overview", "report"])
+def test_no_other_result_replaces_the_input_either(tmp_path, model, no_computing, option):
+    suffix = {"statistics": ".csv", "overview": ".png", "report": ".json"}[option]
+    scan = tmp_path / f"scan{suffix}"
+    write_case(tmp_path / "scan.mha")
+    (tmp_path / "scan.mha").rename(scan)
+    with pytest.raises(ConfigError, match="would replace an input"):
+        segment(scan, model=model, output=tmp_path / "out.mha", overwrite=True, **{option: scan})
+
+
+def test_no_result_lies_among_the_slices_of_a_series(tmp_path, model, no_computing):
+    series = tmp_path / "series"
+    series.mkdir()
+    (series / "1.dcm").write_bytes(b"a slice")
+    config = SegmentConfig(
+        images=(series,), model=str(model), output=series / "1.dcm", overwrite=True
+    )
+    case = SegmentCase("series", (series,), series / "1.dcm", None, None)
+    with pytest.raises(ConfigError, match="lie among the files of one"):
+        _check_results(config, [case])
+
+
+def test_two_results_never_share_a_file(tmp_path, model, no_computing):
+    write_case(tmp_path / "scan.mha")
+    result = tmp_path / "result.csv"
+    config = SegmentConfig(
+        images=(tmp_path / "scan.mha",), model=str(model), output=result, statistics=result
+    )
+    case = SegmentCase("scan", (tmp_path / "scan.mha",), result, None, None)
+    with pytest.raises(ConfigError, match="the one file"):
+        _check_results(config, [case])
+
+
+@pytest.mark.parametrize(
+    ("option", "name"),
+    [("statistics", "table.xlsx"), ("overview", "picture.jpg"), ("report", "report.txt")],
+)
+def test_other_endings_of_tables_and_pictures_are_refused(
+    tmp_path, model, no_computing, option, name
+):
+    write_case(tmp_path / "scan.mha")
+    with pytest.raises(ConfigError, match="was given for a result that ends in"):
+        segment(
+            tmp_path / "scan.mha",
+            model=model,
+            output=tmp_path / "out.mha",
+            **{option: tmp_path / name},
+        )
+
+
+def test_a_file_in_the_way_of_the_output_folder_is_told_before_computing(
+    tmp_path, model, no_computing
+):
+    scan = write_case(tmp_path / "scan.mha")
+    (tmp_path / "notes").write_text("no folder")
+    with pytest.raises(OutputError, match="it is a file, not a folder"):
+        segment(scan, model=model, output=tmp_path / "notes" / "out.mha")
 
 
 def test_the_same_volume_twice_is_an_error(tmp_path, model, no_computing):

@@ -1,0 +1,187 @@
+"""``misfm serve``: job after job in one process, so that torch and the model stay in memory."""
+
+from __future__ import annotations
+
+import contextlib
+import importlib
+import json
+import logging
+import os
+import queue
+import signal
+import threading
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from MISFMLib.errors import ConfigError
+from MISFMLib.events import EventSink, Failed, Finished, Progress
+
+_log = logging.getLogger(__name__)
+
+RunJobFile = Callable[[Path, EventSink], dict[str, Any]]
+
+
+class WarmJobs:
+    """Runs jobs by their name and keeps the network of the last segmentation for the next."""
+
+    def __init__(self) -> None:
+        # Any: its class needs torch, which shall be loaded when somebody listens to the events.
+        self._segmenters: Any = None
+
+    def load_libraries(self, events: EventSink) -> None:
+        """Import what jobs need before the first one comes; what cannot be imported fails there."""
+        events(Progress("start", 0.0, "Loading PyTorch"))
+        with contextlib.suppress(ImportError, OSError):
+            importlib.import_module("MISFMLib.jobs.segment")
+
+    def run(self, name: str, config: Any, events: EventSink) -> dict[str, Any]:
+        """Run a job and return its report."""
+        run_job = getattr(importlib.import_module(f"MISFMLib.jobs.{name}"), f"run_{name}")
+        arguments = (config, events, self._loader()) if name == "segment" else (config, events)
+        report: dict[str, Any] = run_job(*arguments)
+        return report
+
+    def _loader(self) -> Any:
+        if self._segmenters is None:
+            cache = importlib.import_module("MISFMLib.inference.segmenter_cache")
+            self._segmenters = cache.SegmenterCache()
+        return self._segmenters.get
+
+    def release(self) -> None:
+        """Free the network and the memory of the GPU."""
+        if self._segmenters is not None:
+            self._segmenters.clear()
+
+
+@dataclass(frozen=True)
+class Server:
+    """Does what a program asks for with lines of JSON.
+
+    ``{"command": "run", "file": "job.json"}`` runs a job file; paths in it are relative to its
+    folder. ``{"command": "release"}`` frees the model and the memory of the GPU. The end of the
+    input ends the server, also in the middle of a job: whoever asked is gone then.
+    """
+
+    run_job_file: RunJobFile
+    """Runs a job file and returns the job's report."""
+    describe: Callable[[BaseException], Failed]
+    """Turns what a job raised into its last event."""
+    release: Callable[[], None]
+    """Frees what is kept from job to job."""
+    events: EventSink
+    """Hears the events of every job; each ends in exactly one `Finished` or `Failed`."""
+
+    def serve(self, descriptor: int, idle_s: float) -> None:
+        """Carry out commands until the input ends or none has come for `idle_s` seconds.
+
+        Args:
+            descriptor: File descriptor that the commands are read from.
+            idle_s: Seconds without a command after which the server ends.
+        """
+        commands = _Commands(descriptor)
+        while (line := commands.next(idle_s)) is not None:
+            self._carry_out(line)
+            commands.done()
+
+    def _carry_out(self, line: str) -> None:
+        try:
+            command = json.loads(line)
+            name, file = command["command"], command.get("file")
+        except (ValueError, TypeError, KeyError, AttributeError) as error:
+            self._fail_command(line, str(error))
+            return
+        if name == "run" and isinstance(file, str):
+            self._run(Path(file))
+        elif name == "release":
+            self.release()
+        else:
+            self._fail_command(line, "run needs a file, and release is the only other command")
+
+    def _fail_command(self, line: str, reason: str) -> None:
+        error = ConfigError(
+            f"{line[:80]!r} is not a command: {reason}.",
+            code="bad-command",
+            remedy='Send {"command": "run", "file": "job.json"} on one line.',
+        )
+        self.events(self.describe(error))
+
+    def _run(self, file: Path) -> None:
+        try:
+            with _working_in(file.parent):
+                report = self.run_job_file(file, self.events)
+        except Exception as error:  # of one job, which the next ones shall survive
+            self.events(self.describe(error))
+            return
+        report.pop("text", None)
+        self.events(Finished(report))
+
+
+class _Commands:
+    """Lines from a descriptor, read by a thread so that waiting for them can end.
+
+    When the input ends between `next` and `done`, the main thread gets a KeyboardInterrupt.
+    """
+
+    def __init__(self, descriptor: int) -> None:
+        self._descriptor = descriptor
+        self._lines: queue.SimpleQueue[str | None] = queue.SimpleQueue()
+        self._lock = threading.Lock()
+        self._is_at_end = False
+        self._is_busy = False
+        threading.Thread(target=self._read, name="misfm-commands", daemon=True).start()
+
+    def next(self, timeout_s: float) -> str | None:
+        """Return the next line, or None when the input has ended or none comes in time."""
+        try:
+            line = self._lines.get(timeout=timeout_s)
+        except queue.Empty:
+            _log.info("No command for %.0f s.", timeout_s)
+            return None
+        with self._lock:
+            self._is_busy = not self._is_at_end
+            return line if self._is_busy else None
+
+    def done(self) -> None:
+        """Say that the last line was carried out."""
+        with self._lock:
+            self._is_busy = False
+
+    def _read(self) -> None:
+        rest = b""
+        # Not through sys.stdin: a thread that waits in it would hold its lock when Python ends.
+        while chunk := os.read(self._descriptor, 65536):
+            *lines, rest = (rest + chunk).split(b"\n")
+            for line in lines:
+                self._lines.put(line.decode("utf-8", errors="replace"))
+        with self._lock:
+            self._is_at_end = True
+            if self._is_busy:
+                _interrupt_main_thread()
+        self._lines.put(None)
+
+
+def _interrupt_main_thread() -> None:
+    if hasattr(signal, "pthread_kill"):  # also ends a system call that the thread waits in
+        signal.pthread_kill(threading.main_thread().ident or 0, signal.SIGINT)
+    else:
+        signal.raise_signal(signal.SIGINT)
+
+
+@contextlib.contextmanager
+def _working_in(folder: Path) -> Iterator[None]:
+    """Make a folder the current one; leave it again, so that it can be deleted on Windows."""
+    before = Path.cwd()
+    os.chdir(folder)
+    try:
+        yield
+    finally:
+        os.chdir(before)
+
+
+def reset_priority() -> None:
+    """Compute at normal priority where the system allows it; from Slicer we inherit the lowest."""
+    if hasattr(os, "setpriority") and os.getpriority(os.PRIO_PROCESS, 0) > 0:
+        with contextlib.suppress(PermissionError):
+            os.setpriority(os.PRIO_PROCESS, 0, 0)
