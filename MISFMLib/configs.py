@@ -124,6 +124,8 @@ class PreprocessingConfig:
     """Cut empty borders before the network: none, nonzero (zero voxels), body (HU <= -500)."""
     patch_size: Size = (64, 128, 128)
     """Window of the network in voxels of the model space."""
+    mirror_axes: tuple[int, ...] = (0, 1, 2)
+    """Axes (0 depth, 1 height, 2 width) along which the model was trained on mirrored volumes."""
 
     def __post_init__(self) -> None:
         problems = []
@@ -135,6 +137,8 @@ class PreprocessingConfig:
             problems.append(f"patch_size is {self.patch_size}, all edges must be at least 1")
         if self.spacing_dhw is not None and min(self.spacing_dhw) <= 0:
             problems.append(f"spacing_dhw is {self.spacing_dhw}, all values must be positive")
+        if not set(self.mirror_axes) <= {0, 1, 2}:
+            problems.append(f"mirror_axes is {self.mirror_axes}, allowed are 0, 1 and 2")
         raise_problems(problems, "Correct the preprocessing settings.")
 
 
@@ -201,7 +205,8 @@ class SegmentConfig:
     batch_size: int | None = None
     """Windows computed together; as many as make about a million voxels when not given."""
     mirroring: bool = False
-    """Average over the eight mirror images: better by a little, slower by eight."""
+    """Average over the mirror images that the model was trained on, up to eight: better by a
+    little, slower by their number."""
     threads: int | None = None
     """CPU threads; all cores when not given."""
     postprocessing: Literal["model", "off"] = "model"

@@ -127,6 +127,7 @@ class Segmenter:
             overlap=options.overlap,
             batch_size=options.batch_size or suitable_batch_size(preprocessing.patch_size),
             mirroring=options.mirroring,
+            mirror_axes=preprocessing.mirror_axes,
         )
 
     @classmethod

@@ -27,7 +27,6 @@ from MISFMLib.inference.windows import AxisWindow, WindowConfig, axis_windows
 T = TypeVar("T")
 
 _CPU = torch.device("cpu")
-_MIRRORS = [axes for count in (1, 2, 3) for axes in itertools.combinations((-3, -2, -1), count)]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -217,10 +216,11 @@ class _WindowPredictor:
         with autocast(device, self._placement.precision):
             logits_BKdhw: torch.Tensor = self._network(batch_BCdhw).float()
             if self.config.mirroring:
-                for axes in _MIRRORS:
+                flips = _flips(self.config.mirror_axes)
+                for axes in flips:
                     mirrored_BKdhw = self._network(batch_BCdhw.flip(axes)).float()
                     logits_BKdhw = logits_BKdhw + mirrored_BKdhw.flip(axes)
-                logits_BKdhw = logits_BKdhw / (1 + len(_MIRRORS))
+                logits_BKdhw = logits_BKdhw / (1 + len(flips))
         if logits_BKdhw.shape[2:] != batch_BCdhw.shape[2:]:
             raise ConfigError(
                 f"The network turns a patch of {tuple(batch_BCdhw.shape[2:])} voxels into logits "
@@ -249,3 +249,10 @@ class _WindowPredictor:
             part = slice(first - start, first - start + places.stop - places.start)
             sums_Kdhw = self._ring_KdHW[:, places, rows, columns]
             sums_Kdhw.addcmul_(logits_Kdhw[:, part], weight_d[part, None, None] * weight_hw)
+
+
+def _flips(mirror_axes: Sequence[int]) -> list[tuple[int, ...]]:
+    """Return the axes of (B, C, d, h, w) to flip for each mirror image."""
+    counts = range(1, len(mirror_axes) + 1)
+    subsets = (axes for count in counts for axes in itertools.combinations(mirror_axes, count))
+    return [tuple(axis + 2 for axis in axes) for axes in subsets]

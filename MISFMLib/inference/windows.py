@@ -31,7 +31,9 @@ class WindowConfig:
     batch_size: int = 1
     """Windows computed together."""
     mirroring: bool = False
-    """Average the logits of the eight mirror images of every window."""
+    """Average the logits of the mirror images of every window."""
+    mirror_axes: tuple[int, ...] = (0, 1, 2)
+    """Axes (0 depth, 1 height, 2 width) that the mirror images are mirrored along."""
 
     def __post_init__(self) -> None:
         problems = []

@@ -165,6 +165,7 @@ def _model_space(
         intensity=plan_intensity(facts, modality, config.intensity),
         orientation=plan_orientation(facts),
         crop="body" if modality == "CT" else "none",
+        mirror_axes=config.mirror_axes if config.augmentation != "none" else (),
     )
     source = start.bundle.manifest.preprocessing if start.bundle else None
     if source is None or source.modality != modality:
@@ -173,7 +174,12 @@ def _model_space(
     intensity = (
         source.intensity if config.intensity == "auto" and has_same_channels else planned.intensity
     )
-    return replace(source, channels=found.channels, intensity=intensity)
+    return replace(
+        source,
+        channels=found.channels,
+        intensity=intensity,
+        mirror_axes=planned.mirror_axes,
+    )
 
 
 def _resolution_mode(config: FinetuneConfig, start: Start, spacing: Spacing) -> ResolutionMode:

@@ -129,7 +129,6 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--json", type=Path, help="also write the numbers here")
     options = parser.parse_args(arguments)
     torch.set_num_threads(1)
-    sitk.ProcessObject.SetGlobalDefaultNumberOfThreads(1)
     shape = (48, 96, 96) if options.quick else (300, 400, 400)
     size = (16, 48, 48) if options.quick else (64, 128, 128)
     with tempfile.TemporaryDirectory() as name:

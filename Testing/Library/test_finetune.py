@@ -323,6 +323,16 @@ def test_mirroring_left_and_right_labels_is_warned_of(config, a_set, axes, augme
     assert all(advice in warning for warning in warnings)
 
 
+@pytest.mark.parametrize(
+    ("augmentation", "known"), [("light", (0, 2)), ("none", ())], ids=["mirrored", "as they are"]
+)
+def test_the_bundle_says_along_which_axes_it_knows_mirrored_volumes(
+    config, tmp_path, augmentation, known
+):
+    run_finetune(config(steps=1, mirror_axes=(0, 2), augmentation=augmentation))
+    assert read_bundle(tmp_path / "model").manifest.preprocessing.mirror_axes == known
+
+
 def test_a_split_file_decides_who_is_held_out(config, tmp_path):
     (tmp_path / "split.json").write_text('{"train": ["a", "b"], "validation": ["c"]}')
     run_finetune(config(split=tmp_path / "split.json"))

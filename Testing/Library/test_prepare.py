@@ -421,6 +421,7 @@ def test_a_store_is_not_mixed_from_two_recipes(config, tmp_path):
     with pytest.raises(ConfigError) as caught:
         run_prepare(config(spacing_dhw=(2.0, 2.0, 2.0)))
     assert caught.value.code == "store-settings"
+    assert "spacing_dhw was None and is [2.0, 2.0, 2.0]" in str(caught.value)
     assert read_recipe(str(tmp_path / "store")).limits.min_edge == 8
 
 

@@ -5,6 +5,8 @@ from __future__ import annotations
 import concurrent.futures as cf
 import contextlib
 import hashlib
+import importlib.util
+import json
 import multiprocessing
 import pickle
 from pathlib import Path
@@ -188,3 +190,15 @@ def test_folders_of_a_training_open_as_before(tmp_path):
     volumes = open_volumes([tmp_path])
     assert isinstance(volumes, PreparedVolumes)
     assert volumes.shape(0) == (3, 4, 5)
+
+
+@pytest.mark.usefixtures("one_thread")
+def test_a_crop_from_a_store_is_much_faster_than_unpacking_a_file(tmp_path):
+    path = Path(__file__).resolve().parents[1] / "Benchmarks" / "crop_reading.py"
+    spec = importlib.util.spec_from_file_location("crop_reading", path)
+    benchmark = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(benchmark)
+    benchmark.main(["--quick", "--json", str(tmp_path / "times.json")])
+    rows = json.loads((tmp_path / "times.json").read_text("utf-8"))["rows"]
+    # 50 times for this small volume, 200 times for one of full size.
+    assert rows["store"][0] < rows["nii.gz"][0] / 5

@@ -5,9 +5,10 @@ from pathlib import Path
 
 import pytest
 
+sys.path.insert(0, str(Path(__file__).resolve().parent))
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "Host"))
 
-from misfm_host.fixtures import (  # found through the line above
+from misfm_host.fixtures import (  # found through the lines above
     fail_on_swallowed_errors,
     host,
     load_module,
@@ -15,8 +16,17 @@ from misfm_host.fixtures import (  # found through the line above
     running_host,
     screenshot,
 )
+from panel_fixtures import panel, settings
 
-__all__ = ["host", "load_module", "make_volume", "running_host", "screenshot"]
+__all__ = [
+    "host",
+    "load_module",
+    "make_volume",
+    "panel",
+    "running_host",
+    "screenshot",
+    "settings",
+]
 
 
 def pytest_collection_modifyitems(items):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ctypes
 import locale
 import os
 import sys
@@ -170,8 +171,19 @@ def start(home: Path, *, main_window: bool = True, testing: bool = False) -> Hos
         os.environ["QT_QPA_PLATFORM"] = "offscreen"
     if os.environ.get("QT_QPA_PLATFORM") == "offscreen":
         os.environ.setdefault("VTK_DEFAULT_OPENGL_WINDOW", "vtkEGLRenderWindow")
+    _keep_constants()
     QtCore.QCoreApplication.setAttribute(QtCore.Qt.ApplicationAttribute.AA_ShareOpenGLContexts)
     return Host(Options(home, main_window, testing))
+
+
+def _keep_constants() -> None:
+    """Give None, True and False references to lose, as PySide6 6.12 does with every signal.
+
+    From Python 3.12 on they are immortal; before, Python ends when the last reference is gone.
+    """
+    if sys.version_info < (3, 12):
+        for value in (None, True, False):
+            ctypes.c_ssize_t.from_address(id(value)).value += 1 << 40
 
 
 def _print_qt_message(_kind: Any, _context: Any, text: str) -> None:

@@ -43,9 +43,11 @@ class qSlicerExtensionsManagerModel(QtCore.QObject):
     def isExtensionInstalled(self, _name: str) -> bool:
         return False
 
-    def installExtensionFromServer(self, name: str, *_options: bool) -> bool:
-        """Install an extension."""
-        raise RuntimeError(f"The test host installs no extension ({name}).")
+    def installExtensionFromServer(
+        self, _name: str, _restart: bool = True, _update: bool = False
+    ) -> bool:
+        """Install an extension; nothing is installed here."""
+        return False
 
 
 @dataclass
@@ -66,6 +68,7 @@ class qSlicerApplication(QtWidgets.QApplication):
     startupCompleted = QtCore.Signal()
     mrmlSceneChanged = QtCore.Signal(object)
     renderPaused = QtCore.Signal(bool)
+    applicationLocaleName = stored(str, "en_US")
     temporaryPath = stored(str, "")
     cachePath = stored(str, "")
     defaultScenePath = stored(str, "")
@@ -83,6 +86,7 @@ class qSlicerApplication(QtWidgets.QApplication):
         self._command_options.testingEnabled = options.testing
         self._settings_dialog: ctkSettingsDialog | None = None
         self._error_log = ctkErrorLogModel()
+        self._error_log.filePath = str(options.home / "temporary" / "Slicer.log")
         self._extensions = qSlicerExtensionsManagerModel()
         self.setOrganizationName("slicer.org")
         self.setApplicationName("Slicer")
@@ -116,7 +120,6 @@ class qSlicerApplication(QtWidgets.QApplication):
     arch = QtCore.Property(str, lambda _: _architecture())
     platform = QtCore.Property(str, lambda _: f"{_operating_system()}-{_architecture()}")
     mainApplicationName = QtCore.Property(str, lambda _: "Slicer")
-    applicationLocaleName = QtCore.Property(str, lambda _: "en_US")
     slicerUserSettingsFilePath = QtCore.Property(str, lambda self: self._user_settings.fileName())
     slicerRevisionUserSettingsFilePath = QtCore.Property(
         str, lambda self: self._revision_settings.fileName()
@@ -187,6 +190,15 @@ class qSlicerApplication(QtWidgets.QApplication):
     def translate(self, context: str, text: str) -> str:
         """Translate with the installed catalogues."""
         return QtCore.QCoreApplication.translate(context, text)
+
+    def loadTranslations(self, folder: str) -> None:
+        """Install the catalogues (.qm) of the application's language in a folder."""
+        language = self.applicationLocaleName
+        for name in {language, language.replace("_", "-")}:
+            for path in sorted(Path(folder).glob(f"*{name}.qm")):
+                translator = QtCore.QTranslator(self)
+                if translator.load(str(path)):
+                    self.installTranslator(translator)
 
     def moduleDocumentationUrl(self, name: str) -> str:
         return f"{self.documentationBaseUrl}user_guide/modules/{name.lower()}.html"

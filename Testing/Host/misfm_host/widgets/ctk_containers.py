@@ -148,5 +148,8 @@ class ctkMessageBox(QtWidgets.QMessageBox):
     dontShowAgainSettingsKey = stored(str, "")
 
 
+@with_setters
 class ctkErrorLogModel(QtCore.QObject):
     """The list of messages behind Slicer's error log; the host logs to the console."""
+
+    filePath = stored(str, "")

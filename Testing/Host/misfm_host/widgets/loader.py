@@ -60,24 +60,26 @@ class UiLoader(QtUiTools.QUiLoader):
             known = widget_class.staticMetaObject.indexOfProperty(name) >= 0
             if not known and prop.get("stdset") != "0":
                 _log.warning("%s has no property %s", element.get("class"), name)
-            self._resolve_flags(prop)
+            self._resolve_flags(prop, element.get("class", "") in self.stand_ins)
 
-    def _resolve_flags(self, prop: ET.Element) -> None:
+    def _resolve_flags(self, prop: ET.Element, is_stand_in: bool) -> None:
+        """Turn the flags of stand-ins, and those of Qt that a stand-in keeps, into numbers."""
         for child in list(prop):
             words = (child.text or "").split("|")
             owner = words[0].split("::")[0].strip()
-            if child.tag in ("set", "enum") and owner in self.stand_ins:
-                stand_in = self.stand_ins[owner]
-                value = sum(_flag(stand_in, word.rpartition("::")[2]) for word in words)
+            is_of_qt = is_stand_in and owner in ("QComboBox", "QFrame")
+            if child.tag in ("set", "enum") and (owner in self.stand_ins or is_of_qt):
+                owner_class = self._class(owner)
+                value = sum(_flag(owner_class, word.rpartition("::")[2]) for word in words)
                 prop.remove(child)
                 ET.SubElement(prop, "number").text = str(value)
 
 
-def _flag(stand_in: Any, name: str) -> int:
-    for attribute in vars(stand_in).values():
+def _flag(owner: Any, name: str) -> int:
+    for attribute in vars(owner).values():
         if name in getattr(attribute, "__members__", {}):
-            return int(attribute[name])
-    raise UiFileError(f"{stand_in.__name__} has no flag {name}.")
+            return int(attribute[name].value)
+    raise UiFileError(f"{owner.__name__} has no flag {name}.")
 
 
 def _take_connections(root: ET.Element) -> list[ET.Element]:

@@ -1,0 +1,81 @@
+"""What the chosen run will take, and whether the volume suits the model."""
+
+from __future__ import annotations
+
+from slicer.i18n import tr as _
+
+from MISFMLib.errors import DataError
+
+from . import Messages
+from .Forecast import Forecast, History, Run, Workload, workload
+from .GridBox import boxOf
+from .Jobs import Job, SegmentRequest
+from .Models import Model
+from .Sequences import framesOf
+from .VolumeFacts import VolumeFacts, domainWarnings, volumeFacts
+
+
+class Outlook:
+    """Forecasts runs, and learns from those that end."""
+
+    def __init__(self, history: History) -> None:
+        """Keep the past runs."""
+        self._history = history
+
+    def forecast(self, request: SegmentRequest, model: Model, *, isWarm: bool) -> Forecast | None:
+        """Return what a run will take; None while this machine has no experience with it."""
+        work = self.workload(request, model)
+        if work is None:
+            return None
+        return self._history.forecast(model.name, _device(request), work, isWarm=isWarm)
+
+    def learn(self, job: Job, work: Workload | None, *, wasCold: bool) -> None:
+        """Remember how long a finished job took."""
+        report = job.result.report
+        if work is not None and "seconds" in report:  # that of a single frame has none
+            run = Run(report, job.seconds, work, wasCold)
+            self._history.learn(job.request.model, _device(job.request), run)
+
+    def workload(self, request: SegmentRequest, model: Model) -> Workload | None:
+        """Count what there is to compute; None where only the run itself will know."""
+        facts = self._facts(request, model)
+        if facts is None:
+            return None
+        work = workload(
+            facts.shapeDhw, facts.spacingDhw, model.manifest.preprocessing, request.options
+        )
+        frames = framesOf(request.volumes[0]) if request.allFrames else None
+        count = len(frames.volumes) if frames is not None else 1
+        return Workload(work.windows * count, work.voxels * count)
+
+    def warnings(self, request: SegmentRequest, model: Model) -> list[str]:
+        """Return why the result may be poor."""
+        facts = self._facts(request, model)
+        return domainWarnings(facts, model.manifest.preprocessing) if facts is not None else []
+
+    def _facts(self, request: SegmentRequest, model: Model) -> VolumeFacts | None:
+        region = request.region
+        if region is not None and region.segmentId:
+            return None  # its size takes longer to find out than a forecast may
+        orientation = model.manifest.preprocessing.orientation
+        try:
+            box = boxOf(request.volumes[0], region)
+        except DataError:
+            return None
+        return volumeFacts(request.volumes[0], orientation, box.sizeIjk)
+
+
+def _device(request: SegmentRequest) -> str:
+    return str(request.options.get("device", "auto"))
+
+
+def forecastText(forecast: Forecast | None) -> str:
+    """Return a forecast in words."""
+    if forecast is None:
+        return _("Ready. The first run on this computer will tell how long it takes.")
+    time, device = Messages.duration(forecast.seconds), Messages.deviceName(forecast.device)
+    if not forecast.memoryBytes:
+        return _("About {time} on the {device}.").format(time=time, device=device)
+    return _("About {time} and {memory} of memory on the {device}.").format(
+        time=time, memory=Messages.memory(forecast.memoryBytes), device=device
+    )

@@ -1,0 +1,38 @@
+"""What a segmentation was before a job updated it."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import slicer
+import vtk
+
+from .Segmentations import provenance, tableOf
+
+
+class Snapshot:
+    """A copy of a segmentation node's segments and of what is written down about them."""
+
+    def __init__(self, node: Any) -> None:
+        """Copy."""
+        self._segmentation = slicer.vtkSegmentation()
+        self._segmentation.DeepCopy(node.GetSegmentation())
+        self._transformId = node.GetTransformNodeID()
+        self._provenance = provenance(node)
+        self._table = vtk.vtkTable()
+        if tableOf(node) is not None:
+            self._table.DeepCopy(tableOf(node).GetTable())
+
+    def restore(self, node: Any) -> None:
+        """Make the node what it was."""
+        wasModifying = node.StartModify()
+        node.GetSegmentation().DeepCopy(self._segmentation)
+        node.SetAndObserveTransformNodeID(self._transformId)
+        for name in provenance(node):
+            node.RemoveAttribute(f"MISFM.{name}")
+        for name, value in self._provenance.items():
+            node.SetAttribute(f"MISFM.{name}", value)
+        if tableOf(node) is not None:
+            tableOf(node).GetTable().DeepCopy(self._table)
+            tableOf(node).Modified()
+        node.EndModify(wasModifying)

@@ -1,0 +1,869 @@
+<?xml version="1.0" encoding="utf-8"?>
+<!DOCTYPE TS>
+<TS version="2.1" language="zh_CN" sourcelanguage="en">
+<context>
+    <name>MISFM</name>
+    <message>
+        <source> mm</source>
+        <translation> mm</translation>
+    </message>
+    <message>
+        <source>3D:</source>
+        <translation>三维：</translation>
+    </message>
+    <message>
+        <source>A box; drag its handles in the slices.</source>
+        <translation>一个方框；在切片中拖动其控制点。</translation>
+    </message>
+    <message>
+        <source>A new segmentation, or one to update: segments of the same name are replaced, all others stay.</source>
+        <translation>新建分割，或更新已有分割：同名分割段会被替换，其余保持不变。</translation>
+    </message>
+    <message>
+        <source>Adds a model from a file or folder to your models.</source>
+        <translation>从文件或文件夹添加模型。</translation>
+    </message>
+    <message>
+        <source>All</source>
+        <translation>全部</translation>
+    </message>
+    <message>
+        <source>All frames of the sequence</source>
+        <translation>序列的所有帧</translation>
+    </message>
+    <message>
+        <source>Automatic takes a GPU if one works.</source>
+        <translation>“自动”会在 GPU 可用时使用 GPU。</translation>
+    </message>
+    <message>
+        <source>Best</source>
+        <translation>最佳</translation>
+    </message>
+    <message>
+        <source>Brings back the segmentation as it was before the last update.</source>
+        <translation>恢复上次更新之前的分割。</translation>
+    </message>
+    <message>
+        <source>CPU threads:</source>
+        <translation>CPU 线程：</translation>
+    </message>
+    <message>
+        <source>CT</source>
+        <translation>CT</translation>
+    </message>
+    <message>
+        <source>Check set-up</source>
+        <translation>检查环境</translation>
+    </message>
+    <message>
+        <source>Click a row to see it in the slices.</source>
+        <translation>点击一行即可在切片中查看。</translation>
+    </message>
+    <message>
+        <source>Copies the command that does the same in a terminal or on a cluster.</source>
+        <translation>复制在终端或集群上执行相同操作的命令。</translation>
+    </message>
+    <message>
+        <source>Copies versions, options and the log, without names of people or volumes and without voxels.</source>
+        <translation>复制版本、选项和日志，不含人员或体数据的名称，也不含体素。</translation>
+    </message>
+    <message>
+        <source>Copy as command</source>
+        <translation>复制为命令</translation>
+    </message>
+    <message>
+        <source>Copy report</source>
+        <translation>复制报告</translation>
+    </message>
+    <message>
+        <source>Deletes one of your own models.</source>
+        <translation>删除您自己的一个模型。</translation>
+    </message>
+    <message>
+        <source>Device:</source>
+        <translation>设备：</translation>
+    </message>
+    <message>
+        <source>Edit</source>
+        <translation>编辑</translation>
+    </message>
+    <message>
+        <source>Export</source>
+        <translation>导出</translation>
+    </message>
+    <message>
+        <source>Export…</source>
+        <translation>导出…</translation>
+    </message>
+    <message>
+        <source>Fast</source>
+        <translation>快速</translation>
+    </message>
+    <message>
+        <source>Fewer leave the computer responsive.</source>
+        <translation>线程较少时电脑仍能流畅使用。</translation>
+    </message>
+    <message>
+        <source>Frames:</source>
+        <translation>帧：</translation>
+    </message>
+    <message>
+        <source>Free memory</source>
+        <translation>释放内存</translation>
+    </message>
+    <message>
+        <source>Import…</source>
+        <translation>导入…</translation>
+    </message>
+    <message>
+        <source>Labels are kept only inside this segment.</source>
+        <translation>只保留此分割段内部的标签。</translation>
+    </message>
+    <message>
+        <source>MR</source>
+        <translation>MR</translation>
+    </message>
+    <message>
+        <source>Makes a box as large as the volume; pull its handles in the slices.</source>
+        <translation>新建与体数据同样大小的方框；在切片中拖动其控制点。</translation>
+    </message>
+    <message>
+        <source>Makes surfaces and shows them in the 3D view.</source>
+        <translation>生成表面并在三维视图中显示。</translation>
+    </message>
+    <message>
+        <source>Margin:</source>
+        <translation>边距：</translation>
+    </message>
+    <message>
+        <source>Mine</source>
+        <translation>我的</translation>
+    </message>
+    <message>
+        <source>Model:</source>
+        <translation>模型：</translation>
+    </message>
+    <message>
+        <source>Models</source>
+        <translation>模型</translation>
+    </message>
+    <message>
+        <source>New</source>
+        <translation>新建</translation>
+    </message>
+    <message>
+        <source>New segmentation</source>
+        <translation>新建分割</translation>
+    </message>
+    <message>
+        <source>Normal</source>
+        <translation>标准</translation>
+    </message>
+    <message>
+        <source>Only models for CT</source>
+        <translation>仅显示 CT 模型</translation>
+    </message>
+    <message>
+        <source>Only models for MR</source>
+        <translation>仅显示 MR 模型</translation>
+    </message>
+    <message>
+        <source>Only models that you trained or imported</source>
+        <translation>仅显示您训练或导入的模型</translation>
+    </message>
+    <message>
+        <source>Open log</source>
+        <translation>打开日志</translation>
+    </message>
+    <message>
+        <source>Opens the segmentation in the Segment Editor.</source>
+        <translation>在分割编辑器中打开此分割。</translation>
+    </message>
+    <message>
+        <source>Options</source>
+        <translation>选项</translation>
+    </message>
+    <message>
+        <source>PCT-Net and Volume Fusion are the work of Guotai Wang and colleagues: arXiv 2306.16925 and IEEE Transactions on Image Processing 34, 6041-6052 (2025), doi 10.1109/TIP.2025.3610249.</source>
+        <translation>PCT-Net 与 Volume Fusion 由王国泰及其同事提出：arXiv 2306.16925；IEEE Transactions on Image Processing 34, 6041-6052 (2025)，doi 10.1109/TIP.2025.3610249。</translation>
+    </message>
+    <message>
+        <source>Queue</source>
+        <translation>排队</translation>
+    </message>
+    <message>
+        <source>ROI:</source>
+        <translation>ROI：</translation>
+    </message>
+    <message>
+        <source>Remove</source>
+        <translation>删除</translation>
+    </message>
+    <message>
+        <source>Restore previous</source>
+        <translation>恢复之前的结果</translation>
+    </message>
+    <message>
+        <source>Result:</source>
+        <translation>结果：</translation>
+    </message>
+    <message>
+        <source>Search</source>
+        <translation>搜索</translation>
+    </message>
+    <message>
+        <source>Segment</source>
+        <translation>分割</translation>
+    </message>
+    <message>
+        <source>Segment CT and MR volumes with PCT-Net, pretrain it with Volume Fusion on volumes without labels, and fine-tune it on few labels. Everything runs on this computer. Not for clinical use. See the {link_start}documentation{link_end}.</source>
+        <translation>使用 PCT-Net 分割 CT 和 MR 体数据，用 Volume Fusion 在无标注体数据上预训练，并用少量标注微调。所有计算都在本机进行。不得用于临床。参见{link_start}文档{link_end}。</translation>
+    </message>
+    <message>
+        <source>Segment all of the volume, or only a part: quicker, and nothing is found elsewhere.</source>
+        <translation>分割整个体数据或其中一部分：更快，且不会在别处得到结果。</translation>
+    </message>
+    <message>
+        <source>Segment this too when the running job is done.</source>
+        <translation>当前任务完成后再分割此项。</translation>
+    </message>
+    <message>
+        <source>Segment:</source>
+        <translation>分割段：</translation>
+    </message>
+    <message>
+        <source>Segments a drawn sample with the bundled model; nothing in the scene changes.</source>
+        <translation>用自带模型分割一个合成样本；场景不会改变。</translation>
+    </message>
+    <message>
+        <source>Select a volume</source>
+        <translation>选择体数据</translation>
+    </message>
+    <message>
+        <source>Select an ROI</source>
+        <translation>选择 ROI</translation>
+    </message>
+    <message>
+        <source>Self-check</source>
+        <translation>自检</translation>
+    </message>
+    <message>
+        <source>Set-up</source>
+        <translation>环境</translation>
+    </message>
+    <message>
+        <source>Show 3D</source>
+        <translation>显示三维</translation>
+    </message>
+    <message>
+        <source>Show when done</source>
+        <translation>完成后显示</translation>
+    </message>
+    <message>
+        <source>Shows Slicer&apos;s log folder.</source>
+        <translation>显示 Slicer 的日志文件夹。</translation>
+    </message>
+    <message>
+        <source>Shows what MISFM needs and what is missing.</source>
+        <translation>显示 MISFM 需要什么、缺少什么。</translation>
+    </message>
+    <message>
+        <source>Speed:</source>
+        <translation>速度：</translation>
+    </message>
+    <message>
+        <source>The CT or MR volume to segment.</source>
+        <translation>要分割的 CT 或 MR 体数据。</translation>
+    </message>
+    <message>
+        <source>Unloads the model that is kept ready for the next run, also from the GPU.</source>
+        <translation>卸载为下次运行保留的模型，也释放 GPU 显存。</translation>
+    </message>
+    <message>
+        <source>Volume:</source>
+        <translation>体数据：</translation>
+    </message>
+    <message>
+        <source>What the model sees around the part: more gives it context.</source>
+        <translation>模型在该部分周围能看到的范围：越大，上下文越多。</translation>
+    </message>
+    <message>
+        <source>What will be segmented. Models tells more about each.</source>
+        <translation>要分割的内容。“模型”一栏有每个模型的详细说明。</translation>
+    </message>
+    <message>
+        <source>Where:</source>
+        <translation>范围：</translation>
+    </message>
+    <message>
+        <source>Writes the model to one file, for another computer.</source>
+        <translation>将模型写成一个文件，供其他电脑使用。</translation>
+    </message>
+    <message>
+        <source>Writes the result for other programs.</source>
+        <translation>将结果写出供其他程序使用。</translation>
+    </message>
+</context>
+<context>
+    <name>MISFMSlicer.InputsView</name>
+    <message>
+        <source>As the model was evaluated.</source>
+        <translation>与模型评估时相同。</translation>
+    </message>
+    <message>
+        <source>Averages {count} mirror images: a little better, {count} times slower.</source>
+        <translation>对 {count} 个镜像取平均：略好，耗时为 {count} 倍。</translation>
+    </message>
+    <message>
+        <source>The same as Normal: this model was trained without mirrored volumes.</source>
+        <translation>与“标准”相同：此模型训练时未使用镜像体数据。</translation>
+    </message>
+    <message>
+        <source>Volume:</source>
+        <translation>体数据：</translation>
+    </message>
+    <message>
+        <source>Windows overlap less: quicker, a little less exact.</source>
+        <translation>窗口重叠较少：更快，精度略低。</translation>
+    </message>
+    <message>
+        <source>{model} (mine)</source>
+        <translation>{model}（我的）</translation>
+    </message>
+</context>
+<context>
+    <name>MISFMSlicer.Installer</name>
+    <message>
+        <source>Install the extension {name} in Slicer&apos;s Extensions Manager.</source>
+        <translation>请在 Slicer 的扩展管理器中安装扩展 {name}。</translation>
+    </message>
+    <message>
+        <source>Restart Slicer, then go on here.</source>
+        <translation>请重新启动 Slicer，然后继续。</translation>
+    </message>
+    <message>
+        <source>Run this in a terminal and start Slicer again: {command}</source>
+        <translation>请在终端运行以下命令，然后重新启动 Slicer：{command}</translation>
+    </message>
+    <message>
+        <source>The extension PyTorch has changed: its installTorch() takes other arguments.</source>
+        <translation>PyTorch 扩展已变更：其 installTorch() 的参数不同。</translation>
+    </message>
+    <message>
+        <source>The extension {name} could not be installed.</source>
+        <translation>无法安装扩展 {name}。</translation>
+    </message>
+    <message>
+        <source>The extension {name} is installed now.</source>
+        <translation>扩展 {name} 已安装。</translation>
+    </message>
+    <message>
+        <source>The installation did not work: {error}</source>
+        <translation>安装未成功：{error}</translation>
+    </message>
+    <message>
+        <source>This Slicer installs no extensions.</source>
+        <translation>此 Slicer 无法安装扩展。</translation>
+    </message>
+</context>
+<context>
+    <name>MISFMSlicer.Messages</name>
+    <message>
+        <source>Apple GPU</source>
+        <translation>Apple GPU</translation>
+    </message>
+    <message>
+        <source>Automatic</source>
+        <translation>自动</translation>
+    </message>
+    <message>
+        <source>CPU</source>
+        <translation>CPU</translation>
+    </message>
+    <message>
+        <source>NVIDIA GPU</source>
+        <translation>NVIDIA GPU</translation>
+    </message>
+    <message>
+        <source>Reading the volume</source>
+        <translation>正在读取体数据</translation>
+    </message>
+    <message>
+        <source>Segmenting</source>
+        <translation>正在分割</translation>
+    </message>
+    <message>
+        <source>Starting</source>
+        <translation>正在启动</translation>
+    </message>
+    <message>
+        <source>Writing the result</source>
+        <translation>正在写入结果</translation>
+    </message>
+    <message>
+        <source>about {time} left</source>
+        <translation>还需约 {time}</translation>
+    </message>
+    <message>
+        <source>{lengths} mm</source>
+        <translation>{lengths} mm</translation>
+    </message>
+    <message>
+        <source>{number} GB</source>
+        <translation>{number} GB</translation>
+    </message>
+    <message>
+        <source>{number} MB</source>
+        <translation>{number} MB</translation>
+    </message>
+    <message>
+        <source>{number} h</source>
+        <translation>{number} 小时</translation>
+    </message>
+    <message>
+        <source>{number} min</source>
+        <translation>{number} 分钟</translation>
+    </message>
+    <message>
+        <source>{number} s</source>
+        <translation>{number} 秒</translation>
+    </message>
+</context>
+<context>
+    <name>MISFMSlicer.Models</name>
+    <message>
+        <source>For</source>
+        <translation>适用于</translation>
+    </message>
+    <message>
+        <source>Held-out Dice</source>
+        <translation>留出集 Dice</translation>
+    </message>
+    <message>
+        <source>Licence</source>
+        <translation>许可证</translation>
+    </message>
+    <message>
+        <source>Limits</source>
+        <translation>局限</translation>
+    </message>
+    <message>
+        <source>Problem</source>
+        <translation>问题</translation>
+    </message>
+    <message>
+        <source>Segments</source>
+        <translation>分割内容</translation>
+    </message>
+    <message>
+        <source>Trained on</source>
+        <translation>训练数据</translation>
+    </message>
+    <message>
+        <source>Version</source>
+        <translation>版本</translation>
+    </message>
+    <message>
+        <source>damaged</source>
+        <translation>已损坏</translation>
+    </message>
+    <message>
+        <source>mine</source>
+        <translation>我的</translation>
+    </message>
+    <message>
+        <source>not evaluated</source>
+        <translation>未评估</translation>
+    </message>
+    <message>
+        <source>not stated: ask its authors</source>
+        <translation>未说明：请询问作者</translation>
+    </message>
+    <message>
+        <source>voxels of about {lengths}</source>
+        <translation>体素约 {lengths}</translation>
+    </message>
+    <message>
+        <source>{modality} volumes</source>
+        <translation>{modality} 体数据</translation>
+    </message>
+    <message>
+        <source>{scores} ({count} cases)</source>
+        <translation>{scores}（{count} 例）</translation>
+    </message>
+</context>
+<context>
+    <name>MISFMSlicer.ModelsView</name>
+    <message>
+        <source>Delete the model {model} from this computer?</source>
+        <translation>从本机删除模型 {model}？</translation>
+    </message>
+    <message>
+        <source>Export a model</source>
+        <translation>导出模型</translation>
+    </message>
+    <message>
+        <source>From a file…</source>
+        <translation>从文件…</translation>
+    </message>
+    <message>
+        <source>From a folder…</source>
+        <translation>从文件夹…</translation>
+    </message>
+    <message>
+        <source>Import a model</source>
+        <translation>导入模型</translation>
+    </message>
+    <message>
+        <source>Models (*.zip)</source>
+        <translation>模型 (*.zip)</translation>
+    </message>
+</context>
+<context>
+    <name>MISFMSlicer.NoticeView</name>
+    <message>
+        <source>Copied</source>
+        <translation>已复制</translation>
+    </message>
+    <message>
+        <source>Copy report</source>
+        <translation>复制报告</translation>
+    </message>
+    <message>
+        <source>Report it with Copy report.</source>
+        <translation>请用“复制报告”反馈。</translation>
+    </message>
+    <message>
+        <source>Unexpected {kind}: {message}</source>
+        <translation>意外错误 {kind}：{message}</translation>
+    </message>
+</context>
+<context>
+    <name>MISFMSlicer.OptionsView</name>
+    <message>
+        <source>Inside a segment</source>
+        <translation>分割段内</translation>
+    </message>
+    <message>
+        <source>Inside an ROI</source>
+        <translation>ROI 内</translation>
+    </message>
+    <message>
+        <source>Whole volume</source>
+        <translation>整个体数据</translation>
+    </message>
+</context>
+<context>
+    <name>MISFMSlicer.Outlook</name>
+    <message>
+        <source>About {time} and {memory} of memory on the {device}.</source>
+        <translation>约需 {time}，占用 {memory} 内存，使用 {device}。</translation>
+    </message>
+    <message>
+        <source>About {time} on the {device}.</source>
+        <translation>约需 {time}，使用 {device}。</translation>
+    </message>
+    <message>
+        <source>Ready. The first run on this computer will tell how long it takes.</source>
+        <translation>就绪。在本机首次运行后即可预估所需时间。</translation>
+    </message>
+</context>
+<context>
+    <name>MISFMSlicer.Readiness</name>
+    <message>
+        <source>Each input needs a volume of its own.</source>
+        <translation>每个输入需要各自的体数据。</translation>
+    </message>
+    <message>
+        <source>Load a volume first: drag its file or DICOM folder into Slicer.</source>
+        <translation>请先加载体数据：将文件或 DICOM 文件夹拖入 Slicer。</translation>
+    </message>
+    <message>
+        <source>No model is installed: import one in Models.</source>
+        <translation>未安装模型：请在“模型”中导入。</translation>
+    </message>
+    <message>
+        <source>Select a model.</source>
+        <translation>请选择模型。</translation>
+    </message>
+    <message>
+        <source>Select a volume.</source>
+        <translation>请选择体数据。</translation>
+    </message>
+    <message>
+        <source>Select or create the ROI in Options.</source>
+        <translation>请在“选项”中选择或新建 ROI。</translation>
+    </message>
+    <message>
+        <source>Select the segment in Options.</source>
+        <translation>请在“选项”中选择分割段。</translation>
+    </message>
+    <message>
+        <source>Select the volume for {channel}.</source>
+        <translation>请为 {channel} 选择体数据。</translation>
+    </message>
+    <message>
+        <source>The model {name} is not on this computer: import it in Models.</source>
+        <translation>本机没有模型 {name}：请在“模型”中导入。</translation>
+    </message>
+    <message>
+        <source>This model is damaged: {problem}</source>
+        <translation>此模型已损坏：{problem}</translation>
+    </message>
+    <message>
+        <source>{volume} has no voxels.</source>
+        <translation>{volume} 没有体素。</translation>
+    </message>
+</context>
+<context>
+    <name>MISFMSlicer.Requirements</name>
+    <message>
+        <source>It will be downloaded from the Python Package Index and from pytorch.org (PyTorch: 0.2 GB, with support for NVIDIA GPUs up to 3 GB) into Slicer&apos;s own Python. Your images stay on this computer. Install now?</source>
+        <translation>将从 Python Package Index 和 pytorch.org 下载（PyTorch：0.2 GB；支持 NVIDIA GPU 时最多 3 GB）并安装到 Slicer 自带的 Python 中。您的图像不会离开本机。现在安装吗？</translation>
+    </message>
+    <message>
+        <source>MISFM library</source>
+        <translation>MISFM 库</translation>
+    </message>
+    <message>
+        <source>MISFM needs:</source>
+        <translation>MISFM 需要：</translation>
+    </message>
+    <message>
+        <source>MISFM_PYTHON names {path}, which is no program</source>
+        <translation>MISFM_PYTHON 指向 {path}，它不是程序</translation>
+    </message>
+    <message>
+        <source>Priority</source>
+        <translation>优先级</translation>
+    </message>
+    <message>
+        <source>Python</source>
+        <translation>Python</translation>
+    </message>
+    <message>
+        <source>Python packages</source>
+        <translation>Python 包</translation>
+    </message>
+    <message>
+        <source>Slicer gives way to all other programs, and what it starts does so too. Start Slicer with SLICER_BACKGROUND_THREAD_PRIORITY=0 in its environment to be faster beside other work.</source>
+        <translation>Slicer 及其启动的程序会让位于其他所有程序。在环境变量中设置 SLICER_BACKGROUND_THREAD_PRIORITY=0 后启动 Slicer，可在有其他工作时更快。</translation>
+    </message>
+    <message>
+        <source>Slicer&apos;s own packages</source>
+        <translation>Slicer 自带的包</translation>
+    </message>
+    <message>
+        <source>missing</source>
+        <translation>缺少</translation>
+    </message>
+    <message>
+        <source>missing or too old: {names}</source>
+        <translation>缺少或版本过旧：{names}</translation>
+    </message>
+    <message>
+        <source>normal</source>
+        <translation>正常</translation>
+    </message>
+    <message>
+        <source>not found; install the MISFM extension again</source>
+        <translation>未找到；请重新安装 MISFM 扩展</translation>
+    </message>
+    <message>
+        <source>the extension PyTorch is missing; Slicer has to be restarted after it</source>
+        <translation>缺少 PyTorch 扩展；安装后需重新启动 Slicer</translation>
+    </message>
+    <message>
+        <source>there is none for Slicer on this Mac, which runs as an Intel program; set MISFM_PYTHON to a Python that has MISFM installed</source>
+        <translation>此 Mac 上的 Slicer 以 Intel 程序运行，没有可用的版本；请将 MISFM_PYTHON 设为已安装 MISFM 的 Python</translation>
+    </message>
+    <message>
+        <source>this Slicer is too old, MISFM needs {names}; install a newer Slicer</source>
+        <translation>此 Slicer 过旧，MISFM 需要 {names}；请安装更新的 Slicer</translation>
+    </message>
+    <message>
+        <source>version {version} is too old</source>
+        <translation>版本 {version} 过旧</translation>
+    </message>
+</context>
+<context>
+    <name>MISFMSlicer.ResultView</name>
+    <message>
+        <source>Check the outlines in the slices. Click a row to go there; correct with Edit.</source>
+        <translation>请在切片中检查轮廓。点击一行可跳转到该处；用“编辑”修正。</translation>
+    </message>
+    <message>
+        <source>DICOM segmentation…</source>
+        <translation>DICOM 分割…</translation>
+    </message>
+    <message>
+        <source>Does the volume show what the model segments? Its card is in Models.</source>
+        <translation>体数据中有该模型要分割的内容吗？模型说明见“模型”。</translation>
+    </message>
+    <message>
+        <source>Export</source>
+        <translation>导出</translation>
+    </message>
+    <message>
+        <source>NIfTI label map (*.nii.gz)</source>
+        <translation>NIfTI 标签图 (*.nii.gz)</translation>
+    </message>
+    <message>
+        <source>NIfTI label map…</source>
+        <translation>NIfTI 标签图…</translation>
+    </message>
+    <message>
+        <source>Restore previous in Options brings back what was there before.</source>
+        <translation>“选项”中的“恢复之前的结果”可恢复原有内容。</translation>
+    </message>
+    <message>
+        <source>Segment</source>
+        <translation>分割段</translation>
+    </message>
+    <message>
+        <source>Surfaces (STL)…</source>
+        <translation>表面 (STL)…</translation>
+    </message>
+    <message>
+        <source>Volume (ml)</source>
+        <translation>体积 (ml)</translation>
+    </message>
+    <message>
+        <source>Written to {folder}: {names}</source>
+        <translation>已写入 {folder}：{names}</translation>
+    </message>
+    <message>
+        <source>not found</source>
+        <translation>未找到</translation>
+    </message>
+    <message>
+        <source>{count} voxels</source>
+        <translation>{count} 个体素</translation>
+    </message>
+    <message>
+        <source>{volume}: no voxel of any label was found.</source>
+        <translation>{volume}：未找到任何标签的体素。</translation>
+    </message>
+    <message>
+        <source>{volume}: segmented in {time}.</source>
+        <translation>{volume}：已分割，用时 {time}。</translation>
+    </message>
+    <message>
+        <source>{volume}: {count} frames segmented in {time}.</source>
+        <translation>{volume}：{count} 帧已分割，用时 {time}。</translation>
+    </message>
+</context>
+<context>
+    <name>MISFMSlicer.SegmentTab</name>
+    <message>
+        <source>Cancel</source>
+        <translation>取消</translation>
+    </message>
+    <message>
+        <source>Cancelled. The scene is as it was.</source>
+        <translation>已取消。场景未改变。</translation>
+    </message>
+    <message>
+        <source>Segment</source>
+        <translation>分割</translation>
+    </message>
+    <message>
+        <source>Start (Ctrl+Enter)</source>
+        <translation>开始 (Ctrl+Enter)</translation>
+    </message>
+    <message>
+        <source>Stop; the scene stays as it is (Esc)</source>
+        <translation>停止；场景保持不变 (Esc)</translation>
+    </message>
+    <message>
+        <source>The command is in the clipboard.</source>
+        <translation>命令已复制到剪贴板。</translation>
+    </message>
+    <message>
+        <source>{count} more waiting</source>
+        <translation>另有 {count} 个在等待</translation>
+    </message>
+    <message>
+        <source>{job}: cancelled</source>
+        <translation>{job}：已取消</translation>
+    </message>
+    <message>
+        <source>{job}: failed</source>
+        <translation>{job}：失败</translation>
+    </message>
+    <message>
+        <source>{job}: segmented</source>
+        <translation>{job}：已分割</translation>
+    </message>
+</context>
+<context>
+    <name>MISFMSlicer.SetupView</name>
+    <message>
+        <source>Before the first run Segment will ask to install {missing}.</source>
+        <translation>首次运行前，“分割”会询问是否安装 {missing}。</translation>
+    </message>
+    <message>
+        <source>Checking…</source>
+        <translation>正在检查…</translation>
+    </message>
+    <message>
+        <source>Fix</source>
+        <translation>修复</translation>
+    </message>
+    <message>
+        <source>MISFM needs more software</source>
+        <translation>MISFM 需要更多软件</translation>
+    </message>
+    <message>
+        <source>MISFM {version}. Everything runs on this computer; nothing is sent. Not for clinical use.</source>
+        <translation>MISFM {version}。所有计算都在本机进行，不发送任何数据。不得用于临床。</translation>
+    </message>
+    <message>
+        <source>The memory is free; the next run loads the model again.</source>
+        <translation>内存已释放；下次运行会重新加载模型。</translation>
+    </message>
+    <message>
+        <source>The self-check failed. {message} {remedy}</source>
+        <translation>自检失败。{message} {remedy}</translation>
+    </message>
+    <message>
+        <source>Works: a sample was segmented in {time} on the {device}, mean Dice {dice}.</source>
+        <translation>正常：样本已分割，用时 {time}，使用 {device}，平均 Dice {dice}。</translation>
+    </message>
+    <message>
+        <source>in order</source>
+        <translation>正常</translation>
+    </message>
+    <message>
+        <source>missing</source>
+        <translation>缺少</translation>
+    </message>
+    <message>
+        <source>works, but could be better</source>
+        <translation>可用，但可以更好</translation>
+    </message>
+</context>
+<context>
+    <name>MISFMSlicer.VolumeFacts</name>
+    <message>
+        <source>The volume is {given}; the model was trained on crops of about {expected}. Choose a region in Options.</source>
+        <translation>体数据为 {given}；该模型用约 {expected} 的局部数据训练。请在“选项”中选择范围。</translation>
+    </message>
+    <message>
+        <source>The voxels are {given}; the model was trained on {expected}.</source>
+        <translation>体素为 {given}；该模型训练时为 {expected}。</translation>
+    </message>
+    <message>
+        <source>This does not look like CT in Hounsfield units: its lowest intensity is {value}.</source>
+        <translation>这不像以亨氏单位表示的 CT：最低强度为 {value}。</translation>
+    </message>
+    <message>
+        <source>This is a {given} volume; the model was trained on {expected}.</source>
+        <translation>这是 {given} 体数据；该模型用 {expected} 训练。</translation>
+    </message>
+    <message>
+        <source>This looks like CT; the model was trained on MR.</source>
+        <translation>这看起来像 CT；该模型用 MR 训练。</translation>
+    </message>
+</context>
+</TS>

@@ -1,0 +1,341 @@
+"""``misfm serve``: many jobs in one process, each with its own end, and the model kept loaded."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import signal
+import subprocess
+import sys
+import threading
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from MISFMLib import cli
+from MISFMLib.bundle import BundleManifest, write_bundle
+from MISFMLib.configs import LabelConfig, NetworkConfig, PreprocessingConfig
+from MISFMLib.errors import DataError
+from MISFMLib.events import CaseDone, Failed, Finished, Progress, event_from_json
+from MISFMLib.inference.segmenter import SegmenterOptions
+from MISFMLib.inference.segmenter_cache import SegmenterCache
+from MISFMLib.jobs import serve
+from MISFMLib.jobs.serve import Server, WarmJobs
+from MISFMLib.networks import build_network, weights_to_numpy
+from MISFMLib.volume import read_label_map
+
+
+def write_model(folder, seed=0):
+    """Write a bundle with random weights."""
+    torch.manual_seed(seed)
+    network = NetworkConfig(
+        architecture="unet3d", num_classes=2, level_channels=(2, 2, 2, 2, 2), dropout=(0.0,) * 5
+    )
+    manifest = BundleManifest(
+        name=folder.name,
+        network=network,
+        preprocessing=PreprocessingConfig(patch_size=(16, 16, 16)),
+        labels=(LabelConfig(value=1, name="liver"),),
+    )
+    return write_bundle(folder, manifest, weights_to_numpy(build_network(network)))
+
+
+@pytest.fixture
+def a_model(tmp_path):
+    return write_model(tmp_path / "tiny")
+
+
+class Client:
+    """The other end of a server that runs in this thread, with jobs that the test makes up."""
+
+    def __init__(self, run_job_file=lambda path, events: {"file": path.name}):
+        self.events = []
+        self.released = 0
+        self._reader, self._writer = os.pipe()
+        self._server = Server(
+            run_job_file=run_job_file,
+            describe=lambda error: Failed(str(error), code="described"),
+            release=self._release,
+            events=self.events.append,
+        )
+
+    def _release(self):
+        self.released += 1
+
+    def send(self, *lines):
+        os.write(self._writer, "".join(f"{line}\n" for line in lines).encode())
+
+    def serve(self, idle_s=0.2):
+        """Run the server until it ends; what was sent before is its input."""
+        try:
+            self._server.serve(self._reader, idle_s)
+        finally:
+            with contextlib.suppress(OSError):
+                os.close(self._writer)
+
+    def hang_up(self):
+        os.close(self._writer)
+
+
+def run_command(path):
+    return json.dumps({"command": "run", "file": str(path)})
+
+
+def test_each_job_ends_in_one_finished_event(tmp_path):
+    client = Client()
+    client.send(run_command(tmp_path / "a.json"), run_command(tmp_path / "b.json"))
+    client.serve()
+    assert client.events == [Finished({"file": "a.json"}), Finished({"file": "b.json"})]
+
+
+def test_a_job_that_fails_does_not_end_the_server(tmp_path):
+    def run(path, events):
+        if path.name == "bad.json":
+            raise DataError("It was so.", code="so", remedy="Do this.")
+        return {}
+
+    client = Client(run)
+    client.send(run_command(tmp_path / "bad.json"), run_command(tmp_path / "good.json"))
+    client.serve()
+    assert client.events == [Failed("It was so. Do this.", "described"), Finished({})]
+
+
+def test_paths_in_a_job_file_are_relative_to_its_folder(tmp_path):
+    folders = []
+    client = Client(lambda path, events: folders.append(Path.cwd()) or {})
+    (tmp_path / "ein Ordner").mkdir()
+    before = Path.cwd()
+    client.send(run_command(tmp_path / "ein Ordner" / "job.json"))
+    client.serve()
+    assert folders == [tmp_path / "ein Ordner"]
+    assert Path.cwd() == before
+
+
+def test_a_folder_that_is_gone_is_a_failure_of_its_job(tmp_path):
+    client = Client()
+    client.send(run_command(tmp_path / "gone" / "job.json"), run_command(tmp_path / "a.json"))
+    client.serve()
+    assert [type(event) for event in client.events] == [Failed, Finished]
+
+
+def test_the_text_for_people_is_not_sent(tmp_path):
+    client = Client(lambda path, events: {"text": "many lines", "answer": 42})
+    client.send(run_command(tmp_path / "a.json"))
+    client.serve()
+    assert client.events == [Finished({"answer": 42})]
+
+
+@pytest.mark.parametrize(
+    "line", ["no JSON", "[]", "{}", '{"command": "run"}', '{"command": "dance"}', "\N{SNOWMAN}"]
+)
+def test_what_is_no_command_is_answered_by_a_failure(line, tmp_path):
+    client = Client()
+    client.send(line, run_command(tmp_path / "a.json"))
+    client.serve()
+    assert [type(event) for event in client.events] == [Failed, Finished]
+
+
+def test_release_frees_what_is_kept(tmp_path):
+    client = Client()
+    client.send(json.dumps({"command": "release"}))
+    client.serve()
+    assert client.released == 1
+    assert client.events == []
+
+
+def test_the_server_ends_when_no_command_comes():
+    client = Client()
+    start = time.monotonic()
+    client.serve(idle_s=0.1)
+    assert 0.1 <= time.monotonic() - start < 5
+
+
+def test_the_end_of_the_input_ends_an_idle_server():
+    client = Client()
+    client.hang_up()
+    client.serve(idle_s=60)
+    assert client.events == []
+
+
+def test_the_end_of_the_input_interrupts_a_job(tmp_path):
+    client = Client(lambda path, events: client.hang_up() or time.sleep(60))
+    client.send(run_command(tmp_path / "a.json"))
+    previous = signal.signal(signal.SIGINT, signal.default_int_handler)
+    start = time.monotonic()
+    try:
+        with pytest.raises(KeyboardInterrupt):
+            client.serve(idle_s=60)
+    finally:
+        signal.signal(signal.SIGINT, previous)
+    assert time.monotonic() - start < 10
+
+
+def test_a_command_may_come_in_pieces(tmp_path):
+    client = Client()
+
+    def send_slowly():
+        for piece in (run_command(tmp_path / "a.json") + "\n").encode():
+            os.write(client._writer, bytes([piece]))
+
+    thread = threading.Thread(target=send_slowly)
+    thread.start()
+    client.serve(idle_s=0.5)
+    thread.join()
+    assert client.events == [Finished({"file": "a.json"})]
+
+
+# ---------------------------------------------------------------------------------------- the model
+
+
+def test_the_network_is_loaded_once_for_the_same_model(a_model, monkeypatch):
+    loaded = []
+    load = serve.importlib.import_module("MISFMLib.inference.segmenter_cache").network_from_bundle
+    monkeypatch.setattr(
+        "MISFMLib.inference.segmenter_cache.network_from_bundle",
+        lambda bundle: loaded.append(bundle) or load(bundle),
+    )
+    cache = SegmenterCache()
+    first = cache.get(a_model, SegmenterOptions(device="cpu"))
+    second = cache.get(a_model, SegmenterOptions(device="cpu", overlap=0.25))
+    assert first._network is second._network
+    assert second._windows.overlap == 0.25
+    other = write_model(a_model.path.with_name("other"), seed=1)
+    assert cache.get(other, SegmenterOptions(device="cpu"))._network is not first._network
+    cache.get(a_model, SegmenterOptions(device="cpu"))
+    assert loaded == [a_model, other, a_model]
+
+
+def test_a_model_that_was_trained_anew_under_its_name_is_loaded_anew(a_model, tmp_path):
+    cache = SegmenterCache()
+    first = cache.get(a_model, SegmenterOptions(device="cpu"))
+    (tmp_path / "new").mkdir()
+    retrained = write_model(tmp_path / "new" / "tiny", seed=1)
+    a_model.path.rename(tmp_path / "old")
+    retrained.path.rename(a_model.path)
+    second = cache.get(type(a_model)(a_model.path, retrained.manifest), SegmenterOptions())
+    assert second._network is not first._network
+
+
+def test_clear_lets_go_of_the_network(a_model):
+    cache = SegmenterCache()
+    first = cache.get(a_model, SegmenterOptions(device="cpu"))._network
+    cache.clear()
+    assert cache.get(a_model, SegmenterOptions(device="cpu"))._network is not first
+
+
+def test_only_segmentation_gets_the_cache(monkeypatch):
+    calls = []
+    fake = type("Job", (), {})()
+    fake.run_segment = lambda *arguments: calls.append(arguments) or {}
+    fake.run_finetune = fake.run_segment
+    fake.SegmenterCache = SegmenterCache
+    monkeypatch.setattr(serve.importlib, "import_module", lambda name: fake)
+    jobs = WarmJobs()
+    jobs.release()
+    jobs.run("finetune", "config", print)
+    jobs.run("segment", "config", print)
+    assert calls[0] == ("config", print)
+    assert calls[1][:2] == ("config", print)
+    assert len(calls[1]) == 3
+
+
+def test_a_missing_package_does_not_stop_the_server_from_starting(monkeypatch):
+    def refuse(name):
+        raise ModuleNotFoundError("No module named 'torch'", name="torch")
+
+    monkeypatch.setattr(serve.importlib, "import_module", refuse)
+    events = []
+    WarmJobs().load_libraries(events.append)
+    assert events == [Progress("start", 0.0, "Loading PyTorch")]
+
+
+@pytest.mark.skipif(not hasattr(os, "setpriority"), reason="Unix only")
+def test_the_lowest_priority_is_left_where_the_system_allows_it(monkeypatch):
+    set_to = []
+    monkeypatch.setattr(os, "getpriority", lambda *_: 19)
+    monkeypatch.setattr(os, "setpriority", lambda *arguments: set_to.append(arguments[-1]))
+    serve.reset_priority()
+    assert set_to == [0]
+
+    def refuse(*_):
+        raise PermissionError
+
+    monkeypatch.setattr(os, "setpriority", refuse)
+    serve.reset_priority()
+    monkeypatch.setattr(os, "getpriority", lambda *_: 0)
+    monkeypatch.setattr(os, "setpriority", lambda *_: pytest.fail("nothing to do"))
+    serve.reset_priority()
+
+
+# ------------------------------------------------------------------------------------- the command
+
+
+class Worker:
+    """``misfm serve`` as the Slicer module starts it."""
+
+    def __init__(self, *options):
+        command = [sys.executable, "-m", "MISFMLib", "serve", "--events", "json", *options]
+        environment = {**os.environ, "OMP_NUM_THREADS": "1"}
+        self.process = subprocess.Popen(
+            command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, env=environment
+        )
+
+    def run(self, path):
+        """Run a job file; return its events."""
+        self.process.stdin.write(run_command(path) + "\n")
+        self.process.stdin.flush()
+        events = []
+        while not (events and isinstance(events[-1], Finished | Failed)):
+            line = self.process.stdout.readline()
+            assert line, "the server has ended"
+            events.append(event_from_json(line))
+        return events
+
+
+@pytest.fixture
+def a_worker():
+    worker = Worker()
+    yield worker
+    worker.process.stdin.close()
+    assert worker.process.wait(timeout=30) == 0
+    worker.process.stdout.close()
+
+
+def write_job(folder, model, image="volume.nrrd"):
+    folder.mkdir(exist_ok=True)
+    config = {"images": [image], "model": str(model.path), "output": "result.seg.nrrd"}
+    path = folder / "job.json"
+    path.write_text(json.dumps({"job": "segment", "config": config}))
+    return path
+
+
+def test_a_process_segments_twice_and_survives_a_bad_job_between(
+    a_worker, a_model, tmp_path, write_case
+):
+    for name in ("one", "zwei ä"):
+        write_case(tmp_path / name / "volume.nrrd", tmp_path / "label.nrrd", shape=(16, 16, 16))
+    first = a_worker.run(write_job(tmp_path / "one", a_model))
+    assert first[0] == Progress("start", 0.0, "Loading PyTorch")
+    bad = a_worker.run(write_job(tmp_path / "bad", a_model, image="absent.nrrd"))
+    assert isinstance(bad[-1], Failed)
+    assert "absent.nrrd" in bad[-1].message
+    second = a_worker.run(write_job(tmp_path / "zwei ä", a_model))
+    for events, folder in ((first, "one"), (second, "zwei ä")):
+        assert isinstance(events[-1], Finished)
+        assert CaseDone("volume", "done", outputs=("result.seg.nrrd",)) in events
+        labels = read_label_map(tmp_path / folder / "result.seg.nrrd").array_DHW
+        assert labels.shape == (16, 16, 16)
+        assert np.isin(labels, (0, 1)).all()
+
+
+def test_the_command_ends_when_its_caller_is_gone_or_silent(monkeypatch):
+    reader, writer = os.pipe()
+    monkeypatch.setattr(sys, "stdin", os.fdopen(reader))
+    assert cli.main(["serve", "--events", "json", "--idle-minutes", "0.001"]) == 0
+    os.close(writer)
+    assert cli.main(["serve", "--events", "json"]) == 0
+    sys.stdin.close()

@@ -1,0 +1,154 @@
+"""MISFMScripts/segment.py without a main window: no dialog, and always an exit code."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
+sys.path.insert(0, str(Path(__file__).resolve().parents[2] / "MISFM"))
+
+_ROOT = Path(__file__).resolve().parents[2]
+_FAKE_PYTHON = """#!{python}
+import json, os, sys
+sys.stdout.reconfigure(encoding="utf-8")
+print(json.dumps({{"arguments": sys.argv[1:], "path": os.environ["PYTHONPATH"]}}, indent=1))
+print("Größe 大小")
+print("a warning", file=sys.stderr)
+for word in sys.argv:
+    if os.path.isdir(word):
+        print("folder:", sorted(os.listdir(word)))
+sys.exit(int(os.environ.get("FAKE_EXIT", "0")))
+"""
+
+
+@pytest.fixture
+def fake_python(tmp_path, monkeypatch):
+    """A Python for the worker that tells how it was called."""
+    fake = tmp_path / "fake python"
+    fake.write_text(_FAKE_PYTHON.format(python=sys.executable), "utf-8")
+    fake.chmod(0o755)
+    monkeypatch.setenv("MISFM_PYTHON", str(fake))
+
+
+@pytest.fixture
+def call(tmp_path, fake_python):
+    """Run the script as `Slicer --no-main-window --python-script` does."""
+
+    def run(*arguments, script=_ROOT / "MISFM" / "MISFMScripts" / "segment.py", **variables):
+        command = [sys.executable, str(_ROOT / "Testing" / "Host" / "run.py")]
+        command += ["--no-main-window", f"--home={tmp_path / 'home'}"]
+        command += ["--python-script", str(script), "--", *map(str, arguments)]
+        return subprocess.run(
+            command,
+            env={**os.environ, "QT_QPA_PLATFORM": "offscreen", **variables},
+            capture_output=True,
+            encoding="utf-8",
+            timeout=100,
+        )
+
+    return run
+
+
+@pytest.fixture
+def run(host, capsys):
+    """Do what the script does, in this process; return exit code, output and errors."""
+    from MISFMSlicer import Headless
+
+    def run_here(*arguments):
+        with host.headless():
+            code = Headless.run([str(argument) for argument in arguments])
+        return (code, *capsys.readouterr())
+
+    return run_here
+
+
+def test_the_exit_code_and_the_output_are_those_of_the_command(call):
+    done = call("ct scan.nrrd", "-m", "model", "-o", "out.nrrd", FAKE_EXIT="3")
+    assert done.returncode == 3, done.stdout + done.stderr
+    words = ["-m", "MISFMLib", "segment", "ct scan.nrrd", "-m", "model", "-o", "out.nrrd"]
+    for word in words:
+        assert f'"{word}"' in done.stdout
+    assert "Größe 大小" in done.stdout
+    assert "a warning" in done.stdout
+
+
+def test_a_broken_installation_does_not_leave_slicer_waiting(call, tmp_path):
+    script = tmp_path / "Scripts" / "segment.py"
+    script.parent.mkdir()
+    script.write_text((_ROOT / "MISFM" / "MISFMScripts" / "segment.py").read_text("utf-8"), "utf-8")
+    done = call("ct.nrrd", script=script)
+    assert done.returncode == 1
+    assert "ModuleNotFoundError" in done.stderr
+
+
+def test_success_has_the_code_0(run, fake_python):
+    code, output, _ = run("--", "ct.nrrd", "-m", "model", "-o", "out.nrrd")
+    assert code == 0
+    assert '"segment",\n  "ct.nrrd"' in output
+
+
+def test_a_missing_package_ends_with_the_command_that_installs_it(run, monkeypatch):
+    monkeypatch.delenv("MISFM_PYTHON", raising=False)
+    code, output, errors = run("ct.nrrd", "-m", "model", "-o", "out.nrrd")
+    assert code == 7
+    assert "--install" in errors
+    assert "-m pip install" in errors
+    assert output == ""
+
+
+def test_install_is_tried_when_told_to_and_its_failure_is_told(run, monkeypatch):
+    monkeypatch.delenv("MISFM_PYTHON", raising=False)
+    code, _, errors = run("--install", "ct.nrrd")
+    assert code == 7
+    assert "Extensions Manager" in errors
+
+
+def test_a_program_that_is_missing_ends_with_a_code(run, tmp_path, monkeypatch):
+    monkeypatch.setenv("MISFM_PYTHON", str(tmp_path / "absent"))
+    code, _, errors = run("ct.nrrd")
+    assert code == 7
+    assert "absent" in errors
+
+
+@pytest.mark.parametrize(
+    ("error", "code"), [(ZeroDivisionError, 1), (KeyboardInterrupt, 130), (SystemExit(0), 1)]
+)
+def test_every_way_out_has_a_code(run, monkeypatch, error, code):
+    from MISFMSlicer import Headless
+
+    def leave():
+        raise error
+
+    monkeypatch.setattr(Headless, "missingRequirements", leave)
+    assert run()[0] == code
+
+
+def test_a_scene_stands_for_all_its_volumes(run, fake_python, make_volume, tmp_path):
+    import slicer
+
+    for direction in ("oblique", "axial"):
+        make_volume(direction, name="CT head")
+    make_volume("axial", name="../é/1")
+    slicer.util.addVolumeFromArray(
+        np.zeros((2, 2, 2), np.uint8), nodeClassName="vtkMRMLLabelMapVolumeNode"
+    )
+    path = tmp_path / "patient one.mrb"
+    assert slicer.util.saveScene(str(path), {})
+    code, output, errors = run(path, "-m", "model", "-o", "out")
+    assert code == 0, output + errors
+    assert "folder: ['.._é_1.nrrd', 'CT head.nrrd', 'CT head_2.nrrd']" in output
+    assert not list(Path(slicer.app.temporaryPath).glob("misfm-scene-*"))
+
+
+def test_a_scene_without_volumes_is_told(run, fake_python, tmp_path):
+    import slicer
+
+    path = tmp_path / "empty.mrb"
+    assert slicer.util.saveScene(str(path), {})
+    code, _, errors = run(path, "-m", "model", "-o", "out")
+    assert code == 3
+    assert "holds no volume" in errors

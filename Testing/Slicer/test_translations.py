@@ -1,0 +1,97 @@
+"""The Chinese catalogue has every text of the module, and the panel uses it.
+
+After a change of texts edit MISFM_zh-CN.ts (by hand or with Qt Linguist) and compile it with
+``pyside6-lrelease MISFM_zh-CN.ts -qm MISFM_zh-CN.qm``.
+"""
+
+import ast
+import re
+import xml.etree.ElementTree as ET
+
+import pytest
+from panel_fixtures import MODULE
+from PySide6 import QtCore
+
+FOLDER = MODULE.parent / "Resources" / "Translations"
+CATALOGUE = FOLDER / "MISFM_zh-CN.ts"
+
+
+def texts_in_code(path):
+    """Yield context and text of every ``_("...")``, as Slicer's `tr` looks them up."""
+    is_in_package = (path.parent / "__init__.py").exists()
+    context = f"{path.parent.name}.{path.stem}" if is_in_package else path.stem
+    for node in ast.walk(ast.parse(path.read_text("utf-8"))):
+        if isinstance(node, ast.Call) and getattr(node.func, "id", "") == "_":
+            (text,) = node.args
+            assert isinstance(text, ast.Constant), f"{path.name}:{node.lineno} is no plain text"
+            yield context, text.value
+
+
+def texts_in_ui(path):
+    """Yield context and text of every translatable string."""
+    root = ET.parse(path).getroot()
+    fixed = [text for strings in root.iter("stringlist") for text in strings]
+    for element in root.iter("string"):
+        if element not in fixed and element.text:
+            yield root.findtext("class"), element.text
+
+
+def texts():
+    found = set()
+    for path in MODULE.parent.rglob("*.py"):
+        found.update(texts_in_code(path))
+    for path in MODULE.parent.rglob("*.ui"):
+        found.update(texts_in_ui(path))
+    return found
+
+
+def catalogue():
+    """Return the translation of every context and text."""
+    return {
+        (context.findtext("name"), message.findtext("source")): message.findtext("translation")
+        for context in ET.parse(CATALOGUE).getroot().iter("context")
+        for message in context.iter("message")
+    }
+
+
+def test_the_catalogue_has_every_text_and_no_other():
+    assert catalogue().keys() == texts()
+
+
+def test_every_text_is_translated_with_the_same_placeholders():
+    for (_context, text), translation in catalogue().items():
+        assert translation, text
+        assert sorted(re.findall(r"{\w+}", text)) == sorted(re.findall(r"{\w+}", translation)), text
+
+
+def test_the_compiled_catalogue_is_that_of_the_source():
+    translator = QtCore.QTranslator()
+    assert translator.load(str(CATALOGUE.with_suffix(".qm")))
+    for (context, text), translation in catalogue().items():
+        assert translator.translate(context, text) == translation
+
+
+@pytest.fixture
+def chinese(host):
+    """Slicer in Chinese."""
+    import slicer
+
+    app = QtCore.QCoreApplication.instance()
+    app.applicationLocaleName = "zh_CN"
+    slicer.app.loadTranslations(str(FOLDER))
+    yield
+    app.applicationLocaleName = "en_US"
+    for translator in app.findChildren(QtCore.QTranslator):
+        app.removeTranslator(translator)
+        translator.deleteLater()
+
+
+def test_the_panel_speaks_chinese(chinese, panel, make_volume):
+    make_volume()
+    panel.settle()
+    assert panel.ui.segmentButton.text == "分割"
+    assert panel.ui.optionsSection.text == "选项"
+    assert panel.ui.statusLabel.text == "就绪。在本机首次运行后即可预估所需时间。"
+    panel.segment()
+    assert "已分割" in panel.ui.resultLabel.text
+    assert panel.widget.parent.minimumSizeHint.width() <= 400

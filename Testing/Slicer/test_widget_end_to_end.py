@@ -1,0 +1,112 @@
+"""A user's path through the panel with the real library, the bundled model and a drawn sample.
+
+The library needs torch: these tests run where MISFM_PYTHON names a Python that has it.
+"""
+
+import os
+import subprocess
+import time
+from pathlib import Path
+
+import pytest
+from panel_fixtures import REPOSITORY
+
+pytestmark = [
+    pytest.mark.skipif("MISFM_PYTHON" not in os.environ, reason="MISFM_PYTHON is not set"),
+]
+_DRAW = (
+    "import sys; from pathlib import Path; from MISFMLib.data.phantom import draw_phantom; "
+    "from MISFMLib.volume import write_label_map, write_volume; "
+    "volume, known = draw_phantom(1); "
+    "write_volume(volume, Path(sys.argv[1])); write_label_map(known, Path(sys.argv[2]))"
+)
+
+
+@pytest.fixture(scope="session")
+def sample(tmp_path_factory):
+    """A drawn hippocampus crop and its known labels, as files."""
+    folder = tmp_path_factory.mktemp("sample")
+    volume, known = folder / "sample.nii.gz", folder / "known.nii.gz"
+    command = [os.environ["MISFM_PYTHON"], "-c", _DRAW, str(volume), str(known)]
+    subprocess.run(command, check=True, env={**os.environ, "PYTHONPATH": str(REPOSITORY)})
+    return volume, known
+
+
+@pytest.fixture
+def real(panel, sample):
+    """The panel with a real worker and the sample loaded."""
+    import slicer
+    from MISFMSlicer.JobRunner import JobRunner
+
+    panel.logic._runner = JobRunner()
+    slicer.util.setSliceViewerLayers(background=slicer.util.loadVolume(str(sample[0])), fit=True)
+    panel.settle()
+    yield panel
+    panel.logic._runner.close()
+
+
+def click(panel):
+    """Click Segment; return the seconds until the result is there."""
+    start = time.monotonic()
+    panel.ui.segmentButton.click()
+    panel.host.wait_until(lambda: not panel.logic.jobs, timeout_s=300)
+    seconds = time.monotonic() - start
+    panel.settle()
+    assert panel.shown("resultFrame"), panel.ui.failureLabel.text
+    return seconds
+
+
+def dice(job, known):
+    """Return the agreement of the segments with the known labels."""
+    import slicer
+
+    volume, node = job.request.volumes[0], job.result.segmentation
+    reference = slicer.util.arrayFromVolume(slicer.util.loadLabelVolume(str(known)))
+    values = []
+    for value, size in enumerate(job.result.volumes, start=1):
+        segment_id = node.GetSegmentation().GetSegmentIdBySegmentName(size.name)
+        found = slicer.util.arrayFromSegmentBinaryLabelmap(node, segment_id, volume) > 0
+        overlap = (found & (reference == value)).sum()
+        values.append(2 * overlap / (found.sum() + (reference == value).sum()))
+    return values
+
+
+def test_load_segment_and_again_with_a_warm_worker_and_a_forecast(real, sample, screenshot):
+    assert real.ui.statusLabel.text.startswith("Ready. The first run")
+    first = click(real)
+    job = real.widget.segmentTab._result.job
+    assert min(dice(job, Path(sample[1]))) > 0.8
+    real.ui.show3DButton.click()
+    screenshot("end-to-end")
+    assert real.ui.statusLabel.text.startswith("About ")
+    assert real.ui.statusLabel.text.endswith("of memory on the CPU.")
+    second = click(real)
+    again = real.widget.segmentTab._result.job
+    assert again is not job
+    network = [one.result.report["timings_s"]["network"] for one in (job, again)]
+    print(
+        f"\nclick to result: first {first:.1f} s (network {network[0]:.1f} s),"
+        f" second {second:.1f} s (network {network[1]:.1f} s)"
+    )
+    assert second - network[1] < first - network[0]
+
+
+def test_cancel_is_done_within_a_second_and_the_next_click_works(real):
+    import slicer
+
+    real.ui.bestButton.click()
+    real.settle()
+    nodes = slicer.mrmlScene.GetNumberOfNodes()
+    real.ui.segmentButton.click()
+    real.host.wait_until(lambda: real.ui.progressBar.value > 0, timeout_s=120)
+    process = real.logic._runner._worker._process
+    start = time.monotonic()
+    real.ui.segmentButton.click()
+    latency = time.monotonic() - start
+    print(f"\ncancel {latency:.2f} s")
+    assert latency < 1
+    assert process.poll() is not None
+    assert slicer.mrmlScene.GetNumberOfNodes() == nodes
+    real.ui.fastButton.click()
+    real.settle()
+    click(real)

@@ -1,0 +1,506 @@
+"""What is one click away in the panel: Options, Models, Set-up, Export."""
+
+import json
+import shutil
+import sys
+from pathlib import Path
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+
+_MODELS = Path(__file__).resolve().parents[2] / "Resources" / "Models"
+
+
+@pytest.fixture
+def volume(panel, make_volume):
+    """A volume that is chosen."""
+    volume = make_volume(name="head", spacing_ijk=(1.0, 1.0, 1.0))
+    panel.settle()
+    return volume
+
+
+def clipboard():
+    import slicer
+
+    return slicer.app.clipboard().text()
+
+
+def config(panel):
+    return panel.runner.jobs[-1]["config"]
+
+
+# ---------------------------------------------------------------------------------------- options
+
+
+def choose_device(panel, device):
+    panel.ui.deviceSelector.setCurrentIndex(panel.ui.deviceSelector.findData(device))
+
+
+def test_device_and_threads_are_kept_for_the_machine_and_go_to_the_library(panel, volume, settings):
+    choose_device(panel, "cpu")
+    panel.ui.threadsBox.value = 3
+    panel.segment()
+    assert (config(panel)["device"], config(panel)["threads"]) == ("cpu", 3)
+    assert settings.value("MISFM/device") == "cpu"
+    assert panel.parameters.node.GetParameter("device") == ""
+
+
+def test_the_region_choices_show_what_they_need_and_nothing_else(panel, volume):
+    panel.ui.optionsSection.collapsed = False
+    panel.settle()
+    needed = {
+        "": set(),
+        "roi": {"roiSelector", "newRoiButton", "marginBox"},
+        "segment": {"regionSegmentSelector", "marginBox"},
+    }
+    for kind, names in needed.items():
+        panel.ui.regionSelector.setCurrentIndex(panel.ui.regionSelector.findData(kind))
+        panel.settle()
+        shown = {name for name in {"allFramesBox"}.union(*needed.values()) if panel.shown(name)}
+        assert shown == names
+
+
+def test_a_new_roi_is_as_large_as_the_volume(panel, volume):
+    panel.ui.newRoiButton.click()
+    panel.settle()
+    roi = panel.ui.roiSelector.currentNode()
+    bounds = [0.0] * 6
+    volume.GetRASBounds(bounds)
+    size = np.subtract(bounds[1::2], bounds[::2])
+    np.testing.assert_allclose(roi.GetSize(), size)
+    assert panel.parameters.roi is roi
+
+
+def test_only_the_region_is_segmented(panel, volume):
+    import slicer
+
+    panel.ui.regionSelector.setCurrentIndex(1)
+    panel.ui.newRoiButton.click()
+    panel.parameters.roi.SetSize([6.0, 6.0, 6.0])
+    panel.ui.marginBox.value = 0
+    panel.settle()
+    panel.segment()
+    segmentation = panel.widget.segmentTab._result.job.result.segmentation
+    segment_id = segmentation.GetSegmentation().GetNthSegmentID(0)
+    array = slicer.util.arrayFromSegmentBinaryLabelmap(segmentation, segment_id, volume)
+    assert 0 < array.sum() <= 7**3
+
+
+def test_an_existing_segmentation_is_updated_and_can_be_restored(panel, volume):
+    panel.segment()
+    first = panel.widget.segmentTab._result.job.result.segmentation
+    first.GetSegmentation().GetNthSegment(0).SetName("mine")
+    panel.ui.optionsSection.collapsed = False
+    panel.ui.outputSelector.setCurrentNode(first)
+    panel.settle()
+    assert not panel.shown("restoreButton")
+    panel.segment()
+    assert "Restore previous" in panel.ui.nextLabel.text
+    count = first.GetSegmentation().GetNumberOfSegments()
+    assert panel.shown("restoreButton")
+    panel.ui.restoreButton.click()
+    assert first.GetSegmentation().GetNumberOfSegments() == count - 1
+
+
+def test_frames_are_offered_for_sequences_only(panel, volume):
+    import slicer
+
+    panel.ui.optionsSection.collapsed = False
+    panel.settle()
+    assert not panel.shown("allFramesBox")
+    sequence = slicer.mrmlScene.AddNewNodeByClass("vtkMRMLSequenceNode")
+    for index in range(2):
+        sequence.SetDataNodeAtValue(volume, str(index))
+    browser = slicer.mrmlScene.AddNewNodeByClass("vtkMRMLSequenceBrowserNode")
+    browser.AddSynchronizedSequenceNode(sequence)
+    browser.AddProxyNode(volume, sequence, False)
+    panel.widget.segmentTab.refresh()
+    assert panel.shown("allFramesBox")
+    panel.ui.allFramesBox.click()
+    panel.settle()
+    panel.segment()
+    assert len(config(panel)["images"]) == 2
+    assert panel.ui.resultLabel.text.startswith("head: 2 frames segmented")
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="quotes differ")
+def test_the_command_does_what_is_chosen(panel, volume):
+    volume.SetName("it's a head")
+    choose_device(panel, "cpu")
+    panel.ui.bestButton.click()
+    panel.settle()
+    panel.ui.copyCommandButton.click()
+    assert clipboard() == (
+        "misfm segment 'it'\"'\"'s a head.nii.gz' --model hippocampus-mr "
+        "--output segmentation.seg.nrrd --mirroring --device cpu"
+    )
+    assert panel.ui.statusLabel.text == "The command is in the clipboard."
+
+
+def test_the_command_names_the_file_that_a_volume_was_loaded_from(panel, volume, tmp_path):
+    import slicer
+
+    path = tmp_path / "scan.nrrd"
+    slicer.util.saveNode(volume, str(path), {})
+    panel.ui.copyCommandButton.click()
+    assert str(path) in clipboard()
+
+
+# ----------------------------------------------------------------------------------------- models
+
+
+@pytest.fixture
+def models(panel, monkeypatch, tmp_path):
+    """The section Models with a second, own model for CT that needs two volumes."""
+    from MISFMLib import store
+
+    own = store.models_folder() / "lung-ct"
+    shutil.copytree(_MODELS / "hippocampus-mr", own)
+    metadata = own / "configs" / "metadata.json"
+    content = json.loads(metadata.read_text("utf-8"))
+    content["misfm"] |= {"name": "lung-ct", "title": "Lung", "description": "Lobes."}
+    content["misfm"]["network"]["in_channels"] = 2
+    content["misfm"]["preprocessing"] |= {
+        "modality": "CT",
+        "channels": ["inspiration", "expiration"],
+        "intensity": content["misfm"]["preprocessing"]["intensity"] * 2,
+    }
+    metadata.write_text(json.dumps(content), "utf-8")
+    panel.widget.segmentTab.lookAround()
+    panel.widget.segmentTab.refresh()
+    panel.ui.modelsSection.collapsed = False
+    panel.settle()
+    return panel
+
+
+def listed(panel):
+    model_list = panel.ui.modelList
+    return [model_list.item(row).text().splitlines()[0] for row in range(model_list.count)]
+
+
+def test_the_list_marks_what_is_the_users_own(models):
+    assert listed(models) == ["Lung", "Hippocampus in T1 MR"]
+    assert models.ui.modelList.item(0).text().splitlines()[1].startswith("mine · CT")
+    assert models.ui.modelSelector.itemText(0) == "Lung (mine)"
+
+
+def test_search_and_chips_narrow_the_list(models):
+    models.ui.modelSearch.text = "t1 hippo"
+    assert listed(models) == ["Hippocampus in T1 MR"]
+    models.ui.modelSearch.text = ""
+    models.ui.ctChip.click()
+    assert listed(models) == ["Lung"]
+    models.ui.mrChip.click()
+    assert len(listed(models)) == 2
+    models.ui.mineChip.click()
+    assert listed(models) == ["Lung"]
+
+
+def test_chips_that_would_change_nothing_are_not_shown(panel):
+    panel.ui.modelsSection.collapsed = False
+    panel.settle()
+    assert not any(panel.shown(name) for name in ("ctChip", "mrChip", "mineChip"))
+
+
+def test_the_card_says_what_for_what_data_how_well_and_under_which_licence(models):
+    models.ui.modelList.setCurrentRow(1)
+    models.settle()
+    assert models.ui.modelSelector.currentData == "hippocampus-mr"
+    for words in ("anterior hippocampus", "MR volumes", "1 x 1 x 1 mm", "0.89", "CC-BY-SA-4.0"):
+        assert words in models.ui.cardLabel.text
+
+
+def test_a_model_for_several_volumes_asks_for_each_by_its_name(models, make_volume):
+    expiration = make_volume(name="CT Expiration")
+    inspiration = make_volume(name="CT inspiration")
+    models.ui.modelList.setCurrentRow(0)
+    models.parameters.setVolume(None)
+    models.settle()
+    tab = models.widget.segmentTab
+    assert [label.text for label in tab._inputs._labels] == ["inspiration:", "expiration:"]
+    chosen = [selector.currentNode() for selector in tab._inputs._selectors]
+    assert chosen == [inspiration, expiration]
+    tab._inputs._selectors[1].setCurrentNode(inspiration)
+    models.settle()
+    assert models.ui.statusLabel.text == "Each input needs a volume of its own."
+    tab._inputs._selectors[1].setCurrentNode(None)
+    models.settle()
+    assert models.ui.statusLabel.text == "Select the volume for expiration."
+
+
+def test_an_own_model_can_be_removed_and_a_bundled_one_cannot(models, host):
+    models.ui.modelList.setCurrentRow(1)
+    models.settle()
+    assert not models.ui.removeModelButton.enabled
+    models.ui.modelList.setCurrentRow(0)
+    models.settle()
+    host.dialogs.answer("No")
+    models.ui.removeModelButton.click()
+    assert len(listed(models)) == 2
+    host.dialogs.answer("Yes")
+    models.ui.removeModelButton.click()
+    models.settle()
+    assert listed(models) == ["Hippocampus in T1 MR"]
+    assert models.ui.modelSelector.currentData == "hippocampus-mr"
+
+
+def test_a_model_that_cannot_be_imported_is_told(models, host, tmp_path):
+    path = tmp_path / "model.zip"
+    path.write_bytes(b"no zip")
+    host.dialogs.answer(str(path))
+    models.widget.segmentTab._models._onImportFile()
+    assert str(path) in models.ui.failureLabel.text
+    assert models.shown("failureFrame")
+
+
+def test_leaving_the_file_dialogs_changes_nothing(models, host):
+    host.dialogs.answer("", "", "")
+    models.widget.segmentTab._models._onImportFile()
+    models.widget.segmentTab._models._onImportFolder()
+    models.ui.exportModelButton.click()
+    assert not models.shown("failureFrame")
+
+
+def test_a_damaged_model_is_listed_with_its_reason(models):
+    from MISFMLib import store
+
+    (store.models_folder() / "lung-ct" / "configs" / "metadata.json").write_text("{", "utf-8")
+    models.widget.segmentTab.lookAround()
+    models.parameters.model = "lung-ct"
+    models.widget.segmentTab.refresh()
+    assert models.ui.statusLabel.text.startswith("This model is damaged")
+    assert "no JSON" in models.ui.cardLabel.text
+
+
+# ----------------------------------------------------------------------------------------- set-up
+
+
+@pytest.fixture
+def requirements(panel, monkeypatch):
+    """Requirements of which one is missing; the list of what was installed."""
+    from MISFMSlicer import Requirements
+
+    Status, Requirement = Requirements.Status, Requirements.Requirement
+    installed = []
+
+    def check():
+        lines = [
+            Requirement("library", "Library", Status.GREEN, "0.1.0"),
+            Requirement("priority", "Priority", Status.AMBER, "low"),
+        ]
+        if not installed:
+            lines.append(
+                Requirement("pytorch", "PyTorch", Status.RED, "missing", lambda: fix(), "pip x")
+            )
+        return lines
+
+    def fix():
+        installed.append("pytorch")
+
+    monkeypatch.setattr(Requirements, "checkRequirements", check)
+    monkeypatch.setattr(
+        Requirements,
+        "missingRequirements",
+        lambda: [line for line in check() if line.status is Status.RED],
+    )
+    return installed
+
+
+def rows(panel):
+    """Return status and text of each line, and whether it has a button."""
+    layout = panel.ui.requirements.layout()
+    lines = []
+    for row in range(layout.rowCount()):
+        items = [layout.itemAtPosition(row, column) for column in range(3)]
+        if items[0] is not None:
+            icon, text, button = (item.widget() if item is not None else None for item in items)
+            lines.append((icon.toolTip, text.text, button is not None))
+    return lines
+
+
+def test_each_requirement_has_a_colour_and_what_is_missing_a_button(panel, requirements):
+    panel.ui.setupSection.collapsed = False
+    panel.settle()
+    assert rows(panel) == [
+        ("in order", "Library: 0.1.0", False),
+        ("works, but could be better", "Priority: low", False),
+        ("missing", "PyTorch: missing", True),
+    ]
+    button = panel.ui.requirements.layout().itemAtPosition(2, 2).widget()
+    assert button.toolTip == "pip x"
+    button.click()
+    panel.settle()
+    assert requirements == ["pytorch"]
+    assert len(rows(panel)) == 2
+
+
+def test_the_first_segment_asks_once_and_installs(panel, volume, requirements, host):
+    host.dialogs.answer("Ok")
+    panel.segment()
+    (asked,) = host.dialogs.shown
+    assert "PyTorch" in asked.text
+    assert requirements == ["pytorch"]
+    assert panel.shown("resultFrame")
+    panel.segment()
+    assert len(host.dialogs.shown) == 1
+
+
+def test_the_line_says_before_the_click_that_something_will_be_installed(
+    panel, volume, requirements
+):
+    panel.widget.enter()
+    panel.settle()
+    assert panel.ui.statusLabel.text == "Before the first run Segment will ask to install PyTorch."
+    assert panel.ui.segmentButton.enabled
+
+
+def test_who_does_not_want_to_install_is_left_alone(panel, volume, requirements, host):
+    host.dialogs.answer("Cancel")
+    panel.ui.segmentButton.click()
+    panel.settle()
+    assert requirements == []
+    assert panel.logic.jobs == ()
+    assert panel.ui.segmentButton.enabled
+
+
+def test_an_installation_that_fails_is_told_with_the_command(panel, volume, host, monkeypatch):
+    from MISFMSlicer import Requirements
+
+    from MISFMLib.errors import DependencyError
+
+    def fail(missing):
+        raise DependencyError("PyTorch: no network.", code="install", remedy="Run pip x.")
+
+    missing = [Requirements.Requirement("pytorch", "PyTorch", Requirements.Status.RED, "missing")]
+    monkeypatch.setattr(Requirements, "missingRequirements", lambda: missing)
+    monkeypatch.setattr(Requirements, "installRequirements", fail)
+    host.dialogs.answer("Ok")
+    panel.ui.segmentButton.click()
+    assert panel.ui.failureLabel.text == "PyTorch: no network."
+    assert panel.ui.remedyLabel.text == "Run pip x."
+
+
+@pytest.fixture
+def fake_python(monkeypatch, tmp_path):
+    """Let the self-check talk to a shell script that prints one line."""
+
+    def install(line, code=0):
+        script = tmp_path / "python"
+        script.write_text(f"#!/bin/sh\necho '{json.dumps(line)}'\nexit {code}\n")
+        script.chmod(0o755)
+        monkeypatch.setenv("MISFM_PYTHON", str(script))
+
+    return install
+
+
+def check(panel):
+    panel.ui.setupSection.collapsed = False
+    panel.ui.selfCheckButton.click()
+    assert not panel.ui.selfCheckButton.enabled
+    panel.host.wait_until(lambda: panel.ui.selfCheckButton.enabled)
+    return panel.ui.selfCheckLabel.text
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="a shell script stands in for Python")
+def test_the_self_check_says_that_it_works(panel, fake_python):
+    report = {"seconds": 3.2, "device": "cpu", "dice": {"a": 0.9, "b": 0.8}}
+    fake_python({"event": "Finished", "report": report})
+    text = check(panel)
+    assert text == "Works: a sample was segmented in 3 s on the CPU, mean Dice 0.85."
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="a shell script stands in for Python")
+def test_a_self_check_with_a_wrong_result_fails(panel, fake_python):
+    report = {"seconds": 3.2, "device": "cpu", "dice": {"a": 0.1, "b": 0.2}}
+    fake_python({"event": "Finished", "report": report})
+    assert "segmented wrongly (mean Dice 0.15)" in check(panel)
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="a shell script stands in for Python")
+def test_a_self_check_whose_program_ends_at_once_fails(panel, fake_python):
+    fake_python({"hello": "world"}, code=3)
+    assert check(panel).startswith("The self-check failed.")
+
+
+def test_memory_can_be_freed_while_a_worker_waits(panel, volume):
+    panel.ui.setupSection.collapsed = False
+    panel.settle()
+    assert not panel.ui.releaseButton.enabled
+    panel.segment()
+    panel.widget.segmentTab._setup.refresh()
+    panel.ui.releaseButton.click()
+    assert panel.runner.calls[-1] == ("release", None)
+
+
+def test_open_log_shows_the_folder_of_slicers_log(panel, monkeypatch):
+    import slicer
+    from MISFMSlicer import SetupView
+
+    opened = []
+    fake = SimpleNamespace(
+        QDesktopServices=SimpleNamespace(openUrl=opened.append),
+        QUrl=SimpleNamespace(fromLocalFile=lambda path: path),
+    )
+    monkeypatch.setattr(SetupView, "qt", fake)
+    panel.ui.logButton.click()
+    assert opened == [slicer.app.temporaryPath]
+
+
+# ----------------------------------------------------------------------------- edit and export
+
+
+def test_edit_opens_the_segment_editor_on_the_result_and_its_volume(panel, volume, monkeypatch):
+    import slicer
+
+    heard = []
+    editor = SimpleNamespace(
+        setSegmentationNode=lambda node: heard.append(node),
+        setSourceVolumeNode=lambda node: heard.append(node),
+    )
+    monkeypatch.setattr(slicer.util, "selectModule", heard.append)
+    monkeypatch.setattr(slicer.util, "getModuleWidget", lambda name: SimpleNamespace(editor=editor))
+    panel.segment()
+    panel.ui.editButton.click()
+    segmentation = panel.widget.segmentTab._result.job.result.segmentation
+    assert heard == ["SegmentEditor", segmentation, volume]
+
+
+@pytest.fixture
+def exported(monkeypatch):
+    """Stand-ins for the exports; what they were called with."""
+    from MISFMSlicer import Export
+
+    calls = []
+
+    def stand_in(name):
+        def export(*arguments):
+            calls.append((name, arguments))
+            return [Path(arguments[-1]) / "file"]
+
+        return export
+
+    for name in ("exportNifti", "exportStl", "exportDicomSeg"):
+        monkeypatch.setattr(Export, name, stand_in(name))
+    return calls
+
+
+def test_each_export_asks_where_and_says_what_was_written(panel, volume, host, exported, tmp_path):
+    volume.SetAttribute("DICOM.instanceUIDs", "1.2")
+    panel.segment()
+    result = panel.widget.segmentTab._result
+    for slot in (result._onExportNifti, result._onExportStl, result._onExportDicom):
+        host.dialogs.answer(str(tmp_path))
+        slot()
+        assert panel.ui.nextLabel.text == f"Written to {tmp_path}: file"
+    segmentation = result.job.result.segmentation
+    assert [name for name, _ in exported] == ["exportNifti", "exportStl", "exportDicomSeg"]
+    assert all(arguments[0] is segmentation for _, arguments in exported)
+
+
+def test_dicom_is_offered_only_for_volumes_from_dicom(panel, volume):
+    panel.segment()
+    assert not panel.widget.segmentTab._result._dicomAction.enabled
+    volume.SetAttribute("DICOM.instanceUIDs", "1.2")
+    panel.segment()
+    assert panel.widget.segmentTab._result._dicomAction.enabled
