@@ -15,6 +15,7 @@ from .Guard import guarded
 from .Jobs import Job, JobResult
 
 _MAX_ROWS = 8
+_ROW_MARGINS = 8
 _COLOUR_PIXELS = 12
 _DICOM_INSTANCES = "DICOM.instanceUIDs"
 
@@ -53,8 +54,7 @@ class ResultView:
         self._job = job
         result = job.result
         self._ui.resultLabel.text = _headline(job)
-        warnings = [notice.message for notice in job.notices if notice.level == "warning"]
-        notices = [] if result.isEmpty else warnings  # one of them only repeats the headline
+        notices = [notice.message for notice in job.notices if notice.level == "warning"]
         self._ui.resultNoticeLabel.text = "\n".join(notices)
         self._ui.resultNoticeLabel.visible = bool(notices)
         self._fillTable(result)
@@ -90,6 +90,7 @@ class ResultView:
         table.setColumnCount(2)
         table.setHorizontalHeaderLabels([_("Segment"), _("Volume (ml)")])
         table.verticalHeader().setVisible(False)
+        table.verticalHeader().setDefaultSectionSize(table.fontMetrics().height() + _ROW_MARGINS)
         table.horizontalHeader().setSectionResizeMode(0, qt.QHeaderView.Stretch)
         table.horizontalHeader().setSectionResizeMode(1, qt.QHeaderView.ResizeToContents)
 
@@ -110,7 +111,6 @@ class ResultView:
             table.setItem(row, 1, volume)
         table.clearSelection()
         table.blockSignals(False)
-        table.resizeRowsToContents()
         rows = range(min(len(result.volumes), _MAX_ROWS))
         height = sum(table.rowHeight(row) for row in rows) + 2 * table.frameWidth
         table.setFixedHeight(height + table.horizontalHeader().sizeHint.height())
@@ -196,7 +196,7 @@ def _headline(job: Job) -> str:
     result, time = job.result, Messages.duration(job.seconds)
     name = job.request.volumes[0].GetName()
     if result.isEmpty:
-        return _("{volume}: no voxel of any label was found.").format(volume=name)
+        return _("{volume}: nothing was found.").format(volume=name)
     if result.frames > 1:
         text = _("{volume}: {count} frames segmented in {time}.")
         return text.format(volume=name, count=result.frames, time=time)

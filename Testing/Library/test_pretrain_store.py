@@ -89,13 +89,13 @@ def test_all_usable_volumes_of_all_stores_are_learnt_from(make_store, tmp_path):
 def test_a_store_behind_a_url_is_planned_like_the_same_on_disk(make_store, tmp_path):
     fsspec = pytest.importorskip("fsspec")
     store = make_store()
-    fsspec.filesystem("memory").put(str(store), "/some/store", recursive=True)
+    fsspec.filesystem("memory").put(str(store), "/planned/store", recursive=True)
     here = planned(a_config(tmp_path, store))
-    there = planned(a_config(tmp_path, Path("memory://some/store"), output=tmp_path / "other"))
+    there = planned(a_config(tmp_path, Path("memory://planned/store"), output=tmp_path / "other"))
     assert [path.name for path in there.train] == [path.name for path in here.train]
     assert there.preprocessing == here.preprocessing
     locations = open_volumes(there.train).locations
-    assert all(location.startswith("memory://some/store/arrays/") for location in locations)
+    assert all(location.startswith("memory://planned/store/arrays/") for location in locations)
 
 
 def test_a_run_that_goes_on_keeps_its_volumes_whatever_was_added(make_store, tmp_path):

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import argparse
 import os
+import signal
 import subprocess
 import sys
 import tempfile
@@ -77,6 +78,10 @@ class Photographer:
         if not image.save(str(path), "PNG", 0):  # the smallest file
             raise OSError(f"{path} could not be written.")
 
+    def worker(self) -> int:
+        """Return the process group of the worker."""
+        return self.widget.logic._runner._worker._process.pid
+
     def wait(self, condition: Callable[[], bool]) -> None:
         """Let the application work until a condition holds."""
         self.host.wait_until(condition, 120)
@@ -92,13 +97,12 @@ def take_all(photographer: Photographer, sample: Path) -> None:
     volume.SetName("T1 hippocampus crop")
     slicer.util.setSliceViewerLayers(background=volume, fit=True)
     photographer.panel("ready")
-    ui.bestButton.click()  # slow enough for a picture
-    photographer.host.process_events(0.1)
     ui.segmentButton.click()
     photographer.wait(lambda: ui.progressBar.value > 20)
+    os.killpg(photographer.worker(), signal.SIGSTOP)  # it is too quick for a picture
     photographer.panel("running")
+    os.killpg(photographer.worker(), signal.SIGCONT)
     photographer.wait(lambda: not photographer.widget.logic.jobs)
-    ui.normalButton.click()
     photographer.panel("done")
     ui.show3DButton.checked = True
     photographer.window("window")
@@ -125,13 +129,9 @@ def take_refused(photographer: Photographer) -> None:
 
 def take_failed(photographer: Photographer) -> None:
     """A worker that the system ended."""
-    import signal
-
     photographer.host.process_events(0.2)
     photographer.ui.segmentButton.click()
-    photographer.host.process_events(0.5)
-    process = photographer.widget.logic._runner._worker._process
-    os.kill(process.pid, signal.SIGKILL)
+    os.killpg(photographer.worker(), signal.SIGKILL)
     photographer.wait(lambda: not photographer.widget.logic.jobs)
     photographer.panel("failed")
     photographer.widget.segmentTab.choicesChanged()

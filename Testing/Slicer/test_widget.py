@@ -286,7 +286,7 @@ def test_zero_voxels_are_said_so(panel, make_volume):
     slicer.util.arrayFromVolume(volume)[:] = 0
     panel.settle()
     panel.segment()
-    assert panel.ui.resultLabel.text == "empty: no voxel of any label was found."
+    assert panel.ui.resultLabel.text == "empty: nothing was found."
     assert "what the model segments?" in panel.ui.nextLabel.text
     assert not any(panel.shown(name) for name in ("resultTable", "show3DButton", "exportButton"))
 

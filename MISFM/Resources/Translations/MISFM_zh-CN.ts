@@ -741,8 +741,8 @@
         <translation>{count} 个体素</translation>
     </message>
     <message>
-        <source>{volume}: no voxel of any label was found.</source>
-        <translation>{volume}：未找到任何标签的体素。</translation>
+        <source>{volume}: nothing was found.</source>
+        <translation>{volume}：未找到任何内容。</translation>
     </message>
     <message>
         <source>{volume}: segmented in {time}.</source>
