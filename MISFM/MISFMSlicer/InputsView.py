@@ -136,7 +136,7 @@ class InputsView:
     @guarded
     def _onVolumeChosen(self, channel: int) -> None:
         # While a scene closes or loads, selectors change by themselves; the scene says what holds.
-        if self._isUpdating or self._parameters is None:
+        if self._isUpdating or self._parameters is None or slicer.mrmlScene.IsBatchProcessing():
             return
         self._parameters.setVolume(self._selectors[channel].currentNode(), channel)
 
