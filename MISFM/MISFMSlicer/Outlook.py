@@ -9,7 +9,7 @@ from MISFMLib.errors import DataError
 from . import Messages
 from .Forecast import Forecast, History, Run, Workload, workload
 from .GridBox import boxOf
-from .Jobs import Job, SegmentRequest
+from .Jobs import Job, Region, SegmentRequest
 from .Models import Model
 from .Sequences import framesOf
 from .VolumeFacts import VolumeFacts, domainWarnings, volumeFacts
@@ -32,12 +32,14 @@ class Outlook:
     def learn(self, job: Job, work: Workload | None, *, wasCold: bool) -> None:
         """Remember how long a finished job took."""
         report = job.result.report
-        if work is not None and "seconds" in report:  # that of a single frame has none
+        # The report of a single frame has no total, and of a segment only the run knew the size.
+        isKnown = "seconds" in report and not _isSegment(job.request.region)
+        if work is not None and isKnown:
             run = Run(report, job.seconds, work, wasCold)
             self._history.learn(job.request.model, _device(job.request), run)
 
     def workload(self, request: SegmentRequest, model: Model) -> Workload | None:
-        """Count what there is to compute; None where only the run itself will know."""
+        """Count what there is to compute, at most; None when the region is outside the volume."""
         facts = self._facts(request, model)
         if facts is None:
             return None
@@ -50,19 +52,24 @@ class Outlook:
 
     def warnings(self, request: SegmentRequest, model: Model) -> list[str]:
         """Return why the result may be poor."""
-        facts = self._facts(request, model)
-        return domainWarnings(facts, model.manifest.preprocessing) if facts is not None else []
+        facts, preprocessing = self._facts(request, model), model.manifest.preprocessing
+        if facts is None:
+            return []
+        return domainWarnings(facts, preprocessing, isSizeKnown=not _isSegment(request.region))
 
     def _facts(self, request: SegmentRequest, model: Model) -> VolumeFacts | None:
-        region = request.region
-        if region is not None and region.segmentId:
-            return None  # its size takes longer to find out than a forecast may
+        # Of a segment as of the whole volume: its size takes longer to find out than this may.
+        region = None if _isSegment(request.region) else request.region
         orientation = model.manifest.preprocessing.orientation
         try:
             box = boxOf(request.volumes[0], region)
         except DataError:
             return None
         return volumeFacts(request.volumes[0], orientation, box.sizeIjk)
+
+
+def _isSegment(region: Region | None) -> bool:
+    return region is not None and bool(region.segmentId)
 
 
 def _device(request: SegmentRequest) -> str:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -79,14 +79,15 @@ def dicomModality(volume: Any) -> str:
     return hierarchy.GetItemAttribute(item, name) if item else ""
 
 
-def domainWarnings(facts: VolumeFacts, preprocessing: PreprocessingConfig) -> list[str]:
+def domainWarnings(
+    facts: VolumeFacts, preprocessing: PreprocessingConfig, *, isSizeKnown: bool = True
+) -> list[str]:
     """Return why a volume is unlike the training's, one sentence each, the worst first."""
-    checks: list[Callable[[VolumeFacts, PreprocessingConfig], str]] = [
-        _modalityWarning,
-        _sizeWarning,
-        _spacingWarning,
+    warnings = [
+        _modalityWarning(facts, preprocessing),
+        _sizeWarning(facts, preprocessing) if isSizeKnown else "",
+        _spacingWarning(facts, preprocessing),
     ]
-    warnings = [check(facts, preprocessing) for check in checks]
     return [warning for warning in warnings if warning]
 
 

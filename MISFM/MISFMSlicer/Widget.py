@@ -109,7 +109,7 @@ class MISFMWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
 
     def _onSceneChanged(self, *_arguments: Any) -> None:
         # Later: a node that is being added has no voxels yet.
-        if not slicer.mrmlScene.IsBatchProcessing():
+        if self.parent.isEntered and not slicer.mrmlScene.IsBatchProcessing():
             self.segmentTab.sceneChanged()
             self._refreshTimer.start()
 

@@ -165,6 +165,11 @@ def test_the_lowest_layer_needs_only_the_standard_library():
     assert import_without(modules, (), "-S") == ""
 
 
+def test_models_are_listed_with_what_a_fresh_slicer_has():
+    lacking = ("torch", "platformdirs", "psutil", "safetensors", "tqdm", "tyro")
+    assert import_without([f"{LIBRARY}.store", f"{LIBRARY}.bundle"], lacking) == ""
+
+
 def test_a_module_that_needs_torch_is_noticed_when_torch_is_missing():
     assert "torch" in import_without([f"{LIBRARY}.device"], ("torch",))
 

@@ -8,6 +8,7 @@ import json
 import shutil
 import socket
 import struct
+import sys
 import threading
 import time
 from functools import partial
@@ -499,3 +500,25 @@ def test_catalogue_entries_may_leave_size_and_checksum_open():
     entry = CatalogueEntry(name="n", kind="checkpoint", title="t", description="d", license="l")
     assert entry.size_bytes is None
     assert entry.sha256 is None
+
+
+@pytest.mark.parametrize(
+    ("platform", "variable", "folder"),
+    [
+        ("linux", "XDG_DATA_HOME", "chosen/MISFM"),
+        ("linux", "", "home/.local/share/MISFM"),
+        ("darwin", "", "home/Library/Application Support/MISFM"),
+        ("win32", "LOCALAPPDATA", "chosen/MISFM"),
+        ("win32", "", "home/AppData/Local/MISFM"),
+    ],
+)
+def test_own_models_lie_where_the_platform_keeps_data(
+    monkeypatch, tmp_path, platform, variable, folder
+):
+    for name in ("MISFM_HOME", "XDG_DATA_HOME", "LOCALAPPDATA"):
+        monkeypatch.delenv(name, raising=False)
+    if variable:
+        monkeypatch.setenv(variable, str(tmp_path / "chosen"))
+    monkeypatch.setattr(sys, "platform", platform)
+    monkeypatch.setattr(Path, "home", lambda: tmp_path / "home")
+    assert store.home() == tmp_path / folder

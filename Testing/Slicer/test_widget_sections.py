@@ -87,6 +87,25 @@ def test_only_the_region_is_segmented(panel, volume):
     assert 0 < array.sum() <= 7**3
 
 
+def test_a_run_inside_a_segment_is_forecast_as_the_whole_volume_and_not_learned_from(
+    panel, volume, settings
+):
+    panel.segment()
+    segmentation = panel.widget.segmentTab._result.job.result.segmentation
+    with panel.parameters.changing():
+        panel.parameters.regionKind = "segment"
+        panel.parameters.regionSegmentation = segmentation
+        panel.parameters.regionSegment = segmentation.GetSegmentation().GetNthSegmentID(0)
+    panel.settle()
+    tab = panel.widget.segmentTab
+    request = tab._request(tab._model())
+    work = tab._outlook.workload(request, tab._model())
+    assert work.voxels == volume.GetImageData().GetNumberOfPoints()
+    panel.segment()
+    assert panel.shown("resultFrame")
+    assert settings.value("MISFM/History/hippocampus-mr@auto") is None
+
+
 def test_an_existing_segmentation_is_updated_and_can_be_restored(panel, volume):
     panel.segment()
     first = panel.widget.segmentTab._result.job.result.segmentation

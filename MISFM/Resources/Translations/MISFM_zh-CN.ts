@@ -272,8 +272,8 @@
         <translation>速度：</translation>
     </message>
     <message>
-        <source>The CT or MR volume to segment.</source>
-        <translation>要分割的 CT 或 MR 体数据。</translation>
+        <source>The CT or MR volume to segment; Ctrl+PgDown goes to the next one.</source>
+        <translation>要分割的 CT 或 MR 体数据；按 Ctrl+PgDown 切换到下一个。</translation>
     </message>
     <message>
         <source>Unloads the model that is kept ready for the next run, also from the GPU.</source>
