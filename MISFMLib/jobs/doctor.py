@@ -24,7 +24,6 @@ Status = Literal["ok", "warn", "fail"]
 # Distribution, module and lowest version of what segmenting needs; a test compares with pyproject.
 REQUIRED = (
     ("numpy", "numpy", "1.24"),
-    ("platformdirs", "platformdirs", "4"),
     ("psutil", "psutil", "5.9"),
     ("safetensors", "safetensors", "0.4.3"),
     ("SimpleITK", "SimpleITK", "2.3"),

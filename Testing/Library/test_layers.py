@@ -166,7 +166,7 @@ def test_the_lowest_layer_needs_only_the_standard_library():
 
 
 def test_models_are_listed_with_what_a_fresh_slicer_has():
-    lacking = ("torch", "platformdirs", "psutil", "safetensors", "tqdm", "tyro")
+    lacking = ("torch", "psutil", "safetensors", "tqdm", "tyro")
     assert import_without([f"{LIBRARY}.store", f"{LIBRARY}.bundle"], lacking) == ""
 
 

@@ -19,7 +19,6 @@ from MISFMLib.errors import DependencyError
 _ROOT = Path(__file__).resolve().parents[2]
 GOOD = {
     "numpy": "2.1.0",
-    "platformdirs": "4.3",
     "psutil": "6.0",
     "safetensors": "0.5.0",
     "SimpleITK": "2.5.0",
