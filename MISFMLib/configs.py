@@ -23,6 +23,8 @@ Spacing = tuple[float, float, float]
 ResolutionMode = Literal[0, 1, 2]
 """How anisotropic the voxels are: 0 isotropic, 1 mildly (about 2:1), 2 strongly (3:1 and more)."""
 Precision = Literal["auto", "fp32", "bf16", "fp16"]
+NetworkPreset = Literal["small", "full", "fmunet", "unet3d", "unet3d-small"]
+"""Networks to train from scratch, by the names of the files in ``presets``."""
 
 
 # ---------------------------------------------------------------------------------------- network
@@ -247,7 +249,7 @@ class FinetuneConfig:
     """Title of the model for people; the output folder's name when not given."""
     init: str | None = None
     """Start from this bundle (installed name, folder, zip) or published .pt checkpoint."""
-    network: Literal["small", "full", "fmunet", "unet3d"] = "small"
+    network: NetworkPreset = "small"
     """Network when training from scratch; small and full are PCT-Nets of 3 and 44 M weights."""
     modality: Literal["auto", "CT", "MR", "other"] = "auto"
     """Modality of the volumes; auto reads dataset.json or guesses from the intensities."""
@@ -359,7 +361,7 @@ class PretrainConfig:
     or five eighths of the patch (boxes)."""
     foreground_share: float = 0.7
     """Part of the grid's blocks that gets foreground (sampler grid)."""
-    network: Literal["small", "full", "fmunet", "unet3d"] = "small"
+    network: NetworkPreset = "small"
     """Network; small and full are PCT-Nets of 3 and 44 M weights."""
     modality: Literal["auto", "CT", "MR", "other"] = "auto"
     """Modality of all volumes; auto asks the data set and the file, or guesses by intensities."""
