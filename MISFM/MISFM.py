@@ -12,6 +12,7 @@ addLibraryToPath()
 
 # Slicer looks for these two by their names; they need the library that was just found.
 from MISFMSlicer.Logic import MISFMLogic  # noqa: E402
+from MISFMSlicer.Samples import registerSamples  # noqa: E402
 from MISFMSlicer.Widget import MISFMWidget  # noqa: E402
 
 __all__ = ["MISFM", "MISFMLogic", "MISFMTest", "MISFMWidget"]
@@ -23,6 +24,7 @@ class MISFM(ScriptedLoadableModule):
     def __init__(self, parent) -> None:
         ScriptedLoadableModule.__init__(self, parent)
         slicer.app.loadTranslations(self.resourcePath("Translations"))
+        slicer.app.connect("startupCompleted()", registerSamples)
         parent.title = "MISFM"
         parent.categories = [translate("qSlicerAbstractCoreModule", "Segmentation")]
         parent.dependencies = []

@@ -146,10 +146,7 @@ test_slicer_module() {
   fi
   say "pytest: the Slicer module, in the stand-in for Slicer"
   export MISFM_PYTHON="$venv/bin/python" OMP_NUM_THREADS=1 QT_QPA_PLATFORM=offscreen
-  # The self-test reloads the module and leaves a second panel, so it has a process of its own.
-  "$slicer/bin/python" -m pytest Testing/Slicer/test_misfm_module.py
-  "$slicer/bin/python" -m pytest Testing/Slicer --ignore Testing/Slicer/test_misfm_module.py \
-    --durations 5
+  "$slicer/bin/python" -m pytest Testing/Slicer --durations 5
 }
 
 case "${1-}" in

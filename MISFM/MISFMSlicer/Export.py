@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 import slicer
 import vtk
+from slicer.i18n import tr as _
 
 from MISFMLib.errors import DataError, DependencyError, OutputError
 
@@ -89,9 +90,11 @@ def exportDicomSeg(segmentation: Any, volume: Any, folder: Path) -> list[Path]:
     """
     if not volume.GetAttribute("DICOM.instanceUIDs"):
         raise DataError(
-            f"{volume.GetName()} was not loaded from DICOM, to which a DICOM SEG has to refer.",
+            _("{volume} was not loaded from DICOM, to which a DICOM SEG has to refer.").format(
+                volume=volume.GetName()
+            ),
             code="not-dicom",
-            remedy="Load the volume with the module DICOM, or export to NIfTI.",
+            remedy=_("Load the volume with the module DICOM, or export to NIfTI."),
         )
     plugin = _dicomPlugin()
     hierarchy = slicer.vtkMRMLSubjectHierarchyNode.GetSubjectHierarchyNode(slicer.mrmlScene)
@@ -99,13 +102,15 @@ def exportDicomSeg(segmentation: Any, volume: Any, folder: Path) -> list[Path]:
     before = set(folder.iterdir())
     for exportable in exportables:
         exportable.directory = str(folder)
-    problem = plugin.export(exportables) if exportables else "its series is not in the database"
+    problem = plugin.export(exportables) if exportables else _("its series is not in the database")
     files = sorted(set(folder.iterdir()) - before)
     if problem or not files:
         raise OutputError(
-            f"The DICOM SEG could not be written: {problem or 'no file came'}.",
+            _("The DICOM SEG could not be written: {problem}.").format(
+                problem=problem or _("no file came")
+            ),
             code="dicom-seg-failed",
-            remedy="See whether the volume's series is complete in Slicer's DICOM database.",
+            remedy=_("See whether the volume's series is complete in Slicer's DICOM database."),
         )
     return files
 
@@ -122,7 +127,9 @@ def _existing(segmentation: Any) -> list[tuple[str, Any]]:
     found = list(segments(segmentation.GetSegmentation()))
     if not found:
         raise DataError(
-            "There is no segment to export.", code="nothing-to-export", remedy="Segment first."
+            _("There is no segment to export."),
+            code="nothing-to-export",
+            remedy=_("Segment first."),
         )
     return found
 
@@ -173,9 +180,9 @@ def _write(storage: Any, node: Any, path: Path) -> None:
 
 def _notWritten(path: Path) -> OutputError:
     return OutputError(
-        f"{path} cannot be written.",
+        _("{path} cannot be written.").format(path=path),
         code="output-not-writable",
-        remedy="Choose a folder where you may write, on a disk with space left.",
+        remedy=_("Choose a folder where you may write, on a disk with space left."),
     )
 
 
@@ -184,8 +191,8 @@ def _dicomPlugin() -> Any:
         module = importlib.import_module("DICOMSegmentationPlugin")
     except ImportError as error:
         raise DependencyError(
-            "This Slicer cannot write DICOM SEG.",
+            _("This Slicer cannot write DICOM SEG."),
             code="no-dicom-seg",
-            remedy="Install the extension QuantitativeReporting, or use Slicer 5.12 or newer.",
+            remedy=_("Install the extension QuantitativeReporting, or use Slicer 5.12 or newer."),
         ) from error
     return module.DICOMSegmentationPluginClass()

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import slicer
 import vtk
+from slicer.i18n import tr as _
 
 from MISFMLib.errors import DataError
 
@@ -51,7 +52,7 @@ def boxOf(volume: Any, region: Region | None) -> GridBox:
     if region is None:
         return GridBox((0, 0, 0), volume.GetImageData().GetDimensions())
     if region.node is None or not slicer.mrmlScene.IsNodePresent(region.node):
-        raise _outside("The region was removed.")
+        raise _outside(_("The region was removed."))
     if region.node.IsA("vtkMRMLSegmentationNode"):
         return _boxOfSegment(volume, region)
     low, high = _roiBounds(volume, region.node)
@@ -61,7 +62,7 @@ def boxOf(volume: Any, region: Region | None) -> GridBox:
 def _boxOfSegment(volume: Any, region: Region) -> GridBox:
     isInside = slicer.util.arrayFromSegmentBinaryLabelmap(region.node, region.segmentId, volume) > 0
     if not isInside.any():
-        raise _outside("The segment to stay inside of has no voxel in the volume.")
+        raise _outside(_("The segment to stay inside of has no voxel in the volume."))
     used = [np.flatnonzero(isInside.any(axis=others)) for others in ((0, 1), (0, 2), (1, 2))]
     low = [axis[0] for axis in used]
     high = [axis[-1] + 1 for axis in used]
@@ -96,13 +97,15 @@ def _limited(volume: Any, low: Any, high: Any, marginMm: float) -> GridBox:
     start = np.maximum(np.floor(np.array(low) - margin + 1e-6), 0).astype(int)
     stop = np.minimum(np.ceil(np.array(high) + margin - 1e-6), size).astype(int)
     if (start >= stop).any():
-        raise _outside("The region lies outside the volume.")
+        raise _outside(_("The region lies outside the volume."))
     if (stop - start).max() == 1:  # Slicer crashes when it reads labels for a single voxel
-        raise _outside("The region is a single voxel.")
+        raise _outside(_("The region is a single voxel."))
     return GridBox(tuple(start.tolist()), tuple(stop.tolist()))
 
 
 def _outside(message: str) -> DataError:
     return DataError(
-        message, code="region-outside", remedy="Move the region, or segment the whole volume."
+        message,
+        code="region-outside",
+        remedy=_("Move the region, or segment the whole volume."),
     )

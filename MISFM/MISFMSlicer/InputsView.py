@@ -13,6 +13,7 @@ from slicer.i18n import tr as _
 from .Guard import guarded
 from .Models import Model
 from .Parameters import Parameters
+from .Uncertainty import isUncertainty
 
 _VOLUME = "vtkMRMLScalarVolumeNode"
 
@@ -153,9 +154,12 @@ class InputsView:
 
 
 def _volumes() -> list[Any]:
-    nodes = slicer.util.getNodesByClass(_VOLUME)
     return [
-        node for node in nodes if node.GetClassName() == _VOLUME and not node.GetHideFromEditors()
+        node
+        for node in slicer.util.getNodesByClass(_VOLUME)
+        if node.GetClassName() == _VOLUME
+        and not node.GetHideFromEditors()
+        and not isUncertainty(node)
     ]
 
 

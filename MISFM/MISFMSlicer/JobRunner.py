@@ -179,8 +179,11 @@ def _ended(exitCode: int) -> Failed:
             remedy="Close other programs, or segment only a region of the volume.",
         )
     if exitCode < 0 or exitCode >= 0xC0000000:  # a signal, or an exception of Windows
-        how = f"crashed ({_signalName(exitCode)})"
-        return Failed(f"The program that segments {how}.", code="worker-crashed", remedy=_AGAIN)
+        return Failed(
+            f"The program that segments crashed ({_signalName(exitCode)}).",
+            code="worker-crashed",
+            remedy=_AGAIN,
+        )
     return Failed(
         f"The program that segments ended without a result (exit code {exitCode}).",
         code="worker-ended",

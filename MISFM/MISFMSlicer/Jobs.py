@@ -35,6 +35,8 @@ class SegmentRequest:
     """None segments the whole volume."""
     allFrames: bool = False
     """Segment all frames of the sequence that the volume shows a frame of."""
+    uncertainty: bool = False
+    """Also find out where the model is unsure; not for sequences."""
     options: dict[str, Any] = field(default_factory=dict)
     """Fields of `MISFMLib.configs.SegmentConfig` that are not the default: device, overlap,
     mirroring, threads, precision, batch_size, postprocessing."""
@@ -62,6 +64,16 @@ class SegmentVolume:
     """Millilitres."""
 
 
+@dataclass(frozen=True)
+class Place:
+    """Where the model wavers."""
+
+    position: tuple[float, ...]
+    """In the world: R, A and S in mm."""
+    labels: tuple[str, ...]
+    """What it wavers between, the most probable first."""
+
+
 @dataclass
 class JobResult:
     """What a finished job brought into the scene; the user may have removed the nodes since."""
@@ -76,6 +88,10 @@ class JobResult:
     """The report of the library: model, versions, options, device, timings."""
     frames: int = 1
     """Frames that were segmented."""
+    uncertainty: Any = None
+    """The vtkMRMLScalarVolumeNode; None when it was not asked for."""
+    places: tuple[Place, ...] = ()
+    """Where to look first; empty when the uncertainty was not asked for."""
 
     @property
     def isEmpty(self) -> bool:
@@ -105,7 +121,7 @@ class Job:
     failure: Failed | None = None
     """Set when it failed: message, code, remedy, traceback."""
     log: str = ""
-    """What the worker wrote beside its events; for the report of a failure."""
+    """What the worker wrote beside its events, once it has ended."""
     seconds: float = 0.0
     """How long it ran, once it has ended."""
 

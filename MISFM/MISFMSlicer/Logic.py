@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import slicer
+from slicer.i18n import tr as _
 from slicer.ScriptedLoadableModule import ScriptedLoadableModuleLogic
 
 from MISFMLib.errors import MISFMError
@@ -190,12 +191,12 @@ class MISFMLogic(ScriptedLoadableModuleLogic):
 
     def _fail(self, job: Job, failure: Failed) -> None:
         job.failure = failure
-        job.log = self._runner.log()
         self._end(job, JobState.FAILED)
 
     def _end(self, job: Job, state: JobState) -> None:
         if job.state is JobState.RUNNING:
             job.seconds = time.monotonic() - self._startedAt
+            job.log = self._runner.log()
             self._removeTask()
         job.state = state
         self._jobs.remove(job)
@@ -228,7 +229,7 @@ class MISFMLogic(ScriptedLoadableModuleLogic):
             self._timer.timeout.connect(self._poll)
         self._timer.start()
 
-    def _onSceneStartClose(self, *_: Any) -> None:
+    def _onSceneStartClose(self, *_arguments: Any) -> None:
         self._cancelAll()
         self._snapshots.clear()
 
@@ -238,22 +239,24 @@ def _failureOf(error: Exception) -> Failed:
         return Failed(error.message, code=error.code, remedy=error.remedy)
     if isinstance(error, OSError):
         return Failed(
-            f"The files for the job cannot be written or read: {error}",
+            _("The files for the job cannot be written or read: {error}").format(error=error),
             code="temporary-files",
-            remedy="Free some space on the disk, or choose another temporary folder in Slicer's"
-            " settings.",
+            remedy=_(
+                "Free some space on the disk, or choose another temporary folder in Slicer's"
+                " settings."
+            ),
         )
     return Failed(
-        f"Unexpected {type(error).__name__}: {error}",
+        _("Unexpected {kind}: {message}").format(kind=type(error).__name__, message=error),
         code="internal",
-        remedy="Report it with Copy report.",
+        remedy=_("Report it with Copy report."),
         traceback="".join(traceback.format_exception(error)),
     )
 
 
 def _volumeRemoved() -> Failed:
     return Failed(
-        "The volume was removed from the scene while it was segmented.",
+        _("The volume was removed from the scene while it was segmented."),
         code="volume-removed",
-        remedy="Load it again to segment it.",
+        remedy=_("Load it again to segment it."),
     )

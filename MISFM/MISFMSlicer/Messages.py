@@ -19,10 +19,15 @@ def duration(seconds: float) -> str:
 
 
 def memory(numBytes: float) -> str:
-    """Return an amount of memory with two digits."""
+    """Return an amount of memory or the size of a file with two digits."""
     if numBytes < 0.95e9:
-        return _("{number} MB").format(number=f"{round(numBytes / 1e6, -1):.0f}")
+        return _("{number} MB").format(number=f"{float(f'{numBytes / 1e6:.2g}'):.0f}")
     return _("{number} GB").format(number=f"{numBytes / 1e9:.1f}")
+
+
+def chipMemory(numBytes: float) -> str:
+    """Return the memory of a device as it stands on the box: whole binary gigabytes."""
+    return _("{number} GB").format(number=f"{numBytes / 2**30:.0f}")
 
 
 def deviceName(device: str) -> str:
@@ -45,6 +50,7 @@ def stage(progress: Progress | None) -> str:
         "read": _("Reading the volume"),
         "segment": _("Segmenting"),
         "write": _("Writing the result"),
+        "download": _("Downloading"),
     }
     return stages.get(progress.stage, progress.stage) if progress else stages["start"]
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
 from html import escape
 from typing import Any
@@ -13,6 +13,7 @@ from MISFMLib import store
 from MISFMLib.bundle import BundleManifest, read_bundle
 
 from . import Messages
+from .LibraryMessages import forPanel
 
 
 @dataclass(frozen=True)
@@ -84,10 +85,10 @@ class Model:
         return " · ".join(part for part in parts if part)
 
 
-def segmentationModels() -> list[Model]:
-    """Return the installed models that segment, the user's own first; damaged ones too."""
+def segmentationModels(entries: Iterable[store.ModelEntry]) -> list[Model]:
+    """Return those of `store.list_models` that are here and segment; damaged ones too."""
     models = []
-    for entry in store.list_models():
+    for entry in entries:
         if entry.origin != "available" and entry.kind in ("segmentation", ""):
             manifest = None if entry.problem else read_bundle(entry.path).manifest
             models.append(Model(entry, manifest))
@@ -101,7 +102,7 @@ def cardHtml(model: Model) -> str:
     """Return what a model segments, for what data, how well, and under which licence."""
     manifest = model.manifest
     if manifest is None:
-        facts = {_("Problem"): model.entry.problem}
+        facts = {_("Problem"): forPanel(model.entry.problem)}
     else:
         facts = {
             "": manifest.description,

@@ -13,6 +13,8 @@ from slicer.i18n import tr as _
 from MISFMLib.errors import MISFMError
 from MISFMLib.events import Failed
 
+from .LibraryMessages import forPanel
+
 _ICON_PIXELS = 16
 _SETUP_CODES = ("device", "missing", "no-python", "out-of-memory", "package", "worker")
 
@@ -37,8 +39,8 @@ class NoticeView:
     def showFailure(self, failure: Failed, reportText: str) -> None:
         """Show cause and remedy; the report is for Copy report."""
         self._reportText = reportText
-        self._ui.failureLabel.text = failure.message
-        self._ui.remedyLabel.text = failure.remedy
+        self._ui.failureLabel.text = forPanel(failure.message)
+        self._ui.remedyLabel.text = forPanel(failure.remedy)
         self._ui.remedyLabel.visible = bool(failure.remedy)
         self._ui.failureSetupButton.visible = failure.code.startswith(_SETUP_CODES)
         self._ui.copyReportButton.text = _("Copy report")
@@ -53,8 +55,10 @@ class NoticeView:
         self._ui.copyReportButton.text = _("Copied")
 
 
-def failureOf(error: Exception) -> Failed:
+def failureOf(error: Exception | Failed) -> Failed:
     """Return what an error in the panel means for the user."""
+    if isinstance(error, Failed):
+        return error
     if isinstance(error, MISFMError):
         return Failed(error.message, code=error.code, remedy=error.remedy)
     return Failed(

@@ -1,41 +1,33 @@
-"""The section Options: where the result goes, what part of the volume, which device."""
+"""The section Options: where the result goes and what part of the volume is segmented."""
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Callable
 from typing import Any
 
 import slicer
 from slicer.i18n import tr as _
 
-from . import Messages
 from .Guard import guarded
 from .Logic import MISFMLogic
 from .Parameters import Parameters
 from .Sequences import framesOf
-from .Settings import Settings
 
 
 class OptionsView:
-    """Shows what the parameters and the machine's settings say, and writes into them."""
+    """Shows what the parameters say, and writes into them what the user chooses."""
 
-    def __init__(
-        self, ui: Any, logic: MISFMLogic, settings: Settings, report: Callable[[Exception], None]
-    ) -> None:
+    def __init__(self, ui: Any, logic: MISFMLogic, report: Callable[[Exception], None]) -> None:
         """Connect the widgets.
 
         Args:
             ui: Widgets of the .ui file by their names.
             logic: Knows what can be restored.
-            settings: Device and threads.
             report: Shows an error to the user.
         """
         self.report = report
-        self.settingsChanged: Callable[[], None] = lambda: None
         self._ui = ui
         self._logic = logic
-        self._settings = settings
         self._parameters: Parameters | None = None
         self._isUpdating = True
         self._fill()
@@ -60,6 +52,7 @@ class OptionsView:
         ui.regionSegmentSelector.setCurrentSegmentID(parameters.regionSegment)
         ui.marginBox.value = parameters.marginMm
         ui.allFramesBox.checked = parameters.allFrames
+        ui.uncertaintyBox.checked = parameters.uncertainty
         ui.show3DBox.checked = parameters.show3D
         self._showNeeded()
         self._isUpdating = False
@@ -72,12 +65,6 @@ class OptionsView:
         }
         for kind, title in regions.items():
             self._ui.regionSelector.addItem(title, kind)
-        gpu = "mps" if sys.platform == "darwin" else "cuda"
-        devices = dict.fromkeys(("auto", gpu, "cpu", self._settings.device))
-        for device in devices:
-            self._ui.deviceSelector.addItem(Messages.deviceName(device), device)
-        self._ui.deviceSelector.setCurrentIndex(list(devices).index(self._settings.device))
-        self._ui.threadsBox.value = self._settings.threads
 
     def _connect(self) -> None:
         ui = self._ui
@@ -90,12 +77,11 @@ class OptionsView:
         self._bind(ui.roiSelector.currentNodeChanged, "roi", ui.roiSelector.currentNode)
         self._bind(ui.marginBox.valueChanged, "marginMm", lambda: ui.marginBox.value)
         self._bind(ui.allFramesBox.toggled, "allFrames", lambda: ui.allFramesBox.checked)
+        self._bind(ui.uncertaintyBox.toggled, "uncertainty", lambda: ui.uncertaintyBox.checked)
         self._bind(ui.show3DBox.toggled, "show3D", lambda: ui.show3DBox.checked)
         ui.regionSegmentSelector.currentNodeChanged.connect(self._onSegmentChosen)
         ui.regionSegmentSelector.currentSegmentChanged.connect(self._onSegmentChosen)
         ui.newRoiButton.clicked.connect(self._onNewRoi)
-        ui.deviceSelector.currentIndexChanged.connect(self._onSettingsChosen)
-        ui.threadsBox.valueChanged.connect(self._onSettingsChosen)
         ui.restoreButton.clicked.connect(self._onRestore)
 
     def _bind(self, signal: Any, name: str, read: Callable[[], Any]) -> None:
@@ -122,6 +108,7 @@ class OptionsView:
         volume = parameters.volume()
         hasFrames = volume is not None and framesOf(volume) is not None
         ui.framesLabel.visible = ui.allFramesBox.visible = hasFrames
+        ui.uncertaintyBox.enabled = not (hasFrames and parameters.allFrames)
 
     @guarded
     def _onSegmentChosen(self, *_arguments: Any) -> None:
@@ -146,13 +133,6 @@ class OptionsView:
         roi.SetCenter([(low + high) / 2 for low, high in ends])
         roi.SetSize([high - low for low, high in ends])
         self._parameters.roi = roi
-
-    @guarded
-    def _onSettingsChosen(self, *_arguments: Any) -> None:
-        if not self._isUpdating:
-            self._settings.device = self._ui.deviceSelector.currentData
-            self._settings.threads = int(self._ui.threadsBox.value)
-            self.settingsChanged()
 
     @guarded
     def _onRestore(self, *_arguments: Any) -> None:

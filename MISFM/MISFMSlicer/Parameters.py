@@ -84,6 +84,8 @@ class Parameters:
     """What the network sees around the region."""
     allFrames = _Switch("false")
     """Segment all frames of the sequence."""
+    uncertainty = _Switch("false")
+    """Also find out where the model is unsure."""
     show3D = _Switch("false")
     """Show the result in 3D as soon as it is there."""
 
@@ -130,5 +132,6 @@ class Parameters:
             output=self.output,
             region=self.region(),
             allFrames=self.allFrames,
+            uncertainty=self.uncertainty,
             options={**SPEEDS.get(self.speed, {}), **options},
         )

@@ -8,6 +8,7 @@ from typing import Any
 import slicer
 from slicer.i18n import tr as _
 
+from .LibraryMessages import forPanel
 from .Models import Model
 from .Parameters import Parameters
 
@@ -25,7 +26,7 @@ def problem(parameters: Parameters, models: Sequence[Model], model: Model | None
     if model is None:
         return _unknownModel(parameters.model)
     if model.manifest is None:
-        return _("This model is damaged: {problem}").format(problem=model.entry.problem)
+        return _("This model is damaged: {problem}").format(problem=forPanel(model.entry.problem))
     return _volumesProblem(parameters, model.channels) or _regionProblem(parameters)
 
 

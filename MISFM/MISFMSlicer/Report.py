@@ -1,35 +1,52 @@
-"""The text of Copy report: enough to find a cause, nothing that names a person."""
+"""What Copy report and the logs say: enough to find a cause, nothing that names a person."""
 
 from __future__ import annotations
 
 import json
 import platform
 import re
+from collections.abc import Iterable
+from pathlib import Path
 from typing import Any
 
 import slicer
 
-from MISFMLib.events import Failed
+from MISFMLib.events import Failed, Notice
 
-from .Jobs import Job
+from .Jobs import Job, JobResult
 from .Library import findLibrary
 
-_PATH = re.compile(r"(?:[A-Za-z]:)?(?:[\\/][^\\/\s\"':;,<>|]+){2,}")
+_PATH = re.compile(
+    r"""(?P<url>https?://\S+)
+    | (?<![\w.])(?:[A-Za-z]:|~|file://)?[\\/](?:[^\\/\n"':;,<>|]+[\\/])+  # folders may have spaces
+    | (?:[^\\/\s"':;,<>|]+[\\/]){2,}  # relative""",
+    re.VERBOSE,
+)
+"""All but the last name of a path, or an address, which stays."""
 
 
-def failureReport(failure: Failed, job: Job | None = None) -> str:
-    """Return versions, what was asked for, what happened and the log.
+def jobReport(job: Job) -> str:
+    """Return versions, what was asked for, what came of it and the log.
 
     Names of volumes and folders are left out: they often name patients and users.
     """
-    parts = [versions(), *([_request(job)] if job is not None else [])]
-    parts.append(f"{failure.code}: {failure.message}\n{failure.remedy}".rstrip())
-    if job is not None:
-        parts += [f"Note: {notice.message}" for notice in job.notices]
-        parts.append(f"After {job.seconds:.1f} s")
-    parts += [failure.traceback, job.log if job is not None else ""]
-    text = shortenPaths("\n\n".join(part.strip() for part in parts if part.strip()))
-    return _withoutNames(text, job) + "\n"
+    parts = [versions(), _request(job), *map(_notice, job.notices)]
+    if job.failure is not None:
+        parts.append(_failure(job.failure))
+    if job.result is not None:
+        parts.append(_result(job.result))
+    parts += [f"{job.state.value} after {job.seconds:.1f} s", job.log]
+    return _withoutNames(_joined(parts), job)
+
+
+def failureReport(failure: Failed) -> str:
+    """Return the same for an error outside of a job."""
+    return _joined([versions(), _failure(failure)])
+
+
+def _joined(parts: Iterable[str]) -> str:
+    text = "\n\n".join(part.strip() for part in parts if part.strip())
+    return shortenPaths(text) + "\n"
 
 
 def versions() -> str:
@@ -47,14 +64,35 @@ def versions() -> str:
 
 def shortenPaths(text: str) -> str:
     """Return the text with only the last name of every path."""
-    return _PATH.sub(lambda match: "…/" + re.split(r"[\\/]", match[0])[-1], text)
+    text = text.replace(str(Path.home()), "~")
+    return _PATH.sub(lambda match: match["url"] or "…/", text)
+
+
+def _failure(failure: Failed) -> str:
+    lines = [f"{failure.code}: {failure.message}", failure.remedy, failure.traceback]
+    return "\n".join(filter(None, lines))
+
+
+def _notice(notice: Notice) -> str:
+    return f"Note: {notice.message}"
+
+
+def _result(result: JobResult) -> str:
+    names = ("device", "precision", "timings_s", "peak_memory_bytes", "device_peak_bytes")
+    facts = {name: result.report[name] for name in names if name in result.report}
+    found = len(result.volumes) - len(result.missing)
+    counts = f"{found} of {len(result.volumes)} labels found, frames: {result.frames}"
+    return f"{counts}\n{json.dumps(facts)}"
 
 
 def _request(job: Job) -> str:
     request = job.request
     lines = [f"Model: {request.model}", f"Options: {json.dumps(request.options)}"]
     lines += [_volume(volume) for volume in request.volumes]
-    lines.append(f"Region: {'yes' if request.region else 'no'}, all frames: {request.allFrames}")
+    lines.append(
+        f"Region: {'yes' if request.region else 'no'}, all frames: {request.allFrames}, "
+        f"uncertainty: {request.uncertainty}"
+    )
     return "\n".join(lines)
 
 
@@ -67,8 +105,8 @@ def _volume(volume: Any) -> str:
     return f"Volume: {size} voxels of {spacing} mm, {image.GetScalarTypeAsString()}"
 
 
-def _withoutNames(text: str, job: Job | None) -> str:
-    for volume in job.request.volumes if job is not None else ():
+def _withoutNames(text: str, job: Job) -> str:
+    for volume in job.request.volumes:
         name = volume.GetName() or ""
         if len(name) > 2:
             text = re.sub(rf"(?<!\w){re.escape(name)}(?!\w)", "(volume)", text)

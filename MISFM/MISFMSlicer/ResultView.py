@@ -13,6 +13,9 @@ from slicer.i18n import tr as _
 from . import Export, Messages
 from .Guard import guarded
 from .Jobs import Job, JobResult
+from .LibraryMessages import forPanel
+from .PlacesView import PlacesView
+from .SliceViews import jumpTo
 
 _MAX_ROWS = 8
 _ROW_MARGINS = 8
@@ -33,6 +36,7 @@ class ResultView:
         self.report = report
         self._ui = ui
         self._job: Job | None = None
+        self._places = PlacesView(ui, report)
         self._prepareTable()
         ui.exportButton.setMenu(self._exportMenu())
         ui.resultTable.itemSelectionChanged.connect(self._onRowChosen)
@@ -54,7 +58,7 @@ class ResultView:
         self._job = job
         result = job.result
         self._ui.resultLabel.text = _headline(job)
-        notices = [notice.message for notice in job.notices if notice.level == "warning"]
+        notices = [forPanel(notice.message) for notice in job.notices if notice.level == "warning"]
         self._ui.resultNoticeLabel.text = "\n".join(notices)
         self._ui.resultNoticeLabel.visible = bool(notices)
         self._fillTable(result)
@@ -62,6 +66,7 @@ class ResultView:
         for name in ("resultTable", "show3DButton", "editButton", "exportButton"):
             getattr(self._ui, name).visible = found
         self._ui.show3DButton.setSegmentationNode(result.segmentation)
+        self._places.show(result)
         self._ui.nextLabel.text = _nextStep(job)
         self._dicomAction.enabled = bool(job.request.volumes[0].GetAttribute(_DICOM_INSTANCES))
         self._ui.resultFrame.visible = True
@@ -71,6 +76,7 @@ class ResultView:
     def hide(self) -> None:
         """Show nothing."""
         self._job = None
+        self._places.hide()
         self._ui.show3DButton.setSegmentationNode(None)
         self._ui.resultFrame.visible = False
 
@@ -78,6 +84,10 @@ class ResultView:
         """Show nothing when what is shown was deleted from the scene."""
         if self._job is not None and self._segmentation() is None:
             self.hide()
+
+    def chooseNextPlace(self) -> None:
+        """Go to the next place where the model is unsure."""
+        self._places.chooseNext()
 
     def _segmentation(self) -> Any:
         node = self._job.result.segmentation if self._job is not None else None
@@ -131,8 +141,7 @@ class ResultView:
         if segmentId:
             centre = [0.0, 0.0, 0.0]
             node.GetSegmentCenterRAS(segmentId, centre)
-            mode = slicer.vtkMRMLSliceNode.CenteredJumpSlice
-            slicer.vtkMRMLSliceNode.JumpAllSlices(slicer.mrmlScene, *centre, mode)
+            jumpTo(centre)
 
     # ----------------------------------------------------------------------------------- buttons
 

@@ -8,6 +8,7 @@ from typing import Any
 
 import slicer
 import vtk
+from slicer.i18n import tr as _
 from vtk.util.numpy_support import vtk_to_numpy
 
 from MISFMLib.errors import DataError
@@ -36,15 +37,17 @@ def checkVolume(volume: Any) -> None:
     image = volume.GetImageData() if volume is not None else None
     if image is None or image.GetNumberOfPoints() < 2:
         raise DataError(
-            "There is no volume, or it has no voxels.",
+            _("There is no volume, or it has no voxels."),
             code="volume-empty",
-            remedy="Choose another volume.",
+            remedy=_("Choose another volume."),
         )
     if image.GetNumberOfScalarComponents() != 1:
         raise DataError(
-            f"{volume.GetName()} has colours instead of one value per voxel.",
+            _("{volume} has colours instead of one value per voxel.").format(
+                volume=volume.GetName()
+            ),
             code="volume-not-scalar",
-            remedy="Convert it with the module Vector to Scalar Volume.",
+            remedy=_("Convert it with the module Vector to Scalar Volume."),
         )
 
 
@@ -56,7 +59,7 @@ def writeVolume(volume: Any, box: GridBox, path: Path) -> None:
     """
     node = slicer.vtkMRMLScalarVolumeNode()
     node.SetAndObserveImageData(_voxelsIn(volume, box))
-    node.SetIJKToRASMatrix(_boxToRas(volume, box))
+    node.SetIJKToRASMatrix(boxToRas(volume, box))
     storage = slicer.vtkMRMLNRRDStorageNode()
     storage.SetFileName(path.as_posix())
     storage.SetUseCompression(0)
@@ -77,7 +80,8 @@ def _voxelsIn(volume: Any, box: GridBox) -> vtk.vtkImageData:
     return image
 
 
-def _boxToRas(volume: Any, box: GridBox) -> vtk.vtkMatrix4x4:
+def boxToRas(volume: Any, box: GridBox) -> vtk.vtkMatrix4x4:
+    """Return where the voxels of a box are."""
     shift = vtk.vtkMatrix4x4()
     for axis, start in enumerate(box.startIjk):
         shift.SetElement(axis, 3, start)
@@ -104,10 +108,30 @@ def readLabels(path: Path, volume: Any, box: GridBox) -> Any:
         raise RuntimeError(f"{path} cannot be read.")
     segmentation = node.GetSegmentation()
     for image in _labelMaps(segmentation):
-        if image.GetDimensions() != box.sizeIjk:
-            raise RuntimeError(f"{image.GetDimensions()} voxels came for a box of {box.sizeIjk}.")
+        _checkSize(image, box)
         _place(image, volume, box)
     return segmentation
+
+
+def readImage(path: Path, box: GridBox) -> vtk.vtkImageData:
+    """Read the voxels of a volume file of a box.
+
+    Raises:
+        RuntimeError: The file cannot be read or does not fit the box.
+    """
+    scene = slicer.vtkMRMLScene()
+    node = scene.AddNewNodeByClass("vtkMRMLScalarVolumeNode")
+    storage = slicer.vtkMRMLNRRDStorageNode()
+    storage.SetFileName(path.as_posix())
+    if not storage.ReadData(node):
+        raise RuntimeError(f"{path} cannot be read.")
+    _checkSize(node.GetImageData(), box)
+    return node.GetImageData()
+
+
+def _checkSize(image: Any, box: GridBox) -> None:
+    if image.GetDimensions() != box.sizeIjk:
+        raise RuntimeError(f"{image.GetDimensions()} voxels came for a box of {box.sizeIjk}.")
 
 
 def _labelMaps(segmentation: Any) -> list[Any]:
@@ -118,14 +142,15 @@ def _labelMaps(segmentation: Any) -> list[Any]:
 def _place(image: Any, volume: Any, box: GridBox) -> None:
     """Put a label map where the box is in the volume, and erase what is outside its mask."""
     if box.mask is not None:
-        _voxels(image).reshape(box.mask.shape)[~box.mask] = 0
+        voxelsOf(image).reshape(box.mask.shape)[~box.mask] = 0
     image.SetExtent(*box.extent)
     ijkToRas = vtk.vtkMatrix4x4()
     volume.GetIJKToRASMatrix(ijkToRas)
     image.SetGeometryFromImageToWorldMatrix(ijkToRas)
 
 
-def _voxels(image: Any) -> Any:
+def voxelsOf(image: Any) -> Any:
+    """Return the voxels of a vtkImageData, one after the other; writing changes the image."""
     return vtk_to_numpy(image.GetPointData().GetScalars())
 
 
@@ -141,7 +166,7 @@ def measure(
     """
     voxels = {label["label"]: label["voxels"] for label in labels}
     if box.mask is not None:
-        maps = [_voxels(image) for image in _labelMaps(segmentation)]
+        maps = [voxelsOf(image) for image in _labelMaps(segmentation)]
         voxels = {value: sum(int((map_ == value).sum()) for map_ in maps) for value in voxels}
     volumes = []
     for label in labels:

@@ -9,13 +9,17 @@ from typing import Any
 import slicer
 from slicer.i18n import tr as _
 
-from . import Messages
-from .CommandLine import segmentCommand
+from MISFMLib.events import Failed
+
+from . import RunLog
+from .CommandLine import leftOut, segmentCommand
+from .DeviceView import DeviceView
 from .Forecast import Forecast, History, Workload, mirrorImages
 from .Guard import guarded
 from .InputsView import InputsView
 from .Jobs import Job, JobState, SegmentRequest
 from .Logic import MISFMLogic
+from .ModelActions import ModelActions
 from .Models import Model
 from .ModelsView import ModelsView
 from .NoticeView import NoticeView, failureOf
@@ -23,8 +27,9 @@ from .OptionsView import OptionsView
 from .Outlook import Outlook, forecastText
 from .Parameters import SPEEDS, Parameters
 from .Readiness import problem
-from .Report import failureReport
+from .Report import failureReport, jobReport
 from .ResultView import ResultView
+from .RunView import RunView, progressText
 from .Settings import Settings
 from .SetupView import SetupView
 
@@ -62,10 +67,13 @@ class SegmentTab:
         self._note = ""
         self._filledFor: tuple[str, ...] | None = None
         self._notices = NoticeView(ui)
+        self._run = RunView(ui)
         self._inputs = InputsView(ui, self.report)
-        self._options = OptionsView(ui, logic, self._settings, self.report)
+        self._options = OptionsView(ui, logic, self.report)
+        self._devices = DeviceView(ui, self._settings, self.report)
         self._models = ModelsView(ui, self._chooseModel, self.report)
         self._setup = SetupView(ui, logic, self.report)
+        self._modelActions = ModelActions(ui, self._models, self._setup.installMissing)
         self._result = ResultView(ui, self.report)
         self._connect()
 
@@ -75,8 +83,8 @@ class SegmentTab:
         ui.queueButton.clicked.connect(self._onQueue)
         ui.copyCommandButton.clicked.connect(self._onCopyCommand)
         ui.failureSetupButton.clicked.connect(self._onOpenSetup)
-        self._options.settingsChanged = self.refresh
-        self._models.changed = self._onModelsChanged
+        self._devices.changed = self.refresh
+        self._modelActions.changed = self._onModelsChanged
         self._setup.changed = self.refresh
         self._signals = {
             logic.started: self._onProgress,
@@ -126,7 +134,6 @@ class SegmentTab:
         self._options.update()
         self._result.update()
         job = self._runningJob()
-        self._ui.progressBar.visible = job is not None
         if job is None:
             self._showIdle(model)
         else:
@@ -165,8 +172,13 @@ class SegmentTab:
         """Go to the next volume of the scene."""
         self._inputs.chooseNextVolume()
 
-    def report(self, error: Exception) -> None:
-        """Show an error in the panel."""
+    @guarded
+    def chooseNextPlace(self) -> None:
+        """Go to the next place where the model is unsure."""
+        self._result.chooseNextPlace()
+
+    def report(self, error: Exception | Failed) -> None:
+        """Show an error, or how a child process failed, in the panel."""
         failure = failureOf(error)
         self._notices.showFailure(failure, failureReport(failure))
 
@@ -175,6 +187,8 @@ class SegmentTab:
         for signal, slot in self._signals.items():
             signal.disconnect(slot)
         self._setup.close()
+        self._devices.close()
+        self._modelActions.close()
         self.setParameters(None)
 
     # ------------------------------------------------------------------------------------- choices
@@ -206,19 +220,14 @@ class SegmentTab:
     # -------------------------------------------------------------------------------------- states
 
     def _showIdle(self, model: Model | None) -> None:
-        ui, why = self._ui, self._problem(model)
-        ui.queueButton.visible = False
-        ui.segmentButton.text = _("Segment")
-        ui.segmentButton.enabled = not why
-        ui.segmentButton.toolTip = why or _("Start (Ctrl+Enter)")
-        ui.copyCommandButton.enabled = not why
+        why = self._problem(model)
         if why:
-            ui.statusLabel.text = why
+            self._run.showRefused(why)
             self._notices.showWarnings([])
             return
         request = self._request(model)
-        forecast = self._forecast(request, model)
-        ui.statusLabel.text = self._note or self._setup.announcement or forecastText(forecast)
+        forecast = forecastText(self._forecast(request, model))
+        self._run.showReady(self._note or self._setup.announcement or forecast)
         self._notices.showWarnings(self._outlook.warnings(request, model))
         self._showSpeeds(request, model)
 
@@ -234,15 +243,8 @@ class SegmentTab:
         self._inputs.showSpeeds(mirrorImages(model.manifest.preprocessing), times)
 
     def _showRunning(self, job: Job, model: Model | None) -> None:
-        ui, progress = self._ui, job.progress
-        ui.segmentButton.text = _("Cancel")
-        ui.segmentButton.enabled = True
-        ui.segmentButton.toolTip = _("Stop; the scene stays as it is (Esc)")
-        ui.queueButton.visible = not self._problem(model) and not self._isQueued(model)
-        isCounting = progress is not None and 0 < progress.fraction < 1
-        ui.progressBar.maximum = 100 if isCounting else 0
-        ui.progressBar.value = round(100 * progress.fraction) if isCounting else 0
-        ui.statusLabel.text = _progressText(job, len(self._logic.jobs) - 1)
+        canQueue = not self._problem(model) and not self._isQueued(model)
+        self._run.showRunning(job, waiting=len(self._logic.jobs) - 1, canQueue=canQueue)
         self._notices.showWarnings([])
 
     def _isQueued(self, model: Model) -> bool:
@@ -267,8 +269,14 @@ class SegmentTab:
 
     @guarded
     def _onCopyCommand(self, *_arguments: Any) -> None:
-        slicer.app.clipboard().setText(segmentCommand(self._request(self._model())))
-        self._note = _("The command is in the clipboard.")
+        request = self._request(self._model())
+        slicer.app.clipboard().setText(segmentCommand(request))
+        but = leftOut(request)
+        self._note = (
+            _("The command is in the clipboard, but {but}.").format(but=but)
+            if but
+            else _("The command is in the clipboard.")
+        )
         self.refresh()
 
     @guarded
@@ -286,37 +294,29 @@ class SegmentTab:
     def _onProgress(self, job: Job) -> None:
         if self._parameters is not None:
             self._showRunning(job, self._model())
-            self._ui.progressBar.visible = True
         if not self._ui.segmentTab.visible:
-            slicer.util.showStatusMessage(f"MISFM: {_progressText(job, 0)}", _STATUS_BAR_MS)
+            slicer.util.showStatusMessage(f"MISFM: {progressText(job)}", _STATUS_BAR_MS)
 
     @guarded
     def _onFinished(self, job: Job) -> None:
-        plan = self._plans.pop(job, None)
+        plan = self._plans.get(job)
         self._result.show(job, in3D=self._parameters is not None and self._parameters.show3D)
         if plan is not None:
             self._outlook.learn(job, plan.workload, wasCold=plan.wasCold)
-        self._tellEnd(_("{job}: segmented").format(job=job.title))
+        self._tellEnd(job, _("{job}: segmented"))
 
     @guarded
     def _onFailed(self, job: Job) -> None:
-        self._plans.pop(job, None)
-        self._notices.showFailure(job.failure, failureReport(job.failure, job))
-        self._tellEnd(_("{job}: failed").format(job=job.title))
+        self._notices.showFailure(job.failure, jobReport(job))
+        self._tellEnd(job, _("{job}: failed"))
 
     @guarded
     def _onCancelled(self, job: Job) -> None:
-        self._plans.pop(job, None)
         self._note = _("Cancelled. The scene is as it was.")
-        self._tellEnd(_("{job}: cancelled").format(job=job.title))
+        self._tellEnd(job, _("{job}: cancelled"))
 
-    def _tellEnd(self, text: str) -> None:
-        slicer.util.showStatusMessage(f"MISFM: {text}", _STATUS_BAR_MS)
+    def _tellEnd(self, job: Job, text: str) -> None:
+        self._plans.pop(job, None)
+        RunLog.keep(job)
+        slicer.util.showStatusMessage(f"MISFM: {text.format(job=job.title)}", _STATUS_BAR_MS)
         self.refresh()
-
-
-def _progressText(job: Job, waiting: int) -> str:
-    parts = [Messages.stage(job.progress), Messages.timeLeft(job.progress)]
-    if waiting:
-        parts.append(_("{count} more waiting").format(count=waiting))
-    return ", ".join(part for part in parts if part)

@@ -9,16 +9,19 @@ from pathlib import Path
 from typing import Any
 
 import slicer
+from slicer.i18n import tr as _
 
 from MISFMLib.errors import DataError
 
 from .GridBox import GridBox, boxOf
 from .Jobs import JobResult, SegmentRequest, SegmentVolume
-from .SceneIO import checkVolume, isInScene, measure, readLabels, writeVolume
+from .SceneIO import checkVolume, isInScene, measure, readImage, readLabels, writeVolume
 from .Segmentations import addSegmentation, putSegments, putTable, setProvenance
 from .Sequences import SegmentationSequence, framesOfAll
+from .Uncertainty import colour, placesOf, putUncertainty
 
 _FORMAT = "seg.nrrd"
+_UNCERTAINTY = "uncertainty.nrrd"
 
 
 def checkRequest(request: SegmentRequest) -> None:
@@ -28,7 +31,7 @@ def checkRequest(request: SegmentRequest) -> None:
         MISFMError: A volume, the region or the model is not usable.
     """
     if not request.model:
-        raise DataError("No model is chosen.", code="no-model", remedy="Choose a model.")
+        raise DataError(_("No model is chosen."), code="no-model", remedy=_("Choose a model."))
     for volume in request.volumes:
         checkVolume(volume if isInScene(volume) else None)
     boxOf(request.volumes[0], request.region)
@@ -48,6 +51,7 @@ class SegmentTask:
         self._request = request
         self._frames = framesOfAll(request.volumes) if request.allFrames else []
         self._box = boxOf(request.volumes[0], request.region)
+        self._hasUncertainty = request.uncertainty and not request.allFrames
 
     def write(self) -> Path:
         """Write the volumes and the job file, and return its path.
@@ -63,6 +67,8 @@ class SegmentTask:
             "output": "results" if self._frames else f"result.{_FORMAT}",
             "format": _FORMAT,
         }
+        if self._hasUncertainty:
+            config["uncertainty"] = _UNCERTAINTY
         jobFile = self.folder / "job.json"
         jobFile.write_text(json.dumps({"job": "segment", "config": config}, indent=2), "utf-8")
         return jobFile
@@ -81,11 +87,18 @@ class SegmentTask:
         volume = self._request.volumes[0]
         labels = readLabels(self.folder / f"result.{_FORMAT}", volume, self._box)
         found = measure(labels, report["labels"], self._box)
+        # All is read before the scene changes.
+        image = readImage(self.folder / _UNCERTAINTY, self._box) if self._hasUncertainty else None
         node = self._request.output
         if not isInScene(node):
             node = addSegmentation(volume, self._resultName())
         putSegments(node, volume, labels, found)
-        return self._result(node, found, report, frames=1)
+        result = self._result(node, found, report, frames=1)
+        if image is not None:
+            result.uncertainty = putUncertainty(node, volume, self._box, image)
+            colour(result.uncertainty, numClasses=len(found) + 1)
+            result.places = placesOf(report, volume, self._box)
+        return result
 
     def remove(self) -> None:
         """Delete the files."""

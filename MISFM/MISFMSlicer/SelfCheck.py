@@ -1,4 +1,4 @@
-"""The self-check: the bundled model on a drawn sample, in a worker of its own."""
+"""The self-check: the bundled model on a drawn sample, in a process of its own."""
 
 from __future__ import annotations
 
@@ -7,16 +7,21 @@ import tempfile
 from pathlib import Path
 from typing import Any
 
+from slicer.i18n import tr as _
+
 from MISFMLib.events import Failed, Finished
 
-from .JobRunner import JobRunner
-from .WorkerEnvironment import findPython
+from .Command import Command
+from .Signal import Signal
 
 _LOWEST_DICE = 0.7
 
 
 class SelfCheck:
-    """Runs ``misfm demo`` as a user would in a terminal; nothing in the scene changes."""
+    """Runs ``misfm demo`` as a user would in a terminal; nothing in the scene changes.
+
+    Signal: ``ended(Finished | Failed)``.
+    """
 
     def __init__(self, folder: str) -> None:
         """Start it.
@@ -24,23 +29,20 @@ class SelfCheck:
         Args:
             folder: Where temporary files may be written.
         """
+        self.ended = Signal()
         self._folder = Path(tempfile.mkdtemp(prefix="misfm-check-", dir=folder))
-        demo = ("-m", "MISFMLib", "demo", "--output", str(self._folder / "demo"))
-        self._runner = JobRunner((findPython(), *demo, "--events", "json"))
-        self._runner.start(self._folder)
-
-    def poll(self) -> Finished | Failed | None:
-        """Return how it ended; None while it runs. To be called about ten times a second."""
-        for event in self._runner.poll():
-            if isinstance(event, (Finished, Failed)):
-                self.close()
-                return _judged(event)
-        return None
+        self._command = Command(("demo", "--output", str(self._folder / "demo")))
+        self._command.ended.connect(self._onEnded)
+        self._command.start()
 
     def close(self) -> None:
         """End it and remove its files."""
-        self._runner.close()
+        self._command.close()
         shutil.rmtree(self._folder, ignore_errors=True)
+
+    def _onEnded(self, end: Finished | Failed) -> None:
+        self.close()
+        self.ended.emit(_judged(end))
 
 
 def _judged(event: Finished | Failed) -> Finished | Failed:
@@ -48,9 +50,11 @@ def _judged(event: Finished | Failed) -> Finished | Failed:
     if isinstance(event, Failed) or meanDice(event.report) >= _LOWEST_DICE:
         return event
     return Failed(
-        f"The sample was segmented wrongly (mean Dice {meanDice(event.report):.2f}).",
+        _("The sample was segmented wrongly (mean Dice {dice}).").format(
+            dice=f"{meanDice(event.report):.2f}"
+        ),
         code="self-check",
-        remedy="Choose another device in Options, or update PyTorch.",
+        remedy=_("Choose another device in Options, or update PyTorch."),
     )
 
 

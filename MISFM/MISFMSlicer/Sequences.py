@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import slicer
+from slicer.i18n import tr as _
 
 from MISFMLib.errors import DataError
 
@@ -55,9 +56,9 @@ def framesOfAll(volumes: Sequence[Any]) -> list[Frames]:
     counts = {len(each.volumes) if each is not None else 1 for each in frames}
     if None in frames or len(counts) > 1:
         raise DataError(
-            "The volumes do not all belong to sequences with the same number of frames.",
+            _("The volumes do not all belong to sequences with the same number of frames."),
             code="frame-count",
-            remedy="Segment the current frame only, or choose other volumes.",
+            remedy=_("Segment the current frame only, or choose other volumes."),
         )
     return frames
 

@@ -2,9 +2,25 @@
 
 from __future__ import annotations
 
+import json
+from dataclasses import asdict, dataclass
 from typing import Any
 
 import slicer
+
+
+@dataclass(frozen=True)
+class Device:
+    """A device of this computer, as ``misfm doctor`` found it."""
+
+    name: str
+    """auto takes it by this name: cpu, cuda:N or mps."""
+    description: str
+    """Name of the chip."""
+    totalBytes: int
+    """Its memory."""
+    problem: str = ""
+    """Why it does not compute; empty when it does."""
 
 
 class Settings:
@@ -34,6 +50,18 @@ class Settings:
     @threads.setter
     def threads(self, value: int) -> None:
         self._store.setValue("MISFM/threads", int(value))
+
+    @property
+    def devices(self) -> list[Device]:
+        """What was found when this computer was last looked at; empty before."""
+        try:
+            return [Device(**each) for each in json.loads(self._store.value("MISFM/devices", "[]"))]
+        except (TypeError, ValueError):  # somebody has edited the file, or another version wrote it
+            return []
+
+    @devices.setter
+    def devices(self, value: list[Device]) -> None:
+        self._store.setValue("MISFM/devices", json.dumps([asdict(device) for device in value]))
 
     def options(self) -> dict[str, Any]:
         """Return the settings as options of a job."""

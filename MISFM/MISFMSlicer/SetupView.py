@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any
 
 import qt
@@ -12,14 +11,14 @@ from slicer.i18n import tr as _
 
 from MISFMLib.events import Failed, Finished
 
-from . import Messages, Requirements
+from . import Messages, Requirements, RunLog
 from .Guard import guarded
 from .Library import findLibrary
+from .LibraryMessages import forPanel
 from .Logic import MISFMLogic
 from .SelfCheck import SelfCheck, meanDice
 
 _ICON_PIXELS = 16
-_POLL_MS = 100
 
 
 class SetupView:
@@ -40,14 +39,11 @@ class SetupView:
         self.announcement = ""
         """What will have to be installed before the first run; empty when nothing has to."""
         self._check: SelfCheck | None = None
-        self._timer = qt.QTimer()
-        self._timer.setInterval(_POLL_MS)
-        self._timer.timeout.connect(self._onPoll)
         self._rows: list[Any] = []
         ui.setupSection.contentsCollapsed.connect(self._onCollapsed)
         ui.selfCheckButton.clicked.connect(self._onSelfCheck)
         ui.releaseButton.clicked.connect(self._onRelease)
-        ui.logButton.clicked.connect(self._onOpenLog)
+        ui.logButton.clicked.connect(self._onOpenLogs)
         ui.aboutLabel.text = _about()
 
     def look(self) -> None:
@@ -91,8 +87,6 @@ class SetupView:
 
     def close(self) -> None:
         """End a self-check that is running."""
-        self._timer.stop()
-        self._timer.timeout.disconnect(self._onPoll)
         if self._check is not None:
             self._check.close()
             self._check = None
@@ -138,16 +132,12 @@ class SetupView:
         if not self.installMissing():
             return
         self._check = SelfCheck(slicer.app.temporaryPath)
-        self._timer.start()
+        self._check.ended.connect(self._onChecked)
         self._ui.selfCheckButton.enabled = False
         self._tell(_("Checking…"))
 
     @guarded
-    def _onPoll(self, *_arguments: Any) -> None:
-        end = self._check.poll() if self._check is not None else None
-        if end is None:
-            return
-        self._timer.stop()
+    def _onChecked(self, end: Finished | Failed) -> None:
         self._check = None
         self._ui.selfCheckButton.enabled = True
         self._tell(_outcome(end))
@@ -162,15 +152,16 @@ class SetupView:
         self._tell(_("The memory is free; the next run loads the model again."))
 
     @guarded
-    def _onOpenLog(self, *_arguments: Any) -> None:
-        folder = Path(slicer.app.errorLogModel().filePath).parent
+    def _onOpenLogs(self, *_arguments: Any) -> None:
+        folder = RunLog.folder()
+        folder.mkdir(parents=True, exist_ok=True)
         qt.QDesktopServices.openUrl(qt.QUrl.fromLocalFile(str(folder)))
 
 
 def _outcome(end: Finished | Failed) -> str:
     if isinstance(end, Failed):
         return _("The self-check failed. {message} {remedy}").format(
-            message=end.message, remedy=end.remedy
+            message=forPanel(end.message), remedy=forPanel(end.remedy)
         )
     return _("Works: a sample was segmented in {time} on the {device}, mean Dice {dice}.").format(
         time=Messages.duration(end.report["seconds"]),

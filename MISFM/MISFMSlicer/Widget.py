@@ -22,16 +22,17 @@ class MISFMWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
     """Slicer makes it when the user opens the module for the first time."""
 
     def __init__(self, parent: Any = None) -> None:
+        self._panel: Any = None
         VTKObservationMixin.__init__(self)  # first: without a parent the other calls setup
         ScriptedLoadableModuleWidget.__init__(self, parent)
 
     def setup(self) -> None:
         """Make the widgets."""
         ScriptedLoadableModuleWidget.setup(self)
-        panel = slicer.util.loadUI(self.resourcePath("UI/MISFM.ui"))
-        self.layout.addWidget(panel)
-        panel.setMRMLScene(slicer.mrmlScene)
-        self.ui = slicer.util.childWidgetVariables(panel)
+        self._panel = slicer.util.loadUI(self.resourcePath("UI/MISFM.ui"))
+        self.layout.addWidget(self._panel)
+        self._panel.setMRMLScene(slicer.mrmlScene)
+        self.ui = slicer.util.childWidgetVariables(self._panel)
         self.logic = MISFMLogic()
         self.segmentTab = SegmentTab(self.ui, self.logic)
         self._parameterNode: Any = None
@@ -41,18 +42,23 @@ class MISFMWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
         self._refreshTimer.setSingleShot(True)
         self._refreshTimer.setInterval(0)
         self._refreshTimer.timeout.connect(self._refresh)
-        self._addShortcuts(panel)
+        self._addShortcuts(self._panel)
         self._observeScene()
         self.enter()
 
     def cleanup(self) -> None:
-        """Let go of everything; called at reload and when Slicer quits."""
+        """Let go of everything, once; called at reload and when Slicer quits."""
+        if self._panel is None:
+            return
         self._refreshTimer.stop()
         self._refreshTimer.timeout.disconnect(self._refresh)
         self.removeObservers()
         self._parameterNode = self._volume = None
         self.segmentTab.close()
         self.logic.close()
+        # Slicer only hides it at reload; its connections would keep all of our old objects alive.
+        self._panel.deleteLater()
+        self._panel = None
 
     def enter(self) -> None:
         """Show what has changed while another module was open."""
@@ -73,6 +79,7 @@ class MISFMWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
             ("Ctrl+Enter", self._onRunKey),
             ("Esc", self._onCancelKey),
             ("Ctrl+PgDown", self._onNextKey),
+            ("Ctrl+Down", self._onNextPlaceKey),
         ):
             shortcut = qt.QShortcut(qt.QKeySequence(keys), panel)
             shortcut.setContext(qt.Qt.WidgetWithChildrenShortcut)
@@ -88,6 +95,9 @@ class MISFMWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
 
     def _onNextKey(self, *_arguments: Any) -> None:
         self.segmentTab.chooseNextVolume()
+
+    def _onNextPlaceKey(self, *_arguments: Any) -> None:
+        self.segmentTab.chooseNextPlace()
 
     # -------------------------------------------------------------------------------------- scene
 

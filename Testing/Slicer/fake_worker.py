@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from typing import ClassVar
 
 import numpy as np
 
@@ -55,6 +56,12 @@ def read_nrrd(path):
 
 def write_labels(path, array, geometry, labels=LABELS):
     """Write a .seg.nrrd as the library does."""
+    fields = segment_fields(labels, (), geometry)
+    write_nrrd(path, array, geometry, [f"{key}:={value}" for key, value in fields.items()])
+
+
+def write_nrrd(path, array, geometry, more=()):
+    """Write voxels on a grid in LPS."""
     vectors = np.reshape(geometry.direction, (3, 3)) * geometry.spacing_dhw[::-1]
     lines = [
         "NRRD0004",
@@ -66,7 +73,7 @@ def write_labels(path, array, geometry, labels=LABELS):
         f"space origin: ({','.join(map(repr, geometry.origin_xyz))})",
         "kinds: domain domain domain",
         "encoding: raw",
-        *(f"{key}:={value}" for key, value in segment_fields(labels, (), geometry).items()),
+        *more,
     ]
     path.parent.mkdir(exist_ok=True)
     path.write_bytes("\n".join(lines).encode() + b"\n\n" + array.tobytes())
@@ -86,6 +93,39 @@ def segment_case(images, output, labels=LABELS):
             for label, n in counts
         ],
     }
+
+
+def unsure_case(images, output):
+    """Write an uncertainty, 50 % in the ball and its bright neighbour; return two places in it."""
+    array, geometry = read_nrrd(images[0])
+    write_nrrd(output, np.where(array > 100, 50, 0).astype(np.uint8), geometry)
+    places = []
+    for kji in (np.array(array.shape) // 2, np.array((1, 1, 1))):
+        offset = np.reshape(geometry.direction, (3, 3)) @ (kji * geometry.spacing_dhw)[::-1]
+        names = ["left hippocampus", "background"]
+        position = np.add(geometry.origin_xyz, offset).tolist()
+        places.append({"position_xyz": position, "labels": names, "volume_ml": 0.5})
+    return places
+
+
+class FakeCommand:
+    """Has what `MISFMSlicer.Command.Command` has; a test says what happens to it."""
+
+    started: ClassVar = []
+    """All commands that were started, the last one last."""
+
+    def __init__(self, words):
+        from MISFMSlicer.Signal import Signal
+
+        self.words = tuple(words)
+        self.progressed, self.ended = Signal(), Signal()
+        self.isClosed = False
+
+    def start(self):
+        self.started.append(self)
+
+    def close(self):
+        self.isClosed = True
 
 
 class FakeRunner:
@@ -134,7 +174,10 @@ class FakeRunner:
         self.volumes += [read_nrrd(case[0]) for case in cases]
         if config["output"].endswith(".seg.nrrd"):
             (case,) = cases
-            return segment_case(case, folder / config["output"], self.labels)
+            report = segment_case(case, folder / config["output"], self.labels)
+            if "uncertainty" in config:
+                report["where_to_look"] = unsure_case(case, folder / config["uncertainty"])
+            return report
         reports = {}
         for case in cases:
             name = case[0].name.removesuffix(".nrrd")

@@ -9,7 +9,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 sys.path.insert(0, str(Path(__file__).resolve().parents[2] / "MISFM"))
 sys.path.insert(0, str(Path(__file__).resolve().parent))
 
-from fake_worker import FakeRunner  # found through the lines above
+from fake_worker import FakeCommand, FakeRunner  # found through the lines above
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 MODULE = REPOSITORY / "MISFM" / "MISFM.py"
@@ -24,6 +24,11 @@ class Panel:
         self.ui = widget.ui
         self.logic = widget.logic
         self.runner = widget.logic._runner
+
+    @property
+    def commands(self):
+        """The commands beside the jobs that were started: `FakeCommand`."""
+        return FakeCommand.started
 
     @property
     def parameters(self):
@@ -76,9 +81,12 @@ def panel(host, load_module, settings, monkeypatch, tmp_path):
 
     monkeypatch.setenv("MISFM_HOME", str(tmp_path / "home"))
     load_module(MODULE)
-    from MISFMSlicer import Requirements
+    from MISFMSlicer import DeviceView, ModelActions, Requirements
 
     monkeypatch.setattr(Requirements, "missingRequirements", list)
+    monkeypatch.setattr(FakeCommand, "started", [])
+    monkeypatch.setattr(DeviceView, "Command", FakeCommand)
+    monkeypatch.setattr(ModelActions, "Command", FakeCommand)
     slicer.util.reloadScriptedModule("MISFM")
     slicer.mrmlScene.Clear(False)  # what the panel of the last test has chosen
     widget = slicer.modules.MISFMWidget

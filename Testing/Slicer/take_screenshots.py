@@ -35,12 +35,17 @@ _MARGIN = 8
 class Photographer:
     """Drives the module and takes pictures of its panel."""
 
-    def __init__(self, folder: Path, home: Path, width: int, suffix: str) -> None:
-        self.folder, self.home, self.suffix = folder, home, suffix
+    def __init__(self, folder: Path, home: Path, options: argparse.Namespace) -> None:
+        self.folder, self.home, self.width = folder, home, options.width
+        self.suffix = f"-{options.width}" * (options.width != 400) + "-dark" * options.dark
+        self.suffix += f"-{options.language}" if options.language else ""
         self.host: Host = start(home / "host")
+        if options.dark:
+            self.host.app.setPalette(dark_palette())
+        if options.language:
+            self.host.app.applicationLocaleName = options.language
         self.host.load_module(REPOSITORY / "MISFM" / "MISFM.py")
         self.widget: Any = self.host.select_module("MISFM")
-        self.width = width
         self.resize(1280)
 
     @property
@@ -108,7 +113,22 @@ def take_all(photographer: Photographer, sample: Path) -> None:
     photographer.window("window")
     take_refused(photographer)
     take_failed(photographer)
+    take_unsure(photographer)
     take_sections(photographer)
+
+
+def take_unsure(photographer: Photographer) -> None:
+    """Where the model is unsure: the list, and the overlay in the slices."""
+    ui = photographer.ui
+    ui.uncertaintyBox.click()
+    photographer.host.process_events(0.2)
+    ui.segmentButton.click()
+    photographer.wait(lambda: not photographer.widget.logic.jobs)
+    ui.placesList.setCurrentRow(0)
+    photographer.panel("where-to-look")
+    ui.overlayButton.click()
+    photographer.window("overlay")
+    ui.uncertaintyBox.click()
 
 
 def take_refused(photographer: Photographer) -> None:
@@ -149,6 +169,8 @@ def take_sections(photographer: Photographer) -> None:
     ui.optionsSection.collapsed = True
     ui.modelsSection.collapsed = False
     photographer.panel("models")
+    ui.modelList.setCurrentRow(ui.modelList.count - 1)
+    photographer.panel("model-to-get")
     ui.modelsSection.collapsed = True
     ui.setupSection.collapsed = False
     ui.selfCheckButton.click()
@@ -188,16 +210,14 @@ def main() -> None:
     parser.add_argument("folder", type=Path)
     parser.add_argument("--width", type=int, default=400)
     parser.add_argument("--dark", action="store_true")
+    parser.add_argument("--language", help="such as zh_CN; a font for it has to be there")
     options = parser.parse_args()
-    suffix = f"-{options.width}" * (options.width != 400) + "-dark" * options.dark
     home = Path(tempfile.mkdtemp(prefix="misfm-pictures-"))
     os.environ["MISFM_HOME"] = str(home / "models")
     os.environ["PYTHONPATH"] = str(REPOSITORY)
     sample = home / "sample.nii.gz"
     subprocess.run([os.environ["MISFM_PYTHON"], "-c", _SAMPLE, str(sample)], check=True)
-    photographer = Photographer(options.folder, home, options.width, suffix)
-    if options.dark:
-        photographer.host.app.setPalette(dark_palette())
+    photographer = Photographer(options.folder, home, options)
     take_all(photographer, sample)
     photographer.host.stop()
 

@@ -1,16 +1,17 @@
-"""The module MISFM in the host: it loads, its panel shows, its self-test passes."""
+"""The module MISFM in the host: it loads, its panel comes and goes, its self-test passes."""
 
-from pathlib import Path
+import gc
+import sys
+import weakref
 
 import pytest
-
-_MODULE = Path(__file__).parents[2] / "MISFM" / "MISFM.py"
+from panel_fixtures import MODULE
 
 
 @pytest.fixture
 def panel(load_module):
     """The panel of the module, shown."""
-    return load_module(_MODULE)
+    return load_module(MODULE)
 
 
 def test_the_panel_shows_and_fits_into_400_pixels(host, panel, screenshot):
@@ -34,8 +35,43 @@ def test_the_self_test_passes(host, panel):
         slicer.selfTests["MISFM"]()
 
 
-def test_without_a_main_window_the_panel_can_be_made(host, panel):
+@pytest.fixture
+def second_panel(host, panel):
+    """Another panel, as Slicer's generic test makes one; it is gone after the test."""
     import slicer
 
+    representation = slicer.modules.misfm.createNewWidgetRepresentation()
+    yield slicer.modules.MISFMWidget
+    # Slicer names the panel that was made last, and reloads that one.
+    slicer.modules.MISFMWidget._onModuleAboutToBeUnloaded("MISFM")
+    slicer.modules.MISFMWidget = panel
+    representation.deleteLater()
+
+
+def test_without_a_main_window_a_panel_can_be_made(host, request):
     with host.headless():
-        assert slicer.modules.misfm.createNewWidgetRepresentation() is not None
+        assert request.getfixturevalue("second_panel").ui.segmentButton is not None
+
+
+def test_two_panels_do_not_disturb_each_other(host, panel, second_panel, make_volume):
+    volume = make_volume()
+    for each in (panel, second_panel):
+        host.wait_until(lambda each=each: each.ui.volumeSelector.currentNode() is volume)
+
+
+def test_nothing_of_a_panel_is_left_after_a_reload(host, load_module):
+    import slicer
+
+    panel = load_module(MODULE)
+    parts = (panel, panel.logic, panel.segmentTab, panel.segmentTab._options)
+    references = [weakref.ref(part) for part in parts]
+    before = {name: module for name, module in sys.modules.items() if name.startswith("MISFM")}
+    panel.onReload()
+    del panel, parts
+    sys.modules.update(before)  # other tests hold classes of what was there
+    try:
+        host.process_events()
+        gc.collect()
+        assert [reference() for reference in references] == [None] * 4
+    finally:
+        slicer.util.reloadScriptedModule("MISFM")

@@ -12,6 +12,8 @@ import pytest
 from panel_fixtures import MODULE
 from PySide6 import QtCore
 
+from MISFMLib.events import Failed
+
 FOLDER = MODULE.parent / "Resources" / "Translations"
 CATALOGUE = FOLDER / "MISFM_zh-CN.ts"
 
@@ -95,3 +97,19 @@ def test_the_panel_speaks_chinese(chinese, panel, make_volume):
     panel.segment()
     assert "已分割" in panel.ui.resultLabel.text
     assert panel.widget.parent.minimumSizeHint.width() <= 400
+
+
+def test_what_the_library_says_is_chinese_too(chinese, panel, make_volume):
+    make_volume()
+    panel.settle()
+    panel.runner.events = [
+        Failed(
+            "cuda:0 does not compute: no kernel image.",
+            code="device-broken",
+            remedy="Use --device cpu; `misfm doctor` says what can be done.",
+        )
+    ]
+    panel.segment()
+    assert panel.ui.failureLabel.text.startswith("cuda:0 无法计算")
+    assert "no kernel image" in panel.ui.failureLabel.text
+    assert panel.ui.remedyLabel.text == "请在“选项”中选择 CPU。"

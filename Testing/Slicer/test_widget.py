@@ -406,3 +406,12 @@ def test_an_error_in_a_slot_is_shown_and_not_swallowed(panel, make_volume, monke
     import slicer
 
     assert "Traceback" in slicer.app.clipboard().text()
+
+
+def test_the_button_keeps_the_keyboard_while_the_panel_refreshes(panel, make_volume):
+    make_volume()
+    panel.settle()
+    panel.ui.segmentButton.setFocus()
+    panel.widget.segmentTab.refresh()
+    panel.settle()
+    assert panel.ui.segmentButton.window().focusWidget().objectName == "segmentButton"

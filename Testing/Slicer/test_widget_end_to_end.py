@@ -110,3 +110,29 @@ def test_cancel_is_done_within_a_second_and_the_next_click_works(real):
     real.ui.fastButton.click()
     real.settle()
     click(real)
+
+
+def test_the_library_tells_where_it_is_unsure(real):
+    import slicer
+
+    real.ui.uncertaintyBox.click()
+    real.settle()
+    click(real)
+    result = real.widget.segmentTab._result.job.result
+    percent = slicer.util.arrayFromVolume(result.uncertainty)
+    assert 0 < percent.max() <= 100
+    assert result.places
+    volume = result.uncertainty
+    indices = [index_of(volume, place.position) for place in result.places]
+    assert all(percent[index] > percent.mean() for index in indices)
+    real.ui.placesList.setCurrentRow(0)
+    assert not real.shown("failureFrame")
+
+
+def index_of(volume, position):
+    """Return the voxel (k, j, i) at a place in the world."""
+    import vtk
+
+    to_ijk = vtk.vtkMatrix4x4()
+    volume.GetRASToIJKMatrix(to_ijk)
+    return tuple(round(value) for value in to_ijk.MultiplyPoint((*position, 1))[2::-1])

@@ -1,7 +1,6 @@
-"""What is one click away in the panel: Options, Models, Set-up, Export."""
+"""What is one click away in the panel: Options, Set-up, Export."""
 
 import json
-import shutil
 import sys
 from pathlib import Path
 from types import SimpleNamespace
@@ -9,7 +8,7 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 
-_MODELS = Path(__file__).resolve().parents[2] / "Resources" / "Models"
+from MISFMLib.events import Failed, Finished
 
 
 @pytest.fixture
@@ -44,6 +43,93 @@ def test_device_and_threads_are_kept_for_the_machine_and_go_to_the_library(panel
     assert (config(panel)["device"], config(panel)["threads"]) == ("cpu", 3)
     assert settings.value("MISFM/device") == "cpu"
     assert panel.parameters.node.GetParameter("device") == ""
+
+
+def open_options(panel):
+    panel.ui.optionsSection.collapsed = False
+    panel.settle()
+
+
+def test_devices_are_looked_for_once_and_only_when_the_options_open(panel):
+    assert panel.commands == []
+    for _ in range(2):
+        open_options(panel)
+        panel.ui.optionsSection.collapsed = True
+    assert [command.words for command in panel.commands] == [("doctor",)]
+
+
+def device(name, description, gigabytes, problem=""):
+    size = gigabytes * 2**30
+    return {
+        "name": name,
+        "description": description,
+        "total_bytes": size,
+        "free_bytes": size,
+        "works": not problem,
+        "problem": problem,
+    }
+
+
+def devices_in(panel):
+    selector = panel.ui.deviceSelector
+    return {selector.itemData(row): selector.itemText(row) for row in range(selector.count)}
+
+
+def test_devices_are_listed_by_name_and_memory_and_remembered(panel, settings):
+    choose_device(panel, "cuda:0")
+    open_options(panel)
+    found = [
+        device("cuda:0", "NVIDIA RTX A6000", 48),
+        device("cuda:1", "NVIDIA T4", 16, problem="no kernel image"),
+        device("cpu", "AMD EPYC", 64),
+    ]
+    panel.commands[0].ended.emit(Finished({"devices": found}))
+    expected = {"auto": "Automatic", "cuda:0": "NVIDIA RTX A6000 (48 GB)", "cpu": "CPU"}
+    assert devices_in(panel) == expected
+    assert panel.ui.deviceSelector.currentData == "cuda:0"
+    assert "NVIDIA T4: no kernel image" in panel.ui.deviceSelector.toolTip
+    slicer_reload(panel)
+    assert devices_in(panel) == expected
+
+
+def slicer_reload(panel):
+    import slicer
+
+    slicer.util.reloadScriptedModule("MISFM")
+    panel.widget = slicer.modules.MISFMWidget
+    panel.ui = panel.widget.ui
+
+
+def test_two_gpus_of_one_kind_can_be_told_apart(panel):
+    open_options(panel)
+    found = [device(f"cuda:{index}", "NVIDIA T4", 16) for index in range(2)]
+    panel.commands[0].ended.emit(Finished({"devices": found}))
+    assert list(devices_in(panel).values())[1:] == [
+        "NVIDIA T4 (16 GB), cuda:0",
+        "NVIDIA T4 (16 GB), cuda:1",
+    ]
+
+
+def test_a_chosen_device_that_is_gone_stays_chosen_and_visible(panel, settings):
+    settings.setValue("MISFM/device", "cuda:3")
+    settings.setValue("MISFM/devices", "somebody has edited this")
+    slicer_reload(panel)
+    open_options(panel)
+    panel.commands[-1].ended.emit(Finished({"devices": [device("cpu", "AMD EPYC", 64)]}))
+    assert panel.ui.deviceSelector.currentData == "cuda:3"
+
+
+def test_a_search_for_devices_that_fails_changes_nothing(panel):
+    before = devices_in(panel)
+    open_options(panel)
+    panel.commands[0].ended.emit(Failed("No Python.", code="worker-not-started"))
+    assert devices_in(panel) == before
+    assert not panel.shown("failureFrame")
+
+
+def test_nothing_is_looked_for_before_the_requirements_are_there(panel, requirements):
+    open_options(panel)
+    assert panel.commands == []
 
 
 def test_the_region_choices_show_what_they_need_and_nothing_else(panel, volume):
@@ -154,7 +240,8 @@ def test_the_command_does_what_is_chosen(panel, volume):
         "misfm segment 'it'\"'\"'s a head.nii.gz' --model hippocampus-mr "
         "--output segmentation.seg.nrrd --mirroring --device cpu"
     )
-    assert panel.ui.statusLabel.text == "The command is in the clipboard."
+    expected = "The command is in the clipboard, but save the volume as it's a head.nii.gz first."
+    assert panel.ui.statusLabel.text == expected
 
 
 def test_the_command_names_the_file_that_a_volume_was_loaded_from(panel, volume, tmp_path):
@@ -164,132 +251,40 @@ def test_the_command_names_the_file_that_a_volume_was_loaded_from(panel, volume,
     slicer.util.saveNode(volume, str(path), {})
     panel.ui.copyCommandButton.click()
     assert str(path) in clipboard()
+    assert panel.ui.statusLabel.text == "The command is in the clipboard."
+    slicer.util.arrayFromVolume(volume)[0] = 0
+    slicer.util.arrayFromVolumeModified(volume)
+    panel.ui.copyCommandButton.click()
+    assert str(path) not in clipboard()
 
 
-# ----------------------------------------------------------------------------------------- models
+def test_the_command_names_the_folder_of_a_volume_in_several_files(panel, tmp_path):
+    from MISFMSlicer.CommandLine import leftOut, segmentCommand
+    from MISFMSlicer.Jobs import SegmentRequest
+
+    first = tmp_path / "1.dcm"
+    first.touch()
+    storage = SimpleNamespace(
+        GetFullNameFromFileName=lambda: str(first), GetNumberOfFileNames=lambda: 2
+    )
+    volume = SimpleNamespace(GetStorageNode=lambda: storage, GetModifiedSinceRead=lambda: False)
+    request = SegmentRequest((volume,), "lung-ct")
+    assert f"segment {tmp_path} --model lung-ct" in segmentCommand(request)
+    assert leftOut(request) == ""
 
 
-@pytest.fixture
-def models(panel, monkeypatch, tmp_path):
-    """The section Models with a second, own model for CT that needs two volumes."""
-    from MISFMLib import store
-
-    own = store.models_folder() / "lung-ct"
-    shutil.copytree(_MODELS / "hippocampus-mr", own)
-    metadata = own / "configs" / "metadata.json"
-    content = json.loads(metadata.read_text("utf-8"))
-    content["misfm"] |= {"name": "lung-ct", "title": "Lung", "description": "Lobes."}
-    content["misfm"]["network"]["in_channels"] = 2
-    content["misfm"]["preprocessing"] |= {
-        "modality": "CT",
-        "channels": ["inspiration", "expiration"],
-        "intensity": content["misfm"]["preprocessing"]["intensity"] * 2,
-    }
-    metadata.write_text(json.dumps(content), "utf-8")
-    panel.widget.segmentTab.lookAround()
-    panel.widget.segmentTab.refresh()
-    panel.ui.modelsSection.collapsed = False
+def test_what_the_command_leaves_out_is_told(panel, volume):
+    panel.ui.regionSelector.setCurrentIndex(1)
+    panel.ui.newRoiButton.click()
+    panel.ui.uncertaintyBox.click()
+    panel.parameters.allFrames = True
     panel.settle()
-    return panel
-
-
-def listed(panel):
-    model_list = panel.ui.modelList
-    return [model_list.item(row).text().splitlines()[0] for row in range(model_list.count)]
-
-
-def test_the_list_marks_what_is_the_users_own(models):
-    assert listed(models) == ["Lung", "Hippocampus in T1 MR"]
-    assert models.ui.modelList.item(0).text().splitlines()[1].startswith("mine · CT")
-    assert models.ui.modelSelector.itemText(0) == "Lung (mine)"
-
-
-def test_search_and_chips_narrow_the_list(models):
-    models.ui.modelSearch.text = "t1 hippo"
-    assert listed(models) == ["Hippocampus in T1 MR"]
-    models.ui.modelSearch.text = ""
-    models.ui.ctChip.click()
-    assert listed(models) == ["Lung"]
-    models.ui.mrChip.click()
-    assert len(listed(models)) == 2
-    models.ui.mineChip.click()
-    assert listed(models) == ["Lung"]
-
-
-def test_chips_that_would_change_nothing_are_not_shown(panel):
-    panel.ui.modelsSection.collapsed = False
-    panel.settle()
-    assert not any(panel.shown(name) for name in ("ctChip", "mrChip", "mineChip"))
-
-
-def test_the_card_says_what_for_what_data_how_well_and_under_which_licence(models):
-    models.ui.modelList.setCurrentRow(1)
-    models.settle()
-    assert models.ui.modelSelector.currentData == "hippocampus-mr"
-    for words in ("anterior hippocampus", "MR volumes", "1 x 1 x 1 mm", "0.89", "CC-BY-SA-4.0"):
-        assert words in models.ui.cardLabel.text
-
-
-def test_a_model_for_several_volumes_asks_for_each_by_its_name(models, make_volume):
-    expiration = make_volume(name="CT Expiration")
-    inspiration = make_volume(name="CT inspiration")
-    models.ui.modelList.setCurrentRow(0)
-    models.parameters.setVolume(None)
-    models.settle()
-    tab = models.widget.segmentTab
-    assert [label.text for label in tab._inputs._labels] == ["inspiration:", "expiration:"]
-    chosen = [selector.currentNode() for selector in tab._inputs._selectors]
-    assert chosen == [inspiration, expiration]
-    tab._inputs._selectors[1].setCurrentNode(inspiration)
-    models.settle()
-    assert models.ui.statusLabel.text == "Each input needs a volume of its own."
-    tab._inputs._selectors[1].setCurrentNode(None)
-    models.settle()
-    assert models.ui.statusLabel.text == "Select the volume for expiration."
-
-
-def test_an_own_model_can_be_removed_and_a_bundled_one_cannot(models, host):
-    models.ui.modelList.setCurrentRow(1)
-    models.settle()
-    assert not models.ui.removeModelButton.enabled
-    models.ui.modelList.setCurrentRow(0)
-    models.settle()
-    host.dialogs.answer("No")
-    models.ui.removeModelButton.click()
-    assert len(listed(models)) == 2
-    host.dialogs.answer("Yes")
-    models.ui.removeModelButton.click()
-    models.settle()
-    assert listed(models) == ["Hippocampus in T1 MR"]
-    assert models.ui.modelSelector.currentData == "hippocampus-mr"
-
-
-def test_a_model_that_cannot_be_imported_is_told(models, host, tmp_path):
-    path = tmp_path / "model.zip"
-    path.write_bytes(b"no zip")
-    host.dialogs.answer(str(path))
-    models.widget.segmentTab._models._onImportFile()
-    assert str(path) in models.ui.failureLabel.text
-    assert models.shown("failureFrame")
-
-
-def test_leaving_the_file_dialogs_changes_nothing(models, host):
-    host.dialogs.answer("", "", "")
-    models.widget.segmentTab._models._onImportFile()
-    models.widget.segmentTab._models._onImportFolder()
-    models.ui.exportModelButton.click()
-    assert not models.shown("failureFrame")
-
-
-def test_a_damaged_model_is_listed_with_its_reason(models):
-    from MISFMLib import store
-
-    (store.models_folder() / "lung-ct" / "configs" / "metadata.json").write_text("{", "utf-8")
-    models.widget.segmentTab.lookAround()
-    models.parameters.model = "lung-ct"
-    models.widget.segmentTab.refresh()
-    assert models.ui.statusLabel.text.startswith("This model is damaged")
-    assert "no JSON" in models.ui.cardLabel.text
+    panel.ui.copyCommandButton.click()
+    assert panel.ui.statusLabel.text == (
+        "The command is in the clipboard, but it segments the whole volume, not the region; it"
+        " segments one frame, not the sequence; save the volume as head.nii.gz first."
+    )
+    assert "--uncertainty segmentation-uncertainty.nrrd" in clipboard()
 
 
 # ----------------------------------------------------------------------------------------- set-up
@@ -452,8 +447,7 @@ def test_memory_can_be_freed_while_a_worker_waits(panel, volume):
     assert panel.runner.calls[-1] == ("release", None)
 
 
-def test_open_log_shows_the_folder_of_slicers_log(panel, monkeypatch):
-    import slicer
+def test_open_logs_shows_the_folder_of_the_runs_logs(panel, monkeypatch, tmp_path):
     from MISFMSlicer import SetupView
 
     opened = []
@@ -463,7 +457,8 @@ def test_open_log_shows_the_folder_of_slicers_log(panel, monkeypatch):
     )
     monkeypatch.setattr(SetupView, "qt", fake)
     panel.ui.logButton.click()
-    assert opened == [slicer.app.temporaryPath]
+    assert opened == [str(tmp_path / "home" / "logs")]
+    assert Path(opened[0]).is_dir()
 
 
 # ----------------------------------------------------------------------------- edit and export

@@ -24,6 +24,10 @@
         <translation>从文件或文件夹添加模型。</translation>
     </message>
     <message>
+        <source>Adds a volume with the uncertainty and a list of places to look at; not for sequences.</source>
+        <translation>添加一个不确定性体数据和一个需要查看的位置列表；不适用于序列。</translation>
+    </message>
+    <message>
         <source>All</source>
         <translation>全部</translation>
     </message>
@@ -56,6 +60,10 @@
         <translation>检查环境</translation>
     </message>
     <message>
+        <source>Click a place to see it in the slices; Ctrl+Down goes to the next one.</source>
+        <translation>点击一个位置即可在切片中查看；按 Ctrl+↓ 转到下一个。</translation>
+    </message>
+    <message>
         <source>Click a row to see it in the slices.</source>
         <translation>点击一行即可在切片中查看。</translation>
     </message>
@@ -64,8 +72,8 @@
         <translation>复制在终端或集群上执行相同操作的命令。</translation>
     </message>
     <message>
-        <source>Copies versions, options and the log, without names of people or volumes and without voxels.</source>
-        <translation>复制版本、选项和日志，不含人员或体数据的名称，也不含体素。</translation>
+        <source>Copies versions, options and the log, without names of people or volumes and without voxels. The logs of the last runs are behind Open logs in Set-up.</source>
+        <translation>复制版本、选项和日志，不含人员或体数据的名称，也不含体素。最近几次运行的日志可在“环境”中用“打开日志”查看。</translation>
     </message>
     <message>
         <source>Copy as command</source>
@@ -82,6 +90,14 @@
     <message>
         <source>Device:</source>
         <translation>设备：</translation>
+    </message>
+    <message>
+        <source>Download</source>
+        <translation>下载</translation>
+    </message>
+    <message>
+        <source>Downloads the model and adds it to your models; it is checked before it is used.</source>
+        <translation>下载该模型并添加到您的模型中；使用前会先校验。</translation>
     </message>
     <message>
         <source>Edit</source>
@@ -172,7 +188,7 @@
         <translation>仅显示您训练或导入的模型</translation>
     </message>
     <message>
-        <source>Open log</source>
+        <source>Open logs</source>
         <translation>打开日志</translation>
     </message>
     <message>
@@ -184,8 +200,16 @@
         <translation>选项</translation>
     </message>
     <message>
+        <source>Overlay</source>
+        <translation>叠加显示</translation>
+    </message>
+    <message>
         <source>PCT-Net and Volume Fusion are the work of Guotai Wang and colleagues: arXiv 2306.16925 and IEEE Transactions on Image Processing 34, 6041-6052 (2025), doi 10.1109/TIP.2025.3610249.</source>
         <translation>PCT-Net 与 Volume Fusion 由王国泰及其同事提出：arXiv 2306.16925；IEEE Transactions on Image Processing 34, 6041-6052 (2025)，doi 10.1109/TIP.2025.3610249。</translation>
+    </message>
+    <message>
+        <source>Quality:</source>
+        <translation>质量：</translation>
     </message>
     <message>
         <source>Queue</source>
@@ -260,8 +284,16 @@
         <translation>完成后显示</translation>
     </message>
     <message>
-        <source>Shows Slicer&apos;s log folder.</source>
-        <translation>显示 Slicer 的日志文件夹。</translation>
+        <source>Show where the model is unsure</source>
+        <translation>显示模型不确定之处</translation>
+    </message>
+    <message>
+        <source>Shows over the image where the model is unsure: the brighter, the less sure.</source>
+        <translation>在图像上叠加显示模型不确定之处：越亮越不确定。</translation>
+    </message>
+    <message>
+        <source>Shows the folder with the logs of the last runs.</source>
+        <translation>显示最近几次运行的日志所在的文件夹。</translation>
     </message>
     <message>
         <source>Shows what MISFM needs and what is missing.</source>
@@ -302,6 +334,106 @@
     <message>
         <source>Writes the result for other programs.</source>
         <translation>将结果写出供其他程序使用。</translation>
+    </message>
+</context>
+<context>
+    <name>MISFMSlicer.CommandLine</name>
+    <message>
+        <source>it segments one frame, not the sequence</source>
+        <translation>它只分割一帧，而不是整个序列</translation>
+    </message>
+    <message>
+        <source>it segments the whole volume, not the region</source>
+        <translation>它分割整个体数据，而不是所选区域</translation>
+    </message>
+    <message>
+        <source>save the volume as {file} first</source>
+        <translation>请先将体数据另存为 {file}</translation>
+    </message>
+</context>
+<context>
+    <name>MISFMSlicer.DeviceView</name>
+    <message>
+        <source>Automatic takes a GPU if one works.</source>
+        <translation>“自动”会在 GPU 可用时使用 GPU。</translation>
+    </message>
+    <message>
+        <source>{device} ({memory})</source>
+        <translation>{device}（{memory}）</translation>
+    </message>
+</context>
+<context>
+    <name>MISFMSlicer.Export</name>
+    <message>
+        <source>Choose a folder where you may write, on a disk with space left.</source>
+        <translation>请选择有写入权限且磁盘有剩余空间的文件夹。</translation>
+    </message>
+    <message>
+        <source>Install the extension QuantitativeReporting, or use Slicer 5.12 or newer.</source>
+        <translation>请安装 QuantitativeReporting 扩展，或使用 Slicer 5.12 或更新版本。</translation>
+    </message>
+    <message>
+        <source>Load the volume with the module DICOM, or export to NIfTI.</source>
+        <translation>请用 DICOM 模块加载体数据，或导出为 NIfTI。</translation>
+    </message>
+    <message>
+        <source>See whether the volume&apos;s series is complete in Slicer&apos;s DICOM database.</source>
+        <translation>请检查该体数据的序列在 Slicer 的 DICOM 数据库中是否完整。</translation>
+    </message>
+    <message>
+        <source>Segment first.</source>
+        <translation>请先进行分割。</translation>
+    </message>
+    <message>
+        <source>The DICOM SEG could not be written: {problem}.</source>
+        <translation>无法写入 DICOM SEG：{problem}。</translation>
+    </message>
+    <message>
+        <source>There is no segment to export.</source>
+        <translation>没有可导出的分割段。</translation>
+    </message>
+    <message>
+        <source>This Slicer cannot write DICOM SEG.</source>
+        <translation>此 Slicer 无法写入 DICOM SEG。</translation>
+    </message>
+    <message>
+        <source>its series is not in the database</source>
+        <translation>其序列不在数据库中</translation>
+    </message>
+    <message>
+        <source>no file came</source>
+        <translation>没有生成文件</translation>
+    </message>
+    <message>
+        <source>{path} cannot be written.</source>
+        <translation>无法写入 {path}。</translation>
+    </message>
+    <message>
+        <source>{volume} was not loaded from DICOM, to which a DICOM SEG has to refer.</source>
+        <translation>{volume} 不是从 DICOM 加载的，而 DICOM SEG 必须引用 DICOM。</translation>
+    </message>
+</context>
+<context>
+    <name>MISFMSlicer.GridBox</name>
+    <message>
+        <source>Move the region, or segment the whole volume.</source>
+        <translation>请移动该区域，或分割整个体数据。</translation>
+    </message>
+    <message>
+        <source>The region is a single voxel.</source>
+        <translation>该区域只有一个体素。</translation>
+    </message>
+    <message>
+        <source>The region lies outside the volume.</source>
+        <translation>该区域在体数据之外。</translation>
+    </message>
+    <message>
+        <source>The region was removed.</source>
+        <translation>该区域已被删除。</translation>
+    </message>
+    <message>
+        <source>The segment to stay inside of has no voxel in the volume.</source>
+        <translation>所限定的分割段在体数据中没有体素。</translation>
     </message>
 </context>
 <context>
@@ -367,6 +499,312 @@
     </message>
 </context>
 <context>
+    <name>MISFMSlicer.LibraryMessages</name>
+    <message>
+        <source>A model cannot be called {name}: a model that comes with MISFM has this name, or it has characters that are not allowed.</source>
+        <translation>模型不能命名为 {name}：MISFM 自带的模型已使用此名称，或名称中有不允许的字符。</translation>
+    </message>
+    <message>
+        <source>Ask for the model under another name.</source>
+        <translation>请索取使用其他名称的模型。</translation>
+    </message>
+    <message>
+        <source>Check that you may read it.</source>
+        <translation>请检查您是否有读取权限。</translation>
+    </message>
+    <message>
+        <source>Check the network and its proxy, or download the file on another computer and add it with Import.</source>
+        <translation>请检查网络及其代理，或在其他电脑上下载该文件，再用“导入”添加。</translation>
+    </message>
+    <message>
+        <source>Choose a folder where you may write.</source>
+        <translation>请选择有写入权限的文件夹。</translation>
+    </message>
+    <message>
+        <source>Choose another device in Options.</source>
+        <translation>请在“选项”中选择其他设备。</translation>
+    </message>
+    <message>
+        <source>Choose another model.</source>
+        <translation>请选择其他模型。</translation>
+    </message>
+    <message>
+        <source>Choose the CPU in Options.</source>
+        <translation>请在“选项”中选择 CPU。</translation>
+    </message>
+    <message>
+        <source>Choose the folder or zip of a model, or a published .pt file.</source>
+        <translation>请选择模型的文件夹或 zip，或已发布的 .pt 文件。</translation>
+    </message>
+    <message>
+        <source>Close other programs, or segment only a region of the volume.</source>
+        <translation>请关闭其他程序，或只分割体数据的一个区域。</translation>
+    </message>
+    <message>
+        <source>Close other programs, or segment only a region: Options, Where.</source>
+        <translation>请关闭其他程序，或只分割一个区域：“选项”中的“范围”。</translation>
+    </message>
+    <message>
+        <source>Do not use this file; get the model from its authors.</source>
+        <translation>请勿使用此文件；请从作者处获取该模型。</translation>
+    </message>
+    <message>
+        <source>Free some space on the disk.</source>
+        <translation>请释放一些磁盘空间。</translation>
+    </message>
+    <message>
+        <source>Free some space, or set MISFM_HOME to a folder on another disk.</source>
+        <translation>请释放一些空间，或将 MISFM_HOME 设为其他磁盘上的文件夹。</translation>
+    </message>
+    <message>
+        <source>Free some space, or set MISFM_HOME to a folder where you may write.</source>
+        <translation>请释放一些空间，或将 MISFM_HOME 设为有写入权限的文件夹。</translation>
+    </message>
+    <message>
+        <source>Get the model again, or update MISFM.</source>
+        <translation>请重新获取该模型，或更新 MISFM。</translation>
+    </message>
+    <message>
+        <source>Get the model again.</source>
+        <translation>请重新获取该模型。</translation>
+    </message>
+    <message>
+        <source>Get the model again; do not use this copy.</source>
+        <translation>请重新获取该模型；请勿使用此副本。</translation>
+    </message>
+    <message>
+        <source>Install it: pip install &apos;misfm[{extra}]&apos;</source>
+        <translation>请安装：pip install 'misfm[{extra}]'</translation>
+    </message>
+    <message>
+        <source>No space is left on the disk for {path}.</source>
+        <translation>磁盘上没有空间写入 {path}。</translation>
+    </message>
+    <message>
+        <source>No voxel of any label was found.</source>
+        <translation>未找到任何标签的体素。</translation>
+    </message>
+    <message>
+        <source>Remove what is there first, or choose another name.</source>
+        <translation>请先删除已有内容，或选择其他名称。</translation>
+    </message>
+    <message>
+        <source>Report it with Copy report.</source>
+        <translation>请用“复制报告”反馈。</translation>
+    </message>
+    <message>
+        <source>Restart Slicer; if that does not help, install the MISFM extension again.</source>
+        <translation>请重新启动 Slicer；若无效，请重新安装 MISFM 扩展。</translation>
+    </message>
+    <message>
+        <source>The computer has too little free memory for this volume.</source>
+        <translation>本机可用内存不足以处理此体数据。</translation>
+    </message>
+    <message>
+        <source>The lowest intensity is {value}, so this does not look like CT in Hounsfield units, which the model was trained on.</source>
+        <translation>最低强度为 {value}，因此不像是以 HU 为单位的 CT，而模型是在这样的 CT 上训练的。</translation>
+    </message>
+    <message>
+        <source>The lowest intensity is {value}, so this looks like CT; the model was trained on MR.</source>
+        <translation>最低强度为 {value}，因此看起来像 CT；模型是在 MR 上训练的。</translation>
+    </message>
+    <message>
+        <source>The memory of the device did not suffice; tried next: {change}.</source>
+        <translation>设备内存不足；接着尝试：{change}。</translation>
+    </message>
+    <message>
+        <source>The program that segments could not be started: {problem}.</source>
+        <translation>无法启动分割程序：{problem}。</translation>
+    </message>
+    <message>
+        <source>The program that segments crashed ({signal}).</source>
+        <translation>分割程序崩溃（{signal}）。</translation>
+    </message>
+    <message>
+        <source>The program that segments ended without a result (exit code {code}).</source>
+        <translation>分割程序结束但没有结果（退出代码 {code}）。</translation>
+    </message>
+    <message>
+        <source>The program that segments has told nothing for {minutes} minutes.</source>
+        <translation>分割程序已有 {minutes} 分钟没有响应。</translation>
+    </message>
+    <message>
+        <source>The program that segments was ended by the system, most often for lack of memory.</source>
+        <translation>分割程序被系统终止，最常见的原因是内存不足。</translation>
+    </message>
+    <message>
+        <source>The voxels are {given} mm, the model was trained on {expected} mm (depth x height x width): expect less detail or wrong labels.</source>
+        <translation>体素为 {given} mm，模型训练时为 {expected} mm（深 x 高 x 宽）：细节可能较少，标签可能有误。</translation>
+    </message>
+    <message>
+        <source>There is too little memory for this volume.</source>
+        <translation>内存不足以处理此体数据。</translation>
+    </message>
+    <message>
+        <source>This computer has no device {device}; it has {devices}.</source>
+        <translation>本机没有设备 {device}；本机有 {devices}。</translation>
+    </message>
+    <message>
+        <source>This step needs the package {package}, which is not installed.</source>
+        <translation>此步骤需要未安装的包 {package}。</translation>
+    </message>
+    <message>
+        <source>Try again later; if it stays so, report it, the file has been changed.</source>
+        <translation>请稍后再试；若仍如此请反馈，该文件已被更改。</translation>
+    </message>
+    <message>
+        <source>Try again. If it happens again, report it with Copy report.</source>
+        <translation>请重试。若再次发生，请用“复制报告”反馈。</translation>
+    </message>
+    <message>
+        <source>Unexpected {kind}: {message}</source>
+        <translation>意外错误 {kind}：{message}</translation>
+    </message>
+    <message>
+        <source>Update MISFM, its catalogue may be out of date, or add the model with Import.</source>
+        <translation>请更新 MISFM（其目录可能已过期），或用“导入”添加该模型。</translation>
+    </message>
+    <message>
+        <source>Update MISFM.</source>
+        <translation>请更新 MISFM。</translation>
+    </message>
+    <message>
+        <source>What {address} sends is not the file that was expected: its checksum is wrong.</source>
+        <translation>{address} 发来的不是预期的文件：校验和不符。</translation>
+    </message>
+    <message>
+        <source>on the CPU</source>
+        <translation>使用 CPU</translation>
+    </message>
+    <message>
+        <source>one window at a time</source>
+        <translation>每次只计算一个窗口</translation>
+    </message>
+    <message>
+        <source>with smaller windows ({size} voxels), so labels may differ a little</source>
+        <translation>使用较小的窗口（{size} 体素），标签可能略有不同</translation>
+    </message>
+    <message>
+        <source>with the sums of the windows in main memory</source>
+        <translation>将各窗口的累加结果放在主内存中</translation>
+    </message>
+    <message>
+        <source>{address} cannot be had: HTTP {status} {reason}.</source>
+        <translation>无法获取 {address}：HTTP {status} {reason}。</translation>
+    </message>
+    <message>
+        <source>{address} could not be downloaded: {reason}.</source>
+        <translation>无法下载 {address}：{reason}。</translation>
+    </message>
+    <message>
+        <source>{device} does not compute in {format}; it does in {formats}.</source>
+        <translation>{device} 不支持以 {format} 计算；支持 {formats}。</translation>
+    </message>
+    <message>
+        <source>{device} does not compute: {problem}.</source>
+        <translation>{device} 无法计算：{problem}。</translation>
+    </message>
+    <message>
+        <source>{model} is for training and does not segment.</source>
+        <translation>{model} 用于训练，不能分割。</translation>
+    </message>
+    <message>
+        <source>{needed} MB are needed in {folder}, {free} MB are free.</source>
+        <translation>{folder} 需要 {needed} MB，可用 {free} MB。</translation>
+    </message>
+    <message>
+        <source>{path} cannot be read: {reason}.</source>
+        <translation>无法读取 {path}：{reason}。</translation>
+    </message>
+    <message>
+        <source>{path} cannot be written into {folder}: {reason}.</source>
+        <translation>无法将 {path} 写入 {folder}：{reason}。</translation>
+    </message>
+    <message>
+        <source>{path} cannot be written: {reason}.</source>
+        <translation>无法写入 {path}：{reason}。</translation>
+    </message>
+    <message>
+        <source>{path} does not exist.</source>
+        <translation>{path} 不存在。</translation>
+    </message>
+    <message>
+        <source>{path} exists already.</source>
+        <translation>{path} 已存在。</translation>
+    </message>
+    <message>
+        <source>{path} has format {format}, this version of MISFM reads up to {newest}.</source>
+        <translation>{path} 的格式为 {format}，此版本的 MISFM 最多支持 {newest}。</translation>
+    </message>
+    <message>
+        <source>{path} holds {file}, which can run code when it is loaded.</source>
+        <translation>{path} 含有 {file}，加载时可能会执行代码。</translation>
+    </message>
+    <message>
+        <source>{path} is damaged: {file} is no JSON ({reason}).</source>
+        <translation>{path} 已损坏：{file} 不是 JSON（{reason}）。</translation>
+    </message>
+    <message>
+        <source>{path} is damaged: {reason}.</source>
+        <translation>{path} 已损坏：{reason}。</translation>
+    </message>
+    <message>
+        <source>{path} is no model of MISFM: {reason}.</source>
+        <translation>{path} 不是 MISFM 的模型：{reason}。</translation>
+    </message>
+    <message>
+        <source>{path} is not safe to read: {reason}.</source>
+        <translation>读取 {path} 不安全：{reason}。</translation>
+    </message>
+    <message>
+        <source>{path} lacks {file}.</source>
+        <translation>{path} 缺少 {file}。</translation>
+    </message>
+    <message>
+        <source>{volume} has {count} channel(s), the model expects {expected}: {names}.</source>
+        <translation>{volume} 有 {count} 个通道，模型需要 {expected} 个：{names}。</translation>
+    </message>
+    <message>
+        <source>{volume} holds NaN or infinite intensities.</source>
+        <translation>{volume} 含有 NaN 或无穷大的强度。</translation>
+    </message>
+    <message>
+        <source>{volume} is a single slice ({size} voxels), a volume was expected.</source>
+        <translation>{volume} 只有一个切片（{size} 体素），需要体数据。</translation>
+    </message>
+    <message>
+        <source>{volume} is constant: every voxel is {value}.</source>
+        <translation>{volume} 是常数：每个体素都是 {value}。</translation>
+    </message>
+</context>
+<context>
+    <name>MISFMSlicer.Logic</name>
+    <message>
+        <source>Free some space on the disk, or choose another temporary folder in Slicer&apos;s settings.</source>
+        <translation>请释放一些磁盘空间，或在 Slicer 的设置中选择其他临时文件夹。</translation>
+    </message>
+    <message>
+        <source>Load it again to segment it.</source>
+        <translation>请重新加载后再分割。</translation>
+    </message>
+    <message>
+        <source>Report it with Copy report.</source>
+        <translation>请用“复制报告”反馈。</translation>
+    </message>
+    <message>
+        <source>The files for the job cannot be written or read: {error}</source>
+        <translation>无法写入或读取任务文件：{error}</translation>
+    </message>
+    <message>
+        <source>The volume was removed from the scene while it was segmented.</source>
+        <translation>分割过程中体数据已从场景中删除。</translation>
+    </message>
+    <message>
+        <source>Unexpected {kind}: {message}</source>
+        <translation>意外错误 {kind}：{message}</translation>
+    </message>
+</context>
+<context>
     <name>MISFMSlicer.Messages</name>
     <message>
         <source>Apple GPU</source>
@@ -379,6 +817,10 @@
     <message>
         <source>CPU</source>
         <translation>CPU</translation>
+    </message>
+    <message>
+        <source>Downloading</source>
+        <translation>正在下载</translation>
     </message>
     <message>
         <source>NVIDIA GPU</source>
@@ -427,6 +869,53 @@
     <message>
         <source>{number} s</source>
         <translation>{number} 秒</translation>
+    </message>
+</context>
+<context>
+    <name>MISFMSlicer.ModelActions</name>
+    <message>
+        <source>Delete the model {model} from this computer?</source>
+        <translation>从本机删除模型 {model}？</translation>
+    </message>
+    <message>
+        <source>Download</source>
+        <translation>下载</translation>
+    </message>
+    <message>
+        <source>Export a model</source>
+        <translation>导出模型</translation>
+    </message>
+    <message>
+        <source>From a file…</source>
+        <translation>从文件…</translation>
+    </message>
+    <message>
+        <source>From a folder…</source>
+        <translation>从文件夹…</translation>
+    </message>
+    <message>
+        <source>Import a model</source>
+        <translation>导入模型</translation>
+    </message>
+    <message>
+        <source>Models (*.zip *.pt *.pth)</source>
+        <translation>模型 (*.zip *.pt *.pth)</translation>
+    </message>
+    <message>
+        <source>Models (*.zip)</source>
+        <translation>模型 (*.zip)</translation>
+    </message>
+    <message>
+        <source>Stop</source>
+        <translation>停止</translation>
+    </message>
+    <message>
+        <source>Stopped. The next download goes on from here.</source>
+        <translation>已停止。下次下载将从此处继续。</translation>
+    </message>
+    <message>
+        <source>{model} is one of your models now. It is for training and cannot segment.</source>
+        <translation>{model} 现在已是您的模型。它用于训练，不能分割。</translation>
     </message>
 </context>
 <context>
@@ -493,33 +982,6 @@
     </message>
 </context>
 <context>
-    <name>MISFMSlicer.ModelsView</name>
-    <message>
-        <source>Delete the model {model} from this computer?</source>
-        <translation>从本机删除模型 {model}？</translation>
-    </message>
-    <message>
-        <source>Export a model</source>
-        <translation>导出模型</translation>
-    </message>
-    <message>
-        <source>From a file…</source>
-        <translation>从文件…</translation>
-    </message>
-    <message>
-        <source>From a folder…</source>
-        <translation>从文件夹…</translation>
-    </message>
-    <message>
-        <source>Import a model</source>
-        <translation>导入模型</translation>
-    </message>
-    <message>
-        <source>Models (*.zip)</source>
-        <translation>模型 (*.zip)</translation>
-    </message>
-</context>
-<context>
     <name>MISFMSlicer.NoticeView</name>
     <message>
         <source>Copied</source>
@@ -536,6 +998,33 @@
     <message>
         <source>Unexpected {kind}: {message}</source>
         <translation>意外错误 {kind}：{message}</translation>
+    </message>
+</context>
+<context>
+    <name>MISFMSlicer.Offers</name>
+    <message>
+        <source>Download {file} from {link}, then add it with Import.</source>
+        <translation>请从 {link} 下载 {file}，再用“导入”添加。</translation>
+    </message>
+    <message>
+        <source>Licence</source>
+        <translation>许可证</translation>
+    </message>
+    <message>
+        <source>Paper</source>
+        <translation>论文</translation>
+    </message>
+    <message>
+        <source>Size</source>
+        <translation>大小</translation>
+    </message>
+    <message>
+        <source>for training</source>
+        <translation>用于训练</translation>
+    </message>
+    <message>
+        <source>not on this computer</source>
+        <translation>不在本机</translation>
     </message>
 </context>
 <context>
@@ -566,6 +1055,21 @@
     <message>
         <source>Ready. The first run on this computer will tell how long it takes.</source>
         <translation>就绪。在本机首次运行后即可预估所需时间。</translation>
+    </message>
+</context>
+<context>
+    <name>MISFMSlicer.PlacesView</name>
+    <message>
+        <source>No unsure place</source>
+        <translation>没有不确定之处</translation>
+    </message>
+    <message>
+        <source>Where to look</source>
+        <translation>需要查看的位置</translation>
+    </message>
+    <message>
+        <source>{position} mm: {labels}</source>
+        <translation>{position} mm：{labels}</translation>
     </message>
 </context>
 <context>
@@ -754,14 +1258,10 @@
     </message>
 </context>
 <context>
-    <name>MISFMSlicer.SegmentTab</name>
+    <name>MISFMSlicer.RunView</name>
     <message>
         <source>Cancel</source>
         <translation>取消</translation>
-    </message>
-    <message>
-        <source>Cancelled. The scene is as it was.</source>
-        <translation>已取消。场景未改变。</translation>
     </message>
     <message>
         <source>Segment</source>
@@ -776,12 +1276,49 @@
         <translation>停止；场景保持不变 (Esc)</translation>
     </message>
     <message>
-        <source>The command is in the clipboard.</source>
-        <translation>命令已复制到剪贴板。</translation>
-    </message>
-    <message>
         <source>{count} more waiting</source>
         <translation>另有 {count} 个在等待</translation>
+    </message>
+</context>
+<context>
+    <name>MISFMSlicer.Samples</name>
+    <message>
+        <source>The sample could not be drawn.</source>
+        <translation>无法生成样本。</translation>
+    </message>
+</context>
+<context>
+    <name>MISFMSlicer.SceneIO</name>
+    <message>
+        <source>Choose another volume.</source>
+        <translation>请选择其他体数据。</translation>
+    </message>
+    <message>
+        <source>Convert it with the module Vector to Scalar Volume.</source>
+        <translation>请用 Vector to Scalar Volume 模块转换。</translation>
+    </message>
+    <message>
+        <source>There is no volume, or it has no voxels.</source>
+        <translation>没有体数据，或体数据没有体素。</translation>
+    </message>
+    <message>
+        <source>{volume} has colours instead of one value per voxel.</source>
+        <translation>{volume} 是彩色的，而不是每个体素一个值。</translation>
+    </message>
+</context>
+<context>
+    <name>MISFMSlicer.SegmentTab</name>
+    <message>
+        <source>Cancelled. The scene is as it was.</source>
+        <translation>已取消。场景未改变。</translation>
+    </message>
+    <message>
+        <source>The command is in the clipboard, but {but}.</source>
+        <translation>命令已复制到剪贴板，但{but}。</translation>
+    </message>
+    <message>
+        <source>The command is in the clipboard.</source>
+        <translation>命令已复制到剪贴板。</translation>
     </message>
     <message>
         <source>{job}: cancelled</source>
@@ -794,6 +1331,39 @@
     <message>
         <source>{job}: segmented</source>
         <translation>{job}：已分割</translation>
+    </message>
+</context>
+<context>
+    <name>MISFMSlicer.SegmentTask</name>
+    <message>
+        <source>Choose a model.</source>
+        <translation>请选择模型。</translation>
+    </message>
+    <message>
+        <source>No model is chosen.</source>
+        <translation>未选择模型。</translation>
+    </message>
+</context>
+<context>
+    <name>MISFMSlicer.SelfCheck</name>
+    <message>
+        <source>Choose another device in Options, or update PyTorch.</source>
+        <translation>请在“选项”中选择其他设备，或更新 PyTorch。</translation>
+    </message>
+    <message>
+        <source>The sample was segmented wrongly (mean Dice {dice}).</source>
+        <translation>样本分割有误（平均 Dice {dice}）。</translation>
+    </message>
+</context>
+<context>
+    <name>MISFMSlicer.Sequences</name>
+    <message>
+        <source>Segment the current frame only, or choose other volumes.</source>
+        <translation>请只分割当前帧，或选择其他体数据。</translation>
+    </message>
+    <message>
+        <source>The volumes do not all belong to sequences with the same number of frames.</source>
+        <translation>这些体数据并非都属于帧数相同的序列。</translation>
     </message>
 </context>
 <context>

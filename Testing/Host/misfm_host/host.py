@@ -20,6 +20,8 @@ from .pythonqt import connections, runtime
 from .pythonqt.classes import wrap
 from .shell.application import Options
 
+_DEFERRED_DELETE = QtCore.QEvent.Type.DeferredDelete.value
+
 
 class Host:
     """The running application; there is one per process."""
@@ -83,6 +85,8 @@ class Host:
         end = time.monotonic() + seconds
         while True:
             self.app.processEvents()
+            # What an event loop does between events, but processEvents does not.
+            QtCore.QCoreApplication.sendPostedEvents(None, _DEFERRED_DELETE)
             if time.monotonic() >= end:
                 return
             time.sleep(0.005)
