@@ -1,13 +1,14 @@
 """The ``misfm`` command: arguments become a config, the config goes to a job, events come out.
 
 Exit codes: 0 done; 1 unexpected error; 2 wrong option; 3 volume or data set; 4 model; 5 output;
-6 device or memory; 7 missing package; 8 some cases of a batch failed; 9 training; 130 cancelled.
+6 device or memory; 7 missing package; 8 some cases of a batch failed; 9 training; 130 cancelled;
+141 nobody reads the output any more.
 """
 
 from __future__ import annotations
 
 import contextlib
-import itertools
+import os
 import sys
 from collections.abc import Sequence
 from typing import Annotated, Any
@@ -16,7 +17,7 @@ import tyro
 from tyro.conf import subcommand
 
 import MISFMLib
-from MISFMLib.commands.failures import failure, known_error
+from MISFMLib.commands.failures import asks_for_json, failure, known_error
 from MISFMLib.commands.jobs import (
     Convert,
     Demo,
@@ -63,7 +64,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     if words == ["--version"]:
         print(f"misfm {MISFMLib.__version__}")
         return 0
-    wants_json = "--events=json" in words or ("--events", "json") in itertools.pairwise(words)
+    # One stream of events leaves a training, however many processes torchrun or SLURM started.
+    wants_json = asks_for_json(words) and not _follows(words)
     events = JsonEvents() if wants_json else ConsoleEvents()
 
     def last_words() -> None:
@@ -71,7 +73,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         events(failure(JobCancelled()))
 
     # A training may finish its step and save itself; everything else stops at once.
-    grace_s = 20.0 if words[:1] in (["finetune"], ["pretrain"]) else 0.7
+    grace_s = 20.0 if _trains(words) else 0.7
     try:
         with prompt_interrupt(grace_s, last_words, JobCancelled.exit_code):
             defaults = preset_defaults(words) or tyro.MISSING_NONPROP
@@ -81,6 +83,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         if stop.code and wants_json:
             events(Failed("The arguments are wrong; stderr says how.", "bad-option"))
         raise
+    except BrokenPipeError:
+        raise  # There is nobody to tell.
     except (Exception, KeyboardInterrupt) as error:  # the one place that catches everything
         return _end_badly(events, error)
     text, exit_code = report.pop("text", ""), report.pop("exit_code", 0)
@@ -88,6 +92,17 @@ def main(arguments: Sequence[str] | None = None) -> int:
     if text and not wants_json:
         print(text)
     return int(exit_code)
+
+
+def _trains(words: Sequence[str]) -> bool:
+    return words[:1] in (["finetune"], ["pretrain"])
+
+
+def _follows(words: Sequence[str]) -> bool:
+    """Tell whether this process helps another one with its training."""
+    started_by_torchrun = "TORCHELASTIC_RUN_ID" in os.environ
+    rank = os.environ.get("RANK" if started_by_torchrun else "SLURM_PROCID", "0")
+    return _trains(words) and int(rank) > 0
 
 
 def _end_badly(events: EventSink, error: BaseException) -> int:

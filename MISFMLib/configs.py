@@ -12,7 +12,7 @@ import typing
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal, TypeVar
+from typing import Any, ClassVar, Literal, TypeVar
 
 from MISFMLib.errors import ConfigError
 
@@ -23,6 +23,7 @@ Spacing = tuple[float, float, float]
 ResolutionMode = Literal[0, 1, 2]
 """How anisotropic the voxels are: 0 isotropic, 1 mildly (about 2:1), 2 strongly (3:1 and more)."""
 Precision = Literal["auto", "fp32", "bf16", "fp16"]
+EngineName = Literal["auto", "torch", "openvino"]
 NetworkPreset = Literal["small", "full", "fmunet", "unet3d", "unet3d-small"]
 """Networks to train from scratch, by the names of the files in ``presets``."""
 
@@ -202,6 +203,9 @@ class SegmentConfig:
     """auto, cpu, cuda, cuda:N or mps."""
     precision: Precision = "auto"
     """Number format of the network; auto takes half precision where the chip is faster with it."""
+    engine: EngineName = "auto"
+    """Program that computes the network: torch, or openvino, which is faster on x86 CPUs once it
+    has converted the model, which takes some seconds; auto does that as soon as it pays."""
     overlap: float = 0.5
     """Overlap of neighbouring windows as a fraction of the patch, 0 to below 1."""
     batch_size: int | None = None
@@ -217,6 +221,11 @@ class SegmentConfig:
     """Also write a table with the volume of every label in ml (.csv)."""
     overview: Path | None = None
     """Also write a picture of three planes with the labels (.png); a folder for many cases."""
+    uncertainty: Path | None = None
+    """Also write how undecided the network is in every voxel (.nii.gz .nii .nrrd .mha): the entropy
+    of the class probabilities, with --mirroring averaged over the mirror images, in percent of the
+    highest there can be; a folder for many cases. The report then lists where to look first. A high
+    value is a reason to check, a low one no proof: a network knows nothing of what it never saw."""
     report: Path | None = None
     """Also write a report of the run (.json); a folder for many cases."""
     overwrite: bool = False
@@ -237,58 +246,54 @@ class SegmentConfig:
 
 
 @dataclass(frozen=True, kw_only=True)
-class FinetuneConfig:
-    """Train a network on labelled volumes, from scratch or from pretrained weights."""
+class TrainingConfig:
+    """What every training has to know, with or without labels."""
 
-    data: Path
-    """Folder with images/ and labels/ (or imagesTr/ and labelsTr/), a CSV with the columns image
-    and label, or a Medical Segmentation Decathlon dataset.json."""
+    verb: ClassVar[str]
+    """Command that has these settings."""
+
     output: Path
     """Bundle folder to write; checkpoints and logs go to a folder beside it until it is done."""
     name: str = ""
     """Title of the model for people; the output folder's name when not given."""
-    init: str | None = None
-    """Start from this bundle (installed name, folder, zip) or published .pt checkpoint."""
     network: NetworkPreset = "small"
-    """Network when training from scratch; small and full are PCT-Nets of 3 and 44 M weights."""
+    """Network with fresh weights; small and full are PCT-Nets of 3 and 44 M weights."""
     modality: Literal["auto", "CT", "MR", "other"] = "auto"
-    """Modality of the volumes; auto reads dataset.json or guesses from the intensities."""
-    intensity: Literal["auto", "ct-clip", "ct-percentile", "mr-zscore", "mr-percentile"] = "auto"
-    """Intensity scheme; auto follows the modality."""
+    """Modality of the volumes; auto asks the data set and the files, or guesses by intensities."""
     spacing_dhw: Spacing | None = None
-    """Voxel size in mm to train at; the median of the training volumes when not given."""
+    """Voxel size in mm to train at."""
     patch_size: Size | None = None
     """Training patch in voxels; planned from the volumes when not given."""
     resolution_mode: ResolutionMode | None = None
-    """Anisotropy mode of the network; planned from the spacing when not given."""
-    split: Path | None = None
-    """JSON file with the lists train and validation; else dataset.json's split, else by seed."""
-    validation_fraction: float = 0.2
-    """Part of the cases held out when the split is drawn."""
-    steps: int = 2000
+    """Anisotropy mode of the network; planned from the voxel sizes when not given."""
+    validation_fraction: float
+    """Part of the volumes that is held out to judge the weights and keep the best."""
+    steps: int
     """Optimizer steps."""
-    batch_size: int = 2
-    """Patches per step."""
+    minutes: float | None = None
+    """End after so many minutes of training if the steps are not done by then; the learning rate
+    falls accordingly. Such a training cannot be repeated bit for bit."""
+    patience: int | None = None
+    """End when so many validations in a row have not raised the score of the held-out volumes, its
+    mean over three validations, by 0.001."""
+    batch_size: int
+    """Samples per step."""
+    accumulate: int = 1
+    """Parts in which a step's samples go through the network one after another; more parts need
+    less memory. The loss, which counts all voxels of a part together, is the mean over the
+    parts."""
     learning_rate: float = 1e-3
     """Learning rate at the start; decays polynomially to zero."""
     weight_decay: float = 1e-5
     """Weight decay."""
     optimizer: Literal["adam", "adamw"] = "adamw"
-    """Optimizer."""
-    deep_supervision: bool = True
-    """Train the coarse outputs too."""
+    """Optimizer. Published is adam, which lets the weights of a level that the task hardly uses
+    shrink away; see Docs/evidence.md."""
     gradient_clip: float = 12.0
     """Largest gradient norm; longer gradients are shortened to it."""
-    augmentation: Literal["none", "light", "strong"] = "light"
-    """Random flips, rotation, scaling, contrast and noise of the training patches."""
-    mirror_axes: tuple[int, ...] = (0, 1, 2)
-    """Axes (0 depth, 1 height, 2 width) that augmentation may mirror; leave out width where labels
-    differ between left and right."""
-    foreground_share: float = 0.5
-    """Part of the patches that is centred on a labelled voxel."""
-    validate_every: int = 250
+    validate_every: int
     """Steps between validations."""
-    checkpoint_every: int = 250
+    checkpoint_every: int
     """Steps between checkpoints."""
     resume: bool = False
     """Go on from the newest checkpoint of the same output."""
@@ -301,7 +306,7 @@ class FinetuneConfig:
     threads: int | None = None
     """CPU threads; all cores when not given."""
     seed: int = 1
-    """Seed of the split, the weights, the patches and the augmentation."""
+    """Seed of the split, the weights and the samples."""
     license: str = "unknown"
     """Licence of the trained weights, written into the bundle."""
     authors: str = "unknown"
@@ -312,34 +317,115 @@ class FinetuneConfig:
     """Replace a bundle that is already there."""
 
     def __post_init__(self) -> None:
-        problems = []
-        for name in ("steps", "batch_size", "validate_every", "checkpoint_every", "devices"):
-            if getattr(self, name) < 1:
-                problems.append(f"{name} is {getattr(self, name)}, it must be at least 1")
-        for name in ("validation_fraction", "foreground_share"):
-            if not 0 <= getattr(self, name) <= 1:
-                problems.append(f"{name} is {getattr(self, name)}, it must be from 0 to 1")
-        if self.learning_rate <= 0:
-            problems.append(f"learning_rate is {self.learning_rate}, it must be positive")
-        if self.gradient_clip <= 0:
-            problems.append(f"gradient_clip is {self.gradient_clip}, it must be positive")
-        if not set(self.mirror_axes) <= {0, 1, 2}:
-            problems.append(f"mirror_axes is {self.mirror_axes}, allowed are 0, 1 and 2")
-        raise_problems(problems, "See `misfm finetune --help`.")
+        raise_problems(self._problems(), f"See `misfm {self.verb} --help`.")
+
+    def _problems(self) -> list[str]:
+        """Name settings that are impossible, alone or together."""
+        problems = self._below_one(
+            "steps", "patience", "batch_size", "accumulate", "validate_every", "checkpoint_every"
+        )
+        problems += self._below_one("devices", "threads")
+        problems += [
+            f"{name} is {getattr(self, name)}, it must be positive"
+            for name in ("minutes", "learning_rate", "gradient_clip")
+            if getattr(self, name) is not None and getattr(self, name) <= 0
+        ]
+        return problems
+
+    def _below_one(self, *names: str) -> list[str]:
+        return [
+            f"{name} is {getattr(self, name)}, it must be at least 1"
+            for name in names
+            if getattr(self, name) is not None and getattr(self, name) < 1
+        ]
 
 
 @dataclass(frozen=True, kw_only=True)
-class PretrainConfig:
+class FinetuneConfig(TrainingConfig):
+    """Train a network on labelled volumes, from scratch or from pretrained weights."""
+
+    verb = "finetune"
+
+    validation_fraction: float = 0.2
+    """Part of the cases held out when the split is drawn."""
+    steps: int = 2000
+    batch_size: int = 2
+    validate_every: int = 250
+    checkpoint_every: int = 250
+    spacing_dhw: Spacing | None = None
+    """Voxel size in mm to train at; the median of the training volumes when not given."""
+
+    data: Path
+    """Folder with images/ and labels/ (or imagesTr/ and labelsTr/), a CSV with the columns image
+    and label, or a Medical Segmentation Decathlon dataset.json."""
+    split: Path | None = None
+    """JSON file with the lists train and validation; else dataset.json's split, else by seed."""
+    init: str | None = None
+    """Start from this bundle (installed name, folder, zip) or published .pt checkpoint."""
+    init_parts: Literal["all", "encoder"] = "all"
+    """What to take over from `init`: the whole network, or its encoder, which is better after
+    pretraining by restoring volumes."""
+    trainable: Literal["all", "decoder", "head", "lora"] = "all"
+    """What is trained of a network with trained weights: all; its decoder with the class outputs;
+    the class outputs alone; or, with lora, low-rank changes of the attention's linear layers (of
+    the convolutions in networks without attention), the norms and the class outputs. Whatever
+    `init` does not bring is trained in any case."""
+    layer_decay: float = 1.0
+    """Below 1 each level of the encoder learns more slowly by this factor than the next coarser
+    one, and the coarsest than the decoder; so the encoder keeps more of what it has learnt."""
+    intensity: Literal["auto", "ct-clip", "ct-percentile", "mr-zscore", "mr-percentile"] = "auto"
+    """Intensity scheme; auto follows the modality."""
+    deep_supervision: bool = True
+    """Train the coarse outputs too."""
+    augmentation: Literal["none", "light", "strong"] = "light"
+    """Random flips, rotation, scaling, contrast and noise of the training patches."""
+    mirror_axes: tuple[int, ...] = (0, 1, 2)
+    """Axes (0 depth, 1 height, 2 width) that augmentation may mirror; leave out width where labels
+    differ between left and right."""
+    foreground_share: float = 0.5
+    """Part of the patches that is centred on a labelled voxel."""
+
+    def _problems(self) -> list[str]:
+        problems = super()._problems()
+        problems += [
+            f"{name} is {getattr(self, name)}, it must be from 0 to 1"
+            for name in ("validation_fraction", "foreground_share")
+            if not 0 <= getattr(self, name) <= 1
+        ]
+        if not 0 < self.layer_decay <= 1:
+            problems.append(f"layer_decay is {self.layer_decay}, it must be above 0 and at most 1")
+        if self.layer_decay != 1 and self.trainable in ("decoder", "head"):
+            problems.append(f"layer_decay does nothing with trainable {self.trainable}")
+        if self.trainable != "all" and self.init is None:
+            problems.append(f"trainable {self.trainable} needs trained weights to start from: init")
+        if self.init_parts != "all" and self.init is None:
+            problems.append(f"init_parts {self.init_parts} needs init")
+        if not set(self.mirror_axes) <= {0, 1, 2}:
+            problems.append(f"mirror_axes is {self.mirror_axes}, allowed are 0, 1 and 2")
+        return problems
+
+
+@dataclass(frozen=True, kw_only=True)
+class PretrainConfig(TrainingConfig):
     """Pretrain a network on volumes without labels."""
+
+    verb = "pretrain"
+
+    validation_fraction: float = 0.1
+    """Part of the volumes on which the task is judged, to keep the best weights; at least one."""
+    steps: int = 10000
+    batch_size: int = 4
+    learning_rate: float = 1e-3
+    """Learning rate at the start."""
+    validate_every: int = 500
+    checkpoint_every: int = 500
+    spacing_dhw: Spacing | None = None
+    """Voxel size in mm to train at; that of each volume when not given."""
 
     data: tuple[Path, ...]
     """Volume files, DICOM folders, folders of volumes, or labelled data sets, whose images are used
     (of one with its own split only the training cases). Or training stores that `misfm prepare`
     made: folders, or URLs such as s3://bucket/store."""
-    output: Path
-    """Bundle folder to write; checkpoints and logs go to a folder beside it until it is done."""
-    name: str = ""
-    """Title of the model for people; the output folder's name when not given."""
     method: Literal[
         "volume-fusion",
         "model-genesis",
@@ -361,76 +447,18 @@ class PretrainConfig:
     or five eighths of the patch (boxes)."""
     foreground_share: float = 0.7
     """Part of the grid's blocks that gets foreground (sampler grid)."""
-    network: NetworkPreset = "small"
-    """Network; small and full are PCT-Nets of 3 and 44 M weights."""
-    modality: Literal["auto", "CT", "MR", "other"] = "auto"
-    """Modality of all volumes; auto asks the data set and the file, or guesses by intensities."""
     intensity: Literal["auto", "ct-clip", "mr-percentile"] = "auto"
     """Intensity scheme of all volumes; auto follows the modality of each."""
-    spacing_dhw: Spacing | None = None
-    """Voxel size in mm to train at; that of each volume when not given."""
-    patch_size: Size | None = None
-    """Training patch in voxels; planned from the volumes when not given."""
-    resolution_mode: ResolutionMode | None = None
-    """Anisotropy mode of the network; planned from the voxel sizes when not given."""
     fraction: float = 1.0
     """Part of the volumes to learn from, above 0; smaller parts are contained in larger ones."""
-    validation_fraction: float = 0.1
-    """Part of the volumes on which the task is judged, to keep the best weights; at least one."""
-    steps: int = 10000
-    """Optimizer steps."""
-    batch_size: int = 4
-    """Samples per step."""
-    learning_rate: float = 1e-3
-    """Learning rate at the start."""
     halve_every: int | None = None
     """Halve the learning rate after every so many steps; when not given it decays polynomially to
     zero."""
-    weight_decay: float = 1e-5
-    """Weight decay."""
-    optimizer: Literal["adam", "adamw"] = "adam"
-    """Optimizer."""
-    gradient_clip: float = 12.0
-    """Largest gradient norm; longer gradients are shortened to it."""
-    validate_every: int = 500
-    """Steps between validations."""
-    checkpoint_every: int = 500
-    """Steps between checkpoints."""
     preview: Path | None = None
     """Also write a picture of what the network sees and answers (.png), at every validation."""
-    resume: bool = False
-    """Go on from the newest checkpoint of the same output."""
-    device: str = "auto"
-    """auto, cpu, cuda, cuda:N or mps."""
-    devices: int = 1
-    """Processes for data-parallel training; each takes its share of the batch."""
-    precision: Precision = "auto"
-    """Number format of the computation."""
-    threads: int | None = None
-    """CPU threads; all cores when not given."""
-    seed: int = 1
-    """Seed of the choice of volumes, the weights and the samples."""
-    license: str = "unknown"
-    """Licence of the trained weights, written into the bundle."""
-    authors: str = "unknown"
-    """Authors of the model, written into the bundle."""
-    training_data: str = ""
-    """Origin, licence and attribution of the training data, written into the model card."""
-    overwrite: bool = False
-    """Replace a bundle that is already there."""
 
-    def __post_init__(self) -> None:
-        counts = ("num_levels", "steps", "batch_size", "validate_every", "checkpoint_every")
-        problems = [
-            f"{name} is {getattr(self, name)}, it must be at least 1"
-            for name in (*counts, "devices", "halve_every")
-            if getattr(self, name) is not None and getattr(self, name) < 1
-        ]
-        problems += [
-            f"{name} is {getattr(self, name)}, it must be positive"
-            for name in ("learning_rate", "gradient_clip")
-            if getattr(self, name) <= 0
-        ]
+    def _problems(self) -> list[str]:
+        problems = super()._problems() + self._below_one("num_levels", "halve_every")
         problems += [
             f"{name} is {getattr(self, name)}, it must be above 0 and at most 1"
             for name in ("fraction", "foreground_share")
@@ -442,8 +470,7 @@ class PretrainConfig:
             problems.append(
                 f"validation_fraction is {self.validation_fraction}, it must be from 0 to below 1"
             )
-        problems += self._block_problems()
-        raise_problems(problems, "See `misfm pretrain --help`.")
+        return problems + self._block_problems()
 
     def _block_problems(self) -> list[str]:
         """Name settings of Volume Fusion that are impossible or would do nothing."""

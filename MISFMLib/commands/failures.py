@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import itertools
 import traceback
+from collections.abc import Sequence
 
 from MISFMLib.errors import DependencyError, DeviceError, JobCancelled, MISFMError
 from MISFMLib.events import Failed
@@ -20,6 +22,11 @@ EXTRAS = {
     "scipy": "train",
     "tensorboard": "train",
 }
+
+
+def asks_for_json(words: Sequence[str]) -> bool:
+    """Tell whether a command line asks for events as lines of JSON."""
+    return "--events=json" in words or ("--events", "json") in itertools.pairwise(words)
 
 
 def failure(error: BaseException) -> Failed:

@@ -28,6 +28,7 @@ from MISFMLib.configs import (
 from MISFMLib.events import EventSink
 from MISFMLib.resources import read_preset
 
+FinetunePreset = Literal["one-shot", "few-shot"]
 PretrainPreset = Literal["laptop", "pdata-1k", "pdata-10k", "pdata-110k"]
 
 
@@ -50,6 +51,10 @@ class Finetune(FinetuneConfig, Command):
 
     data: Positional[Path]
     output: Annotated[Path, arg(aliases=["-o"])]
+    preset: FinetunePreset | None = None
+    """Settings that take the place of the defaults: one-shot learns from all cases there are,
+    which may be one; few-shot, for about 4 to 20 cases, holds a quarter of them out and ends when
+    their score has stopped rising. Both change the patches strongly."""
 
     def run(self, events: EventSink) -> Report:
         """Run the job."""
@@ -83,25 +88,32 @@ class Pretrain(PretrainConfig, Command):
         return run_job("pretrain", only(PretrainConfig, self), events)
 
 
+_WITH_PRESETS: dict[str, tuple[Any, Any, Any, Any]] = {
+    "finetune": (Finetune, FinetuneConfig, FinetunePreset, "DATA"),
+    "pretrain": (Pretrain, PretrainConfig, PretrainPreset, ["DATA"]),
+}
+"""Command, its config, the names of its presets, and what can stand for its data."""
+
+
 def preset_defaults(words: Sequence[str]) -> Any:
     """Return a command with the values of ``--preset`` as its defaults; None without a preset."""
-    presets = typing.get_args(PretrainPreset)
+    verb = next(iter(words), "")
+    if verb not in _WITH_PRESETS:
+        return None
+    command, config_class, presets, data = _WITH_PRESETS[verb]
     named = [
         preset
-        for preset in presets
+        for preset in typing.get_args(presets)
         if f"--preset={preset}" in words or ("--preset", preset) in itertools.pairwise(words)
     ]
-    if words[:1] != ["pretrain"] or not named:
+    if not named:
         return None
     # Decoding checks names and types; paths are no part of a preset.
-    paths = {"data": ["DATA"], "output": "OUTPUT"}
-    config = decode(PretrainConfig, {**paths, **read_preset(f"pretrain-{named[-1]}")})
-    settings = {
-        field.name: getattr(config, field.name) for field in dataclasses.fields(PretrainConfig)
-    }
-    return Pretrain(
-        **{**settings, "data": tyro.MISSING, "output": tyro.MISSING, "preset": named[-1]}
-    )
+    paths = {"data": data, "output": "OUTPUT"}
+    config = decode(config_class, {**paths, **read_preset(f"{verb}-{named[-1]}")})
+    settings = {field.name: getattr(config, field.name) for field in dataclasses.fields(config)}
+    settings |= {"data": tyro.MISSING, "output": tyro.MISSING, "preset": named[-1]}
+    return command(**settings)
 
 
 @dataclass(frozen=True, kw_only=True)

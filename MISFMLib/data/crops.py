@@ -6,6 +6,7 @@ Axes: D depth, H height, W width.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Any, Protocol
 
 import numpy as np
@@ -37,6 +38,29 @@ class CropSource(Protocol):
 
     def crop(self, index: int, start: Size, size: Size) -> npt.NDArray[Any]:
         """Read a box that lies inside the volume: floating-point voxels (d, h, w)."""
+
+
+@dataclass(frozen=True)
+class Shard:
+    """Every so many-th volume of a source, numbered from 0 again; itself a crop source."""
+
+    source: CropSource
+    first: int
+    """First of its volumes in the source."""
+    step: int
+    """From each volume to the next."""
+
+    def __len__(self) -> int:
+        """Return the number of volumes."""
+        return len(range(self.first, len(self.source), self.step))
+
+    def shape(self, index: int) -> Size:
+        """Return the voxels of a volume along its axes."""
+        return self.source.shape(self.first + index * self.step)
+
+    def crop(self, index: int, start: Size, size: Size) -> npt.NDArray[Any]:
+        """Read a box that lies inside the volume."""
+        return self.source.crop(self.first + index * self.step, start, size)
 
 
 def read_box(source: CropSource, index: int, start: Sequence[int], size: Size) -> Tensor:

@@ -19,9 +19,12 @@ from torch import Tensor
 
 from MISFMLib.configs import Size
 from MISFMLib.data.corruption import BlockMask
-from MISFMLib.data.crops import CropSource, random_box, random_flip
+from MISFMLib.data.crops import CropSource, Shard, random_box, random_flip
 from MISFMLib.data.datasets import Batch
 from MISFMLib.data.volume_fusion import ContrastAugmentation, LabelSampler, PairCropper, fuse
+
+_LEAST_SHARD = 16
+"""Volumes for each position of the batch from which on every position has volumes of its own."""
 
 
 @dataclass(frozen=True)
@@ -45,12 +48,18 @@ class Pretext(Protocol):
 
 @dataclass(frozen=True, kw_only=True)
 class PretextSource:
-    """Samples of a pretext task; the same seed, step and index give the same sample."""
+    """Samples of a pretext task; the same seed, step and index give the same sample.
+
+    Position i of the batch draws from the volumes i, i + batch_size, i + 2 batch_size, ... only. A
+    process that computes every w-th position from r on thus reads no volumes but every w-th from r
+    on, and still the samples of a step are the same however many processes share it. Where there
+    are few volumes, all positions share all of them.
+    """
 
     source: CropSource
     pretext: Pretext
     batch_size: int
-    """Samples per step over all processes; needed to visit every volume equally often."""
+    """Samples per step over all processes."""
     seed: int
 
     def batch(self, step: int, indices: Iterable[int]) -> Batch:
@@ -69,13 +78,22 @@ class PretextSource:
     def sample(self, step: int, index: int) -> Sample:
         """Return one sample."""
         rng = np.random.default_rng((self.seed, step, index))
-        return self.pretext(self.source, self.volume(step, index), rng)
+        place, first = divmod(self.volume(step, index), self._shards)
+        return self.pretext(Shard(self.source, first, self._shards), place, rng)
 
     def volume(self, step: int, index: int) -> int:
-        """Return the volume of a sample: all volumes take turns, shuffled in each round."""
-        count = len(self.source)
-        turn, position = divmod(step * self.batch_size + index, count)
-        return int(np.random.default_rng((self.seed, turn)).permutation(count)[position])
+        """Return the volume of a sample: those of its shard take turns, shuffled in each round."""
+        shards = self._shards
+        earlier, first = divmod(index, shards)
+        count = len(Shard(self.source, first, shards))
+        turn, position = divmod(step * (self.batch_size // shards) + earlier, count)
+        order = np.random.default_rng((self.seed, turn, first)).permutation(count)
+        return first + shards * int(order[position])
+
+    @property
+    def _shards(self) -> int:
+        is_large = len(self.source) >= _LEAST_SHARD * self.batch_size
+        return self.batch_size if is_large else 1
 
 
 # ------------------------------------------------------------------------------------- the tasks

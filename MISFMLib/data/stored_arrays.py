@@ -91,24 +91,6 @@ class StoredArrays:
         box: npt.NDArray[Any] = _open(self.locations[index])[z, y, x]
         return box
 
-    def shard(self, rank: int, world_size: int) -> StoredArrays:
-        """Return the part of the volumes that one of several processes reads.
-
-        Args:
-            rank: The process, from 0.
-            world_size: Number of processes; the shards differ by one volume at most.
-
-        Raises:
-            DataError: There are fewer volumes than processes.
-        """
-        if world_size > len(self):
-            raise DataError(
-                f"{len(self)} volumes cannot be shared by {world_size} processes.",
-                code="too-few-volumes",
-                remedy="Prepare more volumes, or use fewer processes.",
-            )
-        return StoredArrays(self.locations[rank::world_size])
-
 
 def _open(location: str) -> Any:
     """Open an array; a handle is for one thread."""

@@ -251,22 +251,31 @@ def _problem(image_DHW: npt.NDArray[np.float16]) -> str:
 
 
 class PreparedVolumes:
-    """Volumes that `prepare_file` left on disk, memory-mapped: a crop source."""
+    """Volumes that `prepare_file` left on disk: a crop source.
+
+    Each call maps its file into memory anew, since there may be more than can be open at once.
+    """
 
     def __init__(self, folders: Sequence[Path]) -> None:
-        self._images_DHW = [np.load(folder / "image.npy", mmap_mode="r") for folder in folders]
+        self._folders = folders
 
     def __len__(self) -> int:
         """Return the number of volumes."""
-        return len(self._images_DHW)
+        return len(self._folders)
 
     def shape(self, index: int) -> Size:
         """Return the voxels of a volume along its axes."""
-        depth, height, width = self._images_DHW[index].shape
+        depth, height, width = self._image(index).shape
         return depth, height, width
 
     def crop(self, index: int, start: Size, size: Size) -> npt.NDArray[Any]:
         """Read a box that lies inside the volume."""
         z, y, x = (slice(a, a + b) for a, b in zip(start, size, strict=True))
-        box: npt.NDArray[Any] = self._images_DHW[index][z, y, x]
+        box: npt.NDArray[Any] = self._image(index)[z, y, x]
         return box
+
+    def _image(self, index: int) -> npt.NDArray[np.float16]:
+        image_DHW: npt.NDArray[np.float16] = np.load(
+            self._folders[index] / "image.npy", mmap_mode="r"
+        )
+        return image_DHW

@@ -30,6 +30,8 @@ from MISFMLib.data.crops import CropSource, Range, draw, random_box, random_flip
 
 _CURVE_STEPS = 4096
 """Resolution of intensity curves; as fine as float16 volumes with values around 1."""
+_NO_CONTRAST = 1e-6
+"""Range of intensities below which a crop counts as constant: it would be stretched to noise."""
 
 
 def fuse(foreground: Tensor, background: Tensor, fusion_label: Tensor, num_levels: int) -> Tensor:
@@ -184,7 +186,7 @@ class ContrastAugmentation:
         percentiles = [rng.uniform(*self.low_percentile), rng.uniform(*self.high_percentile)]
         exponent = rng.uniform(*self.gamma)
         lowest, highest = (float(value) for value in torch.aminmax(crop))
-        if lowest == highest:
+        if highest - lowest < _NO_CONTRAST:
             return torch.full_like(crop, -1.0)
         # Every second voxel per axis tells the percentiles well enough, eight times faster.
         inner = np.percentile(crop[::2, ::2, ::2].numpy(), percentiles)

@@ -8,16 +8,15 @@ from typing import Any
 
 from lightning_fabric import Fabric
 
-from MISFMLib.configs import FinetuneConfig, raise_problems
+from MISFMLib.configs import FinetuneConfig
 from MISFMLib.data.augmentation import Augmentation
 from MISFMLib.data.cases import Case, LabelledSet, find_cases
 from MISFMLib.data.datasets import PatchSource, PreparedCase, prepare_case
 from MISFMLib.data.label_check import examine_cases
 from MISFMLib.data.plan import TrainingPlan
 from MISFMLib.data.split import choose_split
-from MISFMLib.device import resolve_precision, select_device, set_threads
+from MISFMLib.device import set_threads
 from MISFMLib.events import EventSink, Notice, ignore_events
-from MISFMLib.files import check_output
 from MISFMLib.inference.sliding_window import Placement
 from MISFMLib.inference.windows import WindowConfig
 from MISFMLib.jobs.finetune_job import FinetuneJob
@@ -25,10 +24,12 @@ from MISFMLib.jobs.planning import find_start, make_plan, start_network
 from MISFMLib.jobs.progress import counter
 from MISFMLib.jobs.run_folder import RunFolder
 from MISFMLib.jobs.trained_bundle import write_trained_bundle
+from MISFMLib.jobs.training_run import check_patience, fit_settings, open_run, run_training
 from MISFMLib.jobs.validation import subset, validate
 from MISFMLib.networks import SegmentationNetwork
-from MISFMLib.training.launch import launch
-from MISFMLib.training.loop import FitSettings, Task, Validation, fit
+from MISFMLib.networks.trainable import count_weights, level_rate
+from MISFMLib.training.launch import Processes
+from MISFMLib.training.loop import Task, Validation, fit
 from MISFMLib.training.losses import SegmentationLoss
 from MISFMLib.training.schedules import polynomial_decay
 
@@ -47,7 +48,9 @@ def run_finetune(config: FinetuneConfig, events: EventSink = ignore_events) -> d
         events: Receives notices, progress and metrics.
 
     Returns:
-        Report: where the bundle is, its held-out results, steps, seconds.
+        Report: where the bundle is, its held-out results, steps and what ended them, seconds, speed
+        of loader and network. Empty in processes that torchrun or SLURM has started to help the
+        first.
 
     Raises:
         DataError: The data set cannot be trained on.
@@ -57,25 +60,15 @@ def run_finetune(config: FinetuneConfig, events: EventSink = ignore_events) -> d
         TrainingError: The loss is not finite any more.
         KeyboardInterrupt: Stopped by the user; the checkpoint is saved.
     """
-    check_output(config.output, overwrite=config.overwrite)
-    if config.batch_size % config.devices:
-        raise_problems(
-            [f"batch_size {config.batch_size} cannot be shared by {config.devices} devices"],
-            "Make the batch a multiple of --devices.",
-        )
-    set_threads(config.threads)
-    device = select_device(config.device)
-    dtype = resolve_precision(config.precision, device)
-    folder = RunFolder.open(config)
-    with folder.logged(events) as logged:
-        if config.resume and not folder.checkpoint.exists():
-            logged(
-                Notice("There is no checkpoint to resume: the training starts at its beginning.")
-            )
-        job = _plan_job(config, folder, logged)
-        _prepared(job, [*job.train, *job.validation], counter(logged, "prepare", job.case_count))
-        launch(train, job, events=logged, device=device, dtype=dtype, devices=config.devices)
-        return write_trained_bundle(job, logged)
+    return run_training(config, train, partial(_lead, config, events))
+
+
+def _lead(config: FinetuneConfig, events: EventSink, processes: Processes) -> dict[str, Any]:
+    with open_run(config, events, processes) as run:
+        job = _plan_job(config, run.folder, run.events)
+        on_case = counter(run.events, "prepare", job.case_count)
+        _prepared(job, [*job.train, *job.validation], on_case)
+        return write_trained_bundle(job, run.train(train, job), run.events)
 
 
 def _plan_job(config: FinetuneConfig, folder: RunFolder, events: EventSink) -> FinetuneJob:
@@ -87,6 +80,7 @@ def _plan_job(config: FinetuneConfig, folder: RunFolder, events: EventSink) -> F
     split = choose_split(
         found, config.split, validation_fraction=config.validation_fraction, seed=config.seed
     )
+    check_patience(config, split.validation)
     if not split.validation:
         events(Notice("No case is held out, so the model will not be evaluated."))
     start = find_start(config)
@@ -147,7 +141,9 @@ def train(fabric: Fabric, job: FinetuneJob, events: EventSink) -> None:
     set_threads(config.threads)
     network, load_report = start_network(config, plan, job.start)
     if load_report and fabric.is_global_zero:
-        events(Notice(f"Start: {load_report.summary()}", level="info"))
+        trained, total = count_weights(network)
+        lines = f"Start: {load_report.summary()}\n{trained} of {total} weights are trained"
+        events(Notice(lines, level="info"))
     patches = PatchSource(
         cases=_prepared(job, job.train),
         patch_size=plan.preprocessing.patch_size,
@@ -166,9 +162,10 @@ def train(fabric: Fabric, job: FinetuneJob, events: EventSink) -> None:
         batches=patches.batch,
         loss=SegmentationLoss(),
         schedule=partial(polynomial_decay, steps=config.steps),
+        rate=partial(level_rate, decay=config.layer_decay),
         validate=partial(_validate, fabric, job, network) if job.validation else None,
     )
-    fit(fabric, task, _settings(config), job.folder.checkpoint, events)
+    fit(fabric, task, fit_settings(config), job.folder.checkpoint, events)
 
 
 def _validate(fabric: Fabric, job: FinetuneJob, network: SegmentationNetwork) -> Validation:
@@ -180,17 +177,3 @@ def _validate(fabric: Fabric, job: FinetuneJob, network: SegmentationNetwork) ->
     placement = Placement(network=fabric.device, sums=fabric.device, precision=job.config.precision)
     cases = subset(_prepared(job, job.validation))
     return validate(network, cases, job.plan.labels, window, placement)
-
-
-def _settings(config: FinetuneConfig) -> FitSettings:
-    return FitSettings(
-        steps=config.steps,
-        batch_size=config.batch_size,
-        learning_rate=config.learning_rate,
-        weight_decay=config.weight_decay,
-        optimizer=config.optimizer,
-        gradient_clip=config.gradient_clip,
-        validate_every=config.validate_every,
-        checkpoint_every=config.checkpoint_every,
-        seed=config.seed,
-    )

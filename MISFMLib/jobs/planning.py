@@ -43,6 +43,7 @@ from MISFMLib.networks import (
     load_published_checkpoint,
     stride_dhw,
 )
+from MISFMLib.networks.trainable import choose_trainable
 from MISFMLib.terminology import label_config
 
 _PRESETS = Path(__file__).resolve().parent.parent / "presets"
@@ -99,14 +100,20 @@ def start_network(
     """Build the network to train, with the weights it starts from.
 
     Returns:
-        The network, and what was taken over from the source when there is one.
+        The network, frozen apart from what is trained, and what was taken over from the source
+        when there is one.
 
     Raises:
         BundleError: The source does not fit.
     """
     seed_everything(config.seed)
     network = build_network(replace(plan.network, deep_supervision=config.deep_supervision))
-    return network, initialise(network, start.source) if start.source else None
+    if start.source is None:
+        return network, None
+    encoder_only = config.init_parts == "encoder"
+    report = initialise(network, start.source, encoder_only=encoder_only)
+    choose_trainable(network, config.trainable, report.newly_initialised)
+    return network, report
 
 
 # ---------------------------------------------------------------------------------------- the plan
@@ -131,7 +138,7 @@ def make_plan(
     space = _model_space(config, found, facts, modality, start)
     facts = [along(fact, space.orientation) for fact in facts]
     spacing = config.spacing_dhw or space.spacing_dhw or plan_spacing(facts)
-    labels = _labels(found, facts)
+    labels = _labels(found, facts, start)
     network = replace(
         start.network,
         in_channels=len(found.channels),
@@ -203,8 +210,14 @@ def _patch(
     return depth, height, width
 
 
-def _labels(found: LabelledSet, facts: Sequence[CaseFacts]) -> tuple[LabelConfig, ...]:
+def _labels(
+    found: LabelledSet, facts: Sequence[CaseFacts], start: Start
+) -> tuple[LabelConfig, ...]:
+    """Describe the labels; where the data set names none, as a source with the same values does."""
     values = sorted({value for fact in facts for value in fact.label_values})
+    of_source = start.bundle.manifest.labels if start.bundle else ()
+    if not found.label_names and [label.value for label in of_source] == values:
+        return of_source
     return tuple(
         label_config(value, found.label_names.get(value, f"label {value}")) for value in values
     )

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import importlib.util
 from collections.abc import Callable, Sequence
 from functools import partial
@@ -11,20 +10,20 @@ from typing import Any
 
 from lightning_fabric import Fabric
 
-from MISFMLib.configs import PretrainConfig, raise_problems
+from MISFMLib.configs import PretrainConfig
 from MISFMLib.data.pretext import PretextSource
 from MISFMLib.data.stored_arrays import open_volumes
-from MISFMLib.device import resolve_precision, seed_everything, select_device, set_threads
+from MISFMLib.device import seed_everything, set_threads
 from MISFMLib.errors import ConfigError, DependencyError
-from MISFMLib.events import EventSink, Notice, ignore_events
+from MISFMLib.events import EventSink, ignore_events
 from MISFMLib.files import check_output
 from MISFMLib.jobs.pretrain_methods import Method, build_method
 from MISFMLib.jobs.pretrain_plan import PretrainJob, plan_pretraining
 from MISFMLib.jobs.pretrain_validation import HeldOut
 from MISFMLib.jobs.pretrained_bundle import write_pretrained_bundle
-from MISFMLib.jobs.run_folder import RunFolder
-from MISFMLib.training.launch import launch
-from MISFMLib.training.loop import FitSettings, Task, fit
+from MISFMLib.jobs.training_run import fit_settings, open_run, run_training
+from MISFMLib.training.launch import Processes
+from MISFMLib.training.loop import Task, fit
 from MISFMLib.training.schedules import polynomial_decay, repeated_halving
 
 
@@ -40,7 +39,9 @@ def run_pretrain(config: PretrainConfig, events: EventSink = ignore_events) -> d
         events: Receives notices, progress and metrics.
 
     Returns:
-        Report: where the bundle is, its score in the pretext task, volumes left out, steps.
+        Report: where the bundle is, its score in the pretext task, volumes left out, steps and what
+        ended them, seconds, speed of loader and network. Empty in processes that torchrun or SLURM
+        has started to help the first.
 
     Raises:
         DataError: There is no volume that can be used.
@@ -50,26 +51,15 @@ def run_pretrain(config: PretrainConfig, events: EventSink = ignore_events) -> d
         TrainingError: The loss is not finite any more.
         KeyboardInterrupt: Stopped by the user; the checkpoint is saved.
     """
-    check_output(config.output, overwrite=config.overwrite)
-    if config.batch_size % config.devices:
-        raise_problems(
-            [f"batch_size {config.batch_size} cannot be shared by {config.devices} devices"],
-            "Make the batch a multiple of --devices.",
-        )
+    return run_training(config, train, partial(_lead, config, events))
+
+
+def _lead(config: PretrainConfig, events: EventSink, processes: Processes) -> dict[str, Any]:
     if config.preview:
         _check_preview(config.preview, overwrite=config.overwrite or config.resume)
-    set_threads(config.threads)
-    device = select_device(config.device)
-    dtype = resolve_precision(config.precision, device)
-    folder = RunFolder.open(config)
-    with folder.logged(events) as logged:
-        if config.resume and not folder.checkpoint.exists():
-            logged(
-                Notice("There is no checkpoint to resume: the training starts at its beginning.")
-            )
-        job = plan_pretraining(config, folder, logged)
-        launch(train, job, events=logged, device=device, dtype=dtype, devices=config.devices)
-        return write_pretrained_bundle(job)
+    with open_run(config, events, processes) as run:
+        job = plan_pretraining(config, run.folder, run.events)
+        return write_pretrained_bundle(job, run.train(train, job))
 
 
 def _check_preview(preview: Path, *, overwrite: bool) -> None:
@@ -109,9 +99,7 @@ def train(fabric: Fabric, job: PretrainJob, events: EventSink) -> None:
         schedule=_schedule(config),
         validate=judge if job.validation else None,
     )
-    names = [field.name for field in dataclasses.fields(FitSettings)]
-    settings = FitSettings(**{name: getattr(config, name) for name in names})
-    fit(fabric, task, settings, job.folder.checkpoint, events)
+    fit(fabric, task, fit_settings(config), job.folder.checkpoint, events)
 
 
 def _samples(job: PretrainJob, method: Method, folders: Sequence[Path]) -> PretextSource:
@@ -123,7 +111,7 @@ def _samples(job: PretrainJob, method: Method, folders: Sequence[Path]) -> Prete
     )
 
 
-def _schedule(config: PretrainConfig) -> Callable[[int], float]:
+def _schedule(config: PretrainConfig) -> Callable[[float], float]:
     if config.halve_every is None:
         return partial(polynomial_decay, steps=config.steps)
     return partial(repeated_halving, every=config.halve_every)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -34,6 +34,7 @@ from MISFMLib.jobs.pretrain_methods import with_outputs
 from MISFMLib.jobs.pretrain_store import stored_volumes, uses_stores, with_settings_of_stores
 from MISFMLib.jobs.progress import counter
 from MISFMLib.jobs.run_folder import RunFolder
+from MISFMLib.jobs.training_run import check_patience
 from MISFMLib.networks import choose_resolution_mode, stride_dhw
 from MISFMLib.resources import read_preset
 from MISFMLib.volume import case_name
@@ -62,50 +63,38 @@ class PretrainJob:
 
 
 def plan_pretraining(config: PretrainConfig, folder: RunFolder, events: EventSink) -> PretrainJob:
-    """Find the volumes, prepare and split them, plan the network, and write that down.
+    """Choose the volumes, prepare them, plan the network, and write that down.
 
     Raises:
         DataError: No volume is of use.
     """
-    settings = config
     if uses_stores(config):
         settings = with_settings_of_stores(config)
-        prepared = stored_volumes(config.data, folder.path / _LISTING)
+        known = stored_volumes(config.data, folder.path / _LISTING)
+        held_out, others = _draw(config, list(known))
+        prepared = {place: known[place] for place in (*held_out, *others)}
     else:
-        prepared = _prepare_volumes(config, folder, events)
-    skipped = tuple(facts for facts in prepared.values() if facts.problem)
-    if skipped:
-        events(Notice(_describe_skipped(skipped, len(prepared))))
-    usable = {place: facts for place, facts in prepared.items() if not facts.problem}
-    if not usable:
-        raise DataError(
-            f"None of the {len(prepared)} volumes can be used: {skipped[0].problem}",
-            code="no-usable-volume",
-            remedy="Look at the reasons above.",
-        )
-    train, validation = _split(config, list(usable))
+        settings, files = config, _find_files(config, folder)
+        held_out, others = _draw(config, list(files))
+        chosen = {place: files[place] for place in (*held_out, *others)}
+        prepared = _prepare_volumes(config, chosen, events)
+    usable, skipped = _usable(prepared, events)
+    train, validation = _split(held_out, usable)
+    check_patience(config, validation)
     if not validation:
         events(Notice("No volume is held out, so the newest weights are kept, not the best."))
-    files = list(usable.values())
-    network, patch_size = _plan_network(config, files)
+    network, patch_size = _plan_network(config, list(usable.values()))
     job = PretrainJob(
         config=config,
         folder=folder,
         network=network,
-        preprocessing=_model_space(settings, files, patch_size),
+        preprocessing=_model_space(settings, list(usable.values()), patch_size),
         train=train,
         validation=validation,
         skipped=skipped,
     )
     _write_down(job, events)
     return job
-
-
-def _describe_skipped(skipped: Sequence[PreparedFile], total: int) -> str:
-    lines = [f"- {file.path}: {file.problem}" for file in skipped[:_SKIPPED_SHOWN]]
-    if len(skipped) > _SKIPPED_SHOWN:
-        lines.append(f"- and {len(skipped) - _SKIPPED_SHOWN} more")
-    return "\n".join([f"{len(skipped)} of {total} volumes are left out:", *lines])
 
 
 def _write_down(job: PretrainJob, events: EventSink) -> None:
@@ -130,51 +119,94 @@ def _write_down(job: PretrainJob, events: EventSink) -> None:
 # ------------------------------------------------------------------------------------ the volumes
 
 
-def _prepare_volumes(
-    config: PretrainConfig, folder: RunFolder, events: EventSink
-) -> dict[Path, PreparedFile]:
-    """Bring all volumes into model space; return what became of each by its folder."""
-    files = _find_files(config, folder)
-    preparation = Preparation(
-        modality=config.modality, scheme=config.intensity, spacing_dhw=config.spacing_dhw
-    )
-    prepared, count = {}, counter(events, "prepare", len(files))
-    for index, file in enumerate(files):
-        place = folder.cases / f"{index:06d}-{case_name(file.path)}"
-        prepared[place] = prepare_file(file, preparation, place)
-        count(index + 1)
-    return prepared
+def _find_files(config: PretrainConfig, folder: RunFolder) -> dict[Path, UnlabelledFile]:
+    """List the volumes by the folder that each is prepared in.
 
-
-def _find_files(config: PretrainConfig, folder: RunFolder) -> list[UnlabelledFile]:
-    """List the volumes; a run that goes on keeps its list, whatever was added to the folders."""
+    A run that goes on keeps its list, whatever was added to the data since.
+    """
     listing = folder.path / _LISTING
     if listing.exists():
         content = json.loads(listing.read_text("utf-8"))
-        return [decode(UnlabelledFile, entry) for entry in content]
-    files = find_unlabelled(config.data)
-    write_json(listing, [encode(file) for file in files])
-    return files
+        files = [decode(UnlabelledFile, entry) for entry in content]
+    else:
+        files = find_unlabelled(config.data)
+        write_json(listing, [encode(file) for file in files])
+    return {
+        folder.cases / f"{index:06d}-{case_name(file.path)}": file
+        for index, file in enumerate(files)
+    }
 
 
-def _split(
-    config: PretrainConfig, volumes: Sequence[Path]
-) -> tuple[tuple[Path, ...], tuple[Path, ...]]:
+def _draw(config: PretrainConfig, volumes: Sequence[Path]) -> tuple[list[Path], list[Path]]:
     """Draw the volumes that are held out, and from the others the fraction to learn from.
 
     The volumes held out are the same for every fraction, and a smaller fraction is part of a
     larger one, so that trainings on more and less data can be compared.
     """
     order = np.random.default_rng(config.seed).permutation(len(volumes)).tolist()
-    held_out = round(config.validation_fraction * len(volumes))
+    count = round(config.validation_fraction * len(volumes))
     if config.validation_fraction > 0 and len(volumes) > 1:
-        held_out = max(held_out, 1)
-    rest = order[held_out:]
+        count = max(count, 1)
+    held_out, rest = order[:count], order[count:]
     chosen = rest[: max(1, round(config.fraction * len(rest)))]
-    return (
-        tuple(volumes[index] for index in sorted(chosen)),
-        tuple(volumes[index] for index in sorted(order[:held_out])),
+    return [volumes[index] for index in sorted(held_out)], [
+        volumes[index] for index in sorted(chosen)
+    ]
+
+
+def _prepare_volumes(
+    config: PretrainConfig, files: Mapping[Path, UnlabelledFile], events: EventSink
+) -> dict[Path, PreparedFile]:
+    """Bring volumes into model space; return what became of each by its folder."""
+    preparation = Preparation(
+        modality=config.modality, scheme=config.intensity, spacing_dhw=config.spacing_dhw
     )
+    prepared, count = {}, counter(events, "prepare", len(files))
+    for place, file in files.items():
+        prepared[place] = prepare_file(file, preparation, place)
+        count(len(prepared))
+    return prepared
+
+
+def _usable(
+    prepared: Mapping[Path, PreparedFile], events: EventSink
+) -> tuple[dict[Path, PreparedFile], tuple[PreparedFile, ...]]:
+    """Part the volumes that can be learnt from and those that are of no use, and name these.
+
+    Raises:
+        DataError: No volume is of use.
+    """
+    skipped = tuple(facts for facts in prepared.values() if facts.problem)
+    if skipped:
+        events(Notice(_describe_skipped(skipped, len(prepared))))
+    if len(skipped) == len(prepared):
+        raise DataError(
+            f"None of the {len(prepared)} volumes can be used: {skipped[0].problem}",
+            code="no-usable-volume",
+            remedy="Look at the reasons above.",
+        )
+    return {place: facts for place, facts in prepared.items() if not facts.problem}, skipped
+
+
+def _describe_skipped(skipped: Sequence[PreparedFile], total: int) -> str:
+    lines = [f"- {file.path}: {file.problem}" for file in skipped[:_SKIPPED_SHOWN]]
+    if len(skipped) > _SKIPPED_SHOWN:
+        lines.append(f"- and {len(skipped) - _SKIPPED_SHOWN} more")
+    return "\n".join([f"{len(skipped)} of {total} volumes are left out:", *lines])
+
+
+def _split(
+    held_out: Collection[Path], usable: Collection[Path]
+) -> tuple[tuple[Path, ...], tuple[Path, ...]]:
+    """Return the volumes to learn from, and those on which the task is judged.
+
+    Whatever was of no use, one is left to learn from, and of two volumes one to judge on.
+    """
+    places = list(usable)
+    count = sum(place in usable for place in held_out)
+    if held_out:
+        count = min(max(count, 1), len(places) - 1)
+    return tuple(places[count:]), tuple(places[:count])
 
 
 # ------------------------------------------------------------------------------------ the network

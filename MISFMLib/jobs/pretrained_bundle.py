@@ -15,7 +15,7 @@ from MISFMLib.jobs.pretrain_plan import PretrainJob
 from MISFMLib.jobs.provenance import command_line, model_name
 from MISFMLib.networks import build_network, load_weights, weights_to_numpy
 from MISFMLib.networks.pretext_heads import BACKBONE, ENCODER_PARTS
-from MISFMLib.training.checkpoint import TrainResult, read_result
+from MISFMLib.training.checkpoint import TrainResult
 
 _TASKS = {
     "volume-fusion": "telling how much of either of two fused crops is in a voxel (Volume Fusion)",
@@ -27,16 +27,17 @@ _TASKS = {
 }
 
 
-def write_pretrained_bundle(job: PretrainJob) -> dict[str, Any]:
+def write_pretrained_bundle(job: PretrainJob, result: TrainResult) -> dict[str, Any]:
     """Write the best weights as a bundle of the kind pretrained.
 
     Args:
-        job: The finished training.
+        job: The training.
+        result: What came out of it.
 
     Returns:
         The report of the job.
     """
-    config, result = job.config, read_result(job.folder.checkpoint)
+    config = job.config
     bundle = write_bundle(
         config.output, _manifest(job, result), _weights(job, result), overwrite=config.overwrite
     )
@@ -45,13 +46,11 @@ def write_pretrained_bundle(job: PretrainJob) -> dict[str, Any]:
         "bundle": str(bundle.path),
         "method": config.method,
         "score": result.score,
-        "steps": config.steps,
-        "best_step": result.step,
         "volumes": len(job.train),
         "held_out_volumes": len(job.validation),
         "skipped": [{"path": str(file.path), "reason": file.problem} for file in job.skipped],
-        "training_seconds": round(result.seconds, 1),
         "weights_sha256": bundle.manifest.weights_sha256,
+        **result.summary(),
     }
 
 
@@ -130,7 +129,7 @@ def _provenance(job: PretrainJob, result: TrainResult) -> dict[str, Any]:
         "held-out volumes": len(job.validation),
         "volumes left out as unusable": len(job.skipped),
         "seed": config.seed,
-        "steps": config.steps,
+        "steps": result.steps,
         "samples per step": config.batch_size,
         "step of the weights": result.step,
         "training time in seconds": round(result.seconds),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 import json
 import shutil
 from collections.abc import Iterator
@@ -10,14 +11,17 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from MISFMLib.configs import FinetuneConfig, PretrainConfig, encode
+from MISFMLib.configs import TrainingConfig, encode
 from MISFMLib.data.cases import Split
 from MISFMLib.data.plan import TrainingPlan
 from MISFMLib.errors import ConfigError, OutputError
 from MISFMLib.events import Event, EventSink, Metric, Notice, event_to_json
 from MISFMLib.files import write_json
 
-_FREE_TO_CHANGE = ("resume", "overwrite", "device", "devices", "precision", "threads", "preview")
+_FREE_TO_CHANGE = (
+    *("resume", "overwrite", "device", "devices", "precision", "threads", "preview"),
+    *("minutes", "patience"),
+)
 """Settings that a resumed training may change; all others would make it another training."""
 
 
@@ -48,7 +52,7 @@ class RunFolder:
         return self.path / "validation.csv"
 
     @classmethod
-    def open(cls, config: FinetuneConfig | PretrainConfig) -> RunFolder:
+    def open(cls, config: TrainingConfig) -> RunFolder:
         """Open the folder of a run, a new one or the one to resume.
 
         Raises:
@@ -59,7 +63,7 @@ class RunFolder:
         folder = cls(config.output.with_name(f"{config.output.name}.run"))
         settings = folder.path / "settings.json"
         if settings.exists() and config.resume:
-            _check_same_settings(json.loads(settings.read_text("utf-8")), encode(config))
+            _check_same_settings(json.loads(settings.read_text("utf-8")), config)
         elif folder.checkpoint.exists() and not config.overwrite:
             raise OutputError(
                 f"{folder.path} holds an unfinished training.",
@@ -129,11 +133,14 @@ def _scalars(folder: Path) -> Iterator[Any]:
         yield add
 
 
-def _check_same_settings(earlier: dict[str, Any], now: dict[str, Any]) -> None:
+def _check_same_settings(earlier: dict[str, Any], config: TrainingConfig) -> None:
+    # What an earlier version did not know had the effect that is the default now.
+    defaults = {field.name: field.default for field in dataclasses.fields(config)}
+    earlier = defaults | earlier
     changed = [
-        f"{name} was {earlier.get(name)} and is {value}"
-        for name, value in now.items()
-        if name not in _FREE_TO_CHANGE and earlier.get(name) != value
+        f"{name} was {earlier[name]} and is {value}"
+        for name, value in encode(config).items()
+        if name not in _FREE_TO_CHANGE and earlier[name] != value
     ]
     if changed:
         raise ConfigError(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -10,31 +11,36 @@ import torch
 import MISFMLib
 from MISFMLib.bundle import Bundle, write_bundle
 from MISFMLib.bundle_manifest import BundleManifest
-from MISFMLib.events import EventSink
+from MISFMLib.configs import LabelConfig
+from MISFMLib.events import EventSink, Notice
 from MISFMLib.inference.segmenter import Segmenter, SegmenterOptions
 from MISFMLib.jobs.finetune_job import FinetuneJob
 from MISFMLib.jobs.progress import counter
 from MISFMLib.jobs.provenance import command_line, model_name, without_folder
 from MISFMLib.jobs.validation import evaluate
 from MISFMLib.networks import build_network, load_weights, weights_to_numpy
-from MISFMLib.training.checkpoint import TrainResult, read_result
+from MISFMLib.networks.low_rank import merged
+from MISFMLib.training.checkpoint import TrainResult
 
 
-def write_trained_bundle(job: FinetuneJob, events: EventSink) -> dict[str, Any]:
+def write_trained_bundle(
+    job: FinetuneJob, result: TrainResult, events: EventSink
+) -> dict[str, Any]:
     """Write the best weights as a bundle, segment the held-out cases with it, and add the results.
 
     Args:
-        job: The finished training.
-        events: Receives the progress of the evaluation.
+        job: The training.
+        result: What came out of it.
+        events: Receives the progress of the evaluation and its outcome.
 
     Returns:
         The report of the job.
     """
     config, folder = job.config, job.folder
-    result = read_result(folder.checkpoint)
     network = build_network(job.plan.network)
-    auxiliary = set(result.weights) - set(network.state_dict())
-    load_weights(network, result.weights, allow_unused=dict.fromkeys(auxiliary, "training only"))
+    trained = merged(result.weights)
+    auxiliary = set(trained) - set(network.state_dict())
+    load_weights(network, trained, allow_unused=dict.fromkeys(auxiliary, "training only"))
     weights = weights_to_numpy(network)
     manifest = _manifest(job, result)
     draft = write_bundle(folder.draft, manifest, weights, overwrite=True)
@@ -43,15 +49,21 @@ def write_trained_bundle(job: FinetuneJob, events: EventSink) -> dict[str, Any]:
         config.output, replace(manifest, evaluation=evaluation), weights, overwrite=config.overwrite
     )
     folder.clean()
+    events(Notice(_outcome(bundle, job.plan.labels), level="info"))
     return {
         "bundle": str(bundle.path),
         "evaluation": evaluation,
         "scores": str(folder.scores) if job.validation else "",
-        "steps": config.steps,
-        "best_step": result.step,
-        "training_seconds": round(result.seconds, 1),
         "weights_sha256": bundle.manifest.weights_sha256,
+        **result.summary(),
     }
+
+
+def _outcome(bundle: Bundle, labels: Sequence[LabelConfig]) -> str:
+    results = bundle.manifest.evaluation
+    dice = ((label.name, results[label.name]["dice"]) for label in labels if results)
+    lines = [f"{name}: Dice {value:.3f}" for name, value in dice if value is not None]
+    return "\n".join([f"The model is in {bundle.path}", *lines])
 
 
 def _evaluate(job: FinetuneJob, draft: Bundle, events: EventSink) -> dict[str, Any]:
@@ -107,7 +119,8 @@ def _provenance(job: FinetuneJob, result: TrainResult) -> dict[str, Any]:
         "seed": config.seed,
         "training cases": len(job.train),
         "held-out cases": len(job.validation),
-        "steps": config.steps,
+        "steps": result.steps,
+        "ended early by": result.ended_early,
         "step of the weights": result.step,
         "training time in seconds": round(result.seconds),
         "MISFM": MISFMLib.__version__,

@@ -3,16 +3,20 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from MISFMLib.bundle import Bundle, read_weights
 from MISFMLib.configs import NetworkConfig
 from MISFMLib.errors import BundleError
 from MISFMLib.networks.base import SegmentationNetwork
 from MISFMLib.networks.build import build_network
+from MISFMLib.networks.pretext_heads import ENCODER_PARTS
 from MISFMLib.networks.published import complete_report, read_published
 from MISFMLib.networks.weights import LoadReport, load_trained
+
+T = TypeVar("T")
 
 
 def network_from_bundle(bundle: Bundle, *, deep_supervision: bool = False) -> SegmentationNetwork:
@@ -31,7 +35,9 @@ def network_from_bundle(bundle: Bundle, *, deep_supervision: bool = False) -> Se
     return network.eval()
 
 
-def initialise(network: SegmentationNetwork, source: Bundle | Path) -> LoadReport:
+def initialise(
+    network: SegmentationNetwork, source: Bundle | Path, *, encoder_only: bool = False
+) -> LoadReport:
     """Start a network from trained weights, for fine-tuning.
 
     Everything that fits is loaded. The class convolutions stay fresh when the classes differ or the
@@ -41,6 +47,8 @@ def initialise(network: SegmentationNetwork, source: Bundle | Path) -> LoadRepor
     Args:
         network: The network to train.
         source: A bundle, or the path of a published PyMIC checkpoint (.pt).
+        encoder_only: Leave decoder and class convolutions fresh, as the published fine-tuning does
+            after pretraining by restoring volumes (`openmedlab/MIS-FM`, `weights_load_mode`).
 
     Returns:
         What became of every tensor, with reasons.
@@ -51,11 +59,20 @@ def initialise(network: SegmentationNetwork, source: Bundle | Path) -> LoadRepor
     if isinstance(source, Bundle):
         config = source.manifest.network
         _refuse_other_structure(network.config, config)
-        is_pretext = source.manifest.kind == "pretrained"
-        return load_trained(network, config, read_weights(source), is_pretext=is_pretext)
+        weights = _taken(read_weights(source), encoder_only)
+        is_pretext = encoder_only or source.manifest.kind == "pretrained"
+        return load_trained(network, config, weights, is_pretext=is_pretext)
     published = read_published(source, network.config.resolution_mode)
     _refuse_other_structure(network.config, published.config)
-    return complete_report(published, load_trained(network, published.config, published.weights))
+    tensors = _taken(published.weights, encoder_only)
+    report = load_trained(network, published.config, tensors, is_pretext=encoder_only)
+    return complete_report(published, report)
+
+
+def _taken(weights: Mapping[str, T], encoder_only: bool) -> Mapping[str, T]:
+    if not encoder_only:
+        return weights
+    return {name: weight for name, weight in weights.items() if name.startswith(ENCODER_PARTS)}
 
 
 def _refuse_other_structure(config: NetworkConfig, source: NetworkConfig) -> None:

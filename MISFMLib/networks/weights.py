@@ -121,7 +121,7 @@ def load_trained(
     }
     if is_pretext and not any(name.startswith("decoder.") for name in weights):
         decoder = [name for name in state if name.startswith(("decoder.", "heads."))]
-        reasons |= dict.fromkeys(decoder, "the source was pretrained without a decoder")
+        reasons |= dict.fromkeys(decoder, "the source brings no decoder")
     reasons |= dict.fromkeys(classes, "the source was pretrained on another task")
     return load_weights(
         network,

@@ -4,17 +4,21 @@ from __future__ import annotations
 
 import os
 import pickle
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import torch
 from torch import nn
 
 from MISFMLib.errors import BundleError
 from MISFMLib.files import written_atomically
+from MISFMLib.training.speed import Speed
 
 _FORMAT = 1
+
+EarlyEnd = Literal["", "minutes", "patience"]
+"""What ended a training before its last step."""
 
 
 @dataclass(frozen=True)
@@ -39,7 +43,11 @@ class TrainState:
     """Optimizer steps done."""
     seconds: float = 0.0
     """Wall time spent so far, over all sessions."""
+    speed: Speed = field(default_factory=Speed)
+    scores: list[float] = field(default_factory=list)
+    """Score of every validation."""
     best: BestWeights | None = None
+    ended_early: EarlyEnd = ""
 
     def save(self, path: Path) -> None:
         """Write the state; a checkpoint that is there stays valid until the new one is complete.
@@ -52,6 +60,9 @@ class TrainState:
             "format": _FORMAT,
             "step": self.step,
             "seconds": self.seconds,
+            "speed": asdict(self.speed),
+            "scores": self.scores,
+            "ended_early": self.ended_early,
             "network": self.network.state_dict(),
             "optimizer": self.optimizer.state_dict(),
             "best": best and {"score": best.score, "step": best.step, "weights": best.weights},
@@ -71,12 +82,17 @@ class TrainState:
             BundleError: The checkpoint is damaged or belongs to another network.
         """
         content = _read(path)
+        fused = [group["fused"] for group in self.optimizer.param_groups]
         try:
             self.network.load_state_dict(content["network"])
             self.optimizer.load_state_dict(content["optimizer"])
         except (KeyError, RuntimeError, ValueError) as error:
             raise _damaged(path, error) from error
+        for group, value in zip(self.optimizer.param_groups, fused, strict=True):
+            group["fused"] = value  # a matter of the device, which may be another one now
         self.step, self.seconds = content["step"], content["seconds"]
+        self.speed, self.scores = _speed(content), content.get("scores", [])
+        self.ended_early = content.get("ended_early", "")
         self.best = BestWeights(**content["best"]) if content["best"] else None
 
 
@@ -90,8 +106,24 @@ class TrainResult:
     """State of the network: the best of the validations, else the newest."""
     score: float | None
     """Validation score of the weights; None when nothing was validated."""
+    steps: int
+    """Optimizer steps of the whole training."""
+    ended_early: EarlyEnd
+    """What ended it before its last step."""
     seconds: float
     """Wall time of the training, over all sessions."""
+    speed: Speed
+    """Where the time went."""
+
+    def summary(self) -> dict[str, Any]:
+        """Describe the training for the report of a job."""
+        return {
+            "steps": self.steps,
+            "best_step": self.step,
+            "ended_by": self.ended_early or "steps",
+            "training_seconds": round(self.seconds, 1),
+            "speed": self.speed.summary(),
+        }
 
 
 def read_result(path: Path) -> TrainResult:
@@ -101,10 +133,14 @@ def read_result(path: Path) -> TrainResult:
         BundleError: The checkpoint is damaged.
     """
     content = _read(path)
-    best, seconds = content["best"], content["seconds"]
-    if best is None:
-        return TrainResult(content["step"], content["network"], None, seconds)
-    return TrainResult(best["step"], best["weights"], best["score"], seconds)
+    newest = {"step": content["step"], "weights": content["network"], "score": None}
+    return TrainResult(
+        **(content["best"] or newest),
+        steps=content["step"],
+        ended_early=content.get("ended_early", ""),
+        seconds=content["seconds"],
+        speed=_speed(content),
+    )
 
 
 def _read(path: Path) -> dict[str, Any]:
@@ -115,6 +151,10 @@ def _read(path: Path) -> dict[str, Any]:
     if not isinstance(content, dict) or content.get("format") != _FORMAT:
         raise _damaged(path, ValueError("it has another format"))
     return content
+
+
+def _speed(content: dict[str, Any]) -> Speed:
+    return Speed(**content.get("speed", {}))
 
 
 def _damaged(path: Path, error: Exception) -> BundleError:

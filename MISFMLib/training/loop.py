@@ -1,7 +1,8 @@
 """The one training loop. A task brings network, batches, loss and validation; nothing else differs.
 
 Stopped at any moment, a training goes on from its checkpoint with the same numbers, bit for bit on
-the CPU: batches, dropout and learning rate are functions of the seed and the step.
+the CPU: batches, dropout and learning rate are functions of the seed and the step. The exception is
+a training with a time budget, whose learning rate follows the clock.
 """
 
 from __future__ import annotations
@@ -23,6 +24,9 @@ from MISFMLib.data.datasets import Batch, ahead
 from MISFMLib.errors import TrainingError
 from MISFMLib.events import EventSink, Metric, Progress
 from MISFMLib.training.checkpoint import BestWeights, TrainState, network_weights
+from MISFMLib.training.ending import has_stalled
+from MISFMLib.training.parameters import build_optimizer, frozen_parts
+from MISFMLib.training.schedules import step_by_the_clock
 from MISFMLib.training.stop import stop_requests
 
 _REPORT_EVERY = 10
@@ -49,8 +53,10 @@ class Task:
     """Gives the samples of a step that have these indices; a pure function of both."""
     loss: Callable[[Any, Batch], torch.Tensor]
     """Scalar loss of the network's outputs for a batch."""
-    schedule: Callable[[int], float]
+    schedule: Callable[[float], float]
     """Part of the starting learning rate at a step."""
+    rate: Callable[[str], float] = lambda _name: 1.0
+    """Part of the learning rate that the parameter of this name gets."""
     validate: Callable[[], Validation] | None = None
     """Judges the network as it is, on its device and in eval mode; None trains without."""
 
@@ -61,8 +67,14 @@ class FitSettings:
 
     steps: int
     """Optimizer steps."""
+    minutes: float | None
+    """Time after which the training ends if the steps are not done; None for no limit."""
+    patience: int | None
+    """Validations without a better score after which it ends; None for no limit."""
     batch_size: int
     """Samples per step over all processes."""
+    accumulate: int
+    """Parts of a process's samples that go through the network one after another."""
     learning_rate: float
     """At the start."""
     weight_decay: float
@@ -79,7 +91,10 @@ class FitSettings:
 def fit(
     fabric: Fabric, task: Task, settings: FitSettings, checkpoint: Path, events: EventSink
 ) -> TrainState:
-    """Train until the last step; go on from the checkpoint when there is one.
+    """Train until the last step or an early end; go on from the checkpoint when there is one.
+
+    Parts of the network without a weight to train stay in evaluation mode: their BatchNorm keeps
+    its statistics, and nothing is dropped there.
 
     Ctrl-C and SIGTERM let the step end, save the checkpoint, and raise. With several processes each
     computes its share of the batch, and the loss sees the outputs of all, so that their number
@@ -120,57 +135,83 @@ class _Training:
         module = task.network
         if fabric.world_size > 1 and fabric.device.type == "cuda":
             module = nn.SyncBatchNorm.convert_sync_batchnorm(module)  # type: ignore[no-untyped-call]
-        # Measured on the CPU: a fifth less time for a step.
+        # Measured on the CPU: a fifth less time for a step of a PCT-Net.
         module.to(memory_format=torch.channels_last_3d)  # type: ignore[call-overload]
-        self._state = TrainState(module, _optimizer(module, settings))
+        optimizer, self._rates = build_optimizer(
+            module,
+            settings.optimizer,
+            settings.weight_decay,
+            task.rate,
+            fused=fabric.device.type == "cpu",
+        )
+        self._state = TrainState(module, optimizer)
+        self._frozen = frozen_parts(module)
+        self._share = range(fabric.global_rank, settings.batch_size, fabric.world_size)
         self._network, self._optimizer = fabric.setup(module, self._state.optimizer)
         if checkpoint.exists():  # after the set-up, so that the optimizer's state is on the device
             self._state.load(checkpoint)
         self._scales_gradients = fabric.strategy.precision.precision == "16-mixed"
         self._first_step, self._first_seconds = self._state.step, self._state.seconds
+        self._budget_s = 60 * settings.minutes if settings.minutes else math.inf
         self._losses: list[float] = []
 
     def run(self) -> TrainState:
-        """Train until the last step or a stop request."""
-        fabric, settings, state = self._fabric, self._settings, self._state
-        share = range(fabric.global_rank, settings.batch_size, fabric.world_size)
-        batches = ahead(
-            lambda step: self._task.batches(step, share), range(state.step, settings.steps)
-        )
+        """Train until the end or a stop request."""
+        settings, state = self._settings, self._state
+        batches = ahead(self._make, range(state.step, 0 if state.ended_early else settings.steps))
         with contextlib.closing(batches), stop_requests() as stop:
             started = time.monotonic()
-            for batch in batches:
-                self._losses.append(self._step(batch.to(fabric.device)))
+            for parts in state.speed.waiting(batches):
+                with state.speed.computing(len(self._share)):
+                    self._losses.append(self._step(parts))
                 state.step += 1
                 state.seconds = self._first_seconds + time.monotonic() - started
-                self._report()
+                is_requested = self._agreed(stop.requested)
+                if state.seconds >= self._budget_s and not self._is_over():
+                    state.ended_early = "minutes"
                 if self._is_due(settings.validate_every):
                     self._validate()
-                is_stopped = self._is_stopped(stop.requested)
+                self._report()
+                is_stopped = is_requested and not self._is_over()
                 if is_stopped or self._is_due(settings.checkpoint_every):
                     self._save()
                 if is_stopped:
                     raise KeyboardInterrupt
+                if state.ended_early:
+                    break
         return state
 
-    def _step(self, batch: Batch) -> float:
+    def _make(self, step: int) -> list[Batch]:
+        """Make this process's samples of a step, in the parts that are computed one by one."""
+        size = len(self._share) // self._settings.accumulate
+        with self._state.speed.making(len(self._share)):
+            return [
+                self._task.batches(step, self._share[start : start + size])
+                for start in range(0, len(self._share), size)
+            ]
+
+    def _step(self, parts: Sequence[Batch]) -> float:
         """Update the weights once; return the loss."""
         step, settings = self._state.step, self._settings
-        for group in self._state.optimizer.param_groups:
-            group["lr"] = settings.learning_rate * self._task.schedule(step)
+        rate = settings.learning_rate * self._task.schedule(self._scheduled_step())
+        for group, relative in zip(self._state.optimizer.param_groups, self._rates, strict=True):
+            group["lr"] = rate * relative
         torch.manual_seed(_step_seed(settings.seed, step, self._fabric.global_rank))
         self._network.train()
-        outputs, batch = self._from_all_processes(self._network(batch.image_BCDHW), batch)
-        loss = self._task.loss(outputs, batch)
+        for module in self._frozen:
+            module.eval()
         self._optimizer.zero_grad()
-        self._fabric.backward(loss)
+        losses = [
+            self._backward(part.to(self._fabric.device), len(parts), is_last=part is parts[-1])
+            for part in parts
+        ]
         norm = self._fabric.clip_gradients(
             self._network,
             self._optimizer,
             max_norm=settings.gradient_clip,
             error_if_nonfinite=False,
         )
-        value, gradient = torch.stack([loss.detach(), norm]).tolist()
+        value, gradient = torch.stack([torch.stack(losses).sum(), norm]).tolist()
         # In float16 an infinite gradient is normal: the scaler leaves out the step and scales less.
         if not math.isfinite(value) or not (self._scales_gradients or math.isfinite(gradient)):
             raise TrainingError(
@@ -180,6 +221,18 @@ class _Training:
             )
         self._optimizer.step()
         return float(value)
+
+    def _scheduled_step(self) -> float:
+        state = self._state
+        return step_by_the_clock(state.step, self._settings.steps, state.seconds, self._budget_s)
+
+    def _backward(self, batch: Batch, count: int, *, is_last: bool) -> torch.Tensor:
+        """Add the gradient of one of several parts of a step; return its part of the loss."""
+        with self._fabric.no_backward_sync(self._network, enabled=not is_last):
+            outputs, batch = self._from_all_processes(self._network(batch.image_BCDHW), batch)
+            loss = self._task.loss(outputs, batch) / count
+            self._fabric.backward(loss)
+        return loss.detach()
 
     def _from_all_processes(self, outputs: Any, batch: Batch) -> tuple[Any, Batch]:
         """Join the outputs and labels of all processes; gradients flow back to their origin.
@@ -191,33 +244,42 @@ class _Training:
             return outputs, batch
         scales = [outputs] if isinstance(outputs, torch.Tensor) else outputs
         joined = [self._fabric.all_gather(scale, sync_grads=True).flatten(0, 1) for scale in scales]
+        for scale in joined:  # torch 2.13 would send a gradient of permuted axes in a wrong order
+            scale.register_hook(torch.Tensor.contiguous)
         image_BCDHW = self._fabric.all_gather(batch.image_BCDHW).flatten(0, 1)
         label_BDHW = self._fabric.all_gather(batch.label_BDHW).flatten(0, 1)
         is_single = isinstance(outputs, torch.Tensor)
         return joined[0] if is_single else joined, Batch(image_BCDHW, label_BDHW)
 
     def _is_due(self, interval: int) -> bool:
-        return self._state.step % interval == 0 or self._state.step == self._settings.steps
+        return self._state.step % interval == 0 or self._is_over()
 
-    def _is_stopped(self, is_requested: bool) -> bool:
-        """Tell whether to stop; the first process decides, so that all stop at the same step."""
+    def _is_over(self) -> bool:
+        return self._state.step == self._settings.steps or bool(self._state.ended_early)
+
+    def _agreed(self, is_requested: bool) -> bool:
+        """Take clock and stop request of the first process, so that all do the same."""
         if self._fabric.world_size > 1:
-            is_requested = self._fabric.broadcast(is_requested)
-        return is_requested and self._state.step < self._settings.steps
+            told = self._fabric.broadcast((is_requested, self._state.seconds))
+            is_requested, self._state.seconds = told
+        return is_requested
 
     def _validate(self) -> None:
-        """Judge the weights in the first process and keep the best."""
+        """Judge the weights in the first process, keep the best, and see whether that goes on."""
         if self._task.validate is None:
             return
+        state, patience = self._state, self._settings.patience
         if self._fabric.is_global_zero:
-            self._state.network.eval()
+            state.network.eval()
             validation = self._task.validate()
-            self._events(Metric(self._state.step, {"score": validation.score, **validation.values}))
-            best = self._state.best
-            if best is None or validation.score > best.score:
-                weights = network_weights(self._state.network)
-                self._state.best = BestWeights(validation.score, self._state.step, weights)
-        self._fabric.barrier()
+            self._events(Metric(state.step, {"score": validation.score, **validation.values}))
+            state.scores.append(validation.score)
+            if state.best is None or validation.score > state.best.score:
+                weights = network_weights(state.network)
+                state.best = BestWeights(validation.score, state.step, weights)
+        state.scores = self._fabric.broadcast(state.scores)
+        if patience and has_stalled(state.scores, patience) and not self._is_over():
+            state.ended_early = "patience"
 
     def _save(self) -> None:
         if self._fabric.is_global_zero:
@@ -230,21 +292,13 @@ class _Training:
             return
         loss = sum(self._losses) / len(self._losses)
         self._losses.clear()
-        rate = self._state.optimizer.param_groups[0]["lr"]
+        rate = self._state.optimizer.param_groups[0]["lr"] / self._rates[0]
         self._events(Metric(step, {"loss": loss, "learning_rate": rate}))
         seconds = self._state.seconds - self._first_seconds
         left_s = (steps - step) * seconds / (step - self._first_step)
+        left_s = max(0.0, min(left_s, self._budget_s - self._state.seconds))
         message = f"step {step} of {steps}, loss {loss:.4f}"
-        self._events(Progress("train", step / steps, message, left_s))
-
-
-def _optimizer(network: nn.Module, settings: FitSettings) -> torch.optim.Optimizer:
-    kind = {"adam": torch.optim.Adam, "adamw": torch.optim.AdamW}[settings.optimizer]
-    trainable = [parameter for parameter in network.parameters() if parameter.requires_grad]
-    optimizer: torch.optim.Optimizer = kind(
-        trainable, lr=settings.learning_rate, weight_decay=settings.weight_decay
-    )
-    return optimizer
+        self._events(Progress("train", self._scheduled_step() / steps, message, left_s))
 
 
 def _step_seed(seed: int, step: int, rank: int) -> int:

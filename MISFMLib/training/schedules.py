@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 
-def polynomial_decay(step: int, steps: int, power: float = 0.9) -> float:
+def polynomial_decay(step: float, steps: int, power: float = 0.9) -> float:
     """Return the part of the starting learning rate that holds at a step.
 
     Falls from 1 at step 0 towards 0 at the end: (1 - step / steps) ** power.
@@ -16,7 +16,7 @@ def polynomial_decay(step: int, steps: int, power: float = 0.9) -> float:
     return float(max(0.0, 1.0 - step / steps) ** power)
 
 
-def repeated_halving(step: int, every: int) -> float:
+def repeated_halving(step: float, every: int) -> float:
     """Return the part of the starting learning rate that holds at a step, halved again and again.
 
     Args:
@@ -24,3 +24,16 @@ def repeated_halving(step: int, every: int) -> float:
         every: Steps between two halvings.
     """
     return float(0.5 ** (step // every))
+
+
+def step_by_the_clock(step: int, steps: int, seconds: float, budget_s: float) -> float:
+    """Return the step that a schedule should be at when there is a limit to the time as well.
+
+    Args:
+        step: Optimizer steps done so far.
+        steps: Optimizer steps of the whole training.
+        seconds: Time spent so far.
+        budget_s: Time that there is; infinite for no limit. Where a larger part of it is used up
+            than of the steps, it decides.
+    """
+    return max(step, min(steps, steps * seconds / budget_s))

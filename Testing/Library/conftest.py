@@ -29,6 +29,12 @@ def one_thread():
 
 
 @pytest.fixture
+def seed():
+    """Give torch's random numbers a fixed start."""
+    pytest.importorskip("torch").manual_seed(0)
+
+
+@pytest.fixture
 def rng():
     return np.random.default_rng(20231011)
 

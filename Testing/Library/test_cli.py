@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import os
 import signal
 import subprocess
 import sys
@@ -16,7 +17,15 @@ import pytest
 from MISFMLib import cli, errors
 from MISFMLib.commands.base import JOB_CONFIGS
 from MISFMLib.configs import FinetuneConfig, SegmentConfig, encode
-from MISFMLib.events import Failed, Finished, Metric, Notice, Progress, event_from_json
+from MISFMLib.events import (
+    Failed,
+    Finished,
+    Metric,
+    Notice,
+    Progress,
+    event_from_json,
+    event_to_json,
+)
 
 SEGMENT = ["segment", "scan.nii.gz", "-m", "hippocampus-mr", "-o", "out.nii.gz"]
 
@@ -272,6 +281,66 @@ def test_ctrl_c_ends_within_a_second_and_leaves_no_file(work, tmp_path):
     assert events_of(output) == [Failed("Cancelled.", "cancelled")]
     assert seconds < 1.5  # the aim is 1.0; a loaded machine starts threads late
     assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="sends a POSIX signal")
+@pytest.mark.parametrize(
+    ("words", "stdout", "stderr"),
+    [
+        ([], "", "Error: Cancelled.\n"),
+        (["--events=json"], event_to_json(Failed("Cancelled.", "cancelled")) + "\n", ""),
+    ],
+)
+def test_ctrl_c_while_the_command_is_being_loaded_is_one_line(words, stdout, stderr, tmp_path):
+    (tmp_path / "tyro.py").write_text(
+        "import time\nprint('importing', flush=True)\ntime.sleep(30)\n"
+    )
+    process = subprocess.Popen(
+        [sys.executable, "-m", "MISFMLib", *SEGMENT, *words],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        env={**os.environ, "PYTHONPATH": str(tmp_path)},
+    )
+    assert process.stdout.readline() == "importing\n"
+    process.send_signal(signal.SIGINT)
+    assert process.communicate(timeout=30) == (stdout, stderr)
+    assert process.returncode == 130
+
+
+@pytest.mark.parametrize("words", [["--help"], ["segment", "--help"], ["--version"]])
+def test_output_that_nobody_reads_ends_quietly(words):
+    reader, writer = os.pipe()
+    os.close(reader)  # before anything is written, as `| head` does a little later
+    buffered = {name: value for name, value in os.environ.items() if name != "PYTHONUNBUFFERED"}
+    done = subprocess.run(
+        [sys.executable, "-m", "MISFMLib", *words],
+        stdout=writer,
+        stderr=subprocess.PIPE,
+        env=buffered,
+        text=True,
+        check=False,
+        timeout=60,
+    )
+    os.close(writer)
+    assert (done.returncode, done.stderr) == (141, "")
+
+
+def test_of_processes_that_train_together_one_tells_a_program_how_it_went(
+    seen, monkeypatch, capsys
+):
+    words = ["pretrain", "scans", "-o", "model", "--events", "json"]
+    for rank, launcher in (("RANK", "TORCHELASTIC_RUN_ID"), ("SLURM_PROCID", "SLURM_NTASKS")):
+        with monkeypatch.context() as patch:
+            patch.setenv(launcher, "2")
+            patch.setenv(rank, "0")
+            assert cli.main(words) == 0
+            assert isinstance(events_of(capsys.readouterr().out)[-1], Finished)
+            patch.setenv(rank, "1")
+            assert cli.main(words) == 0
+            assert capsys.readouterr().out == ""
+            assert cli.main([*SEGMENT, "--events", "json"]) == 0
+            assert isinstance(events_of(capsys.readouterr().out)[-1], Finished)
 
 
 def test_a_reader_that_goes_away_cancels_the_job():

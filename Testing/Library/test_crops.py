@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from MISFMLib.data.crops import draw, random_box, random_flip, read_box
+from MISFMLib.data.crops import Shard, draw, random_box, random_flip, read_box
 
 
 class OneVolume:
@@ -85,6 +85,24 @@ def test_of_boxes_with_little_body_the_fullest_is_taken(rng):
         box = random_box(Recorder(image), 0, (8, 8, 8), rng)
         assert len(starts) == 3
         assert bool((box > 0).any()) == ((0, 0, 0) in starts)
+
+
+def test_shards_hold_every_volume_once():
+    class Seven:
+        def __len__(self):
+            return 7
+
+        def shape(self, index):
+            return (index, 0, 0)
+
+        def crop(self, index, start, size):
+            return index, start, size
+
+    shards = [Shard(Seven(), first, 3) for first in range(3)]
+    assert [len(shard) for shard in shards] == [3, 2, 2]
+    held = [[shard.shape(index)[0] for index in range(len(shard))] for shard in shards]
+    assert held == [[0, 3, 6], [1, 4], [2, 5]]
+    assert shards[1].crop(1, (0, 1, 2), (3, 4, 5)) == (4, (0, 1, 2), (3, 4, 5))
 
 
 def test_a_random_box_larger_than_the_volume_contains_it(a_volume, rng):

@@ -142,6 +142,26 @@ def test_precision_fits_the_chip(monkeypatch, place, capability, precision, expe
     assert device.resolve_precision(precision, place) is expected
 
 
+@pytest.mark.parametrize(
+    ("place", "features", "precision", "expected"),
+    [
+        (CPU, ["avx2", "avx512_bf16"], "auto", ("bf16", "fp32")),
+        (CPU, ["amx_bf16"], "auto", ("bf16", "fp32")),
+        (CPU, ["avx2", "avx512f"], "auto", ("fp32",)),
+        (CPU, ["avx2"], "bf16", ("bf16",)),
+        (CPU, ["avx512_bf16"], "fp32", ("fp32",)),
+        (MPS, [], "auto", ("fp32",)),
+        (CUDA, [], "auto", ("bf16",)),
+    ],
+)
+def test_networks_are_run_in_bfloat16_where_the_cpu_computes_in_it(
+    monkeypatch, place, features, precision, expected
+):
+    monkeypatch.setattr(torch.cuda, "get_device_capability", lambda device: (8, 0))
+    monkeypatch.setattr(device, "cpu_features", lambda: features)
+    assert device.inference_precisions(precision, place) == expected
+
+
 @pytest.mark.parametrize(("place", "precision"), [(CPU, "fp16"), (MPS, "bf16"), (CUDA, "bf16")])
 def test_a_precision_that_the_chip_lacks_is_an_error(monkeypatch, place, precision):
     monkeypatch.setattr(torch.cuda, "get_device_capability", lambda device: (7, 0))
@@ -203,8 +223,28 @@ def test_the_cpu_is_described_from_what_linux_tells(tmp_path, monkeypatch):
     assert device.cpu_name() == "Some CPU: fast"
     assert device.cpu_features() == ("avx2", "avx512_bf16")
     path.unlink()
-    assert device.cpu_features() == ()
     assert device.cpu_name()
+
+
+@pytest.mark.parametrize(
+    ("capabilities", "features"),
+    [
+        ({"avx2": True, "avx512_f": True, "avx512_bf16": False, "cpu_name": "x"}, "avx2 avx512f"),
+        ({}, ""),
+    ],
+)
+def test_the_cpu_is_described_from_what_torch_tells_where_linux_does_not(
+    monkeypatch, capabilities, features
+):
+    monkeypatch.setattr(device, "_cpuinfo", lambda key: "")
+    monkeypatch.setattr(torch.cpu, "get_capabilities", lambda: capabilities, raising=False)
+    assert device.cpu_features() == tuple(features.split())
+
+
+def test_older_torch_tells_nothing_of_the_cpu(monkeypatch):
+    monkeypatch.setattr(device, "_cpuinfo", lambda key: "")
+    monkeypatch.delattr(torch.cpu, "get_capabilities", raising=False)
+    assert device.cpu_features() == ()
 
 
 def test_the_same_seed_gives_the_same_numbers():

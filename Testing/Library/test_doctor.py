@@ -17,6 +17,7 @@ from MISFMLib import device, store
 from MISFMLib.bundle import BundleManifest, write_bundle
 from MISFMLib.configs import LabelConfig, NetworkConfig, PreprocessingConfig
 from MISFMLib.device import DeviceInfo
+from MISFMLib.inference import openvino_network
 from MISFMLib.jobs import doctor
 from MISFMLib.jobs.doctor import Check, DoctorReport, format_report, run_doctor
 
@@ -86,6 +87,24 @@ def test_a_missing_extra_tells_what_it_is_for(monkeypatch):
     assert find("for overview pictures").detail == "matplotlib 9.9"
 
 
+@pytest.mark.parametrize(
+    ("problem", "is_x86", "status", "words"),
+    [
+        ("", True, "ok", "OpenVINO 1.2 once it pays, until then PyTorch; bf16"),
+        ("not installed", True, "warn", "PyTorch, bf16; OpenVINO would be faster"),
+        ("not x86", False, "ok", "PyTorch, bf16"),
+    ],
+)
+def test_the_engine_of_the_cpu_is_told(monkeypatch, problem, is_x86, status, words):
+    monkeypatch.setattr(openvino_network, "why_unavailable", lambda: problem)
+    monkeypatch.setattr(openvino_network, "is_x86", lambda: is_x86)
+    monkeypatch.setattr(openvino_network, "version", lambda: "1.2")
+    monkeypatch.setattr(device, "cpu_features", lambda: ("avx512_bf16",))
+    check = find("CPU engine")
+    assert (check.status, check.detail) == (status, words)
+    assert ("misfm[cpu]" in check.remedy) == (status == "warn")
+
+
 def test_the_doctor_works_without_torch(monkeypatch):
     monkeypatch.setitem(sys.modules, "torch", None)
     monkeypatch.delitem(sys.modules, "MISFMLib.device")
@@ -117,6 +136,7 @@ def test_a_gpu_that_computes_shows_its_free_memory(monkeypatch):
     good = DeviceInfo("cuda:0", "Some GPU", 8 << 30, 3 << 30, works=True)
     monkeypatch.setattr(device, "list_devices", lambda: [good])
     assert find("cuda:0") == Check("cuda:0", "ok", "Some GPU, 3.0 GB of 8.0 GB free, computes")
+    assert run_doctor().devices == (good,)
 
 
 @pytest.mark.parametrize(("cuda", "text"), [(None, "built without CUDA"), ("12.4", "CUDA 12.4")])

@@ -5,20 +5,37 @@ from __future__ import annotations
 import csv
 import hashlib
 import json
+import re
 import sys
+import typing
+from dataclasses import replace
+from pathlib import Path
 
 import pytest
 import SimpleITK as sitk
 import torch
 
-from MISFMLib.bundle import read_bundle, read_card, read_weights
-from MISFMLib.configs import FinetuneConfig, NetworkConfig, encode
+from MISFMLib import cli
+from MISFMLib.bundle import read_bundle, read_card, read_weights, write_bundle
+from MISFMLib.bundle_manifest import BundleManifest
+from MISFMLib.commands.jobs import FinetunePreset
+from MISFMLib.configs import (
+    FinetuneConfig,
+    LabelConfig,
+    NetworkConfig,
+    PreprocessingConfig,
+    decode,
+    encode,
+)
 from MISFMLib.data.cases import Split
+from MISFMLib.data.plan import TrainingPlan
 from MISFMLib.errors import ConfigError, DataError, OutputError
 from MISFMLib.events import Metric, Notice, Progress
 from MISFMLib.jobs import planning, trained_bundle
 from MISFMLib.jobs.finetune import run_finetune
-from MISFMLib.networks import build_network, network_from_bundle
+from MISFMLib.jobs.run_folder import RunFolder
+from MISFMLib.networks import build_network, network_from_bundle, weights_to_numpy
+from MISFMLib.resources import read_preset
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 TINY = {
@@ -190,9 +207,76 @@ def test_a_training_that_only_lacks_its_evaluation_resumes_there(config, tmp_pat
     assert not list((tmp_path / "model.run").glob(".*"))
 
 
-def test_resume_without_a_run_starts_one(config, tmp_path):
-    run_finetune(config(resume=True))
+def notices(events):
+    return [event.message for event in events if isinstance(event, Notice)]
+
+
+def test_resume_without_a_run_starts_one_and_says_so(config, tmp_path):
+    events = []
+    run_finetune(config(resume=True), events.append)
     assert (tmp_path / "model").is_dir()
+    assert any("no checkpoint to resume" in message for message in notices(events))
+    again = []
+    run_finetune(config(overwrite=True), again.append)
+    assert not any("no checkpoint" in message for message in notices(again))
+
+
+def test_a_run_of_an_earlier_version_can_be_resumed(config, tmp_path):
+    folder = RunFolder.open(config())
+    settings = json.loads((folder.path / "settings.json").read_text())
+    for name in ("accumulate", "trainable", "layer_decay"):
+        del settings[name]
+    (folder.path / "settings.json").write_text(json.dumps(settings))
+
+    RunFolder.open(config(resume=True))
+
+    with pytest.raises(ConfigError, match=r"layer_decay was 1\.0 and is 0\.5"):
+        RunFolder.open(config(resume=True, layer_decay=0.5))
+
+
+def test_when_to_end_can_be_changed_in_a_run_that_goes_on(config):
+    RunFolder.open(config())
+    RunFolder.open(config(resume=True, minutes=5.0, patience=3))
+
+
+def test_a_training_ends_when_its_time_is_over_and_is_evaluated(config):
+    events = []
+    report = run_finetune(config(steps=50, validate_every=50, minutes=1e-6), events.append)
+    assert (report["steps"], report["best_step"], report["ended_by"]) == (1, 1, "minutes")
+    assert report["evaluation"]["held-out cases"] == 1
+    assert any("after 1 steps: the time was over" in message for message in notices(events))
+
+
+def test_a_training_ends_when_its_score_has_stopped_rising(config, tmp_path):
+    events = []
+    options = {"steps": 50, "patience": 2, "learning_rate": 1e-9}
+    report = run_finetune(config(**options), events.append)
+    assert (report["steps"], report["ended_by"]) == (3, "patience")
+    assert read_bundle(tmp_path / "model").manifest.provenance["ended early by"] == "patience"
+    assert any("the score had stopped rising" in message for message in notices(events))
+
+
+def test_patience_without_held_out_cases_is_refused_before_the_training(config, tmp_path):
+    with pytest.raises(ConfigError) as caught:
+        run_finetune(config(patience=2, validation_fraction=0.0))
+    assert caught.value.code == "nothing-held-out"
+    assert not (tmp_path / "model.run/cases").exists()
+
+
+def test_the_report_tells_steps_speed_and_results(config, tmp_path):
+    events = []
+    report = run_finetune(config(), events.append)
+    assert (report["steps"], report["ended_by"]) == (2, "steps")
+    assert set(report["speed"]) == {
+        "loader_samples_per_s",
+        "network_samples_per_s",
+        "network_steps_per_s",
+        "share_waited",
+    }
+    dice = report["evaluation"]["spleen"]["dice"]
+    assert f"The model is in {tmp_path / 'model'}" in notices(events)[-1]
+    assert f"spleen: Dice {dice:.3f}" in notices(events)[-1]
+    assert "ended early by" not in read_bundle(tmp_path / "model").manifest.provenance
 
 
 def test_an_existing_bundle_is_refused_before_anything_is_done(config, tmp_path):
@@ -220,9 +304,16 @@ def test_a_bad_data_set_leaves_no_bundle(config, a_set, tmp_path):
     assert not (tmp_path / "model").exists()
 
 
-def test_the_batch_must_be_a_multiple_of_the_devices(config):
-    with pytest.raises(ConfigError, match="batch_size 3 cannot be shared by 2 devices"):
-        run_finetune(config(batch_size=3, devices=2))
+@pytest.mark.parametrize(
+    ("options", "shares"),
+    [
+        ({"devices": 2}, "2 processes, each in 1 parts"),
+        ({"accumulate": 2}, "1 processes, each in 2 parts"),
+    ],
+)
+def test_the_batch_must_be_a_multiple_of_processes_and_parts(config, options, shares):
+    with pytest.raises(ConfigError, match=f"A batch of 3 cannot be shared by {shares}"):
+        run_finetune(config(batch_size=3, **options))
 
 
 def test_files_without_counterpart_and_a_missing_validation_are_told(config, a_set):
@@ -236,6 +327,118 @@ def test_files_without_counterpart_and_a_missing_validation_are_told(config, a_s
     assert any("not be evaluated" in message for message in messages)
     assert report["evaluation"] == {}
     assert report["best_step"] == 2
+
+
+@pytest.fixture
+def a_source(tmp_path):
+    """A model of labels 2 and 5, as MISFM writes it."""
+    torch.manual_seed(3)
+    settings = decode(NetworkConfig, TINY["network"])
+    network = build_network(replace(settings, num_classes=3, patch_size=(16, 16, 16)))
+    manifest = BundleManifest(
+        name="source",
+        network=network.config,
+        preprocessing=PreprocessingConfig(modality="MR", patch_size=(16, 16, 16)),
+        labels=(
+            LabelConfig(value=2, name="Nerve", color=(1, 2, 3), keep_largest=True),
+            LabelConfig(value=5, name="Vessel"),
+        ),
+    )
+    return write_bundle(tmp_path / "source", manifest, weights_to_numpy(network))
+
+
+@pytest.mark.parametrize(
+    ("trainable", "same", "changed"),
+    [
+        ("head", ("project", "encoder", "bottom", "decoder"), ("heads.0",)),
+        ("decoder", ("project", "encoder", "bottom"), ("decoder", "heads.0")),
+    ],
+)
+def test_frozen_parts_reach_the_bundle_as_they_were(config, a_source, trainable, same, changed):
+    events = []
+    options = {"init": str(a_source.path), "trainable": trainable, "learning_rate": 0.1}
+    report = run_finetune(config(**options), events.append)
+
+    before, after = read_weights(a_source), read_weights(read_bundle(Path(report["bundle"])))
+    differing = {name for name in before if (before[name] != after[name]).any()}
+    assert before.keys() == after.keys()
+    assert not [name for name in differing if name.startswith(same)]
+    for part in changed:
+        assert any(name.startswith(part) for name in differing)
+    (start,) = [message for message in notices(events) if message.startswith("Start")]
+    assert re.search(r"(\d+) of \d+ weights are trained", start)
+
+
+def test_the_encoder_alone_can_be_taken_over(config, a_source):
+    events = []
+    run_finetune(config(init=str(a_source.path), init_parts="encoder", steps=1), events.append)
+    (start,) = [message for message in notices(events) if message.startswith("Start")]
+    assert "the source brings no decoder" in start
+
+
+def test_lora_ends_in_a_plain_network(config, a_source):
+    options = {"init": str(a_source.path), "trainable": "lora", "learning_rate": 0.1, "steps": 3}
+    report = run_finetune(config(**options))
+
+    before, after = read_weights(a_source), read_weights(read_bundle(Path(report["bundle"])))
+    assert before.keys() == after.keys()
+    differing = {name for name in before if (before[name] != after[name]).any()}
+    assert "encoder.blocks.2.transformer.0.attention.qkv.weight" in differing
+    assert "encoder.blocks.2.transformer.0.attention.qkv.bias" not in differing
+    assert "encoder.blocks.0.norm1.weight" in differing
+    assert "encoder.blocks.0.conv1.weight" not in differing
+
+
+def test_the_encoder_learns_at_its_own_rates(config, a_source):
+    options = {"init": str(a_source.path), "steps": 1, "optimizer": "adam", "learning_rate": 0.1}
+    report = run_finetune(config(**options, layer_decay=0.5, gradient_clip=1e9))
+
+    before, after = read_weights(a_source), read_weights(read_bundle(Path(report["bundle"])))
+    moved = {
+        name: float(abs(before[name].astype(float) - after[name]).max())
+        for name in ("project.weight", "encoder.blocks.4.conv.conv1.weight", "heads.0.conv.weight")
+    }
+    # The first step of Adam moves every number by its rate.
+    assert list(moved.values()) == pytest.approx([0.1 / 32, 0.05, 0.1], rel=0.05)
+
+
+def test_a_start_without_a_decoder_gets_one_even_if_only_the_head_is_trained(config, a_source):
+    weights = read_weights(a_source)
+    encoder = {name: weights[name] for name in weights if name.startswith(("encoder", "project"))}
+    manifest = replace(a_source.manifest, kind="pretrained", labels=())
+    start = write_bundle(a_source.path.with_name("start"), manifest, encoder)
+    settings = config(init=str(start.path), trainable="head")
+    plan = TrainingPlan(
+        network=manifest.network, preprocessing=manifest.preprocessing, labels=(), batch_size=1
+    )
+
+    network, _ = planning.start_network(settings, plan, planning.find_start(settings))
+
+    trained = {name.split(".")[0] for name, w in network.named_parameters() if w.requires_grad}
+    assert trained == {"decoder", "heads"}
+
+
+def test_labels_without_names_are_called_as_in_the_model_they_start_from(config, a_set, a_source):
+    (a_set / "dataset.json").unlink()
+    report = run_finetune(config(init=str(a_source.path), modality="MR", steps=1))
+    assert read_bundle(Path(report["bundle"])).manifest.labels == a_source.manifest.labels
+
+
+@pytest.mark.parametrize("names", [{"2": "left kidney", "5": "spleen"}, {}])
+def test_labels_are_not_renamed_when_they_have_names_or_other_values(
+    config, a_set, a_source, names
+):
+    if names:
+        expected = ["left kidney", "spleen"]
+    else:
+        (a_set / "dataset.json").unlink()
+        expected = ["label 2", "label 5"]
+        labels = tuple(replace(label, value=label.value + 1) for label in a_source.manifest.labels)
+        manifest = replace(a_source.manifest, labels=labels)
+        write_bundle(a_source.path, manifest, read_weights(a_source), overwrite=True)
+    report = run_finetune(config(init=str(a_source.path), modality="MR", steps=1))
+    labels = read_bundle(Path(report["bundle"])).manifest.labels
+    assert [label.name for label in labels] == expected
 
 
 def test_training_starts_from_a_bundle_and_takes_over_its_model_space(config, tmp_path):
@@ -366,6 +569,62 @@ def test_training_works_without_tensorboard(config, tmp_path, monkeypatch):
     monkeypatch.setitem(sys.modules, "torch.utils.tensorboard", None)
     run_finetune(config())
     assert not (tmp_path / "model.run" / "tensorboard").exists()
+
+
+@pytest.fixture
+def a_job(monkeypatch):
+    """Catch the config that the command line gives to the job."""
+    configs = []
+
+    def run_job(_name, config, _events):
+        configs.append(config)
+        return {}
+
+    monkeypatch.setattr("MISFMLib.commands.jobs.run_job", run_job)
+    return configs
+
+
+@pytest.mark.parametrize("name", typing.get_args(FinetunePreset))
+def test_a_preset_takes_the_place_of_the_defaults_but_not_of_own_options(name, a_job):
+    words = ["finetune", "data", "-o", "model", "--init", "start"]
+    assert cli.main([*words, "--preset", name]) == 0
+    assert cli.main([*words, f"--preset={name}", "--steps", "7", "--augmentation", "none"]) == 0
+    assert cli.main(words) == 0
+
+    preset, own, plain = a_job
+    assert (preset.data, preset.output, preset.init) == (Path("data"), Path("model"), "start")
+    assert preset.augmentation == "strong"
+    assert preset.steps < plain.steps
+    assert own == replace(preset, steps=7, augmentation="none")
+    assert plain == FinetuneConfig(data=Path("data"), output=Path("model"), init="start")
+
+
+def test_one_shot_learns_from_all_cases_and_few_shot_ends_early(a_job):
+    for name in ("one-shot", "few-shot"):
+        cli.main(["finetune", "data", "-o", "model", "--preset", name])
+    one, few = a_job
+    assert (one.validation_fraction, one.patience) == (0, None)
+    assert few.validation_fraction > 0
+    assert few.patience * few.validate_every < few.steps
+
+
+def test_a_preset_of_another_command_is_refused(a_job, capsys):
+    with pytest.raises(SystemExit):
+        cli.main(["finetune", "data", "-o", "model", "--preset", "laptop"])
+    assert "few-shot" in capsys.readouterr().err
+    assert not a_job
+
+
+def test_one_case_is_enough_for_one_shot(config, a_set, a_job):
+    for name in "bcd":
+        (a_set / f"labelsTr/{name}.nii.gz").unlink()
+        (a_set / f"imagesTr/{name}.nii.gz").unlink()
+    cli.main(["finetune", str(a_set), "-o", "model", "--preset", "one-shot"])
+    preset = {name: getattr(a_job[0], name) for name in read_preset("finetune-one-shot")}
+
+    report = run_finetune(config(**preset | {"steps": 1}))
+
+    assert (report["steps"], report["evaluation"]) == (1, {})
 
 
 @pytest.mark.parametrize("network", ["small", "full", "fmunet", "unet3d"])

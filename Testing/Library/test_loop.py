@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import importlib
+import itertools
 import os
 import signal
 import subprocess
@@ -13,6 +14,7 @@ import time
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 import torch
@@ -23,8 +25,10 @@ from MISFMLib.data.datasets import Batch
 from MISFMLib.errors import BundleError, ConfigError, TrainingError
 from MISFMLib.events import Metric, Progress, ignore_events
 from MISFMLib.networks import build_network
+from MISFMLib.networks.trainable import choose_trainable
+from MISFMLib.training import parameters
 from MISFMLib.training.checkpoint import read_result
-from MISFMLib.training.launch import _child, _Relay, launch
+from MISFMLib.training.launch import Processes, _child, _Relay
 from MISFMLib.training.loop import FitSettings, Task, Validation, fit
 from MISFMLib.training.losses import SegmentationLoss
 from MISFMLib.training.schedules import polynomial_decay
@@ -34,7 +38,10 @@ pytestmark = pytest.mark.usefixtures("one_thread")
 CPU = torch.device("cpu")
 SETTINGS = FitSettings(
     steps=4,
+    minutes=None,
+    patience=None,
     batch_size=2,
+    accumulate=1,
     learning_rate=1e-2,
     weight_decay=1e-3,
     optimizer="adamw",
@@ -81,6 +88,12 @@ def a_pct_net():
     )
 
 
+def a_lora_net():
+    network = a_pct_net()
+    choose_trainable(network, "lora")
+    return network
+
+
 def run(folder, settings=SETTINGS, events=ignore_events, **task_parts):
     """Train in this process and return what the checkpoint holds."""
     folder.mkdir(exist_ok=True)
@@ -95,7 +108,8 @@ def run(folder, settings=SETTINGS, events=ignore_events, **task_parts):
     def training(fabric, events):
         fit(fabric, task, settings, folder / "checkpoint.pt", events)
 
-    launch(training, events=events, device=CPU, dtype=torch.float32)
+    with Processes(CPU, torch.float32) as processes:
+        processes.run(training, events=events)
     return torch.load(folder / "checkpoint.pt", weights_only=True)
 
 
@@ -105,7 +119,7 @@ def assert_same(first, second):
         assert torch.equal(first, second)
     elif isinstance(first, dict):
         assert first.keys() == second.keys()
-        for key in first.keys() - {"seconds"}:
+        for key in first.keys() - {"seconds", "speed"}:
             assert_same(first[key], second[key])
     elif isinstance(first, list):
         for one, other in zip(first, second, strict=True):
@@ -124,15 +138,23 @@ def scoring(scores):
 
 
 @pytest.mark.parametrize(
-    ("make", "optimizer"), [(a_pct_net, "adamw"), (a_network, "adamw"), (a_network, "adam")]
+    ("make", "options"),
+    [
+        (a_pct_net, {}),
+        (a_lora_net, {}),
+        (a_network, {}),
+        (a_network, {"optimizer": "adam"}),
+        (a_network, {"accumulate": 2}),
+    ],
 )
-def test_four_steps_are_two_and_two_bit_for_bit(tmp_path, make, optimizer):
-    settings = replace(SETTINGS, optimizer=optimizer)
-    whole = run(tmp_path / "whole", settings, network=make())
+def test_four_steps_are_two_and_two_bit_for_bit(tmp_path, make, options):
+    settings = replace(SETTINGS, **options)
+    task = {"rate": lambda name: 0.5 if "weight" in name else 1.0}
+    whole = run(tmp_path / "whole", settings, network=make(), **task)
 
-    half = run(tmp_path / "half", replace(settings, steps=2), network=make())
+    half = run(tmp_path / "half", replace(settings, steps=2), network=make(), **task)
     assert half["step"] == 2
-    resumed = run(tmp_path / "half", settings, network=make())
+    resumed = run(tmp_path / "half", settings, network=make(), **task)
 
     assert_same(whole, resumed)
     with pytest.raises(AssertionError):
@@ -325,11 +347,229 @@ def test_bfloat16_computes_the_network_in_bfloat16(tmp_path):
     def training(fabric, events):
         fit(fabric, task, replace(SETTINGS, steps=1), tmp_path / "checkpoint.pt", events)
 
-    launch(training, events=ignore_events, device=CPU, dtype=torch.bfloat16)
+    with Processes(CPU, torch.bfloat16) as processes:
+        processes.run(training, events=ignore_events)
 
     # Fabric hands the outputs of its wrapped network back in float32.
     assert seen == [torch.float32]
     assert network.weight.dtype == torch.float32
+
+
+# ---------------------------------------------------------------------- parts, rates and batches
+
+
+def test_frozen_parts_stay_exactly_as_they_are(tmp_path):
+    network = nn.Sequential(a_network(), nn.BatchNorm3d(2), nn.Conv3d(2, 2, 1))
+    network[0].requires_grad_(False)
+    before = {name: value.clone() for name, value in network.state_dict().items()}
+    modes = []
+    network[0][3].register_forward_hook(lambda module, *_: modes.append(module.training))
+
+    content = run(tmp_path, network=network)
+
+    changed = {name for name, value in content["network"].items() if (value != before[name]).any()}
+    assert changed == {name for name in before if not name.startswith("0.")}
+    assert modes == [False] * 4  # nothing is dropped either
+    assert all(weight.grad is None for weight in network[0].parameters())
+    assert len(content["optimizer"]["state"]) == 4
+
+
+def test_each_parameter_moves_at_its_own_rate(tmp_path):
+    network = nn.Sequential(nn.Conv3d(1, 4, 1), nn.Conv3d(4, 2, 1))
+    before = [layer.weight.detach().clone() for layer in network]
+    settings = replace(SETTINGS, steps=1, optimizer="adam", weight_decay=0.0)
+    events = []
+
+    run(
+        tmp_path,
+        settings,
+        events.append,
+        network=network,
+        rate=lambda name: 0.1 if name.startswith("0.") else 1.0,
+    )
+
+    # The first step of Adam moves every number by the rate.
+    moved = [
+        (layer.weight.detach() - old).abs() for layer, old in zip(network, before, strict=True)
+    ]
+    torch.testing.assert_close(moved[0], torch.full_like(moved[0], 1e-3), rtol=0.01, atol=0)
+    torch.testing.assert_close(moved[1], torch.full_like(moved[1], 1e-2), rtol=0.01, atol=0)
+    (metric,) = [event for event in events if isinstance(event, Metric)]
+    assert metric.values["learning_rate"] == pytest.approx(1e-2)
+
+
+def a_plain_network():
+    """A network in which no sample sees another."""
+    torch.manual_seed(5)
+    return nn.Sequential(nn.Conv3d(1, 4, 3, padding=1), nn.GELU(), nn.Conv3d(4, 2, 1))
+
+
+def test_parts_of_a_step_give_the_gradient_of_the_whole_for_a_mean_over_samples(tmp_path):
+    asked = []
+
+    def remembered(step, indices):
+        asked.append((step, list(indices)))
+        return batches(step, indices)
+
+    def loss(logits, batch):
+        return nn.functional.cross_entropy(logits, batch.label_BDHW)
+
+    results = [
+        run(
+            tmp_path / str(parts),
+            replace(SETTINGS, batch_size=4, accumulate=parts, steps=2),
+            network=a_plain_network(),
+            batches=remembered,
+            loss=loss,
+        )
+        for parts in (1, 2)
+    ]
+
+    assert asked == [
+        *((step, [0, 1, 2, 3]) for step in (0, 1)),
+        *((step, part) for step in (0, 1) for part in ([0, 1], [2, 3])),
+    ]
+    whole, in_parts = (content["network"] for content in results)
+    torch.testing.assert_close(in_parts, whole, rtol=1e-5, atol=1e-6)
+    assert [content["speed"]["seen"] for content in results] == [8, 8]
+
+
+def test_parts_of_a_step_give_the_mean_of_their_gradients_and_losses(tmp_path):
+    loss, network = SegmentationLoss(), a_plain_network()
+    losses = [
+        loss(network(batch.image_BCDHW), batch) for batch in (batches(0, [0]), batches(0, [1]))
+    ]
+    mean = torch.stack(losses).mean()
+    mean.backward()
+    expected = [weight.grad.clone() for weight in network.parameters()]
+    events = []
+
+    content = run(
+        tmp_path,
+        replace(
+            SETTINGS,
+            steps=1,
+            accumulate=2,
+            optimizer="adam",
+            weight_decay=0.0,
+            gradient_clip=1e9,
+        ),
+        events.append,
+        network=a_plain_network(),
+    )
+
+    moments = content["optimizer"]["state"].values()
+    for state, gradient in zip(moments, expected, strict=True):
+        torch.testing.assert_close(10 * state["exp_avg"], gradient, rtol=1e-4, atol=1e-6)
+    (metric,) = [event for event in events if isinstance(event, Metric)]
+    assert metric.values["loss"] == pytest.approx(mean.item(), rel=1e-5)
+
+
+def test_the_checkpoint_tells_how_fast_loader_and_network_are(tmp_path):
+    run(tmp_path, replace(SETTINGS, steps=2))
+    run(tmp_path, SETTINGS)
+    result = read_result(tmp_path / "checkpoint.pt")
+    assert (result.speed.steps, result.speed.seen, result.speed.made) == (4, 8, 8)
+    assert min(result.summary()["speed"].values()) > 0
+
+
+def test_the_optimizer_is_fused_on_the_cpu_whatever_the_checkpoint_says(tmp_path, monkeypatch):
+    kinds = []
+
+    class Remembering(torch.optim.Adam):
+        def step(self, *arguments):
+            kinds.append(self.param_groups[0]["fused"])
+            return super().step(*arguments)
+
+    monkeypatch.setitem(parameters._KINDS, "adam", Remembering)
+    settings = replace(SETTINGS, optimizer="adam")
+    run(tmp_path, replace(settings, steps=2))
+    content = torch.load(tmp_path / "checkpoint.pt", weights_only=True)
+    content["optimizer"]["param_groups"][0]["fused"] = None
+    torch.save(content, tmp_path / "checkpoint.pt")
+
+    run(tmp_path, settings)
+
+    assert kinds == [True] * 4
+
+
+def test_a_checkpoint_of_an_earlier_version_can_be_resumed(tmp_path):
+    whole = run(tmp_path / "whole")
+    run(tmp_path, replace(SETTINGS, steps=2))
+    content = torch.load(tmp_path / "checkpoint.pt", weights_only=True)
+    for name in ("speed", "scores", "ended_early"):
+        del content[name]
+    torch.save(content, tmp_path / "checkpoint.pt")
+    assert read_result(tmp_path / "checkpoint.pt").ended_early == ""
+    assert_same(run(tmp_path), whole)
+
+
+# -------------------------------------------------------------------------------------- early ends
+
+
+@pytest.fixture
+def clock(monkeypatch):
+    """A clock that goes on by fifteen seconds each time it is read."""
+    readings = itertools.count(0, 15)
+    clock = SimpleNamespace(monotonic=lambda: next(readings))
+    monkeypatch.setattr("MISFMLib.training.loop.time", clock)
+
+
+def test_a_time_budget_ends_the_training_with_a_validation(tmp_path, clock):
+    events = []
+    settings = replace(SETTINGS, steps=10, minutes=0.75, validate_every=100)
+    options = {"validate": scoring([0.5]), "schedule": partial(polynomial_decay, steps=10, power=1)}
+
+    run(tmp_path, settings, events.append, **options)
+
+    result = read_result(tmp_path / "checkpoint.pt")
+    assert (result.steps, result.ended_early, result.step, result.score) == (3, "minutes", 3, 0.5)
+    metrics = [event for event in events if isinstance(event, Metric)]
+    # The last step began when two thirds of the time were over.
+    assert metrics[-1].values["learning_rate"] == pytest.approx(SETTINGS.learning_rate / 3)
+    (progress,) = [event for event in events if isinstance(event, Progress)]
+    assert (progress.fraction, progress.eta_s) == (1, 0)
+
+
+def test_a_training_that_ended_early_does_not_go_on(tmp_path, clock):
+    settings = replace(SETTINGS, steps=10, minutes=0.75)
+    ended = run(tmp_path, settings)
+    asked = []
+    again = run(tmp_path, settings, batches=lambda *step: asked.append(step))
+    assert_same(ended, again)
+    assert not asked
+
+
+def test_the_time_of_earlier_sessions_counts(tmp_path, clock):
+    settings = replace(SETTINGS, steps=10, minutes=1)
+    run(tmp_path, replace(settings, steps=2))
+    assert run(tmp_path, settings)["step"] == 4
+
+
+def test_a_budget_that_is_large_enough_changes_nothing(tmp_path):
+    settings = replace(SETTINGS, minutes=1000)
+    assert_same(run(tmp_path / "a", settings), run(tmp_path / "b"))
+
+
+def test_steps_that_are_all_done_are_no_early_end(tmp_path, clock):
+    assert run(tmp_path, replace(SETTINGS, steps=2, minutes=0.5))["ended_early"] == ""
+
+
+def test_a_score_that_has_stopped_rising_ends_the_training(tmp_path):
+    settings = replace(SETTINGS, steps=20, patience=2)
+    run(tmp_path, settings, validate=scoring([0.5, 0.6, 0.4, 0.5]))
+    result = read_result(tmp_path / "checkpoint.pt")
+    assert (result.ended_early, result.steps, result.step, result.score) == ("patience", 8, 4, 0.6)
+
+
+def test_patience_remembers_the_scores_of_earlier_sessions(tmp_path):
+    settings = replace(SETTINGS, steps=20, patience=2)
+    run(tmp_path, replace(settings, steps=4), validate=scoring([0.5, 0.5]))
+    assert run(tmp_path, settings, validate=scoring([0.5]))["step"] == 6
+
+
+def test_without_patience_a_flat_score_ends_nothing(tmp_path):
+    assert run(tmp_path, validate=scoring([0.5] * 2))["ended_early"] == ""
 
 
 # ------------------------------------------------------------------------------------------- stop
@@ -350,10 +590,10 @@ def test_a_stop_request_saves_at_the_next_step_and_ends(tmp_path):
 
 def test_a_second_stop_request_ends_at_once():
     with stop_requests() as stop:
-        os.kill(os.getpid(), signal.SIGINT)
+        signal.raise_signal(signal.SIGINT)
         assert stop.requested
         with pytest.raises(KeyboardInterrupt):
-            os.kill(os.getpid(), signal.SIGINT)
+            signal.raise_signal(signal.SIGINT)
 
 
 def test_outside_the_main_thread_signals_are_left_alone():
@@ -381,9 +621,8 @@ def test_signals_are_as_before_after_the_training(tmp_path):
 def train_anywhere(fabric, folder, settings, events):
     """Train a network whose result does not depend on the samples that one process sees."""
     torch.set_num_threads(1)
-    torch.manual_seed(5)
     task = Task(
-        network=nn.Sequential(nn.Conv3d(1, 4, 3, padding=1), nn.GELU(), nn.Conv3d(4, 2, 1)),
+        network=a_plain_network(),
         batches=batches,
         loss=SegmentationLoss(),
         schedule=lambda step: 1.0,
@@ -404,15 +643,9 @@ def launched(tmp_path, monkeypatch):
         events = []
         run_folder = tmp_path / str(devices)
         run_folder.mkdir()
-        launch(
-            module.train_anywhere,
-            str(run_folder),
-            SETTINGS,
-            events=events.append,
-            device=CPU,
-            dtype=torch.float32,
-            devices=devices,
-        )
+        settings = replace(SETTINGS, batch_size=4, accumulate=2, minutes=60, patience=2, steps=8)
+        with Processes(CPU, torch.float32, devices) as processes:
+            processes.run(module.train_anywhere, str(run_folder), settings, events=events.append)
         return read_result(run_folder / "checkpoint.pt"), events
 
     return launch_here
@@ -429,7 +662,8 @@ def test_two_processes_give_what_one_gives(launched):
         [(event.step, event.values) for event in events if isinstance(event, Metric)]
         for events in (events_of_one, events_of_two)
     ]
-    assert len(numbers[0]) == len(numbers[1]) == 3
+    assert len(numbers[0]) == len(numbers[1]) == 4
+    assert (one.ended_early, one.steps) == (two.ended_early, two.steps) == ("patience", 6)
     for (step, values), (other_step, other_values) in zip(*numbers, strict=True):
         assert step == other_step
         assert values == pytest.approx(other_values, rel=1e-5)
@@ -456,10 +690,4 @@ def test_what_ends_a_training_elsewhere_is_raised_here(error):
 def test_more_devices_than_the_machine_has_are_refused(monkeypatch):
     monkeypatch.setattr(torch.cuda, "device_count", lambda: 1)
     with pytest.raises(ConfigError, match="2 devices were asked for, this machine has 1"):
-        launch(
-            train_anywhere,
-            events=ignore_events,
-            device=torch.device("cuda"),
-            dtype=torch.float32,
-            devices=2,
-        )
+        Processes(torch.device("cuda"), torch.float32, 2)

@@ -23,7 +23,7 @@ from MISFMLib.networks.window_attention import (
     window_layout,
 )
 
-pytestmark = pytest.mark.usefixtures("one_thread")
+pytestmark = pytest.mark.usefixtures("one_thread", "seed")
 NORM_PARTS = ("running_mean", "running_var", "weight", "bias")
 ARCHITECTURES = ("pctnet", "fmunet", "unet3d")
 SCALES = {
@@ -31,11 +31,6 @@ SCALES = {
     1: [(1, 1, 1), (1, 2, 2), (2, 4, 4), (4, 8, 8), (8, 16, 16)],
     2: [(1, 1, 1), (1, 2, 2), (1, 4, 4), (2, 8, 8), (4, 16, 16)],
 }
-
-
-@pytest.fixture(autouse=True)
-def seed():
-    torch.manual_seed(0)
 
 
 def a_config(architecture="pctnet", **changes):

@@ -21,7 +21,7 @@ else:
     import tomli as tomllib
 
 REPOSITORY = Path(__file__).resolve().parents[2]
-FOLDERS = (".ci", "MISFM", "MISFMLib", "Resources", "Testing")
+FOLDERS = (".ci", "Docs", "MISFM", "MISFMLib", "Resources", "Testing")
 BINARY = {".png", ".gz", ".nrrd", ".qm", ".safetensors", ".npz"}
 LARGEST_FILE = 500_000
 LARGEST_MODEL = 8_000_000
@@ -232,7 +232,8 @@ def test_the_wheel_holds_library_resources_and_command(tmp_path):
     with zipfile.ZipFile(wheel) as archive:
         names = set(archive.namelist())
         (scripts,) = (name for name in names if name.endswith("entry_points.txt"))
-        assert "misfm = MISFMLib.cli:main" in archive.read(scripts).decode()
-    for folder in ("MISFMLib", "Resources"):
-        inside = "" if folder == "MISFMLib" else "MISFMLib/"
-        assert {f"{inside}{folder}/{name}" for name in files_in(folder)} <= names
+        assert "misfm = MISFMLib.__main__:main" in archive.read(scripts).decode()
+    resources = {name for name in files_in("Resources") if not name.startswith("Screenshots/")}
+    expected = {f"MISFMLib/{name}" for name in files_in("MISFMLib")}
+    expected |= {f"MISFMLib/Resources/{name}" for name in resources}
+    assert {name for name in names if ".dist-info/" not in name} == expected

@@ -231,7 +231,7 @@ def break_files(folder, rng):
     return {
         "good.nii.gz": "ok",
         "truncated.nii.gz": "file-truncated",
-        "empty.nii": "not-an-image",
+        "empty.nii": "file-truncated",
         "text.nrrd": "not-an-image",
         "constant.nii.gz": "constant-volume",
         "nan.nii.gz": "not-finite",

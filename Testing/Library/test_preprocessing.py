@@ -238,6 +238,16 @@ def test_resampling_equals_torch_interpolation_of_the_whole_volume(
     torch.testing.assert_close(prepared.image_CDHW[None], expected, atol=1e-5, rtol=0)
 
 
+@pytest.mark.parametrize("target", [None, (4.0, 0.7, 1.1), (0.5, 2.5, 0.8)])
+def test_some_slices_are_those_of_the_whole_volume(rng, target):
+    volume = a_volume(rng.normal(size=(9, 11, 13)), direction=next(signed_axes()))
+    prepared = prepare_volume(volume, unchanged_intensities(spacing_dhw=target))
+    depth = prepared.shape[1]
+    for start, stop in ((0, 1), (1, depth), (depth - 1, depth), (0, depth)):
+        expected = prepared.image_CDHW[:, start:stop]
+        assert torch.equal(prepared.slices(start, stop), expected)
+
+
 def test_model_spacing_keeps_the_extent_of_the_crop():
     prepared = prepare_volume(
         a_volume(np.ones((7, 8, 9)), spacing=(3.0, 0.5, 0.6), direction=next(signed_axes())),

@@ -65,8 +65,8 @@ def volumes():
     return Volumes((20, 24, 28), (10, 9, 40), (16, 16, 16))
 
 
-def a_source(volumes, task, seed=1):
-    return PretextSource(source=volumes, pretext=task, batch_size=2, seed=seed)
+def a_source(volumes, task, seed=1, batch_size=2):
+    return PretextSource(source=volumes, pretext=task, batch_size=batch_size, seed=seed)
 
 
 @pytest.mark.parametrize("task", TASKS.values(), ids=TASKS)
@@ -95,6 +95,37 @@ def test_every_volume_is_visited_equally_often(volumes):
     visits = [source.volume(step, index) for step in range(6) for index in range(2)]
     assert np.bincount(visits).tolist() == [4, 4, 4]
     assert visits[:3] != visits[3:6] or visits[3:6] != visits[6:9]
+
+
+class Recorder(Volumes):
+    """Remembers which volumes were read."""
+
+    def __init__(self, count):
+        super().__init__(*[PATCH] * count)
+        self.read = set()
+
+    def crop(self, index, start, size):
+        self.read.add(index)
+        return super().crop(index, start, size)
+
+
+@pytest.mark.parametrize("processes", [2, 4])
+def test_each_of_several_processes_reads_volumes_of_its_own(processes):
+    count, batch_size = 67, 4
+    for rank in range(processes):
+        volumes = Recorder(count)
+        source = a_source(volumes, TASKS["fusion of two volumes"], batch_size=batch_size)
+        for step in range(40):
+            source.batch(step, range(rank, batch_size, processes))
+        assert volumes.read == set(range(rank, count, processes))
+
+
+def test_the_volumes_of_one_position_are_visited_equally_often():
+    source = a_source(Recorder(66), TASKS["rotation"], batch_size=4)
+    visits = np.bincount([source.volume(step, index) for step in range(34) for index in range(4)])
+    assert visits[0::4].tolist() == [2] * 17
+    assert visits[1::4].tolist() == [2] * 17
+    assert set(visits[2::4]) | set(visits[3::4]) == {2, 3}
 
 
 @pytest.mark.parametrize("name", ["fusion of one volume", "fusion of two volumes"])

@@ -17,7 +17,7 @@ import torch
 import MISFMLib.jobs.pretrain as pretrain_job
 from MISFMLib import cli
 from MISFMLib.bundle import read_bundle, read_card, read_weights
-from MISFMLib.commands.jobs import PretrainPreset
+from MISFMLib.commands.jobs import FinetunePreset, PretrainPreset
 from MISFMLib.configs import (
     FinetuneConfig,
     IntensityConfig,
@@ -110,8 +110,11 @@ def planned(config):
     ("method", "network"),
     [
         *((method, "small") for method in METHODS),
-        ("volume-fusion", "fmunet"),
-        ("rotation", "unet3d"),
+        *(
+            (method, network)
+            for method in ("volume-fusion", *ENCODER_ONLY)
+            for network in ("fmunet", "unet3d")
+        ),
     ],
 )
 def test_every_method_ends_in_a_bundle_from_which_all_but_the_head_is_taken(
@@ -133,7 +136,7 @@ def test_every_method_ends_in_a_bundle_from_which_all_but_the_head_is_taken(
         if method in ENCODER_ONLY:
             assert {name.split(".")[0] for name in new} == {"decoder", "heads"}
             assert set(new.values()) == {
-                "the source was pretrained without a decoder",
+                "the source brings no decoder",
                 "the source was pretrained on another task",
             }
         else:
@@ -175,7 +178,8 @@ def test_the_bundle_says_how_it_was_made(config, tmp_path):
         "pretrained without labels on 3 volumes",
         "mean Dice of the fusion levels",
         "held-out volumes: 1",
-        "misfm pretrain scans -o model --name 'My start' --sampler boxes --num-levels 3",
+        "misfm pretrain scans -o model --name 'My start'",
+        "--sampler boxes --num-levels 3",
         "misfm finetune FOLDER -o NEW_MODEL --init model",
         "levels above background: 3",
     ):
@@ -320,6 +324,27 @@ def test_smaller_fractions_are_part_of_larger_ones_and_judged_on_the_same_volume
     assert not set(jobs[-1].train) & set(jobs[-1].validation)
 
 
+def test_only_the_volumes_of_the_fraction_are_prepared(config):
+    job = planned(config(fraction=0.34))
+    prepared = [place for place in job.folder.cases.iterdir() if place.is_dir()]
+    assert sorted(prepared) == sorted((*job.train, *job.validation))
+    assert len(prepared) == 2
+
+
+@pytest.mark.parametrize(
+    ("broken", "learnt", "judged"), [("a", 2, 1), ("ab", 1, 1), ("abc", 1, 0), ("bcd", 1, 0)]
+)
+def test_whatever_is_broken_there_is_something_to_learn_from(
+    broken, learnt, judged, config, volumes
+):
+    for name in broken:
+        (volumes / f"{name}.nii.gz").write_bytes(b"not a volume")
+    for seed in range(4):
+        job = planned(config(seed=seed, validation_fraction=0.5, overwrite=True))
+        assert (len(job.train), len(job.validation)) in {(learnt, judged), (judged, learnt)}
+        assert len(job.train) >= 1
+
+
 def test_a_single_volume_can_be_learnt_from(config, volumes):
     events = []
     report = run_pretrain(config(data=(volumes / "a.nii.gz",), sampler="boxes"), events.append)
@@ -402,9 +427,17 @@ def test_impossible_settings_are_refused(options, problem, config):
         config(**options)
 
 
-def test_a_batch_that_the_devices_cannot_share_is_refused(config):
-    with pytest.raises(ConfigError, match="shared by 2 devices"):
-        run_pretrain(config(devices=2, batch_size=3))
+def test_a_training_ends_when_its_score_has_stopped_rising(config):
+    options = {"steps": 20, "validate_every": 1, "patience": 2, "learning_rate": 1e-9}
+    report = run_pretrain(config(**options))
+    assert (report["steps"], report["ended_by"]) == (3, "patience")
+    assert read_bundle(Path(report["bundle"])).manifest.provenance["steps"] == 3
+
+
+def test_patience_without_held_out_volumes_is_refused(config):
+    with pytest.raises(ConfigError) as caught:
+        planned(config(patience=2, validation_fraction=0.0))
+    assert caught.value.code == "nothing-held-out"
 
 
 def test_the_learning_rate_is_halved_when_asked_for(config):
@@ -468,8 +501,9 @@ def test_an_unknown_setting_in_a_preset_is_an_error(a_job, monkeypatch, capsys):
 
 def test_every_preset_file_can_be_chosen():
     presets = Path(sys.modules["MISFMLib"].__file__).parent / "presets"
-    files = {path.stem.removeprefix("pretrain-") for path in presets.glob("pretrain-*.json")}
-    assert files == set(PretrainPreset.__args__)
+    for verb, names in (("pretrain", PretrainPreset), ("finetune", FinetunePreset)):
+        files = {path.stem.removeprefix(f"{verb}-") for path in presets.glob(f"{verb}-*.json")}
+        assert files == set(names.__args__)
 
 
 def test_a_job_file_can_ask_for_a_pretraining(a_job, tmp_path):

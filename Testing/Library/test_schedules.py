@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from MISFMLib.training.schedules import polynomial_decay, repeated_halving
+from MISFMLib.training.schedules import polynomial_decay, repeated_halving, step_by_the_clock
 
 
 def test_the_rate_falls_from_one_to_zero():
@@ -26,3 +26,15 @@ def test_beyond_the_end_the_rate_stays_zero():
 
 def test_the_rate_is_halved_again_and_again():
     assert [repeated_halving(step, 3) for step in range(8)] == [1, 1, 1, 0.5, 0.5, 0.5, 0.25, 0.25]
+
+
+def test_the_clock_decides_where_it_runs_faster_than_the_steps():
+    assert step_by_the_clock(2, 10, seconds=30, budget_s=60) == 5
+    assert step_by_the_clock(7, 10, seconds=30, budget_s=60) == 7
+    assert step_by_the_clock(2, 10, seconds=90, budget_s=60) == 10
+
+
+def test_without_a_limit_the_step_stays_what_it_is():
+    step = step_by_the_clock(3, 10, seconds=1e9, budget_s=float("inf"))
+    assert (step, type(step)) == (3, int)
+    assert repeated_halving(step_by_the_clock(2, 10, 30, 60), 3) == 0.5

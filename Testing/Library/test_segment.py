@@ -81,7 +81,7 @@ def a_bundle(folder, manifest=None):
 def model(tmp_path, monkeypatch):
     """A model that thresholds the raw intensities."""
     monkeypatch.setattr(
-        "MISFMLib.inference.segmenter.network_from_bundle", lambda _bundle: Thresholds()
+        "MISFMLib.inference.engines.network_from_bundle", lambda _bundle: Thresholds()
     )
     return a_bundle(tmp_path / "tiny")
 
@@ -163,7 +163,8 @@ def test_all_outputs_of_one_case_are_written(tmp_path, model):
 
 def test_the_report_tells_what_made_the_result_but_no_folder(tmp_path, model):
     scan = write_case(tmp_path / "patient name" / "scan.nii.gz")
-    segment(scan, model=model, output=tmp_path / "o.nii.gz", report=tmp_path / "r.json", overlap=0)
+    settings = {"report": tmp_path / "r.json", "overlap": 0, "precision": "fp32"}
+    segment(scan, model=model, output=tmp_path / "o.nii.gz", **settings)
     text = (tmp_path / "r.json").read_text("utf-8")
     report = json.loads(text)
     assert "patient name" not in text
@@ -172,16 +173,57 @@ def test_the_report_tells_what_made_the_result_but_no_folder(tmp_path, model):
     assert set(report["versions"]) == {"misfm", "python", "torch", "numpy", "SimpleITK"}
     assert report["options"]["overlap"] == 0
     assert (report["device"], report["precision"], report["windows"]) == ("cpu", "float32", 8)
+    assert report["engine"] == f"PyTorch {torch.__version__}"
     assert report["input"]["files"] == ["scan.nii.gz"]
     assert report["input"]["shape_dhw"] == [9, 10, 11]
     assert report["input"]["direction"] == list(DIRECTION)
-    assert set(report["timings_s"]) == {"read", "preprocess", "network", "restore", "postprocess"}
+    assert set(report["timings_s"]) == {
+        "read",
+        "preprocess",
+        "engine",
+        "network",
+        "restore",
+        "postprocess",
+    }
     assert report["peak_memory_bytes"] > 50e6
     labels = expected_labels(scan)
     assert [(item["label"], item["voxels"]) for item in report["labels"]] == [
         (value, np.count_nonzero(labels == value)) for value in (1, 3)
     ]
     assert report["notices"] == []
+
+
+def test_the_uncertainty_lies_on_the_grid_of_the_volume_and_the_report_says_where_to_look(
+    tmp_path, model
+):
+    array = np.full((12, 40, 40), 40, np.int16)
+    array[4:8, 20:30, 8:18] = 100  # background and grey are equally likely here
+    array[::5, ::9, ::9] = 99
+    geometry = Geometry(array.shape, (2.0, 0.5, 1.0), (10.0, 20.0, 30.0), DIRECTION)
+    write_volume(Volume(array[None], geometry, "scan"), tmp_path / "scan.nii.gz")
+    path = tmp_path / "uncertainty.nrrd"
+    outputs = {"output": tmp_path / "o.nii.gz", "report": tmp_path / "r.json", "uncertainty": path}
+    report = segment(tmp_path / "scan.nii.gz", model=model, **outputs)
+    uncertainty = read_volume(path)
+    assert uncertainty.geometry.same_grid(geometry)
+    odds = 1 / (1 + np.e)
+    entropy = -odds * np.log(odds) - (1 - odds) * np.log(1 - odds)
+    percents = {40: 0, 99: round(100 * entropy / np.log(3)), 100: 63}
+    for intensity, percent in percents.items():
+        assert (uncertainty.array_CDHW[0][array == intensity] == percent).all()
+    first = report["where_to_look"][0]
+    assert set(first["labels"]) == {"background", "grey"}
+    assert first["peak_entropy"] == 0.63
+    index_dhw = tuple(first["index_ijk"][::-1])
+    assert array[index_dhw] == 100
+    np.testing.assert_allclose(first["position_xyz"], geometry.position_xyz(index_dhw), atol=1e-5)
+    assert "Look at" in report["text"]
+    assert json.loads(outputs["report"].read_text("utf-8"))["where_to_look"][0] == first
+
+
+def test_without_uncertainty_the_report_does_not_say_where_to_look(tmp_path, model):
+    report = segment(write_case(tmp_path / "a.mha"), model=model, output=tmp_path / "o.mha")
+    assert "where_to_look" not in report
 
 
 def test_a_result_without_any_label_is_announced(tmp_path, model):
@@ -251,7 +293,7 @@ def no_computing(monkeypatch):
         raise AssertionError("this had to be refused before")
 
     monkeypatch.setattr("MISFMLib.jobs.segment_case.read_volume", fail)
-    monkeypatch.setattr("MISFMLib.inference.segmenter.network_from_bundle", fail)
+    monkeypatch.setattr("MISFMLib.inference.engines.network_from_bundle", fail)
 
 
 @pytest.mark.parametrize("name", ["output", "statistics", "overview", "report"])
@@ -362,7 +404,13 @@ def test_two_results_never_share_a_file(tmp_path, model, no_computing):
 
 @pytest.mark.parametrize(
     ("option", "name"),
-    [("statistics", "table.xlsx"), ("overview", "picture.jpg"), ("report", "report.txt")],
+    [
+        ("statistics", "table.xlsx"),
+        ("overview", "picture.jpg"),
+        ("report", "report.txt"),
+        ("uncertainty", "uncertainty.png"),
+        ("uncertainty", "uncertainty.seg.nrrd"),
+    ],
 )
 def test_other_endings_of_tables_and_pictures_are_refused(
     tmp_path, model, no_computing, option, name
@@ -559,14 +607,17 @@ def test_pictures_and_reports_of_a_batch_go_into_folders(tmp_path, model, scans)
         output=tmp_path / "out",
         overview=tmp_path / "pictures",
         report=tmp_path / "reports",
+        uncertainty=tmp_path / "uncertainty",
     )
     assert files_in(tmp_path / "pictures") == ["a.png", "b.png", "c.png"]
+    assert files_in(tmp_path / "uncertainty") == ["a.nii.gz", "b.nii.gz", "c.nii.gz"]
     assert files_in(tmp_path / "reports") == ["a.json", "b.json", "c.json"]
 
 
 def test_results_below_the_input_folder_are_no_inputs(tmp_path, model, scans):
-    segment(scans, model=model, output=scans / "results")
-    segment(scans, model=model, output=scans / "results")
+    settings = {"output": scans / "results", "uncertainty": scans / "uncertainty"}
+    segment(scans, model=model, **settings)
+    segment(scans, model=model, **settings)
     assert len(files_in(scans / "results")) == 4
 
 
@@ -611,7 +662,7 @@ def test_a_killed_batch_keeps_its_table_and_goes_on(tmp_path, model, scans):
         sys.path.insert(0, sys.argv[1])
         from MISFMLib.configs import SegmentConfig
         from MISFMLib.events import CaseDone
-        from MISFMLib.inference import segmenter
+        from MISFMLib.inference import engines
         from MISFMLib.jobs.segment import run_segment
         import torch
 
@@ -623,7 +674,7 @@ def test_a_killed_batch_keeps_its_table_and_goes_on(tmp_path, model, scans):
             if isinstance(event, CaseDone):
                 os.kill(os.getpid(), signal.SIGKILL)
 
-        segmenter.network_from_bundle = lambda _bundle: Fake()
+        engines.network_from_bundle = lambda _bundle: Fake()
         images, model, output = map(Path, sys.argv[2:])
         config = SegmentConfig(images=(images,), model=str(model), output=output, device="cpu")
         run_segment(config, kill)

@@ -12,6 +12,7 @@ from MISFMLib.data.preprocessing import prepare_volume
 from MISFMLib.errors import BundleError, ConfigError, DataError, DeviceError, JobCancelled
 from MISFMLib.events import Notice, Progress
 from MISFMLib.inference.domain import domain_warnings
+from MISFMLib.inference.engines import Engines
 from MISFMLib.inference.ladder import memory_ladder
 from MISFMLib.inference.segmenter import Segmenter, SegmenterOptions
 from MISFMLib.inference.sliding_window import Placement, iterate_slabs
@@ -21,6 +22,7 @@ from MISFMLib.volume import Geometry, Volume
 IDENTITY = (1.0, 0.0, 0.0, 0.0, 1.0, 0.0, 0.0, 0.0, 1.0)
 RAW = IntensityConfig(scheme="ct-percentile")
 CUDA = torch.device("cuda", 0)
+ENGINES = "MISFMLib.inference.engines"
 LABELS = (LabelConfig(value=4, name="grey"), LabelConfig(value=2, name="white"))
 
 
@@ -53,8 +55,8 @@ def a_volume(array, **settings):
 
 def a_segmenter(network=None, labels=LABELS, preprocessing=None, **options):
     preprocessing = preprocessing or PreprocessingConfig(intensity=(RAW,), patch_size=(8, 8, 8))
-    options = SegmenterOptions(**{"device": "cpu", **options})
-    return Segmenter(network or Thresholds(), preprocessing, labels, options)
+    options = SegmenterOptions(**{"device": "cpu", "precision": "fp32", **options})
+    return Segmenter(Engines(network or Thresholds()), preprocessing, labels, options)
 
 
 def expected_labels(array):
@@ -70,7 +72,7 @@ def test_classes_of_the_network_become_the_values_of_the_labels(rng):
     result = a_segmenter().segment(volume)
     np.testing.assert_array_equal(result.label_map.array_DHW, expected_labels(array))
     assert result.label_map.geometry == volume.geometry
-    assert set(result.timings_s) == {"preprocess", "network", "restore", "postprocess"}
+    assert set(result.timings_s) == {"preprocess", "engine", "network", "restore", "postprocess"}
     assert (result.windows, result.model_shape_dhw) == (2 * 2 * 3, (10, 12, 14))
     assert (result.device, result.precision) == ("cpu", "float32")
     assert result.notices == ()
@@ -114,7 +116,7 @@ def test_postprocessing_can_be_switched_off(does_clean):
 
 def test_a_result_without_any_label_is_announced():
     seen = []
-    result = a_segmenter().segment(a_volume(np.zeros((8, 8, 8), np.int16)), seen.append)
+    result = a_segmenter().segment(a_volume(np.indices((8, 8, 8)).sum(0)), seen.append)
     assert result.notices == ("No voxel of any label was found.",)
     assert Notice("No voxel of any label was found.") in seen
 
@@ -242,6 +244,7 @@ def test_a_gpu_without_memory_is_left_step_by_step(
     module = "MISFMLib.inference.segmenter"
     monkeypatch.setattr(f"{module}.select_device", lambda _name: CUDA)
     monkeypatch.setattr(f"{module}.resolve_precision", lambda _precision, _device: torch.float32)
+    monkeypatch.setattr(f"{ENGINES}.inference_precisions", lambda _precision, _device: ("fp32",))
     monkeypatch.setattr(f"{module}.iterate_slabs", slabs)
     monkeypatch.setattr(Thresholds, "to", lambda network, *_, **__: network)
     preprocessing = PreprocessingConfig(intensity=(RAW,), patch_size=(64, 32, 32))
@@ -282,6 +285,13 @@ def test_a_volume_of_another_modality_gives_a_warning(array, modality, expected,
     warnings = warnings_of(array, modality=modality, expected=expected)
     assert len(warnings) == (words is not None)
     assert all(words in warning for warning in warnings)
+
+
+def test_a_label_map_instead_of_a_scan_gives_a_warning():
+    labels = np.zeros((8, 8, 8), np.int16)
+    labels[2:6, 2:6, 2:6] = 3
+    (warning,) = warnings_of(labels)
+    assert "looks like a label map" in warning
 
 
 @pytest.mark.parametrize(

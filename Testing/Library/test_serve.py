@@ -193,18 +193,18 @@ def test_a_command_may_come_in_pieces(tmp_path):
 
 def test_the_network_is_loaded_once_for_the_same_model(a_model, monkeypatch):
     loaded = []
-    load = serve.importlib.import_module("MISFMLib.inference.segmenter_cache").network_from_bundle
+    load = serve.importlib.import_module("MISFMLib.inference.engines").network_from_bundle
     monkeypatch.setattr(
-        "MISFMLib.inference.segmenter_cache.network_from_bundle",
+        "MISFMLib.inference.engines.network_from_bundle",
         lambda bundle: loaded.append(bundle) or load(bundle),
     )
     cache = SegmenterCache()
     first = cache.get(a_model, SegmenterOptions(device="cpu"))
     second = cache.get(a_model, SegmenterOptions(device="cpu", overlap=0.25))
-    assert first._network is second._network
+    assert first._engines is second._engines
     assert second._windows.overlap == 0.25
     other = write_model(a_model.path.with_name("other"), seed=1)
-    assert cache.get(other, SegmenterOptions(device="cpu"))._network is not first._network
+    assert cache.get(other, SegmenterOptions(device="cpu"))._engines is not first._engines
     cache.get(a_model, SegmenterOptions(device="cpu"))
     assert loaded == [a_model, other, a_model]
 
@@ -217,14 +217,14 @@ def test_a_model_that_was_trained_anew_under_its_name_is_loaded_anew(a_model, tm
     a_model.path.rename(tmp_path / "old")
     retrained.path.rename(a_model.path)
     second = cache.get(type(a_model)(a_model.path, retrained.manifest), SegmenterOptions())
-    assert second._network is not first._network
+    assert second._engines is not first._engines
 
 
 def test_clear_lets_go_of_the_network(a_model):
     cache = SegmenterCache()
-    first = cache.get(a_model, SegmenterOptions(device="cpu"))._network
+    first = cache.get(a_model, SegmenterOptions(device="cpu"))._engines
     cache.clear()
-    assert cache.get(a_model, SegmenterOptions(device="cpu"))._network is not first
+    assert cache.get(a_model, SegmenterOptions(device="cpu"))._engines is not first
 
 
 def test_only_segmentation_gets_the_cache(monkeypatch):

@@ -10,7 +10,10 @@ import scipy.ndimage
 import torch
 from torch import nn
 
+from MISFMLib.configs import IntensityConfig, PreprocessingConfig
+from MISFMLib.data.preprocessing import prepare_volume
 from MISFMLib.errors import ConfigError, JobCancelled
+from MISFMLib.inference import sliding_window
 from MISFMLib.inference.sliding_window import Placement, iterate_slabs, predict_logits
 from MISFMLib.inference.windows import (
     WindowConfig,
@@ -20,6 +23,7 @@ from MISFMLib.inference.windows import (
     suitable_batch_size,
     window_starts,
 )
+from MISFMLib.volume import Geometry, Volume, read_volume
 
 
 def a_volume(rng, *shape):
@@ -146,7 +150,7 @@ def test_every_distinct_window_is_computed_once(rng):
     network = CountingIdentity()
     config = WindowConfig(patch_size=(64, 128, 128))
     # 36 windows in the published list of this volume, 12 of them distinct.
-    predict_logits(network, torch.zeros(1, 88, 160, 256), config)
+    predict_logits(network, torch.rand(1, 88, 160, 256), config)
     assert len(network.batches) == count_windows((88, 160, 256), config) == 12
 
 
@@ -193,7 +197,7 @@ def test_the_batch_size_does_not_change_the_logits(rng, batch_size):
 def test_batches_are_at_most_as_large_as_asked_for_and_even(batch_size, batches):
     network = CountingIdentity()
     config = WindowConfig(patch_size=(4, 4, 4), overlap=0, batch_size=batch_size)
-    predict_logits(network, torch.zeros(2, 8, 8, 8), config)
+    predict_logits(network, torch.rand(2, 8, 8, 8), config)
     assert [batch[0] for batch in network.batches] == batches
     assert {batch[1:] for batch in network.batches} == {(2, 4, 4, 4)}
 
@@ -217,7 +221,7 @@ def test_the_buffer_is_as_deep_as_the_patch_however_long_the_scan():
 
 
 def test_the_window_counter_hears_of_every_batch_and_may_stop(rng):
-    image = torch.zeros(1, 8, 8, 8)
+    image = a_volume(rng, 1, 8, 8, 8)
     config = WindowConfig(patch_size=(4, 4, 4), overlap=0)
     heard = []
 
@@ -253,3 +257,85 @@ def test_impossible_windows_are_an_error(settings):
 )
 def test_small_windows_are_computed_together(patch_size, batch_size):
     assert suitable_batch_size(patch_size) == batch_size
+
+
+# -------------------------------------------------------------------------------- air, slices
+
+
+def a_body_in_air(rng, channels=1):
+    """Air of one value around a small body, and padding of another value below."""
+    image = torch.full((channels, 24, 20, 22), -1.0)
+    image[:, :8] = 0.25
+    image[:, 14:20, 10:15, 12:16] = a_volume(rng, channels, 6, 5, 4)
+    return image
+
+
+@pytest.mark.parametrize("mirroring", [False, True])
+@pytest.mark.parametrize("overlap", [0.0, 0.5])
+def test_windows_of_one_intensity_are_computed_once_to_the_same_bit(
+    rng, monkeypatch, overlap, mirroring
+):
+    image, network = a_body_in_air(rng), a_network()
+    counted = nn.Sequential(CountingIdentity(), network)
+    config = WindowConfig(patch_size=(6, 5, 7), overlap=overlap, mirroring=mirroring)
+    with_shortcut = predict_logits(counted, image, config)
+    computed = sum(batch[0] for batch in counted[0].batches)
+    with monkeypatch.context() as patch:
+        patch.setattr(sliding_window, "_uniform_intensities", lambda _patch: None)
+        without = predict_logits(network, image, config)
+    assert torch.equal(with_shortcut, without)
+    assert computed < 0.6 * count_windows(image.shape[1:], config) * (8 if mirroring else 1)
+
+
+@pytest.mark.parametrize("batch_size", [3, 8])
+def test_windows_of_one_intensity_find_their_place_in_a_batch(rng, monkeypatch, batch_size):
+    image, network = a_body_in_air(rng), a_network()
+    alone = predict_logits(network, image, WindowConfig(patch_size=(6, 5, 7)))
+    together = WindowConfig(patch_size=(6, 5, 7), batch_size=batch_size)
+    torch.testing.assert_close(predict_logits(network, image, together), alone)
+
+
+def test_one_channel_of_one_intensity_is_not_enough(rng):
+    image = a_body_in_air(rng, channels=2)
+    image[1] = a_volume(rng, *image.shape[1:])
+    network = CountingIdentity()
+    config = WindowConfig(patch_size=(6, 5, 7))
+    assert torch.allclose(predict_logits(network, image, config), image, atol=1e-6)
+    assert sum(batch[0] for batch in network.batches) == count_windows(image.shape[1:], config)
+
+
+@pytest.mark.parametrize("spacing_dhw", [None, (1.5, 0.7, 1.1), (0.4, 2.0, 3.0)])
+@pytest.mark.parametrize("patch_size", [(6, 7, 5), (30, 8, 40)])
+def test_slices_prepared_on_the_way_give_the_logits_of_the_whole_prepared_volume(
+    rng, spacing_dhw, patch_size
+):
+    settings = PreprocessingConfig(
+        channels=("T1", "T2"),
+        intensity=(IntensityConfig(scheme="mr-zscore"), IntensityConfig(scheme="mr-percentile")),
+        orientation="RAS",
+        crop="nonzero",
+        spacing_dhw=spacing_dhw,
+    )
+    array = np.zeros((2, 16, 18, 20), np.float32)
+    array[:, 2:15, 1:14, 3:19] = rng.normal(100, 20, (2, 13, 13, 16))
+    direction = (0.0, 1.0, 0.0, 0.0, 0.0, -1.0, 1.0, 0.0, 0.0)
+    geometry = Geometry((16, 18, 20), (1.0, 1.0, 1.0), (0.0, 0.0, 0.0), direction)
+    prepared = prepare_volume(Volume(array, geometry, "case"), settings)
+    config = WindowConfig(patch_size=patch_size)
+    logits = predict_logits(nn.Identity(), prepared, config)
+    assert "image_CDHW" not in vars(prepared)
+    assert torch.equal(logits, predict_logits(nn.Identity(), prepared.image_CDHW, config))
+    assert tuple(prepared.image_CDHW.shape) == prepared.shape
+
+
+def test_real_ct_with_masked_air_gives_the_same_bits(shared_data, monkeypatch):
+    scan = sorted((shared_data / "headneck_ct" / "imagesTr").glob("*.nii.gz"))[0]
+    preprocessing = PreprocessingConfig(modality="CT", crop="none")
+    prepared = prepare_volume(read_volume(scan), preprocessing)
+    counted = nn.Sequential(CountingIdentity(), a_network())
+    config = WindowConfig(patch_size=(16, 24, 24))
+    with_shortcut = predict_logits(counted, prepared, config)
+    computed = sum(batch[0] for batch in counted[0].batches)
+    monkeypatch.setattr(sliding_window, "_uniform_intensities", lambda _patch: None)
+    assert torch.equal(with_shortcut, predict_logits(counted, prepared, config))
+    assert computed < count_windows(prepared.shape[1:], config)

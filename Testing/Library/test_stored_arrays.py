@@ -163,21 +163,6 @@ def test_a_full_disk_leaves_no_array(tmp_path, images_DHW):
     assert list(tmp_path.iterdir()) == []
 
 
-@pytest.mark.parametrize("world_size", [1, 2, 3])
-def test_shards_hold_every_volume_once_and_are_balanced(world_size, store):
-    volumes = open_arrays(str(store))
-    shards = [volumes.shard(rank, world_size) for rank in range(world_size)]
-    assert sorted(sum((shard.locations for shard in shards), ())) == sorted(volumes.locations)
-    sizes = [len(shard) for shard in shards]
-    assert max(sizes) - min(sizes) <= 1
-
-
-def test_more_processes_than_volumes_are_refused(store):
-    with pytest.raises(DataError) as caught:
-        open_arrays(str(store)).shard(0, 4)
-    assert caught.value.code == "too-few-volumes"
-
-
 def test_a_store_without_any_usable_volume_is_refused(tmp_path):
     write_index([StoreEntry(path="bad.nii", reason="constant-volume")], tmp_path)
     with pytest.raises(DataError) as caught:

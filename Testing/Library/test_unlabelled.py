@@ -189,6 +189,18 @@ def test_crops_are_read_without_the_volume(tmp_path, rng):
     np.testing.assert_array_equal(crop, np.load(folder / "image.npy")[1:5, 2:7, 3:9])
 
 
+def test_more_volumes_than_files_can_be_open_are_no_problem(tmp_path):
+    resource = pytest.importorskip("resource")
+    np.save(tmp_path / "image.npy", np.zeros((3, 4, 5), np.float16))
+    volumes = PreparedVolumes([tmp_path] * 300)
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (200, hard))
+    try:
+        assert {volumes.shape(index) for index in range(len(volumes))} == {(3, 4, 5)}
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+
+
 def test_a_real_ct_and_its_label_map_folder_are_told_apart(shared_data):
     files = find_unlabelled([shared_data / "headneck_ct"])
     assert {file.modality for file in files} == {"CT"}

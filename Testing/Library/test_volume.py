@@ -359,13 +359,18 @@ def test_gzip_members_and_padding_behind_each_other_are_read(tmp_path, rng):
     np.testing.assert_array_equal(read_volume(tmp_path / "b.nii.gz").array_CDHW[0], array)
 
 
+@pytest.mark.parametrize("name", ["a.nii", "a.nii.gz", "a.nrrd", "a.mha", "a.dcm"])
+def test_a_file_of_no_bytes_is_called_empty(tmp_path, name):
+    (tmp_path / name).write_bytes(b"")
+    assert "the file is empty" in refused("file-truncated", read_volume, tmp_path / name)
+
+
 @pytest.mark.parametrize("name", ["a.nii", "a.nii.gz", "a.nrrd", "a.mha", "a.mhd"])
-@pytest.mark.parametrize("content", [b"", b"hello world, this is no image\n" * 30])
-def test_a_file_that_is_no_image_is_refused(tmp_path, capfd, name, content):
-    (tmp_path / name).write_bytes(content)
+def test_a_file_that_is_no_image_is_refused(tmp_path, capfd, name):
+    (tmp_path / name).write_bytes(b"hello world, this is no image\n" * 30)
     with pytest.raises(DataError) as caught:
         read_volume(tmp_path / name)
-    assert caught.value.code in ("not-an-image", "file-truncated", "file-damaged")
+    assert caught.value.code in ("not-an-image", "file-damaged")
     assert name in str(caught.value)
     assert capfd.readouterr().err == ""
 

@@ -85,6 +85,13 @@ def test_levels_are_as_frequent_as_published(sampler, background, deviation, rng
     np.testing.assert_allclose(mean[1:], (1 - mean[0]) / 4, atol=0.025)
 
 
+@pytest.mark.parametrize("sampler", [RandomBoxes(), BlockGrid()])
+@pytest.mark.parametrize("num_levels", [1, 2, 6, 8])
+def test_all_levels_above_background_are_equally_frequent(sampler, num_levels, rng):
+    mean, _ = shares(sampler, rng, num_levels, count=40)
+    np.testing.assert_allclose(mean[1:], (1 - mean[0]) / num_levels, atol=0.05)
+
+
 def test_more_foreground_share_leaves_less_background(rng):
     few, many = (shares(BlockGrid(share), rng, count=20)[0][0] for share in (0.3, 0.9))
     assert few > many + 0.3
@@ -99,6 +106,12 @@ def test_grid_blocks_have_one_level_each(rng):
 def test_blocks_larger_than_the_crop_still_give_a_label(rng):
     sampler = BlockGrid(foreground_share=1.0, smallest=(40, 40, 40), largest=(50, 50, 50))
     assert sampler((16, 16, 16), 4, rng).min() >= 1
+
+
+def test_boxes_larger_than_the_crop_are_cut_at_its_borders(rng):
+    label = RandomBoxes((1, 1), smallest=(40, 40, 40), largest=(50, 50, 50))((16, 16, 16), 4, rng)
+    assert label.shape == (16, 16, 16)
+    assert len(label.unique()) == 1
 
 
 def test_boxes_keep_to_their_sizes(rng):
@@ -202,8 +215,10 @@ def test_inversion_concerns_both_crops(rng):
         torch.full((8, 8, 8), -1000.0),
         torch.cat([torch.full((8, 8, 7), -1000.0), torch.full((8, 8, 1), 50.0)], 2),
         torch.nn.functional.pad(torch.ones(1, 1, 1), (0, 7, 0, 7, 0, 7)),
+        torch.full((8, 8, 8), -1.0).index_put((torch.tensor(3),), torch.tensor(-1 + 2**-23)),
+        torch.full((8, 8, 8), 0.0).index_put((torch.tensor(3),), torch.tensor(2.0**-140)),
     ],
-    ids=["constant", "two values", "one voxel"],
+    ids=["constant", "two values", "one voxel", "one step of a float", "a step near zero"],
 )
 def test_air_never_gives_nan(crop, rng):
     for _ in range(20):

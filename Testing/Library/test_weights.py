@@ -20,13 +20,8 @@ from MISFMLib.networks import (
     weights_to_numpy,
 )
 
-pytestmark = pytest.mark.usefixtures("one_thread")
+pytestmark = pytest.mark.usefixtures("one_thread", "seed")
 IMAGE = torch.linspace(-1, 1, 8 * 16 * 16).view(1, 1, 8, 16, 16)
-
-
-@pytest.fixture(autouse=True)
-def seed():
-    torch.manual_seed(0)
 
 
 def a_config(architecture="pctnet", **changes):
@@ -254,12 +249,22 @@ def test_an_encoder_starts_a_fine_tuning_without_its_decoder(tmp_path):
     assert set(report.loaded) == set(encoder)
     assert set(report.newly_initialised) == set(arrays) - set(encoder)
     assert report.newly_initialised["decoder.ups.0.up.conv.bias"] == (
-        "the source was pretrained without a decoder"
+        "the source brings no decoder"
     )
     assert not report.unused
     segmenting = write_bundle(bundle.path, bundle.manifest, encoder, overwrite=True)
     with pytest.raises(BundleError, match="do not fit"):
         initialise(network, segmenting)
+
+
+def test_of_a_whole_network_the_encoder_alone_can_be_taken_over(tmp_path):
+    source, network = a_network(), a_network()
+    report = initialise(network, a_bundle(tmp_path, source), encoder_only=True)
+    names = network.state_dict()
+    encoder = {name for name in names if name.startswith(("project.", "encoder.", "bottom."))}
+    assert set(report.loaded) == encoder
+    assert set(report.newly_initialised) == set(names) - encoder
+    assert not encoder & differing(network, source)
 
 
 @pytest.mark.parametrize(

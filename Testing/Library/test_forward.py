@@ -1,0 +1,54 @@
+"""Cost of the network beside the published code, alone and end to end, measured by the benchmarks."""
+
+from __future__ import annotations
+
+import json
+import os
+import statistics
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from MISFMLib.device import inference_precisions
+from MISFMLib.inference import openvino_network
+
+torch = pytest.importorskip("torch")
+BENCHMARKS = Path(__file__).resolve().parents[1] / "Benchmarks"
+
+
+def rows_of(script, tmp_path):
+    """Run a benchmark, which also refuses logits or labels that are not the published ones."""
+    result = tmp_path / "result.json"
+    subprocess.run(
+        [sys.executable, str(BENCHMARKS / script), "--quick", "--json", str(result)],
+        check=True,
+        timeout=900,
+        env={**os.environ, "OMP_NUM_THREADS": "1"},
+    )
+    return json.loads(result.read_text("utf-8"))["rows"]
+
+
+def openvino_precisions():
+    is_there = not openvino_network.why_unavailable()
+    return inference_precisions("auto", torch.device("cpu")) if is_there else ()
+
+
+@pytest.mark.slow
+def test_every_engine_computes_the_published_logits_and_none_is_slower(tmp_path):
+    rows = {row["variant"]: row for row in rows_of("forward.py", tmp_path)}
+    assert all(row["passed"] for name, row in rows.items() if name != "published")
+    assert rows["PyTorch fp32"]["ratio"] > 1.0
+    assert all(rows[f"OpenVINO {name}"]["ratio"] > 2.0 for name in openvino_precisions())
+
+
+@pytest.mark.slow
+def test_a_whole_segmentation_costs_less_than_with_the_others(tmp_path):
+    pytest.importorskip("monai")
+    rows = rows_of("end_to_end.py", tmp_path)
+    seconds = {row["name"]: statistics.median(row["cpu_s"]) for row in rows}
+    assert seconds["MISFM, PyTorch fp32"] < seconds["MONAI"]
+    for name in openvino_precisions():
+        assert 2 * seconds[f"MISFM, OpenVINO {name}"] < seconds["MONAI"]
+        assert 4 * seconds[f"MISFM, OpenVINO {name}"] < seconds["published driver"]
