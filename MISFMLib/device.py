@@ -20,10 +20,15 @@ from MISFMLib.errors import ConfigError, DeviceError
 
 _log = logging.getLogger(__name__)
 
-_DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
+_DTYPES: dict[Precision, torch.dtype] = {
+    "fp32": torch.float32,
+    "bf16": torch.bfloat16,
+    "fp16": torch.float16,
+}
 _BF16_CAPABILITY = 8
 """Major CUDA compute capability from which the chip itself computes in bfloat16 (Ampere)."""
-_CPU_FEATURES = ("avx2", "avx512f", "avx512_bf16", "amx_bf16", "amx_tile")
+_CPU_FEATURES = ("avx2", "avx512f", "avx512_bf16", "avx512_vnni", "amx_bf16", "amx_tile")
+_BF16_FEATURES = {"avx512_bf16", "amx_bf16"}
 
 
 @dataclass(frozen=True)
@@ -143,7 +148,7 @@ def resolve_precision(precision: Precision, device: torch.device) -> torch.dtype
     Raises:
         DeviceError: The device does not compute in the chosen format.
     """
-    chosen = _fastest_precision(device) if precision == "auto" else precision
+    chosen: Precision = _fastest_precision(device) if precision == "auto" else precision
     if chosen not in _supported_precisions(device):
         supported = _supported_precisions(device)
         raise DeviceError(
@@ -152,6 +157,20 @@ def resolve_precision(precision: Precision, device: torch.device) -> torch.dtype
             remedy="Choose one of them or auto.",
         )
     return _DTYPES[chosen]
+
+
+def inference_precisions(precision: Precision, device: torch.device) -> tuple[Precision, ...]:
+    """Return the number formats in which a network may be run: the best one, then more exact ones.
+
+    Unlike for training, auto is bfloat16 also on CPUs that compute in it.
+
+    Raises:
+        DeviceError: The device does not compute in the chosen format.
+    """
+    if precision == "auto" and device.type == "cpu":
+        return ("bf16", "fp32") if _BF16_FEATURES.intersection(cpu_features()) else ("fp32",)
+    dtype = resolve_precision(precision, device)
+    return tuple(name for name, value in _DTYPES.items() if value is dtype)
 
 
 def autocast(
@@ -168,11 +187,11 @@ def autocast(
     return torch.autocast(device.type, dtype=dtype)
 
 
-def _fastest_precision(device: torch.device) -> str:
+def _fastest_precision(device: torch.device) -> Precision:
     return _supported_precisions(device)[0] if device.type == "cuda" else "fp32"
 
 
-def _supported_precisions(device: torch.device) -> tuple[str, ...]:
+def _supported_precisions(device: torch.device) -> tuple[Precision, ...]:
     """Return the formats of a device; those of a CUDA device fastest first."""
     if device.type == "cuda":
         ampere = torch.cuda.get_device_capability(device)[0] >= _BF16_CAPABILITY
@@ -228,9 +247,19 @@ def cpu_name() -> str:
 
 
 def cpu_features() -> tuple[str, ...]:
-    """Return the instruction sets that matter for speed; empty where Linux does not tell them."""
-    flags = _cpuinfo("flags").split()
+    """Return the instruction sets that matter for speed; empty where nobody tells them."""
+    flags = _cpuinfo("flags").split() or _torch_cpu_flags()
     return tuple(feature for feature in _CPU_FEATURES if feature in flags)
+
+
+def _torch_cpu_flags() -> list[str]:
+    """Return what torch knows of the CPU, for systems other than Linux; older torch knows nothing.
+
+    Its names are those of Linux, but for one.
+    """
+    capabilities: dict[str, object] = getattr(torch.cpu, "get_capabilities", dict)()
+    names = {"avx512_f": "avx512f"}
+    return [names.get(name, name) for name, has in capabilities.items() if has is True]
 
 
 def _cpuinfo(key: str, path: Path = Path("/proc/cpuinfo")) -> str:

@@ -6,7 +6,9 @@ the platform. Bundled models lie in ``Resources/Models`` and are never changed. 
 
 from __future__ import annotations
 
+import contextlib
 import difflib
+import hashlib
 import os
 import shutil
 import sys
@@ -66,6 +68,12 @@ def _user_data_folder() -> Path:
 def models_folder() -> Path:
     """Return the folder of the user's own models, which may not exist yet."""
     return home() / "models"
+
+
+def engines_folder(weights_sha256: str) -> Path:
+    """Return the folder of what a model was converted to, which may not exist yet."""
+    # Hashed once more, since a manifest may say anything.
+    return home() / "engines" / hashlib.sha256(weights_sha256.encode()).hexdigest()[:16]
 
 
 def list_models() -> list[ModelEntry]:
@@ -162,7 +170,7 @@ def verify_model(name_or_path: str | Path) -> Bundle:
 
 
 def remove_model(name: str) -> None:
-    """Delete an own model.
+    """Delete an own model and what it was converted to.
 
     Raises:
         BundleError: There is no own model of that name.
@@ -175,6 +183,9 @@ def remove_model(name: str) -> None:
             code="model-not-removable",
             remedy=f"Your own models are: {', '.join(mine) or 'none'}.",
         )
+    with contextlib.suppress(BundleError):  # a damaged model was never converted
+        weights_sha256 = read_bundle(mine[name]).manifest.weights_sha256
+        shutil.rmtree(engines_folder(weights_sha256), ignore_errors=True)
     shutil.rmtree(mine[name])
 
 

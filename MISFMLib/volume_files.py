@@ -17,6 +17,7 @@ from MISFMLib.formats.problems import (
     check_sizes,
     check_spacing,
     file_missing,
+    file_truncated,
     four_dimensional,
     not_an_image,
     two_dimensional,
@@ -54,6 +55,8 @@ def read_image(path: Path) -> sitk.Image:
     """
     if not path.exists():
         raise file_missing(path)
+    if path.is_file() and not path.stat().st_size:
+        raise file_truncated(path, "the file is empty")
     suffix = volume_suffix(path)
     if not suffix or path.is_dir():
         raise DataError(

@@ -8,7 +8,7 @@ Axes: K classes; D, H, W depth, height, width.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import numpy.typing as npt
@@ -19,8 +19,14 @@ from MISFMLib.configs import Size
 from MISFMLib.data.resampling import linear_positions
 from MISFMLib.errors import DeviceError
 
-_TILE_SCORES = 2**22
-"""Scores of one tile of one slice (16 MiB of float32); about five such tiles exist at a time."""
+_TILE_SCORES = 2**20
+"""Scores of one tile of one slice: 4 MiB of float32, which stay in a processor's cache."""
+
+Place = tuple[int, slice]
+"""Slice and rows of a tile in the output."""
+TileListener = Callable[[Place, torch.Tensor, torch.Tensor], None]
+"""Called with a place of the output, its scores (K, H, W), which it may change, and its classes
+(H, W) int64."""
 
 
 class LabelResampler:
@@ -31,7 +37,11 @@ class LabelResampler:
     """
 
     def __init__(
-        self, input_shape: Size, output_DHW: npt.NDArray[Any], values: npt.NDArray[Any]
+        self,
+        input_shape: Size,
+        output_DHW: npt.NDArray[Any],
+        values: npt.NDArray[Any],
+        on_tile: TileListener | None = None,
     ) -> None:
         """Prepare for one volume.
 
@@ -39,9 +49,11 @@ class LabelResampler:
             input_shape: Voxels of the scores' grid.
             output_DHW: Array or view that the labels are written into.
             values: Label of each class, in the type of `output_DHW`.
+            on_tile: Hears the scores that the labels come from, tile by tile.
         """
         self._output_DHW = output_DHW
         self._values = values
+        self._on_tile = on_tile
         self._plane = input_shape[1:]
         self._depth, self._rows, self._columns = (
             linear_positions(old, new)
@@ -84,8 +96,11 @@ class LabelResampler:
                 else self._plane_at(scores_KDHW, depth, tile)
                 for depth in (below, above)
             }
-            classes_HW = _highest_between(planes[below], planes[above], float(weight[index]))
+            between = planes[below], planes[above], float(weight[index])
+            classes_HW = _highest_between(*between)
             self._output_DHW[index, tile] = self._values[classes_HW.cpu().numpy()]
+            if self._on_tile is not None:
+                self._on_tile((index, tile), torch.lerp(*between), classes_HW)
 
     def _plane_at(self, scores_KDHW: torch.Tensor, depth: int, tile: slice) -> torch.Tensor:
         """Return the tile's rows of one input slice, interpolated within the slice."""

@@ -1,14 +1,16 @@
 """From a volume as it was scanned to the network's input, with a record of the way back.
 
 Steps: canonical axes, crop, intensities, voxel size. Intensities come before resampling, so that
-clipping also keeps metal and other extremes from bleeding into their surroundings. Everything runs
-slab by slab: beside the input there is only the float32 result and some tens of megabytes.
+clipping also keeps metal and other extremes from bleeding into their surroundings. Slices are
+computed when they are asked for, so that a long scan never lies in memory a second time.
 Axes: C channels; D, H, W depth, height, width.
 """
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -18,7 +20,7 @@ import torch
 from MISFMLib.configs import PreprocessingConfig, Size, Spacing
 from MISFMLib.data.intensity import IntensityMap, intensity_map
 from MISFMLib.data.label_resampling import LabelResampler
-from MISFMLib.data.resampling import resample_volume, slab_ranges
+from MISFMLib.data.resampling import resample_slices, slab_ranges
 from MISFMLib.data.spatial import Flips, SpatialRecord, canonical_axes
 from MISFMLib.errors import DataError
 from MISFMLib.volume import LabelMap, Volume
@@ -30,12 +32,38 @@ _CROP_MARGIN = 3
 
 @dataclass(frozen=True)
 class PreparedVolume:
-    """A volume in model space."""
+    """A volume in model space, computed from the input volume slice by slice."""
 
-    image_CDHW: torch.Tensor
-    """Network input, float32, on the CPU."""
     record: SpatialRecord
     """Where it lies in the input volume."""
+    channels_DHW: Sequence[npt.NDArray[Any]]
+    """Views of the input's channels, cropped and on canonical axes."""
+    intensities: Sequence[IntensityMap]
+    """Map of each channel's intensities."""
+
+    @property
+    def shape(self) -> tuple[int, int, int, int]:
+        """Channels, depth, height, width in model space."""
+        return (len(self.channels_DHW), *self.record.model_shape_dhw)
+
+    def slices(self, start: int, stop: int) -> torch.Tensor:
+        """Compute some slices of the network's input, (C, stop - start, H, W) float32, on the CPU.
+
+        Args:
+            start: First slice.
+            stop: End, exclusive.
+        """
+        image_CDHW = torch.empty(self.shape[0], stop - start, *self.shape[2:])
+        for channel, (cropped_DHW, mapping) in enumerate(
+            zip(self.channels_DHW, self.intensities, strict=True)
+        ):
+            _prepare_slices(cropped_DHW, mapping, start, self.shape[1], image_CDHW[channel])
+        return image_CDHW
+
+    @cached_property
+    def image_CDHW(self) -> torch.Tensor:  # noqa: N802 tensors carry their axes
+        """All of the network's input, float32, on the CPU; computed once and kept."""
+        return self.slices(0, self.shape[1])
 
 
 def prepare_volume(volume: Volume, preprocessing: PreprocessingConfig) -> PreparedVolume:
@@ -57,11 +85,12 @@ def prepare_volume(volume: Volume, preprocessing: PreprocessingConfig) -> Prepar
             remedy="Give one file per channel, joined by commas, in this order.",
         )
     record = _spatial_record(volume, preprocessing)
-    image_CDHW = torch.empty(expected, *record.model_shape_dhw)
-    for channel, config in enumerate(preprocessing.intensity):
-        cropped_DHW = record.crop_view(volume.array_CDHW[channel])
-        _prepare_channel(cropped_DHW, intensity_map(cropped_DHW, config), image_CDHW[channel])
-    return PreparedVolume(image_CDHW, record)
+    channels_DHW = [record.crop_view(array_DHW) for array_DHW in volume.array_CDHW]
+    intensities = [
+        intensity_map(cropped_DHW, config)
+        for cropped_DHW, config in zip(channels_DHW, preprocessing.intensity, strict=True)
+    ]
+    return PreparedVolume(record, channels_DHW, intensities)
 
 
 def prepare_label_map(label_map: LabelMap, record: SpatialRecord) -> torch.Tensor:
@@ -167,17 +196,21 @@ def _span(occupied: npt.NDArray[np.bool_]) -> tuple[int, int]:
     return max(0, start), min(len(occupied), stop)
 
 
-def _prepare_channel(
-    cropped_DHW: npt.NDArray[Any], mapping: IntensityMap, output_DHW: torch.Tensor
+def _prepare_slices(
+    cropped_DHW: npt.NDArray[Any],
+    mapping: IntensityMap,
+    start: int,
+    model_depth: int,
+    output_DHW: torch.Tensor,
 ) -> None:
-    """Write one channel's mapped and resampled intensities into `output_DHW`."""
+    """Fill slices of one channel, from `start` on, with mapped and resampled intensities."""
 
-    def read_slices(start: int, stop: int) -> torch.Tensor:
-        return torch.from_numpy(mapping.apply(cropped_DHW[start:stop]))
+    def read_slices(first: int, stop: int) -> torch.Tensor:
+        return torch.from_numpy(mapping.apply(cropped_DHW[first:stop]))
 
     depth, height, width = cropped_DHW.shape
-    if tuple(output_DHW.shape) == cropped_DHW.shape:
-        for start, stop in slab_ranges(depth, height * width):
-            output_DHW[start:stop] = read_slices(start, stop)
+    if (model_depth, *output_DHW.shape[1:]) == cropped_DHW.shape:
+        for first, stop in slab_ranges(len(output_DHW), height * width):
+            output_DHW[first:stop] = read_slices(start + first, start + stop)
     else:
-        resample_volume(read_slices, (depth, height, width), output_DHW)
+        resample_slices(read_slices, (depth, height, width), start, model_depth, output_DHW)

@@ -48,21 +48,29 @@ def linear_positions(
     return lower, (lower + 1).clamp_(max=input_size - 1), (positions - lower).float()
 
 
-def resample_volume(
-    read_slices: Callable[[int, int], torch.Tensor], input_shape: Size, output_DHW: torch.Tensor
+def resample_slices(
+    read_slices: Callable[[int, int], torch.Tensor],
+    input_shape: Size,
+    offset: int,
+    depth: int,
+    output_DHW: torch.Tensor,
 ) -> None:
-    """Fill a volume by linear interpolation of another one that is read slab by slab.
+    """Fill slices of a volume by linear interpolation of another one that is read slab by slab.
 
     Args:
         read_slices: Gives input slices [start, stop) as float32 (stop - start, H, W).
         input_shape: Voxels of the input.
-        output_DHW: Is filled; its shape is the grid to resample to.
+        offset: First slice to fill.
+        depth: All slices of the grid to resample to.
+        output_DHW: Is filled; its height and width are those of the grid to resample to.
     """
-    output_depth, *plane = output_DHW.shape
-    lower, upper, weight = linear_positions(input_shape[0], output_depth)
+    filled_depth, *plane = output_DHW.shape
+    lower, upper, weight = (
+        part[offset : offset + filled_depth] for part in linear_positions(input_shape[0], depth)
+    )
     voxels = max(plane[0] * plane[1], input_shape[1] * input_shape[2])
     # Coarser output: each output slice draws on several input slices.
-    for start, stop in slab_ranges(output_depth, voxels * -(-input_shape[0] // output_depth)):
+    for start, stop in slab_ranges(filled_depth, voxels * -(-input_shape[0] // depth)):
         first = int(lower[start])
         slices = read_slices(first, int(upper[stop - 1]) + 1)
         if tuple(plane) != input_shape[1:]:

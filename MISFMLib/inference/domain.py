@@ -6,6 +6,7 @@ import numpy as np
 
 from MISFMLib.configs import PreprocessingConfig
 from MISFMLib.data.spatial import SpatialRecord
+from MISFMLib.data.volume_checks import is_label_map
 from MISFMLib.volume import Volume
 
 _SOFT_TISSUE_HU = -200
@@ -26,10 +27,17 @@ def domain_warnings(
         preprocessing: What the model expects.
     """
     warnings = [
+        _label_map_warning(volume),
         _modality_warning(volume, preprocessing.modality),
         _spacing_warning(record, preprocessing),
     ]
     return [warning for warning in warnings if warning]
+
+
+def _label_map_warning(volume: Volume) -> str:
+    if not any(map(is_label_map, volume.array_CDHW)):
+        return ""
+    return f"{volume.name} looks like a label map, not like a scan: most neighbours are equal."
 
 
 def _modality_warning(volume: Volume, expected: str) -> str:

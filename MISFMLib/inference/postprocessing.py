@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import numpy as np
@@ -10,6 +10,7 @@ import numpy.typing as npt
 import SimpleITK as sitk  # noqa: N813 the name everyone uses
 
 from MISFMLib.configs import LabelConfig
+from MISFMLib.data.resampling import slab_ranges
 from MISFMLib.volume import LabelMap
 
 Mask = npt.NDArray[np.bool_]
@@ -49,13 +50,31 @@ def _keep_components(
     box = _bounding_box(array_DHW, label.value)
     if box is None:
         return
-    mask_DHW = array_DHW[box] == label.value
-    components = sitk.ConnectedComponent(_as_image(mask_DHW), True)
-    # Numbered by size: the largest component becomes 1.
-    components = sitk.RelabelComponent(components, minimumObjectSize=min_voxels)
+    part_DHW = array_DHW[box]
+    components = sitk.ConnectedComponent(_as_image(part_DHW == label.value), True)
     numbers_DHW = sitk.GetArrayViewFromImage(components)
-    kept_DHW = numbers_DHW == 1 if label.keep_largest else numbers_DHW > 0
-    array_DHW[box][mask_DHW & ~kept_DHW] = 0
+    sizes = _component_sizes(numbers_DHW)
+    is_removed = sizes < min_voxels
+    if label.keep_largest:
+        is_removed[np.arange(len(sizes)) != sizes.argmax()] = True
+    is_removed[0] = False  # no component
+    for slab in _slabs(part_DHW.shape):
+        part_DHW[slab][is_removed[numbers_DHW[slab]]] = 0
+
+
+def _component_sizes(numbers_DHW: npt.NDArray[Any]) -> npt.NDArray[np.int64]:
+    """Count the voxels of every component; its number is the index, 0 is none and counts none."""
+    sizes = np.zeros(int(numbers_DHW.max()) + 1, np.int64)
+    for slab in _slabs(numbers_DHW.shape):
+        sizes += np.bincount(numbers_DHW[slab].ravel(), minlength=len(sizes))
+    sizes[0] = 0
+    return sizes
+
+
+def _slabs(shape: Sequence[int]) -> Iterator[slice]:
+    """Split a volume along its depth, so that no second one is needed to work on it."""
+    for start, stop in slab_ranges(shape[0], shape[1] * shape[2]):
+        yield slice(start, stop)
 
 
 def _fill_holes(array_DHW: npt.NDArray[np.unsignedinteger[Any]], label: LabelConfig) -> None:
@@ -81,4 +100,4 @@ def _bounding_box(array_DHW: npt.NDArray[np.unsignedinteger[Any]], value: int) -
 
 
 def _as_image(mask_DHW: Mask) -> sitk.Image:
-    return sitk.GetImageFromArray(mask_DHW.astype(np.uint8))
+    return sitk.GetImageFromArray(mask_DHW.view(np.uint8))

@@ -16,6 +16,7 @@ from MISFMLib.data.label_resampling import LabelResampler
 from MISFMLib.data.spatial import SpatialRecord
 from MISFMLib.errors import BundleError
 from MISFMLib.inference.sliding_window import LogitSlab
+from MISFMLib.inference.uncertainty import Uncertainty, UncertaintyRestorer
 from MISFMLib.volume import LabelMap
 
 
@@ -25,20 +26,32 @@ class LabelRestorer:
     Voxels outside the crop are background.
     """
 
-    def __init__(self, record: SpatialRecord, labels: Sequence[LabelConfig]) -> None:
+    def __init__(
+        self,
+        record: SpatialRecord,
+        labels: Sequence[LabelConfig],
+        *,
+        with_uncertainty: bool = False,
+    ) -> None:
         """Prepare for one volume.
 
         Args:
             record: How the volume was brought into model space.
             labels: Labels of the classes 1, 2, ...; class 0 is background with the value 0.
+            with_uncertainty: Also collect how uncertain every voxel is.
         """
         values = np.array([0, *(label.value for label in labels)])
         dtype = np.uint8 if values.max() <= np.iinfo(np.uint8).max else np.uint16
         self._num_classes = len(values)
         self._geometry = record.input_geometry
         self._array_DHW = np.zeros(self._geometry.shape_dhw, dtype)
+        values = values.astype(dtype)
+        self._uncertainty = UncertaintyRestorer(record, values) if with_uncertainty else None
         self._resampler = LabelResampler(
-            record.model_shape_dhw, record.crop_view(self._array_DHW), values.astype(dtype)
+            record.model_shape_dhw,
+            record.crop_view(self._array_DHW),
+            values,
+            self._uncertainty.add if self._uncertainty else None,
         )
 
     def add(self, slab: LogitSlab) -> None:
@@ -60,3 +73,7 @@ class LabelRestorer:
     def label_map(self) -> LabelMap:
         """Return the label map; complete once all slabs were added."""
         return LabelMap(self._array_DHW, self._geometry)
+
+    def uncertainty(self) -> Uncertainty | None:
+        """Return the uncertainty of every voxel, if it was asked for."""
+        return self._uncertainty.uncertainty() if self._uncertainty else None

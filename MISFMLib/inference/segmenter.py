@@ -6,27 +6,36 @@ import logging
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import torch
-from torch import nn
 
 from MISFMLib.bundle import Bundle
-from MISFMLib.configs import LabelConfig, Precision, PreprocessingConfig, Size
+from MISFMLib.configs import EngineName, LabelConfig, Precision, PreprocessingConfig, Size
 from MISFMLib.data.preprocessing import PreparedVolume, prepare_volume
 from MISFMLib.device import resolve_precision, select_device
 from MISFMLib.errors import DeviceError
 from MISFMLib.events import EventSink, Notice, Progress, ignore_events
 from MISFMLib.inference.domain import domain_warnings
+from MISFMLib.inference.engines import Engine, Engines, Work
 from MISFMLib.inference.ladder import Rung, memory_ladder
 from MISFMLib.inference.postprocessing import clean_labels
 from MISFMLib.inference.restoration import LabelRestorer
-from MISFMLib.inference.sliding_window import Placement, WindowCounter, iterate_slabs
+from MISFMLib.inference.sliding_window import (
+    Placement,
+    WindowCounter,
+    iterate_slabs,
+    pad_to_patch,
+)
+from MISFMLib.inference.uncertainty import Uncertainty
+from MISFMLib.inference.where_to_look import UncertainPlace, find_uncertain_places
 from MISFMLib.inference.windows import WindowConfig, count_windows, suitable_batch_size
-from MISFMLib.networks import network_from_bundle
 from MISFMLib.volume import LabelMap, Volume
 
 _log = logging.getLogger(__name__)
+
+_DTYPE_NAMES = {"fp32": "float32", "bf16": "bfloat16", "fp16": "float16"}
+_Restored = tuple[LabelMap, Uncertainty | None]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -35,11 +44,14 @@ class SegmenterOptions:
 
     device: str = "auto"
     precision: Precision = "auto"
+    engine: EngineName = "auto"
     overlap: float = 0.5
     batch_size: int | None = None
     mirroring: bool = False
     postprocessing: bool = True
     """Clean up the labels as the model says."""
+    uncertainty: bool = False
+    """Also find how uncertain every voxel is."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -52,6 +64,8 @@ class SegmentResult:
     """Device that computed the network."""
     precision: str
     """Number format of the network, such as ``float32``."""
+    engine: str
+    """Program that computed the network, and its version."""
     patch_size: Size
     """Windows in voxels of model space."""
     model_shape_dhw: Size
@@ -59,11 +73,16 @@ class SegmentResult:
     windows: int
     """Windows computed."""
     timings_s: dict[str, float]
-    """Seconds of the stages preprocess, network, restore, postprocess."""
+    """Seconds of the stages preprocess, engine (loading or making one), network, restore,
+    uncertainty, postprocess."""
     notices: tuple[str, ...]
     """What the user was told."""
     device_peak_bytes: int
     """Most memory that was in use on a CUDA device; 0 on others."""
+    uncertainty: Volume | None = None
+    """`Uncertainty.percent_DHW` on the grid of the volume, if that was asked for."""
+    places: tuple[UncertainPlace, ...] = ()
+    """Where the network is least certain, if that was asked for."""
 
 
 @dataclass
@@ -97,7 +116,7 @@ class Segmenter:
 
     def __init__(
         self,
-        network: nn.Module,
+        engines: Engines,
         preprocessing: PreprocessingConfig,
         labels: Sequence[LabelConfig],
         options: SegmenterOptions,
@@ -105,7 +124,7 @@ class Segmenter:
         """Choose the device.
 
         Args:
-            network: Maps (B, C, d, h, w) to logits (B, K, d, h, w); in eval mode.
+            engines: The network.
             preprocessing: The model space.
             labels: Labels of the network's classes 1, 2, ...
             options: How to run it.
@@ -116,11 +135,12 @@ class Segmenter:
         """
         device = select_device(options.device)
         resolve_precision(options.precision, device)
-        # A fifth to a third faster on the CPU, and what tensor cores ask for.
-        self._network = network.to(memory_format=torch.channels_last_3d)  # type: ignore[call-overload]
+        self._engines = engines
+        self._engine_name = options.engine
         self._preprocessing = preprocessing
         self._labels = labels
         self._does_postprocessing = options.postprocessing
+        self._with_uncertainty = options.uncertainty
         self._placement = Placement(network=device, sums=device, precision=options.precision)
         self._windows = WindowConfig(
             patch_size=preprocessing.patch_size,
@@ -140,8 +160,8 @@ class Segmenter:
             DeviceError: The device is absent, broken, or lacks the number format.
         """
         manifest = bundle.manifest
-        network = network_from_bundle(bundle)
-        return cls(network, manifest.preprocessing, manifest.labels, options)
+        engines = Engines.from_bundle(bundle)
+        return cls(engines, manifest.preprocessing, manifest.labels, options)
 
     def segment(self, volume: Volume, events: EventSink = ignore_events) -> SegmentResult:
         """Segment a volume.
@@ -160,9 +180,16 @@ class Segmenter:
             prepared = prepare_volume(volume, self._preprocessing)
             for warning in domain_warnings(volume, prepared.record, self._preprocessing):
                 run.notify(warning)
-        rung, label_map = self._climb_down(prepared, run)
+        rung, engine, (label_map, uncertainty) = self._climb_down(prepared, run)
         shape = prepared.record.model_shape_dhw
         del prepared  # frees its memory for the components
+        places: tuple[UncertainPlace, ...] = ()
+        percents = None
+        if uncertainty is not None:
+            with run.timed("uncertainty"):
+                places = find_uncertain_places(uncertainty, label_map, self._labels)
+            percents = Volume(uncertainty.percent_DHW[None], volume.geometry, volume.name)
+            del uncertainty  # frees its other half
         if self._does_postprocessing:
             with run.timed("postprocess"):
                 label_map = clean_labels(label_map, self._labels)
@@ -171,22 +198,26 @@ class Segmenter:
         return SegmentResult(
             label_map=label_map,
             device=str(rung.placement.network),
-            precision=_precision_name(rung.placement),
+            precision=_DTYPE_NAMES[engine.precision],
+            engine=engine.name,
             patch_size=rung.windows.patch_size,
             model_shape_dhw=shape,
             windows=count_windows(shape, rung.windows),
             timings_s=run.timings_s,
             notices=tuple(run.notices),
             device_peak_bytes=_device_peak(self._placement.network),
+            uncertainty=percents,
+            places=places,
         )
 
-    def _climb_down(self, prepared: PreparedVolume, run: _Run) -> tuple[Rung, LabelMap]:
+    def _climb_down(self, prepared: PreparedVolume, run: _Run) -> tuple[Rung, Engine, _Restored]:
         """Compute the label map on the first rung whose memory suffices."""
         for rung in memory_ladder(self._windows, self._placement):
             if rung.change:
                 run.notify(f"The memory of the device does not suffice; trying {rung.change}.")
             try:
-                return rung, self._compute(prepared, rung, run)
+                engine = self._choose_engine(prepared, rung, run)
+                return rung, engine, self._compute(prepared, rung, engine, run)
             except torch.OutOfMemoryError as error:
                 _log.warning("out of memory: %s", error)
             if self._placement.network.type == "cuda":
@@ -197,14 +228,38 @@ class Segmenter:
             remedy="Close other programs, or use a machine with more memory.",
         )
 
-    def _compute(self, prepared: PreparedVolume, rung: Rung, run: _Run) -> LabelMap:
+    def _choose_engine(self, prepared: PreparedVolume, rung: Rung, run: _Run) -> Engine:
+        patch_size, placement = rung.windows.patch_size, rung.placement
+        work = Work(
+            device=placement.network,
+            windows=count_windows(prepared.record.model_shape_dhw, rung.windows),
+            window_shape=(prepared.shape[0], *patch_size),
+            sample=lambda: _central_patch(prepared, patch_size),
+        )
+        message = "converting the model for this computer, once"
+        with run.timed("engine"):
+            engine = self._engines.choose(
+                self._engine_name,
+                placement.precision,
+                work,
+                lambda: run.events(Progress("segment", 0.0, message)),
+            )
+        if self._engine_name == "openvino" and engine.reason:
+            run.notify(f"PyTorch computes the network. {engine.reason}")
+        return engine
+
+    def _compute(
+        self, prepared: PreparedVolume, rung: Rung, engine: Engine, run: _Run
+    ) -> _Restored:
         start = time.perf_counter()
-        restorer = LabelRestorer(prepared.record, self._labels)
+        restorer = LabelRestorer(
+            prepared.record, self._labels, with_uncertainty=self._with_uncertainty
+        )
         slabs = iterate_slabs(
-            self._network.to(rung.placement.network),
-            prepared.image_CDHW,
+            engine.network,
+            prepared,
             rung.windows,
-            rung.placement,
+            replace(rung.placement, precision=engine.precision),
             _progress(run.events),
         )
         run.timings_s["restore"] = 0.0
@@ -213,7 +268,7 @@ class Segmenter:
                 restorer.add(slab)
         seconds = time.perf_counter() - start
         run.timings_s["network"] = seconds - run.timings_s["restore"]
-        return restorer.label_map()
+        return restorer.label_map(), restorer.uncertainty()
 
 
 def _progress(events: EventSink) -> WindowCounter:
@@ -227,8 +282,13 @@ def _progress(events: EventSink) -> WindowCounter:
     return report
 
 
-def _precision_name(placement: Placement) -> str:
-    return str(resolve_precision(placement.precision, placement.network)).removeprefix("torch.")
+def _central_patch(prepared: PreparedVolume, patch_size: Size) -> torch.Tensor:
+    """Cut the window in the middle of a volume, (1, C, d, h, w)."""
+    starts = [max(0, n - p) // 2 for n, p in zip(prepared.shape[1:], patch_size, strict=True)]
+    depths, rows, columns = (slice(s, s + p) for s, p in zip(starts, patch_size, strict=True))
+    stop = min(depths.stop, prepared.shape[1])
+    patch_CDHW = prepared.slices(depths.start, stop)[:, :, rows, columns]
+    return pad_to_patch(patch_CDHW, patch_size)[None]
 
 
 def _device_peak(device: torch.device) -> int:

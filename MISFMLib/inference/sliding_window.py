@@ -1,8 +1,11 @@
 """Logits of a whole volume from overlapping windows, emitted slab by slab along depth.
 
-Windows run in order of depth. A ring buffer as deep as the patch holds the sums of their weighted
-logits; slices that no later window touches are emitted and their place is used again, so memory
-does not grow with the length of the scan.
+Windows run in order of depth. The input is prepared as deep as the patch at a time, and a ring
+buffer as deep holds the sums of the windows' weighted logits; slices that no later window touches
+are emitted and their place is used again, so memory does not grow with the length of the scan.
+
+Windows of one intensity, such as air clipped to one value, give the same logits wherever they lie:
+they are computed once.
 
 Axes: B batch; C channels; K classes; D, H, W depth, height, width of the volume; d, h, w of the
 patch.
@@ -20,6 +23,7 @@ import torch.nn.functional as F
 from torch import nn
 
 from MISFMLib.configs import Precision, Size
+from MISFMLib.data.preprocessing import PreparedVolume
 from MISFMLib.device import autocast
 from MISFMLib.errors import ConfigError
 from MISFMLib.inference.windows import AxisWindow, WindowConfig, axis_windows
@@ -61,7 +65,7 @@ def ignore_windows(_done: int, _total: int) -> None:
 
 def predict_logits(
     network: nn.Module,
-    image_CDHW: torch.Tensor,
+    image: torch.Tensor | PreparedVolume,
     config: WindowConfig,
     placement: Placement | None = None,
     on_window: WindowCounter = ignore_windows,
@@ -70,9 +74,9 @@ def predict_logits(
 
     Args:
         network: Maps (B, C, d, h, w) to logits (B, K, d, h, w); in eval mode.
-        image_CDHW: Prepared volume, float32, on any device.
+        image: Prepared volume, or its intensities (C, D, H, W), float32, on the CPU.
         config: Windows.
-        placement: Devices and number format; all on the volume's device in float32 when not given.
+        placement: Devices and number format; all on the CPU in float32 when not given.
         on_window: Hears how far it has come.
 
     Returns:
@@ -81,13 +85,13 @@ def predict_logits(
     Raises:
         ConfigError: The network's logits have another size than its input.
     """
-    slabs = iterate_slabs(network, image_CDHW, config, placement, on_window)
+    slabs = iterate_slabs(network, image, config, placement, on_window)
     return torch.cat([slab.logits_KDHW.to(_CPU, copy=True) for slab in slabs], dim=1)
 
 
 def iterate_slabs(
     network: nn.Module,
-    image_CDHW: torch.Tensor,
+    image: torch.Tensor | PreparedVolume,
     config: WindowConfig,
     placement: Placement | None = None,
     on_window: WindowCounter = ignore_windows,
@@ -95,14 +99,14 @@ def iterate_slabs(
     """Predict the logits of a volume slab by slab, in order of depth.
 
     A volume smaller than the patch is padded on both sides with its outermost voxels, as training
-    patches are, and its logits are cropped again. Memory beside the volume: one float32 buffer of
-    K x patch depth x H x W.
+    patches are, and its logits are cropped again. Memory beside the input volume: float32 buffers
+    of K x patch depth x H x W and C x patch depth x H x W.
 
     Args:
         network: Maps (B, C, d, h, w) to logits (B, K, d, h, w); in eval mode.
-        image_CDHW: Prepared volume, float32, on any device.
+        image: Prepared volume, or its intensities (C, D, H, W), float32, on the CPU.
         config: Windows.
-        placement: Devices and number format; all on the volume's device in float32 when not given.
+        placement: Devices and number format; all on the CPU in float32 when not given.
         on_window: Hears how far it has come.
 
     Yields:
@@ -111,10 +115,12 @@ def iterate_slabs(
     Raises:
         ConfigError: The network's logits have another size than its input.
     """
-    padded_CDHW, (before, top, left) = _pad_to_patch(image_CDHW, config.patch_size)
-    _, depth, height, width = image_CDHW.shape
-    placement = placement or Placement(network=image_CDHW.device, sums=image_CDHW.device)
-    predictor = _WindowPredictor(network, padded_CDHW, config, placement)
+    _, depth, height, width = image.shape
+    missing = [
+        max(0, p - n) for p, n in zip(config.patch_size, (depth, height, width), strict=True)
+    ]
+    before, top, left = (voxels // 2 for voxels in missing)
+    predictor = _WindowPredictor(network, image, config, placement or Placement())
     for slab in _padded_slabs(predictor, on_window):
         first = max(before, slab.start)
         stop = min(before + depth, slab.start + slab.logits_KDHW.shape[1])
@@ -124,27 +130,14 @@ def iterate_slabs(
             yield LogitSlab(first - before, logits_KDHW)
 
 
-def _pad_to_patch(image_CDHW: torch.Tensor, patch_size: Size) -> tuple[torch.Tensor, Size]:
-    """Return the volume, at least as large as a patch, and where its first voxel came to lie."""
-    missing = [max(0, p - n) for p, n in zip(patch_size, image_CDHW.shape[1:], strict=True)]
-    before = (missing[0] // 2, missing[1] // 2, missing[2] // 2)
-    if not any(missing):
-        return image_CDHW, before
-    widths = [(low, both - low) for low, both in zip(before, missing, strict=True)]
-    flat_widths = [width for axis in reversed(widths) for width in axis]
-    return F.pad(image_CDHW[None], flat_widths, mode="replicate")[0], before
-
-
 def _padded_slabs(predictor: _WindowPredictor, on_window: WindowCounter) -> Iterator[LogitSlab]:
     """Yield slabs of a volume that is at least as large as a patch."""
     planes, rows, columns = predictor.axes
-    places = list(itertools.product(rows, columns))
-    total, done = len(planes) * len(places), 0
+    total, done = len(planes) * len(rows) * len(columns), 0
     stops = [*(plane.start for plane in planes[1:]), predictor.shape[0]]
     for plane, stop in zip(planes, stops, strict=True):
-        for batch in _even_batches(places, predictor.config.batch_size):
-            predictor.add([(plane, row, column) for row, column in batch])
-            done += len(batch)
+        for count in predictor.add(plane):
+            done += count
             on_window(done, total)
         yield from predictor.take(plane.start, stop)
 
@@ -152,9 +145,8 @@ def _padded_slabs(predictor: _WindowPredictor, on_window: WindowCounter) -> Iter
 def _even_batches(items: Sequence[T], largest: int) -> Iterator[Sequence[T]]:
     """Split into as few batches as possible, of nearly the same length: none is left alone."""
     count = -(-len(items) // largest)
-    edges = [len(items) * number // count for number in range(count + 1)]
-    for start, stop in itertools.pairwise(edges):
-        yield items[start:stop]
+    for number in range(count):
+        yield items[len(items) * number // count : len(items) * (number + 1) // count]
 
 
 _Window = tuple[AxisWindow, AxisWindow, AxisWindow]
@@ -171,26 +163,31 @@ class _WindowPredictor:
     def __init__(
         self,
         network: nn.Module,
-        image_CDHW: torch.Tensor,
+        image: torch.Tensor | PreparedVolume,
         config: WindowConfig,
         placement: Placement,
     ) -> None:
-        self.config = config
-        self.shape = image_CDHW.shape[1:]
+        self.shape = [max(pair) for pair in zip(image.shape[1:], config.patch_size, strict=True)]
         self.axes = [
             axis_windows(size, patch, config.overlap)
             for size, patch in zip(self.shape, config.patch_size, strict=True)
         ]
         self._network = network
-        self._image_CDHW = image_CDHW
+        self._image = image
+        self._config = config
         self._placement = placement
         self._ring_KdHW: torch.Tensor | None = None  # made when the number of classes is known
+        self._uniform: dict[tuple[float, ...], torch.Tensor] = {}
 
-    def add(self, windows: Sequence[_Window]) -> None:
-        """Compute windows that start at the same slice, and add their logits."""
-        logits_BKdhw = self._predict(windows)
-        for logits_Kdhw, window in zip(logits_BKdhw, windows, strict=True):
-            self._accumulate(logits_Kdhw, window)
+    def add(self, plane: AxisWindow) -> Iterator[int]:
+        """Add the logits of all windows that start at one slice; yield how many at a time."""
+        slab_CdHW = self._padded_slices(plane.start)
+        places = list(itertools.product(*self.axes[1:]))
+        for batch in _even_batches(places, self._config.batch_size):
+            logits = self._predict_each([_cut(slab_CdHW, *place) for place in batch])
+            for logits_Kdhw, (row, column) in zip(logits, batch, strict=True):
+                self._accumulate(logits_Kdhw, (plane, row, column))
+            yield len(batch)
 
     def take(self, start: int, stop: int) -> Iterator[LogitSlab]:
         """Yield the sums of slices and free their places."""
@@ -202,21 +199,42 @@ class _WindowPredictor:
 
     def _places(self, start: int, stop: int) -> Iterator[tuple[int, slice]]:
         """Split slices into runs that lie together in the ring: first slice and places."""
-        size = self.config.patch_size[0]
+        size = self._config.patch_size[0]
         while start < stop:
             place = start % size
             length = min(stop - start, size - place)
             yield start, slice(place, place + length)
             start += length
 
+    def _padded_slices(self, start: int) -> torch.Tensor:
+        """Return the input's slices that windows from `start` on see, at least as large as they."""
+        stop = min(start + self._config.patch_size[0], self._image.shape[1])
+        if isinstance(self._image, torch.Tensor):
+            return pad_to_patch(self._image[:, start:stop], self._config.patch_size)
+        return pad_to_patch(self._image.slices(start, stop), self._config.patch_size)
+
+    def _predict_each(self, patches_Cdhw: Sequence[torch.Tensor]) -> Iterator[torch.Tensor]:
+        """Yield the logits of patches; the last answer to a uniform one is used again."""
+        intensities = [_uniform_intensities(patch_Cdhw) for patch_Cdhw in patches_Cdhw]
+        varied = [
+            patch_Cdhw
+            for patch_Cdhw, uniform in zip(patches_Cdhw, intensities, strict=True)
+            if uniform is None
+        ]
+        computed = iter(self._predict(varied) if varied else ())
+        for patch_Cdhw, uniform in zip(patches_Cdhw, intensities, strict=True):
+            if uniform is not None and uniform not in self._uniform:
+                self._uniform = {uniform: self._predict([patch_Cdhw])[0]}
+            yield next(computed) if uniform is None else self._uniform[uniform]
+
     @torch.inference_mode()
-    def _predict(self, windows: Sequence[_Window]) -> torch.Tensor:
+    def _predict(self, patches_Cdhw: Sequence[torch.Tensor]) -> torch.Tensor:
         device = self._placement.network
-        batch_BCdhw = torch.stack([self._cut(window) for window in windows]).to(device)
+        batch_BCdhw = torch.stack(list(patches_Cdhw)).to(device)
         with autocast(device, self._placement.precision):
             logits_BKdhw: torch.Tensor = self._network(batch_BCdhw).float()
-            if self.config.mirroring:
-                flips = _flips(self.config.mirror_axes)
+            if self._config.mirroring:
+                flips = _flips(self._config.mirror_axes)
                 for axes in flips:
                     mirrored_BKdhw = self._network(batch_BCdhw.flip(axes)).float()
                     logits_BKdhw = logits_BKdhw + mirrored_BKdhw.flip(axes)
@@ -230,15 +248,9 @@ class _WindowPredictor:
             )
         return logits_BKdhw.to(self._placement.sums)
 
-    def _cut(self, window: _Window) -> torch.Tensor:
-        depths, rows, columns = (
-            slice(axis.start, axis.start + len(axis.weight)) for axis in window
-        )
-        return self._image_CDHW[:, depths, rows, columns]
-
     def _accumulate(self, logits_Kdhw: torch.Tensor, window: _Window) -> None:
         if self._ring_KdHW is None:
-            size = (len(logits_Kdhw), self.config.patch_size[0], *self.shape[1:])
+            size = (len(logits_Kdhw), self._config.patch_size[0], *self.shape[1:])
             self._ring_KdHW = torch.zeros(size, device=logits_Kdhw.device)
         weight_d, weight_h, weight_w = (axis.weight.to(logits_Kdhw.device) for axis in window)
         weight_hw = torch.outer(weight_h, weight_w)
@@ -249,6 +261,30 @@ class _WindowPredictor:
             part = slice(first - start, first - start + places.stop - places.start)
             sums_Kdhw = self._ring_KdHW[:, places, rows, columns]
             sums_Kdhw.addcmul_(logits_Kdhw[:, part], weight_d[part, None, None] * weight_hw)
+
+
+def pad_to_patch(image_CDHW: torch.Tensor, patch_size: Size) -> torch.Tensor:
+    """Repeat the outermost voxels on both sides where an image is smaller than a patch."""
+    missing = [max(0, p - n) for p, n in zip(patch_size, image_CDHW.shape[1:], strict=True)]
+    if not any(missing):
+        return image_CDHW
+    flat_widths = [width for both in reversed(missing) for width in (both // 2, both - both // 2)]
+    return F.pad(image_CDHW[None], flat_widths, mode="replicate")[0]
+
+
+def _cut(slab_CdHW: torch.Tensor, row: AxisWindow, column: AxisWindow) -> torch.Tensor:
+    rows, columns = (slice(axis.start, axis.start + len(axis.weight)) for axis in (row, column))
+    return slab_CdHW[:, :, rows, columns]
+
+
+def _uniform_intensities(patch_Cdhw: torch.Tensor) -> tuple[float, ...] | None:
+    """Return the intensity of every channel if each has one only."""
+    first_C111 = patch_Cdhw[:, :1, :1, :1]
+    # The slice in the middle alone sorts out nearly all others.
+    for part_Cdhw in (patch_Cdhw[:, patch_Cdhw.shape[1] // 2, None], patch_Cdhw):
+        if not (part_Cdhw == first_C111).all():
+            return None
+    return tuple(first_C111.flatten().tolist())
 
 
 def _flips(mirror_axes: Sequence[int]) -> list[tuple[int, ...]]:

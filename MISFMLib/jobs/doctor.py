@@ -9,15 +9,18 @@ import os
 import platform
 import re
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 import psutil
 
 from MISFMLib import __version__, store
 from MISFMLib.errors import BundleError
+
+if TYPE_CHECKING:
+    from MISFMLib.device import DeviceInfo
 
 Status = Literal["ok", "warn", "fail"]
 
@@ -64,6 +67,8 @@ class DoctorReport:
 
     checks: tuple[Check, ...]
     """The checks."""
+    devices: tuple[DeviceInfo, ...] = ()
+    """Every device, tried out; empty where torch is missing."""
 
     @property
     def status(self) -> Status:
@@ -78,9 +83,10 @@ def run_doctor() -> DoctorReport:
     checks = [Check("MISFM", "ok", __version__), Check("Python", "ok", python)]
     checks += [_package_check(*package) for package in REQUIRED]
     checks += [_extra_check(*extra) for extra in EXTRAS]
-    checks += _device_checks()
+    devices = _devices()
+    checks += _device_checks(devices) if devices else []
     checks += [_memory_check(), *_store_checks(), *_model_checks(), _priority_check()]
-    return DoctorReport(tuple(checks))
+    return DoctorReport(tuple(checks), devices)
 
 
 def format_report(report: DoctorReport) -> str:
@@ -142,13 +148,19 @@ def _numbers(version: str) -> tuple[int, ...]:
 # ---------------------------------------------------------------------------------------- devices
 
 
-def _device_checks() -> list[Check]:
+def _devices() -> tuple[DeviceInfo, ...]:
     try:
         from MISFMLib import device
     except (ImportError, OSError):  # a broken torch is told by its package check
-        return []
+        return ()
+    return tuple(device.list_devices())
+
+
+def _device_checks(devices: Sequence[DeviceInfo]) -> list[Check]:
+    from MISFMLib import device
+
     checks = []
-    for info in device.list_devices():
+    for info in devices:
         memory = f"{_gigabytes(info.free_bytes)} of {_gigabytes(info.total_bytes)} free"
         if info.works:
             checks.append(Check(info.name, "ok", f"{info.description}, {memory}, computes"))
@@ -158,7 +170,26 @@ def _device_checks() -> list[Check]:
     if not any(check.name.startswith("cuda") for check in checks):
         checks += _unused_gpu_checks()
     features = ", ".join(device.cpu_features()) or "unknown"
-    return [*checks, Check("CPU features", "ok", features), _threads_check(device.default_threads)]
+    checks += [Check("CPU features", "ok", features), _engine_check()]
+    return [*checks, _threads_check(device.default_threads)]
+
+
+def _engine_check() -> Check:
+    """Tell what computes networks on the CPU."""
+    import torch
+
+    from MISFMLib.device import inference_precisions
+    from MISFMLib.inference import openvino_network
+
+    precision = inference_precisions("auto", torch.device("cpu"))[0]
+    problem = openvino_network.why_unavailable()
+    if not problem:
+        detail = f"OpenVINO {openvino_network.version()} once it pays, until then PyTorch"
+        return Check("CPU engine", "ok", f"{detail}; {precision}")
+    if not openvino_network.is_x86():
+        return Check("CPU engine", "ok", f"PyTorch, {precision}")
+    remedy = 'Run: python -m pip install "misfm[cpu]"'
+    return Check("CPU engine", "warn", f"PyTorch, {precision}; OpenVINO would be faster", remedy)
 
 
 def _device_remedy(problem: str) -> str:

@@ -25,6 +25,7 @@ _OPTIONS = (
     "series",
     "device",
     "precision",
+    "engine",
     "overlap",
     "batch_size",
     "mirroring",
@@ -43,9 +44,12 @@ def case_report(
 ) -> dict[str, Any]:
     """Collect what is known about one result; JSON types only.
 
+    The key ``where_to_look`` is there when the uncertainty was asked for.
+
     Files are given by name without their folders, which often name people.
     """
     geometry = volume.geometry
+    places = {"where_to_look": [_rounded(asdict(place)) for place in result.places]}
     return {
         "case": case.name,
         "finished": datetime.datetime.now(datetime.timezone.utc).isoformat(timespec="seconds"),
@@ -67,16 +71,27 @@ def case_report(
         },
         "device": result.device,
         "precision": result.precision,
+        "engine": result.engine,
         "patch_size": list(result.patch_size),
         "model_shape_dhw": list(result.model_shape_dhw),
         "windows": result.windows,
         "timings_s": {stage: round(seconds, 3) for stage, seconds in result.timings_s.items()},
         "peak_memory_bytes": peak_memory_bytes(),
         "device_peak_bytes": result.device_peak_bytes,
-        "labels": [asdict(item) for item in volumes],
+        "labels": [_rounded(asdict(item)) for item in volumes],
+        **(places if config.uncertainty is not None else {}),
         "notices": list(result.notices),
         "output": case.output.name,
     }
+
+
+def _rounded(value: Any) -> Any:
+    """Return a value of JSON types with six decimals in every number, as in the tables."""
+    if isinstance(value, dict):
+        return {key: _rounded(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [_rounded(item) for item in value]
+    return round(value, 6) if isinstance(value, float) else value
 
 
 def versions() -> dict[str, str]:

@@ -68,10 +68,12 @@ def _options(config: SegmentConfig) -> SegmenterOptions:
     return SegmenterOptions(
         device=config.device,
         precision=config.precision,
+        engine=config.engine,
         overlap=config.overlap,
         batch_size=config.batch_size,
         mirroring=config.mirroring,
         postprocessing=config.postprocessing == "model",
+        uncertainty=config.uncertainty is not None,
     )
 
 
@@ -80,5 +82,11 @@ def _run_single(runner: CaseRunner, case: SegmentCase, events: EventSink) -> dic
     runner.write_statistics({case.name: result.volumes})
     events(CaseDone(case.name, "done", outputs=result.outputs))
     lines = [f"{item.name:32} {item.volume_ml:10.2f} ml" for item in result.volumes]
+    lines += [_line_of_place(place) for place in result.report.get("where_to_look", [])[:3]]
     text = "\n".join([*lines, f"Written to {case.output}"])
     return {**result.report, "seconds": round(result.seconds, 3), "text": text}
+
+
+def _line_of_place(place: dict[str, Any]) -> str:
+    position = ", ".join(f"{number:.1f}" for number in place["position_xyz"])
+    return f"Look at {position} mm (LPS): {' or '.join(place['labels'])}?"

@@ -15,10 +15,10 @@ from MISFMLib.errors import ConfigError
 from MISFMLib.events import EventSink, Progress
 from MISFMLib.export.statistics import LabelVolume, label_volumes, write_statistics
 from MISFMLib.files import write_json
-from MISFMLib.inference.segmenter import Segmenter
+from MISFMLib.inference.segmenter import Segmenter, SegmentResult
 from MISFMLib.jobs.run_report import case_report
 from MISFMLib.jobs.segment_plan import SegmentCase, is_dicom_seg
-from MISFMLib.volume import LabelMap, Volume, read_volume, write_label_map
+from MISFMLib.volume import LabelMap, Volume, read_volume, write_label_map, write_volume
 
 
 @dataclass(frozen=True)
@@ -60,14 +60,9 @@ class CaseRunner:
         volumes = label_volumes(result.label_map, self.manifest.labels)
         report = case_report(self.config, self.manifest, case, volume, result, volumes)
         events(Progress("write", 0.0, case.output.name))
-        self._write(case, volume, result.label_map, report)
-        outputs = (case.output, case.overview, case.report)
-        return CaseResult(
-            report,
-            volumes,
-            time.perf_counter() - start,
-            tuple(str(path) for path in outputs if path is not None),
-        )
+        self._write(case, volume, result, report)
+        seconds = time.perf_counter() - start
+        return CaseResult(report, volumes, seconds, tuple(map(str, case.results)))
 
     def write_statistics(self, cases: Mapping[str, Sequence[LabelVolume]]) -> None:
         """Write the table of label volumes, if it was asked for."""
@@ -86,9 +81,12 @@ class CaseRunner:
         return volume
 
     def _write(
-        self, case: SegmentCase, volume: Volume, label_map: LabelMap, report: dict[str, Any]
+        self, case: SegmentCase, volume: Volume, result: SegmentResult, report: dict[str, Any]
     ) -> None:
         """Write all results, the label map last: once it is there, the case is done."""
+        label_map = result.label_map
+        if case.uncertainty is not None and result.uncertainty is not None:
+            write_volume(result.uncertainty, case.uncertainty, overwrite=self.overwrite)
         if case.overview is not None:
             self._write_overview(volume, label_map, case.overview)
         if case.report is not None:

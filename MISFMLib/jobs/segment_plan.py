@@ -14,6 +14,7 @@ from MISFMLib.files import check_output
 from MISFMLib.volume import case_name, find_volumes
 
 _SUFFIXES = (".seg.nrrd", ".nii.gz", ".nii", ".nrrd", ".mha", ".dcm")
+_VOLUME_SUFFIXES = (".nii.gz", ".nii", ".nrrd", ".mha")
 
 
 @dataclass(frozen=True)
@@ -30,6 +31,14 @@ class SegmentCase:
     """Picture."""
     report: Path | None
     """Report of the run."""
+    uncertainty: Path | None = None
+    """Volume of the uncertainty."""
+
+    @property
+    def results(self) -> tuple[Path, ...]:
+        """All files to be written."""
+        paths = (self.output, self.overview, self.report, self.uncertainty)
+        return tuple(path for path in paths if path is not None)
 
 
 @dataclass(frozen=True)
@@ -72,8 +81,9 @@ def plan_cases(config: SegmentConfig, num_channels: int) -> SegmentPlan:
             name,
             paths,
             config.output if is_file else config.output / f"{name}.{config.format}",
-            _beside(config.overview, name, ".png", len(inputs)),
-            _beside(config.report, name, ".json", len(inputs)),
+            _beside(config.overview, name, (".png",), len(inputs)),
+            _beside(config.report, name, (".json",), len(inputs)),
+            _beside(config.uncertainty, name, _VOLUME_SUFFIXES, len(inputs)),
         )
         for name, paths in zip(_unique_names(inputs), inputs, strict=True)
     )
@@ -97,22 +107,23 @@ def _find_inputs(config: SegmentConfig, num_channels: int) -> Iterator[tuple[Pat
             _check_channels(channels, num_channels)
             yield channels
         elif image.is_dir():
-            yield from ((path,) for path in _volumes_in(image, config.output))
+            yield from ((path,) for path in _volumes_in(image, config))
         else:
             yield channels
 
 
-def _volumes_in(folder: Path, output: Path) -> Iterator[Path]:
+def _volumes_in(folder: Path, config: SegmentConfig) -> Iterator[Path]:
     """Yield the volumes below a folder; segmentations and results of an earlier run are none."""
-    if folder.resolve() == output.resolve():
+    results = {path.resolve() for path in (config.output, config.uncertainty) if path is not None}
+    if folder.resolve() in results:
         raise ConfigError(
             f"The results would lie among the inputs in {folder}.",
             code="output-is-input",
             remedy="Choose another output folder.",
         )
-    is_below = folder.resolve() in output.resolve().parents
+    below = [result for result in results if folder.resolve() in result.parents]
     for path in find_volumes(folder):
-        is_result = is_below and path.resolve().is_relative_to(output.resolve())
+        is_result = any(path.resolve().is_relative_to(result) for result in below)
         if not is_result and not path.name.lower().endswith(".seg.nrrd"):
             yield path
 
@@ -169,14 +180,21 @@ def _is_file_output(output: Path, num_cases: int) -> bool:
     return is_volume
 
 
-def _beside(option: Path | None, name: str, suffix: str, num_cases: int) -> Path | None:
-    """Return the path of a picture or report, which is in a folder when there are many."""
+def _beside(option: Path | None, name: str, suffixes: Sequence[str], num_cases: int) -> Path | None:
+    """Return the path of a result beside the label map, which is in a folder when there are many.
+
+    Args:
+        option: What the user gave: a file, or a folder.
+        name: The case.
+        suffixes: Endings that such a file may have; the first is taken in a folder.
+        num_cases: Cases of the job.
+    """
     if option is None:
         return None
     if option.is_dir() or not option.suffix:
-        return option / f"{name}{suffix}"
-    if option.suffix != suffix:
-        raise _wrong_ending(option, suffix)
+        return option / f"{name}{suffixes[0]}"
+    if not option.name.endswith(tuple(suffixes)) or option.name.endswith(".seg.nrrd"):
+        raise _wrong_ending(option, " or ".join(suffixes))
     if num_cases > 1:
         raise ConfigError(
             f"{num_cases} cases cannot share the one file {option}.",
@@ -215,7 +233,7 @@ def _check_results(config: SegmentConfig, cases: Sequence[SegmentCase]) -> None:
     if config.statistics is not None and config.statistics.suffix != ".csv":
         raise _wrong_ending(config.statistics, ".csv")
     inputs = {path.resolve() for case in cases for path in case.inputs}
-    results = [path for case in cases for path in (case.output, case.overview, case.report) if path]
+    results = [path for case in cases for path in case.results]
     results += [config.statistics] if config.statistics else []
     for path, count in Counter(path.resolve() for path in results).items():
         # The files of a series need no ending, so that any file in its folder may be a slice.
@@ -234,6 +252,6 @@ def _check_results(config: SegmentConfig, cases: Sequence[SegmentCase]) -> None:
 
 
 def _check_absent(config: SegmentConfig, case: SegmentCase) -> None:
-    for path in (case.output, case.overview, case.report, config.statistics):
+    for path in (*case.results, config.statistics):
         if path is not None:
             check_output(path, overwrite=config.overwrite)

@@ -12,6 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from MISFMLib.configs import Size
+from MISFMLib.networks.activation import PReLU
 
 
 def same_size_conv(in_channels: int, out_channels: int, kernel: Size) -> nn.Conv3d:
@@ -28,7 +29,7 @@ def normed_conv(in_channels: int, conv: nn.Module) -> nn.Sequential:
         conv: Convolution, transposed or not.
     """
     return nn.Sequential(
-        OrderedDict(norm=nn.BatchNorm3d(in_channels), activation=nn.PReLU(), conv=conv)
+        OrderedDict(norm=nn.BatchNorm3d(in_channels), activation=PReLU(), conv=conv)
     )
 
 
@@ -37,10 +38,10 @@ def conv_block(in_channels: int, out_channels: int, kernel: Size, dropout: float
     return nn.Sequential(
         OrderedDict(
             norm1=nn.BatchNorm3d(in_channels),
-            activation1=nn.PReLU(),
+            activation1=PReLU(),
             conv1=same_size_conv(in_channels, out_channels, kernel),
             norm2=nn.BatchNorm3d(out_channels),
-            activation2=nn.PReLU(),
+            activation2=PReLU(),
             dropout=nn.Dropout(dropout),
             conv2=same_size_conv(out_channels, out_channels, kernel),
         )
@@ -53,7 +54,7 @@ def down_block(in_channels: int, out_channels: int, stride: Size, kernel: Size) 
         OrderedDict(
             pool=nn.MaxPool3d(stride),
             norm=nn.BatchNorm3d(in_channels),
-            activation=nn.PReLU(),
+            activation=PReLU(),
             conv=same_size_conv(in_channels, out_channels, kernel),
         )
     )

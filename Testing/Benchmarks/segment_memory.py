@@ -1,10 +1,12 @@
 """Peak memory and time of ``misfm segment`` on a synthetic CT, in a fresh process for each row.
 
-    python Testing/Benchmarks/segment_memory.py [--quick] [--json FILE]
+    python Testing/Benchmarks/segment_memory.py [--slices 150 300 600] [--uncertainty]
+        [--quick] [--json FILE]
 
 The CT has 512 x 512 x 600 voxels of 0.8 x 0.8 x 1.0 mm, the model 14 classes and windows of
 64 x 128 x 128. Its network is tiny with random weights, since its size is not what is measured; the
-features of a real network come on top. The overlap of the windows changes the time, not the memory,
+features of a real network come on top, and what converting one for OpenVINO takes, which is not
+done here. The overlap of the windows changes the time, not the memory,
 and is zero unless given.
 ``--quick`` takes small volumes of two lengths; the test suite runs it too.
 """
@@ -19,6 +21,7 @@ import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import Iterator
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
@@ -136,14 +139,15 @@ def run(*arguments: str) -> tuple[float, float]:
     return int(done.stdout.splitlines()[-1]) / MIB, time.perf_counter() - start
 
 
-def measure(setting: Setting, idle_mib: float, folder: Path) -> Row:
+def measure(setting: Setting, idle_mib: float, folder: Path, *more_options: str) -> Row:
     """Segment the scan of one setting."""
     scan, model, report = folder / "scan.mha", folder / "model", folder / "report.json"
     write_scan(scan, setting.shape_dhw)
     write_model(model, setting)
     command = ["segment", str(scan), "-m", str(model), "-o", str(folder / "out.seg.nrrd")]
-    options = ["--device", "cpu", "--events", "json", "--overlap", str(setting.overlap)]
-    peak_mib, seconds = run(*command, *options, "--report", str(report))
+    options = ["--device", "cpu", "--engine", "torch", "--events", "json"]
+    options += ["--overlap", str(setting.overlap)]
+    peak_mib, seconds = run(*command, *options, *more_options, "--report", str(report))
     content = json.loads(report.read_text("utf-8"))
     image_mib = 2 * np.prod(setting.shape_dhw) / MIB
     return Row(
@@ -164,21 +168,32 @@ def print_table(rows: list[Row]) -> None:
         print("  " + ", ".join(f"{stage} {s:.1f} s" for stage, s in row.timings_s.items()))
 
 
+def settings(arguments: argparse.Namespace) -> Iterator[Setting]:
+    """Yield what the command line asks for."""
+    for setting in QUICK if arguments.quick else FULL:
+        overlap = setting.overlap if arguments.overlap is None else arguments.overlap
+        chosen = replace(setting, num_classes=arguments.classes, overlap=overlap)
+        depth, height, width = setting.shape_dhw
+        for slices in arguments.slices or [depth]:
+            yield replace(chosen, shape_dhw=(slices, height, width))
+
+
 def main() -> None:
     """Measure, print, write JSON."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--quick", action="store_true", help="small volumes, a few seconds")
     parser.add_argument("--classes", type=int, default=14, help="classes of the model")
     parser.add_argument("--overlap", type=float, help="overlap of the windows")
+    parser.add_argument("--slices", type=int, nargs="+", help="lengths of the scan")
+    parser.add_argument("--uncertainty", action="store_true", help="also write the uncertainty")
     parser.add_argument("--json", type=Path, help="also write the numbers here")
     arguments = parser.parse_args()
     rows = []
     idle_mib, _ = run()
-    for setting in QUICK if arguments.quick else FULL:
-        overlap = setting.overlap if arguments.overlap is None else arguments.overlap
-        chosen = replace(setting, num_classes=arguments.classes, overlap=overlap)
+    for setting in settings(arguments):
         with tempfile.TemporaryDirectory() as folder:
-            rows.append(measure(chosen, idle_mib, Path(folder)))
+            more = ["--uncertainty", f"{folder}/u.nrrd"] if arguments.uncertainty else []
+            rows.append(measure(setting, idle_mib, Path(folder), *more))
     print_table(rows)
     if arguments.json:
         machine = {"cpu": cpu_name(), "platform": platform.platform(), "torch": torch.__version__}

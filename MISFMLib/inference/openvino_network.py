@@ -1,0 +1,259 @@
+"""A network converted to OpenVINO, which computes it on x86 CPUs faster than PyTorch.
+
+The conversion takes seconds, so its result is kept, in the user's own MISFM folder: a bundle may be
+a zip, may lie where nobody can write, and is checked to hold nothing but its own files. What is
+kept belongs to one model, window size and number format; it is checked against PyTorch when it is
+made, and made again when anything it was made from has changed.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import importlib.metadata
+import importlib.util
+import json
+import logging
+import os
+import platform
+import shutil
+import sys
+import warnings
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import nn
+
+from MISFMLib import __version__, store
+from MISFMLib.configs import NetworkConfig, encode
+from MISFMLib.device import cpu_features, cpu_name
+from MISFMLib.errors import OutputError
+from MISFMLib.files import written_atomically
+from MISFMLib.inference.deviation import Deviation, measure_deviation
+
+_log = logging.getLogger(__name__)
+
+_HINTS = {"fp32": "f32", "bf16": "bf16"}
+"""Number formats by OpenVINO's names."""
+_BOUNDS = {"fp32": Deviation(1e-4, 1e-4, 0.9999), "bf16": Deviation(0.05, 0.01, 0.995)}
+"""What is accepted of each number format. Trained PCT-Nets show 1e-6 in float32, and in bfloat16
+1e-2, rms 3e-3, with 0.9998 of the voxels in the same class. Instance norms over few voxels show up
+to 1e-5 in float32."""
+_MOST_MODELS = 4
+"""Models whose converted networks are kept, those used last; one takes 80 to 250 MB."""
+_FILES = ("network.xml", "network.bin")
+_RECORD = "record.json"
+
+
+class RefusedError(Exception):
+    """The converted network lies too far from the reference."""
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """Everything that a converted network depends on, except the versions of the programs."""
+
+    weights_sha256: str
+    """Of the weights file of the bundle."""
+    network: NetworkConfig
+    """Settings of the bundle's network."""
+    window_shape: tuple[int, int, int, int]
+    """Channels, depth, height, width of a window."""
+    precision: str
+    """fp32 or bf16."""
+
+    @property
+    def folder(self) -> Path:
+        """Where the result is kept: one place, so that a new result replaces an outdated one."""
+        shape = "x".join(map(str, self.window_shape))
+        return store.engines_folder(self.weights_sha256) / f"{shape}-{self.precision}"
+
+    def is_kept(self) -> bool:
+        """Tell whether a conversion was made, with whatever result, and nothing has changed."""
+        return bool(_read_record(self))
+
+    def made_from(self) -> dict[str, Any]:
+        """Return what a kept result must have been made from to be used; JSON types."""
+        return {
+            "recipe": encode(self),
+            "misfm": __version__,
+            "torch": torch.__version__,
+            "openvino": version(),
+            "cpu": [cpu_name(), *cpu_features()],
+        }
+
+
+def is_x86() -> bool:
+    """Tell whether this is a CPU that networks are converted for."""
+    return platform.machine().lower() in ("x86_64", "amd64")
+
+
+def why_unavailable() -> str:
+    """Return why OpenVINO cannot be used on this machine, as a sentence, or nothing."""
+    if not is_x86():
+        return f"OpenVINO is used on x86 CPUs only, this is {platform.machine()}."
+    if importlib.util.find_spec("openvino") is None:
+        return "OpenVINO is not installed (pip install 'misfm[cpu]')."
+    return ""
+
+
+def version() -> str:
+    """Return the version of OpenVINO."""
+    return importlib.metadata.version("openvino")
+
+
+class OpenVINONetwork(nn.Module):
+    """Maps (B, C, d, h, w) to logits (B, K, d, h, w), float32, window by window.
+
+    Together they would not be computed any faster.
+    """
+
+    def __init__(self, model: Any, precision: str, threads: int) -> None:
+        """Compile a model of OpenVINO for this CPU."""
+        super().__init__()
+        properties = {
+            "INFERENCE_PRECISION_HINT": _HINTS[precision],
+            "INFERENCE_NUM_THREADS": threads,
+            "PERFORMANCE_HINT": "LATENCY",
+            # Processes side by side would all be pinned to the same cores.
+            "ENABLE_CPU_PINNING": False,
+        }
+        compiled = _import_openvino().Core().compile_model(model, "CPU", properties)
+        self._request = compiled.create_infer_request()
+
+    def forward(self, image_BCDHW: torch.Tensor) -> torch.Tensor:
+        """Return the logits."""
+        arrays = image_BCDHW.float().contiguous().numpy()
+        return torch.cat([self._infer(arrays[i : i + 1]) for i in range(len(arrays))])
+
+    def _infer(self, array_1CDHW: np.ndarray[Any, Any]) -> torch.Tensor:
+        (logits_1KDHW,) = self._request.infer({0: array_1CDHW}).values()
+        return torch.from_numpy(logits_1KDHW)
+
+
+# ----------------------------------------------------------------------------- kept, or made anew
+
+
+def load(recipe: Recipe, threads: int) -> OpenVINONetwork | None:
+    """Return the network that is kept, or None where none is, or it is damaged or outdated.
+
+    Raises:
+        RefusedError: It was made before and lies too far from the reference.
+    """
+    record = _read_record(recipe)
+    if not record:
+        return None
+    if record["refused"]:
+        raise RefusedError(record["refused"])
+    try:
+        is_intact = record["sha256"] == {name: _sha256(recipe.folder / name) for name in _FILES}
+    except OSError:
+        is_intact = False
+    if not is_intact:
+        _log.warning("The converted network in %s is damaged.", recipe.folder)
+        return None
+    model = _import_openvino().Core().read_model(recipe.folder / _FILES[0])
+    os.utime(recipe.folder.parent)
+    return OpenVINONetwork(model, recipe.precision, threads)
+
+
+def build(
+    recipe: Recipe, threads: int, network: nn.Module, image_BCDHW: torch.Tensor
+) -> OpenVINONetwork:
+    """Convert a network, check it against PyTorch and keep it.
+
+    Args:
+        recipe: What it is made from.
+        threads: CPU threads.
+        network: The network in float32, in eval mode, on the CPU.
+        image_BCDHW: One window of a real volume.
+
+    Raises:
+        RefusedError: The result lies too far from the reference.
+    """
+    with torch.inference_mode():
+        reference = network(image_BCDHW)
+    model = convert(network, image_BCDHW)
+    converted = OpenVINONetwork(model, recipe.precision, threads)
+    deviation = measure_deviation(converted(image_BCDHW), reference)
+    _log.info("OpenVINO in %s: %s", recipe.precision, deviation)
+    refused = ""
+    if deviation.exceeds(_BOUNDS[recipe.precision]):
+        refused = f"OpenVINO in {recipe.precision} is not accurate enough: {deviation}."
+    try:
+        _keep(recipe, model, deviation, refused)
+    except OutputError as error:
+        _log.warning("The converted network is not kept: %s", error)
+    if refused:
+        raise RefusedError(refused)
+    return converted
+
+
+def convert(network: nn.Module, image_BCDHW: torch.Tensor) -> Any:
+    """Convert a network for images of exactly this shape to a model of OpenVINO.
+
+    The network was run before, so that what it keeps between calls becomes a constant.
+    """
+    openvino = _import_openvino()
+    with warnings.catch_warnings(), torch.no_grad():
+        # The tracer warns of everything that it takes for constant; the shape shall be constant.
+        warnings.simplefilter("ignore")
+        traced = torch.jit.trace(  # type: ignore[no-untyped-call]
+            network, image_BCDHW, check_trace=False
+        )
+        shape = list(image_BCDHW.shape)
+        return openvino.convert_model(traced, example_input=image_BCDHW, input=shape)
+
+
+def _keep(recipe: Recipe, model: Any, deviation: Deviation, refused: str) -> None:
+    with written_atomically(recipe.folder, overwrite=True) as folder:
+        folder.mkdir()
+        if not refused:
+            # Not in half precision, which OpenVINO would store otherwise.
+            _import_openvino().save_model(model, folder / _FILES[0], compress_to_fp16=False)
+        record = {
+            "made_from": recipe.made_from(),
+            "deviation": asdict(deviation),
+            "refused": refused,
+            "sha256": {name: _sha256(folder / name) for name in _FILES if not refused},
+        }
+        (folder / _RECORD).write_text(json.dumps(record, indent=2), "utf-8")
+    with contextlib.suppress(OSError):  # another process may do the same
+        _remove_least_used(recipe.folder.parents[1])
+
+
+def _remove_least_used(models_folder: Path) -> None:
+    models = sorted(models_folder.iterdir(), key=lambda path: path.stat().st_mtime)
+    for folder in models[:-_MOST_MODELS]:
+        shutil.rmtree(folder)
+
+
+def _read_record(recipe: Recipe) -> dict[str, Any]:
+    """Return the record of a kept result, empty unless it was made from the same."""
+    try:
+        record: dict[str, Any] = json.loads((recipe.folder / _RECORD).read_text("utf-8"))
+    except (OSError, ValueError):
+        return {}
+    return record if record.get("made_from") == recipe.made_from() else {}
+
+
+def _sha256(path: Path) -> str:
+    digest = hashlib.sha256()
+    with path.open("rb") as file:
+        while chunk := file.read(2**20):
+            digest.update(chunk)
+    return digest.hexdigest()
+
+
+def _import_openvino() -> Any:
+    """Import OpenVINO without its telemetry, which reports every import to Intel and Google.
+
+    None in the place of a module makes its import fail; OpenVINO then does without.
+    """
+    sys.modules.setdefault("openvino_telemetry", None)  # type: ignore[arg-type]
+    import openvino
+
+    return openvino
