@@ -2,7 +2,7 @@
 
 Unless a user chooses, OpenVINO computes on the CPU once a model was converted for it, and the
 conversion is made as soon as it pays: when the windows that this process has computed with the
-model, those of the volume at hand included, hold 32 million voxels. Until then, and wherever
+model, those of the volume at hand included, hold 8 million voxels. Until then, and wherever
 OpenVINO is missing, fails or is not accurate enough, it is PyTorch.
 """
 
@@ -26,7 +26,7 @@ from MISFMLib.networks import network_from_bundle
 
 _log = logging.getLogger(__name__)
 
-_WORTH_CONVERTING = 32 * 2**20
+_WORTH_CONVERTING = 8 * 2**20
 """Voxels in windows; see `Engines`."""
 
 
@@ -65,9 +65,9 @@ class Work:
 class Engines:
     """All ways to compute one network; keeps what was made for as long as it lives.
 
-    A conversion takes 5 to 11 s of one core. A million voxels then take 0.3 to 1.8 s of it instead
-    of 0.8 to 3.0 s (small and full PCT-Net in bfloat16), so that 32 million make up for it even on
-    many cores, of which the conversion uses few.
+    A conversion takes 5 to 18 s of one core, once for a model. A million voxels then take 0.35 to
+    1.9 s of it instead of 0.8 to 3.3 s (small and full PCT-Net in bfloat16): on one core eight
+    million make up for it, on many, of which a conversion uses few, the next volumes do.
     """
 
     def __init__(self, network: nn.Module, bundle: Bundle | None = None) -> None:

@@ -75,9 +75,11 @@ class Lines(nn.Module):
 
 def a_volume(shape: Size) -> torch.Tensor:
     """Return smooth intensities (1, D, H, W) between -2 and 2."""
-    axes = np.meshgrid(*(np.linspace(0, 9, size) for size in shape), indexing="ij", sparse=True)
-    array_DHW = sum(np.sin(axis + number) for number, axis in enumerate(axes))
-    return torch.from_numpy((array_DHW / 1.5).astype(np.float32))[None]
+    volume_1DHW = torch.zeros(1, *shape)  # filled in place: its peak shall hide none of a driver's
+    for axis, size in enumerate(shape):
+        wave = torch.linspace(axis, 9 + axis, size).sin() / 1.5
+        volume_1DHW += wave.view([-1 if other == axis else 1 for other in range(3)])
+    return volume_1DHW
 
 
 # --------------------------------------------------------------------------------- the drivers

@@ -8,8 +8,8 @@ overlap of a half, weighted with a Gaussian, no mirroring, one window at a time.
 same weights. MISFM runs as ``misfm segment`` runs it, from the intensities as scanned to the labels
 on their grid; the others get the prepared volume and compute the network as published, eagerly in
 float32. nnU-Net is its own predictor with our network put in, where nnunetv2 is installed.
-The weights are random but for the class outputs, which are fitted to a window, so that all classes
-are found. First the gate: everybody has to find nearly the labels of the published driver.
+The weights are random but for norms and class outputs, which are fitted to a window, so that all
+classes are found. First the gate: everybody has to find nearly the labels of the published driver.
 MONAI and nnU-Net count the last window of an axis once, the published driver twice, which changes a
 few. Then rounds in which all take turns; CPU seconds of one thread unless more are asked for.
 """
@@ -66,6 +66,15 @@ def a_scan(shape: Size) -> tuple[Volume, torch.Tensor]:
     array_DHW = (np.asarray(TISSUES_HU)[classes] + noise).astype(np.int16)
     geometry = Geometry(shape, (1.5, 1.0, 1.0), (0.0, 0.0, 0.0), (1, 0, 0, 0, 1, 0, 0, 0, 1))
     return Volume(array_DHW[None], geometry, "scan"), torch.from_numpy(classes)
+
+
+def fit_norms(network: nn.Module, image: torch.Tensor) -> None:
+    """Take the statistics of the norms from one forward."""
+    for module in network.modules():
+        if isinstance(module, nn.BatchNorm3d):
+            module.momentum = None
+    network.train()(image)
+    network.eval()
 
 
 def fit_classes(network: nn.Module, image: torch.Tensor, classes: torch.Tensor) -> None:
@@ -150,7 +159,8 @@ def runners(
     image_CDHW = prepare_volume(volume, preprocessing(patch)).image_CDHW
     first = tuple(slice(0, edge) for edge in patch)
     window, count = image_CDHW[(slice(None), *first)][None], len(TISSUES_HU)
-    published, network = networks(LEVEL_CHANNELS[arguments.network], window, count)
+    published, network = networks(LEVEL_CHANNELS[arguments.network], patch, count)
+    fit_norms(network, window)
     fit_classes(network, window, classes[first])
     bundle = a_bundle(folder / "model", network, patch)
     # From the bundle, which rounds the weights; the heads of the coarser levels stay as they are.

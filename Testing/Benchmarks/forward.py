@@ -3,8 +3,8 @@
     python Testing/Benchmarks/forward.py [--network small|full | --quick] [--rounds N]
         [--threads N] [--int8] [--json FILE]
 
-Batch 1, windows of 64 x 128 x 128 voxels, resolution mode 1, two classes, random weights, with the
-statistics of the norms from the image. The published network computes the logits of four levels,
+Batch 1, windows of 64 x 128 x 128 voxels, resolution mode 1, two classes, random weights with norms
+and biases that matter. The published network computes the logits of four levels,
 as its demo sets it; a bundle's network those of the finest only. First the gate: logits of every
 variant beside the published ones; a variant beyond its bound is reported, not timed. Then rounds in
 which the variants take turns. Times are CPU seconds of one thread unless more are asked for, since
@@ -56,33 +56,23 @@ class Variant:
 
 
 def networks(
-    channels: tuple[int, ...], image: torch.Tensor, num_classes: int = 2
+    channels: tuple[int, ...], patch: Size, num_classes: int = 2
 ) -> tuple[SegmentationNetwork, SegmentationNetwork]:
-    """Return the published network and the one of a bundle, with the same weights.
-
-    Args:
-        channels: Features of the levels.
-        image: A window (1, 1, d, h, w), from which the norms get their statistics.
-        num_classes: Classes.
-    """
+    """Return the published network and the one of a bundle, with the same weights."""
     config = NetworkConfig(
         num_classes=num_classes,
         level_channels=channels,
         resolution_mode=1,
-        patch_size=tuple(image.shape[2:]),
+        patch_size=patch,
         deep_supervision=True,
     )
     torch.manual_seed(0)
-    network = build_network(config)
+    network = build_network(config).eval()
     for name, tensor in network.state_dict().items():
-        if name.endswith(("bias", "bias_table")):
+        if name.endswith("running_var"):
+            nn.init.uniform_(tensor, 0.5, 1.5)
+        elif name.endswith(("running_mean", "bias", "bias_table")):
             nn.init.normal_(tensor, std=0.2)
-    for module in network.modules():
-        if isinstance(module, nn.BatchNorm3d):
-            module.momentum = None  # the statistics are those of the one forward
-    with torch.no_grad():
-        network.train()(image)
-    network.eval()
     published = as_published(network)
     network.config = dataclasses.replace(network.config, deep_supervision=False)
     network.heads = network.heads[:1]
@@ -150,7 +140,7 @@ def measure(arguments: argparse.Namespace) -> list[dict[str, Any]]:
     """Gate and time all variants of one network."""
     patch = QUICK_PATCH if arguments.quick else PATCH
     image = an_image(patch, seed=0)
-    published, network = networks(LEVEL_CHANNELS[arguments.network], image)
+    published, network = networks(LEVEL_CHANNELS[arguments.network], patch)
     reference = published(image)[0]
     runs: dict[str, Callable[[], Any]] = {"published": lambda: published(image)}
     rows = {"published": {"variant": "published"}}

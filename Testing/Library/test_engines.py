@@ -36,7 +36,7 @@ pytestmark = pytest.mark.usefixtures("one_thread")
 CPU, CUDA = torch.device("cpu"), torch.device("cuda", 0)
 PATCH = (16, 32, 32)
 WINDOW = (1, *PATCH)
-MANY = 33 * 2**20 // (16 * 32 * 32)
+MANY = 9 * 2**20 // (16 * 32 * 32)
 """Windows that are worth a conversion."""
 LABELS = (LabelConfig(value=1, name="grey"), LabelConfig(value=2, name="white"))
 NETWORKS = {

@@ -1,4 +1,4 @@
-"""Cost of the network beside the published code, alone and end to end, measured by the benchmarks."""
+"""Cost of the network beside the published code, alone and end to end, by the benchmarks."""
 
 from __future__ import annotations
 

@@ -174,6 +174,21 @@ def test_only_own_models_can_be_removed(a_bundle, resources):
     assert store.find_model("bundled-one")
 
 
+@pytest.mark.parametrize("is_damaged", [False, True])
+def test_a_removed_model_takes_what_it_was_converted_to_with_it(a_bundle, resources, is_damaged):
+    model = store.import_model(a_bundle.path)
+    converted = store.engines_folder(model.manifest.weights_sha256) / "fp32"
+    of_another = store.engines_folder("another") / "fp32"
+    for folder in (converted, of_another):
+        folder.mkdir(parents=True)
+    if is_damaged:
+        (model.path / "configs" / "metadata.json").write_text("{", "utf-8")
+    store.remove_model("tiny")
+    assert not (store.models_folder() / "tiny").exists()
+    assert converted.exists() == is_damaged
+    assert of_another.exists()
+
+
 def test_export_and_import_carry_a_model_to_another_machine(a_bundle, tmp_path, monkeypatch):
     store.import_model(a_bundle.path)
     path = store.export_model("tiny", tmp_path / "usb" / "tiny.zip")
