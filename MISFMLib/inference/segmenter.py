@@ -234,7 +234,7 @@ class Segmenter:
             device=placement.network,
             windows=count_windows(prepared.record.model_shape_dhw, rung.windows),
             window_shape=(prepared.shape[0], *patch_size),
-            sample=lambda: _central_patch(prepared, patch_size),
+            sample=lambda: central_window(prepared, patch_size),
         )
         message = "converting the model for this computer, once"
         with run.timed("engine"):
@@ -282,7 +282,7 @@ def _progress(events: EventSink) -> WindowCounter:
     return report
 
 
-def _central_patch(prepared: PreparedVolume, patch_size: Size) -> torch.Tensor:
+def central_window(prepared: PreparedVolume, patch_size: Size) -> torch.Tensor:
     """Cut the window in the middle of a volume, (1, C, d, h, w)."""
     starts = [max(0, n - p) // 2 for n, p in zip(prepared.shape[1:], patch_size, strict=True)]
     depths, rows, columns = (slice(s, s + p) for s, p in zip(starts, patch_size, strict=True))

@@ -266,6 +266,8 @@ def config(tmp_path, rng, monkeypatch):
             batch_size=2,
             validate_every=3,
             checkpoint_every=2,
+            # With AdamW rounding alone decides how weights move that have next to no gradient.
+            optimizer="adam",
             device="cpu",
             threads=1,
         )
@@ -279,6 +281,7 @@ def words(config):
         *("pretrain", str(config.data[0]), "-o", str(config.output)),
         *("--patch-size", "16", "16", "16", "--resolution-mode", "0", "--steps", "4"),
         *("--batch-size", "2", "--validate-every", "3", "--checkpoint-every", "2"),
+        *("--optimizer", "adam"),
         *("--device", "cpu", "--threads", "1", "--resume", "--events", "json"),
     ]
 
@@ -325,7 +328,7 @@ def test_two_processes_of_torchrun_go_on_with_what_one_has_begun(config, tmp_pat
         for event in map(event_from_json, done.stdout.splitlines())
         if isinstance(event, Finished)
     )
-    assert report["score"] == pytest.approx(whole["score"], rel=1e-3)
+    assert report["score"] == pytest.approx(whole["score"], abs=1e-3)
     torch.testing.assert_close(
         answer(tmp_path / "model"), answer(tmp_path / "whole"), rtol=1e-3, atol=5e-3
     )
