@@ -65,9 +65,9 @@ class Work:
 class Engines:
     """All ways to compute one network; keeps what was made for as long as it lives.
 
-    A conversion takes 5 to 18 s of one core, once for a model. A million voxels then take 0.35 to
-    1.9 s of it instead of 0.8 to 3.3 s (small and full PCT-Net in bfloat16): on one core eight
-    million make up for it, on many, of which a conversion uses few, the next volumes do.
+    A conversion takes 7 to 21 s of one core, once for a model. A million voxels then take 0.35 to
+    1.9 s of it instead of 0.8 to 3.3 s (small and full PCT-Net in bfloat16): 15 million make up for
+    it. It is made for half of that already, since a model that is used is used again.
     """
 
     def __init__(self, network: nn.Module, bundle: Bundle | None = None) -> None:

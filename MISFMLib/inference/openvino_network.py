@@ -156,7 +156,8 @@ def load(recipe: Recipe, threads: int) -> OpenVINONetwork | None:
         _log.warning("The converted network in %s is damaged.", recipe.folder)
         return None
     model = _import_openvino().Core().read_model(recipe.folder / _FILES[0])
-    os.utime(recipe.folder.parent)
+    with contextlib.suppress(OSError):  # of another user
+        os.utime(recipe.folder.parent)
     return OpenVINONetwork(model, recipe.precision, threads)
 
 

@@ -575,6 +575,7 @@ def test_without_patience_a_flat_score_ends_nothing(tmp_path):
 # ------------------------------------------------------------------------------------------- stop
 
 
+@pytest.mark.signals
 def test_a_stop_request_saves_at_the_next_step_and_ends(tmp_path):
     def loss(logits, batch):
         os.kill(os.getpid(), signal.SIGTERM)
@@ -588,6 +589,7 @@ def test_a_stop_request_saves_at_the_next_step_and_ends(tmp_path):
     assert_same(run(tmp_path / "whole", settings), run(tmp_path, settings))
 
 
+@pytest.mark.signals
 def test_a_second_stop_request_ends_at_once():
     with stop_requests() as stop:
         signal.raise_signal(signal.SIGINT)
