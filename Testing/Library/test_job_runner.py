@@ -324,7 +324,7 @@ def test_a_job_can_follow_a_cancelled_one(make_runner):
 
 
 def test_children_that_a_dead_worker_left_behind_are_ended(make_runner):
-    runner = make_runner(WITH_CHILD, "sys.exit(3)")
+    runner = make_runner(WITH_CHILD, "time.sleep(1); sys.exit(3)")
     processes = processes_of(runner)
     events = events_of(runner)
     assert are_gone(processes)
