@@ -14,11 +14,31 @@ from torch import Tensor, nn
 from MISFMLib.configs import Size
 from MISFMLib.networks.activation import PReLU
 
+_THIN = 2
+"""Voxels along an axis up to which a convolution is not trained in bfloat16 on a CPU."""
 
-def same_size_conv(in_channels: int, out_channels: int, kernel: Size) -> nn.Conv3d:
+
+class Conv3d(nn.Conv3d):
+    """PyTorch's convolution, trained in float32 where bfloat16 would go wrong on a CPU.
+
+    oneDNN 3.12 (PyTorch 2.13) computes wrong gradients of bfloat16 weights, infinite ones among
+    them, where the input is two voxels deep. Strided, it can even write beyond its memory where an
+    edge is one voxel long. Volumes as thin as that are quickly convolved in float32.
+    """
+
+    def forward(self, input: Tensor) -> Tensor:  # noqa: A002 PyTorch's name
+        """Convolve (B, C, D, H, W)."""
+        is_at_risk = torch.is_grad_enabled() and torch.is_autocast_enabled("cpu")
+        if is_at_risk and input.device.type == "cpu" and min(input.shape[2:]) <= _THIN:
+            with torch.autocast("cpu", enabled=False):
+                return super().forward(input.float())
+        return super().forward(input)
+
+
+def same_size_conv(in_channels: int, out_channels: int, kernel: Size) -> Conv3d:
     """Build a convolution with odd kernel that keeps the size of its input."""
     d, h, w = (edge // 2 for edge in kernel)
-    return nn.Conv3d(in_channels, out_channels, kernel, padding=(d, h, w))
+    return Conv3d(in_channels, out_channels, kernel, padding=(d, h, w))
 
 
 def normed_conv(in_channels: int, conv: nn.Module) -> nn.Sequential:

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from MISFMLib.configs import NetworkConfig, Size
 from MISFMLib.networks.base import Decoder, Encoder, SegmentationNetwork
-from MISFMLib.networks.blocks import UpBlock, same_size_conv
+from MISFMLib.networks.blocks import Conv3d, UpBlock, same_size_conv
 from MISFMLib.networks.resolution import level_kernels, level_strides
 
 _SLOPE = 0.01
@@ -81,7 +81,7 @@ def _down_block(config: NetworkConfig, level: int) -> nn.Sequential:
     d, h, w = kernel = level_kernels(config.resolution_mode)[level]
     stride = level_strides(config.resolution_mode)[level]
     padding: Size = (d // 2, h // 2, w // 2)
-    return _normed(channels, conv=nn.Conv3d(channels, out_channels, kernel, stride, padding))
+    return _normed(channels, conv=Conv3d(channels, out_channels, kernel, stride, padding))
 
 
 def _up_block(config: NetworkConfig, level: int) -> UpBlock:

@@ -21,6 +21,7 @@ from lightning_fabric import Fabric
 from torch import nn
 
 from MISFMLib.data.datasets import Batch, ahead
+from MISFMLib.device import keep_freed_memory
 from MISFMLib.errors import TrainingError
 from MISFMLib.events import EventSink, Metric, Progress
 from MISFMLib.training.checkpoint import BestWeights, TrainState, network_weights
@@ -132,6 +133,8 @@ class _Training:
     ) -> None:
         self._fabric, self._task, self._settings = fabric, task, settings
         self._checkpoint, self._events = checkpoint, events
+        if fabric.device.type == "cpu":
+            keep_freed_memory()
         module = task.network
         if fabric.world_size > 1 and fabric.device.type == "cuda":
             module = nn.SyncBatchNorm.convert_sync_batchnorm(module)  # type: ignore[no-untyped-call]

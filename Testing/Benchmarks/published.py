@@ -2,8 +2,8 @@
 
 The layers are ours, which give the published logits; what costs time is done in the published way
 (`net/transformer.py` of github.com/openmedlab/MIS-FM): tensors in the order of torch's default,
-queries, keys and values of the padding too, the scores of all windows in memory at once, and the
-bias and the mask made anew in every forward.
+queries, keys and values of the padding too, the scores of all windows in memory at once, the bias
+and the mask made anew in every forward, and torch's own PReLU.
 """
 
 from __future__ import annotations
@@ -16,6 +16,7 @@ import torch.nn.functional as F
 from torch import nn
 
 from MISFMLib.configs import Size
+from MISFMLib.networks.activation import PReLU
 from MISFMLib.networks.base import SegmentationNetwork
 from MISFMLib.networks.window_attention import (
     TransformerBlock,
@@ -30,6 +31,11 @@ def as_published(network: SegmentationNetwork) -> SegmentationNetwork:
     for module in network.modules():
         if isinstance(module, TransformerBlock):
             module.attention = PublishedAttention(module.attention)
+        for name, child in module.named_children():
+            if isinstance(child, PReLU):
+                activation = nn.PReLU()
+                activation.weight = child.weight
+                setattr(module, name, activation)
     return network
 
 
@@ -68,8 +74,9 @@ class PublishedAttention(nn.Module):
         if mask is not None:
             split = scores.view(-1, len(mask), heads, tokens, tokens)
             scores = (split + mask[None, :, None]).view(count, heads, tokens, tokens)
-        attended = scores.softmax(-1) @ v
-        return self.project(attended.transpose(1, 2).reshape(count, tokens, channels))
+        attended = F.dropout(scores.softmax(-1), self.spec.dropout, self.training) @ v
+        projected = self.project(attended.transpose(1, 2).reshape(count, tokens, channels))
+        return F.dropout(projected, self.spec.dropout, self.training)
 
 
 def partition(x: torch.Tensor, window: int) -> torch.Tensor:

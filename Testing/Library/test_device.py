@@ -126,8 +126,8 @@ def test_a_kernel_that_fails_or_computes_wrongly_is_a_problem(monkeypatch):
 @pytest.mark.parametrize(
     ("place", "capability", "precision", "expected"),
     [
-        (CPU, None, "auto", torch.float32),
         (CPU, None, "bf16", torch.bfloat16),
+        (CPU, None, "fp32", torch.float32),
         (MPS, None, "auto", torch.float32),
         (MPS, None, "fp16", torch.float16),
         (CUDA, (9, 0), "auto", torch.bfloat16),
@@ -154,12 +154,13 @@ def test_precision_fits_the_chip(monkeypatch, place, capability, precision, expe
         (CUDA, [], "auto", ("bf16",)),
     ],
 )
-def test_networks_are_run_in_bfloat16_where_the_cpu_computes_in_it(
+def test_networks_compute_in_bfloat16_where_the_cpu_computes_in_it(
     monkeypatch, place, features, precision, expected
 ):
     monkeypatch.setattr(torch.cuda, "get_device_capability", lambda device: (8, 0))
     monkeypatch.setattr(device, "cpu_features", lambda: features)
     assert device.inference_precisions(precision, place) == expected
+    assert device.resolve_precision(precision, place) is device._DTYPES[expected[0]]
 
 
 @pytest.mark.parametrize(("place", "precision"), [(CPU, "fp16"), (MPS, "bf16"), (CUDA, "bf16")])
@@ -171,7 +172,7 @@ def test_a_precision_that_the_chip_lacks_is_an_error(monkeypatch, place, precisi
 
 def test_autocast_changes_the_number_format_only_when_asked():
     layer, volume = torch.nn.Linear(2, 2), torch.ones(1, 2)
-    with device.autocast(CPU, "auto"):
+    with device.autocast(CPU, "fp32"):
         assert layer(volume).dtype is torch.float32
     with device.autocast(CPU, "bf16"):
         assert layer(volume).dtype is torch.bfloat16

@@ -13,6 +13,7 @@ import torch.nn.functional as F
 from MISFMLib.configs import NetworkConfig, encode
 from MISFMLib.errors import ConfigError
 from MISFMLib.networks import build_network, choose_resolution_mode, stride_dhw
+from MISFMLib.networks.blocks import Conv3d
 from MISFMLib.networks.fmunet import FMUNet
 from MISFMLib.networks.pct_net import attention_specs
 from MISFMLib.networks.window_attention import (
@@ -396,3 +397,31 @@ def test_the_settings_of_a_network_rebuild_it():
     again = build_network(dataclasses.replace(network.config))
     assert again.config == network.config
     again.load_state_dict(network.state_dict())
+
+
+# ------------------------------------------------------------------------------- number formats
+
+
+@pytest.mark.parametrize("stride", [1, 2])
+@pytest.mark.parametrize("size", [(2, 6, 6), (2, 1, 3), (2, 2, 2), (3, 1, 1)])
+def test_thin_volumes_get_right_gradients_in_bfloat16(size, stride):
+    conv = Conv3d(16, 32, 3, stride, padding=1)
+    image_BCDHW = torch.randn(2, 16, *size)
+    (exact,) = torch.autograd.grad(conv(image_BCDHW).square().sum(), conv.weight)
+    with torch.autocast("cpu", torch.bfloat16):
+        loss = conv(image_BCDHW.bfloat16()).float().square().sum()
+    (gradient,) = torch.autograd.grad(loss, conv.weight)
+    assert (gradient - exact).norm() < 0.01 * exact.norm()
+
+
+@pytest.mark.parametrize("mode", [0, 1, 2])
+@pytest.mark.parametrize("architecture", ARCHITECTURES)
+def test_every_convolution_that_sees_neighbours_is_safe_when_thin(architecture, mode):
+    network = a_network(architecture, resolution_mode=mode)
+    wide = [
+        module
+        for module in network.modules()
+        if isinstance(module, torch.nn.Conv3d) and max(module.kernel_size) > 1
+    ]
+    assert wide
+    assert all(isinstance(module, Conv3d) for module in wide)
