@@ -22,11 +22,12 @@ import statistics
 from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import SimpleITK as sitk
 
 from MISFMLib.configs import FinetuneConfig, PrepareConfig, PretrainConfig
 from MISFMLib.data.cases import Split, find_cases
@@ -35,17 +36,16 @@ from MISFMLib.jobs.finetune import run_finetune
 from MISFMLib.jobs.prepare import run_prepare
 from MISFMLib.jobs.pretrain import run_pretrain
 
-PATCH = (32, 32, 32)
+PATCH = (48, 48, 48)
 SEEDS = (1, 2, 3)
 MOST_CASES = 16
 """Labelled cases that a seed draws; a smaller number takes the first of these."""
-PRETRAINING = {"steps": 1500, "batch_size": 4, "optimizer": "adamw", "validate_every": 500}
+PRETRAINING = {"steps": 4000, "batch_size": 2, "validate_every": 500}
 COMMON = {
     "patch_size": PATCH,
     "resolution_mode": 0,
     "checkpoint_every": 500,
     "device": "cpu",
-    "precision": "fp32",
     "threads": 1,
     "overwrite": True,
 }
@@ -61,6 +61,8 @@ class LabelledData:
     title: str
     settings: dict[str, Any]
     """Settings of `FinetuneConfig`."""
+    labels: int | None = None
+    """Only the labels up to this value, where the others were not drawn in every case."""
     more_held_out: int = 0
     """Training cases that are held out too, where the set's own validation is small."""
     most_held_out: int | None = None
@@ -74,7 +76,7 @@ SETS = {
         # Shorter patches do not show which end of the hippocampus they are at.
         settings={
             **MR,
-            "steps": 300,
+            "steps": 240,
             "learning_rate": 3e-3,
             "patch_size": (32, 48, 32),
             "mirror_axes": (2,),
@@ -84,8 +86,9 @@ SETS = {
         title="left atrium MR, 2 mm",
         settings={
             **MR,
-            "steps": 200,
+            "steps": 300,
             "learning_rate": 3e-3,
+            "patch_size": (32, 48, 48),
             "spacing_dhw": (2.0, 2.0, 2.0),
         },
         more_held_out=16,
@@ -94,11 +97,12 @@ SETS = {
         title="head-neck CT, 4 mm",
         settings={
             "intensity": "ct-clip",
-            "steps": 400,
+            "steps": 500,
             "learning_rate": 1e-2,
             "spacing_dhw": (4.0, 4.0, 4.0),
             "mirror_axes": (),
         },
+        labels=4,
         most_held_out=12,
     ),
 }
@@ -149,9 +153,11 @@ SCRATCH = Start("scratch")
 GRID, BOXES = fusion("Volume Fusion, grid"), fusion("Volume Fusion, boxes", sampler="boxes")
 RESTORING = ("patch-swapping", "model-genesis", "masked-modelling")
 ENCODING = ("rotation", "contrastive")
+GRID_ENCODER = replace(GRID, title="Volume Fusion, grid, encoder", init_parts="encoder")
 METHODS = [
     SCRATCH,
     GRID,
+    GRID_ENCODER,
     BOXES,
     *(Start(f"{name}, encoder", {"method": name}, init_parts="encoder") for name in RESTORING),
     *(Start(name, {"method": name}) for name in ENCODING),
@@ -170,7 +176,7 @@ TABLES = {
     "amount": Comparison("Amount of unlabelled volumes", [SCRATCH, *AMOUNTS], (HEAD_NECK,), (4,)),
     "modality": Comparison("Across modalities", [SCRATCH, *MODALITIES], (ATRIUM, HEAD_NECK), (4,)),
     "networks": Comparison("PCT-Net", [SCRATCH, GRID], (HIPPOCAMPUS, HEAD_NECK), (4,), "small"),
-    "convergence": Comparison("Convergence", [SCRATCH, BOXES, GRID], (HEAD_NECK,), (16,), looks=20),
+    "convergence": Comparison("Convergence", [SCRATCH, GRID, BOXES], (ATRIUM,), (4, 16), looks=20),
 }
 
 
@@ -222,6 +228,19 @@ class Bench:
                 run_prepare(PrepareConfig(data=tuple(volumes), output=store, workers=1))
         return store
 
+    def labelled(self, set_name: str) -> Path:
+        """Return the data set's file; of a set with left-out labels one in the work folder."""
+        source, labels = self.data / set_name, SETS[set_name].labels
+        if labels is None:
+            return source / "dataset.json"
+        target = self.work / "labelled" / set_name
+        with claimed(target, wait=True) as is_open:
+            if is_open:
+                part = target.with_name(f"{set_name}.part")
+                _write_first_labels(source, part, labels)
+                part.rename(target)
+        return target / "dataset.json"
+
     def volumes(self, folder: str) -> list[Path]:
         """Return a folder, or the training images of a labelled set."""
         if folder not in SETS:
@@ -257,7 +276,7 @@ class Bench:
 
         report = run_finetune(
             FinetuneConfig(
-                data=self.data / set_name / "dataset.json",
+                data=self.labelled(set_name),
                 output=self.work / "bundle" / result.stem,
                 split=split_file,
                 init=str(bundle) if bundle else None,
@@ -276,6 +295,21 @@ class Bench:
         facts = {"curve": curve, "scores": scores, "seconds": report["training_seconds"]}
         result.write_text(json.dumps(facts))
         print(f"{result.stem}: {report['evaluation']['mean Dice of the labels']:.4f}", flush=True)
+
+
+def _write_first_labels(source: Path, target: Path, labels: int) -> None:
+    """Write a data set again without the label values above `labels`."""
+    facts = json.loads((source / "dataset.json").read_text())
+    for case in facts["training"]:
+        image = sitk.ReadImage(source / case["label"])
+        path = target / case["label"]
+        path.parent.mkdir(parents=True, exist_ok=True)
+        sitk.WriteImage(image * sitk.Cast(image <= labels, image.GetPixelID()), path)
+        case["image"] = str(source / case["image"])
+    facts["labels"] = {
+        value: name for value, name in facts["labels"].items() if int(value) <= labels
+    }
+    (target / "dataset.json").write_text(json.dumps(facts))
 
 
 def rows_of(comparison: Comparison) -> Iterator[tuple[str, int, int, Start]]:
