@@ -25,6 +25,7 @@ from MISFMLib.commands.jobs import (
     Finetune,
     Prepare,
     Pretrain,
+    Quantize,
     Run,
     Segment,
     Serve,
@@ -42,6 +43,7 @@ AnyCommand = (
     | Annotated[Finetune, subcommand("finetune")]
     | Annotated[Prepare, subcommand("prepare")]
     | Annotated[Pretrain, subcommand("pretrain")]
+    | Annotated[Quantize, subcommand("quantize")]
     | Annotated[Models, subcommand("models")]
     | Annotated[Convert, subcommand("convert")]
     | Annotated[Demo, subcommand("demo")]

@@ -23,6 +23,7 @@ Spacing = tuple[float, float, float]
 ResolutionMode = Literal[0, 1, 2]
 """How anisotropic the voxels are: 0 isotropic, 1 mildly (about 2:1), 2 strongly (3:1 and more)."""
 Precision = Literal["auto", "fp32", "bf16", "fp16"]
+SegmentPrecision = Literal["auto", "fp32", "bf16", "fp16", "int8"]
 EngineName = Literal["auto", "torch", "openvino"]
 NetworkPreset = Literal["small", "full", "fmunet", "unet3d", "unet3d-small"]
 """Networks to train from scratch, by the names of the files in ``presets``."""
@@ -201,8 +202,10 @@ class SegmentConfig:
     """DICOM series instance UID to read when a folder holds several."""
     device: str = "auto"
     """auto, cpu, cuda, cuda:N or mps."""
-    precision: Precision = "auto"
-    """Number format of the network; auto takes half precision where the chip is faster with it."""
+    precision: SegmentPrecision = "auto"
+    """Number format of the network; auto takes half precision where the chip is faster with it.
+    int8 is for models that `misfm quantize` has prepared on this computer; others are computed as
+    with auto."""
     engine: EngineName = "auto"
     """Program that computes the network: torch, or openvino, which is faster on x86 CPUs once it
     has converted the model, which takes some seconds; auto does that as soon as it pays."""
@@ -541,6 +544,40 @@ class PrepareConfig:
         if self.spacing_dhw is not None and min(self.spacing_dhw) <= 0:
             problems.append(f"spacing_dhw is {self.spacing_dhw}, all values must be positive")
         raise_problems(problems, "See `misfm prepare --help`.")
+
+
+@dataclass(frozen=True, kw_only=True)
+class QuantizeConfig:
+    """Prepare a model for 8-bit integers on this CPU, if it segments as well with them."""
+
+    model: str
+    """Name of an installed model (see `misfm models list`), or path of a bundle folder or zip."""
+    data: Path
+    """Labelled cases like those the model is for: a folder with images/ and labels/, a CSV with the
+    columns image and label, or a dataset.json."""
+    split: Path | None = None
+    """JSON file with the lists train (for the ranges of the numbers) and validation (for the
+    comparison); else dataset.json's split, else by seed."""
+    validation_fraction: float = 0.5
+    """Part of the cases to compare on when the split is drawn."""
+    seed: int = 1
+    """Seed of the split that is drawn."""
+    calibration_cases: int = 32
+    """Cases of the split's train part that are used at most."""
+    threads: int | None = None
+    """CPU threads; all cores when not given."""
+
+    def __post_init__(self) -> None:
+        problems = [
+            f"{name} is {getattr(self, name)}, it must be at least 1"
+            for name in ("calibration_cases", "threads")
+            if getattr(self, name) is not None and getattr(self, name) < 1
+        ]
+        if not 0 < self.validation_fraction < 1:
+            problems.append(
+                f"validation_fraction is {self.validation_fraction}, it must be between 0 and 1"
+            )
+        raise_problems(problems, "See `misfm quantize --help`.")
 
 
 # ---------------------------------------------------------------------------------- JSON and back

@@ -76,6 +76,11 @@ def engines_folder(weights_sha256: str) -> Path:
     return home() / "engines" / hashlib.sha256(weights_sha256.encode()).hexdigest()[:16]
 
 
+def has_int8(weights_sha256: str) -> bool:
+    """Tell whether `misfm quantize` has made a version of these weights for this computer."""
+    return any(engines_folder(weights_sha256).glob("*-int8/network.bin"))
+
+
 def list_models() -> list[ModelEntry]:
     """Return own, bundled and available models, each group by name; damaged ones with a reason."""
     mine, bundled = _folders(models_folder()), _bundled_folders()

@@ -51,6 +51,11 @@ class Model:
         return self.manifest.preprocessing.channels if self.manifest else ("",)
 
     @property
+    def hasInt8(self) -> bool:
+        """Whether `misfm quantize` has made a quicker version for this computer."""
+        return self.manifest is not None and store.has_int8(self.manifest.weights_sha256)
+
+    @property
     def labels(self) -> tuple[str, ...]:
         """Names of what it segments."""
         return tuple(label.name for label in self.manifest.labels) if self.manifest else ()

@@ -25,7 +25,7 @@ from .ModelsView import ModelsView
 from .NoticeView import NoticeView, failureOf
 from .OptionsView import OptionsView
 from .Outlook import Outlook, forecastText
-from .Parameters import SPEEDS, Parameters
+from .Parameters import SPEEDS, Parameters, speedOptions
 from .Readiness import problem
 from .Report import failureReport, jobReport
 from .ResultView import ResultView
@@ -212,7 +212,8 @@ class SegmentTab:
             self._parameters.model = name
 
     def _request(self, model: Model) -> SegmentRequest:
-        return self._parameters.request(len(model.channels), **self._settings.options())
+        options = self._settings.options()
+        return self._parameters.request(len(model.channels), hasInt8=model.hasInt8, **options)
 
     def _problem(self, model: Model | None) -> str:
         return problem(self._parameters, self._models.models, model)
@@ -236,7 +237,8 @@ class SegmentTab:
 
     def _showSpeeds(self, request: SegmentRequest, model: Model) -> None:
         times = {}
-        for speed, options in SPEEDS.items():
+        for speed in SPEEDS:
+            options = speedOptions(speed, hasInt8=model.hasInt8)
             variant = replace(request, options={**options, **self._settings.options()})
             forecast = self._forecast(variant, model)
             times[speed] = forecastText(forecast) if forecast is not None else ""

@@ -9,7 +9,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
-from MISFMLib.configs import FinetuneConfig, PrepareConfig, PretrainConfig, SegmentConfig
+from MISFMLib.configs import (
+    FinetuneConfig,
+    PrepareConfig,
+    PretrainConfig,
+    QuantizeConfig,
+    SegmentConfig,
+)
 from MISFMLib.errors import ConfigError
 from MISFMLib.events import EventSink
 
@@ -21,6 +27,7 @@ JOB_CONFIGS: dict[str, type] = {
     "finetune": FinetuneConfig,
     "prepare": PrepareConfig,
     "pretrain": PretrainConfig,
+    "quantize": QuantizeConfig,
 }
 
 

@@ -18,6 +18,7 @@ EXTRAS = {
     "lightning_fabric": "train",
     "matplotlib": "report",
     "monai": "train",
+    "nncf": "int8",
     "pydicom": "dicom",
     "scipy": "train",
     "tensorboard": "train",

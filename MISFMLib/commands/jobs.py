@@ -20,6 +20,7 @@ from MISFMLib.configs import (
     FinetuneConfig,
     PrepareConfig,
     PretrainConfig,
+    QuantizeConfig,
     ResolutionMode,
     SegmentConfig,
     Size,
@@ -114,6 +115,18 @@ def preset_defaults(words: Sequence[str]) -> Any:
     settings = {field.name: getattr(config, field.name) for field in dataclasses.fields(config)}
     settings |= {"data": tyro.MISSING, "output": tyro.MISSING, "preset": named[-1]}
     return command(**settings)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Quantize(QuantizeConfig, Command):
+    """Prepare a model for 8-bit integers on this CPU, if it segments as well with them."""
+
+    model: Positional[str]
+    data: Positional[Path]
+
+    def run(self, events: EventSink) -> Report:
+        """Run the job."""
+        return run_job("quantize", only(QuantizeConfig, self), events)
 
 
 @dataclass(frozen=True, kw_only=True)

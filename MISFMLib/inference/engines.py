@@ -11,14 +11,14 @@ from __future__ import annotations
 import logging
 import math
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
 from torch import nn
 
 from MISFMLib.bundle import Bundle
-from MISFMLib.configs import EngineName, Precision
+from MISFMLib.configs import EngineName, SegmentPrecision
 from MISFMLib.device import inference_precisions
 from MISFMLib.inference import openvino_network
 from MISFMLib.inference.openvino_network import OpenVINONetwork, Recipe, RefusedError
@@ -40,12 +40,12 @@ class Engine:
 
     network: nn.Module
     """Maps (B, C, d, h, w) to logits (B, K, d, h, w), on the device that was asked for."""
-    precision: Precision
+    precision: SegmentPrecision
     """Number format; PyTorch has to be put into it with `autocast`."""
     name: str
     """Program and version."""
     reason: str = ""
-    """Why it is not OpenVINO, as a sentence."""
+    """Why it is not what was asked for, as a sentence."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -95,7 +95,7 @@ class Engines:
     def choose(
         self,
         name: EngineName,
-        precision: Precision,
+        precision: SegmentPrecision,
         work: Work,
         before_conversion: Callable[[], None] = lambda: None,
     ) -> Engine:
@@ -104,7 +104,7 @@ class Engines:
         Args:
             name: What the user wants; OpenVINO falls back to PyTorch.
             precision: What the user wants; auto falls back to float32 where OpenVINO has found that
-                the network does not bear bfloat16.
+                the network does not bear bfloat16, int8 to auto where there is no such version.
             work: The windows.
             before_conversion: Called before a conversion, which takes some seconds; may raise.
 
@@ -112,6 +112,8 @@ class Engines:
             DeviceError: The device does not compute in the number format.
         """
         self._voxels += work.windows * math.prod(work.window_shape[1:])
+        if precision == "int8":
+            return self._int8_or_auto(name, work, before_conversion)
         reason = ""
         for chosen in inference_precisions(precision, work.device):
             try:
@@ -126,10 +128,35 @@ class Engines:
         _log.debug("OpenVINO is not used: %s", reason)
         return Engine(self._network.to(work.device), chosen, f"PyTorch {torch.__version__}", reason)
 
+    def add_int8(self, window_shape: tuple[int, int, int, int], network: OpenVINONetwork) -> None:
+        """Use a network as the int8 version for windows of a shape (C, d, h, w)."""
+        recipe = self.recipe("int8", window_shape)
+        self._made[(recipe, torch.get_num_threads())] = network
+
+    def recipe(self, precision: str, window_shape: tuple[int, int, int, int]) -> Recipe:
+        """Describe the converted network for windows of a shape (C, d, h, w).
+
+        Raises:
+            UnavailableError: The network is of no bundle.
+        """
+        if self._bundle is None:
+            raise UnavailableError("Only networks of bundles are converted to OpenVINO.")
+        manifest = self._bundle.manifest
+        return Recipe(manifest.weights_sha256, manifest.network, window_shape, precision)
+
+    def _int8_or_auto(
+        self, name: EngineName, work: Work, before_conversion: Callable[[], None]
+    ) -> Engine:
+        try:
+            network = self._openvino(name, "int8", work, before_conversion)
+        except (RefusedError, UnavailableError) as error:
+            return replace(self.choose(name, "auto", work, before_conversion), reason=str(error))
+        return Engine(network, "int8", f"OpenVINO {openvino_network.version()}")
+
     def _openvino(
         self,
         name: EngineName,
-        precision: Precision,
+        precision: SegmentPrecision,
         work: Work,
         before_conversion: Callable[[], None],
     ) -> OpenVINONetwork:
@@ -137,6 +164,10 @@ class Engines:
         recipe, threads = self._recipe(name, precision, work), torch.get_num_threads()
         made = self._made.get((recipe, threads))
         if made is None:
+            if precision == "int8" and not recipe.is_kept():
+                raise UnavailableError(
+                    "This computer has no int8 version of the model; `misfm quantize` makes one."
+                )
             if name == "auto" and self._voxels < _WORTH_CONVERTING and not recipe.is_kept():
                 raise UnavailableError("A conversion to OpenVINO does not pay yet.")
             made = _attempt(openvino_network.load, recipe, threads)
@@ -151,19 +182,17 @@ class Engines:
             raise made
         return made
 
-    def _recipe(self, name: EngineName, precision: Precision, work: Work) -> Recipe:
+    def _recipe(self, name: EngineName, precision: str, work: Work) -> Recipe:
         """Describe the converted network, if there can be one."""
         if name == "torch":
             raise UnavailableError("PyTorch was asked for.")
         if work.device.type != "cpu":
             raise UnavailableError(f"OpenVINO is used on CPUs only, not on {work.device}.")
-        if self._bundle is None:
-            raise UnavailableError("Only networks of bundles are converted to OpenVINO.")
+        recipe = self.recipe(precision, work.window_shape)
         problem = openvino_network.why_unavailable()
         if problem:
             raise UnavailableError(problem)
-        manifest = self._bundle.manifest
-        return Recipe(manifest.weights_sha256, manifest.network, work.window_shape, precision)
+        return recipe
 
 
 def _attempt(make: Callable[..., Any], *arguments: Any) -> Any:

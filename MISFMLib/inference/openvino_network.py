@@ -19,25 +19,24 @@ import platform
 import shutil
 import sys
 import warnings
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import torch
 from torch import nn
 
 from MISFMLib import __version__, store
-from MISFMLib.configs import NetworkConfig, encode
-from MISFMLib.device import cpu_features, cpu_name
+from MISFMLib.configs import NetworkConfig, Precision, encode
+from MISFMLib.device import cpu_features, cpu_name, resolve_precision
 from MISFMLib.errors import OutputError
 from MISFMLib.files import written_atomically
 from MISFMLib.inference.deviation import Deviation, measure_deviation
 
 _log = logging.getLogger(__name__)
 
-_HINTS = {"fp32": "f32", "bf16": "bf16"}
-"""Number formats by OpenVINO's names."""
 _BOUNDS = {"fp32": Deviation(1e-4, 1e-4, 0.9999), "bf16": Deviation(0.05, 0.01, 0.995)}
 """What is accepted of each number format. Trained PCT-Nets show 1e-6 in float32, and in bfloat16
 1e-2, rms 3e-3, with 0.9998 of the voxels in the same class. Instance norms over few voxels show up
@@ -63,7 +62,7 @@ class Recipe:
     window_shape: tuple[int, int, int, int]
     """Channels, depth, height, width of a window."""
     precision: str
-    """fp32 or bf16."""
+    """fp32, bf16 or int8."""
 
     @property
     def folder(self) -> Path:
@@ -115,7 +114,7 @@ class OpenVINONetwork(nn.Module):
         """Compile a model of OpenVINO for this CPU."""
         super().__init__()
         properties = {
-            "INFERENCE_PRECISION_HINT": _HINTS[precision],
+            "INFERENCE_PRECISION_HINT": _hint(precision),
             "INFERENCE_NUM_THREADS": threads,
             "PERFORMANCE_HINT": "LATENCY",
             # Processes side by side would all be pinned to the same cores.
@@ -132,6 +131,13 @@ class OpenVINONetwork(nn.Module):
     def _infer(self, array_1CDHW: np.ndarray[Any, Any]) -> torch.Tensor:
         (logits_1KDHW,) = self._request.infer({0: array_1CDHW}).values()
         return torch.from_numpy(logits_1KDHW)
+
+
+def _hint(precision: str) -> str:
+    """Return the number format of what a model does not fix itself, by OpenVINO's name."""
+    wanted: Precision = "auto" if precision == "int8" else cast(Precision, precision)
+    dtype = resolve_precision(wanted, torch.device("cpu"))
+    return {torch.float32: "f32", torch.bfloat16: "bf16"}[dtype]
 
 
 # ----------------------------------------------------------------------------- kept, or made anew
@@ -185,7 +191,7 @@ def build(
     if deviation.exceeds(_BOUNDS[recipe.precision]):
         refused = f"OpenVINO in {recipe.precision} is not accurate enough: {deviation}."
     try:
-        _keep(recipe, model, deviation, refused)
+        keep(recipe, model, {"deviation": asdict(deviation)}, refused)
     except OutputError as error:
         _log.warning("The converted network is not kept: %s", error)
     if refused:
@@ -209,7 +215,18 @@ def convert(network: nn.Module, image_BCDHW: torch.Tensor) -> Any:
         return openvino.convert_model(traced, example_input=image_BCDHW, input=shape)
 
 
-def _keep(recipe: Recipe, model: Any, deviation: Deviation, refused: str) -> None:
+def keep(recipe: Recipe, model: Any, measured: Mapping[str, Any], refused: str) -> None:
+    """Keep a converted network for the processes to come.
+
+    Args:
+        recipe: What it was made from.
+        model: Model of OpenVINO.
+        measured: How it was judged; JSON types.
+        refused: Why it must not be used, as a sentence; the network itself is then not kept.
+
+    Raises:
+        OutputError: It cannot be written.
+    """
     with written_atomically(recipe.folder, overwrite=True) as folder:
         folder.mkdir()
         if not refused:
@@ -217,7 +234,7 @@ def _keep(recipe: Recipe, model: Any, deviation: Deviation, refused: str) -> Non
             _import_openvino().save_model(model, folder / _FILES[0], compress_to_fp16=False)
         record = {
             "made_from": recipe.made_from(),
-            "deviation": asdict(deviation),
+            **measured,
             "refused": refused,
             "sha256": {name: _sha256(folder / name) for name in _FILES if not refused},
         }

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field, replace
 import torch
 
 from MISFMLib.bundle import Bundle
-from MISFMLib.configs import EngineName, LabelConfig, Precision, PreprocessingConfig, Size
+from MISFMLib.configs import EngineName, LabelConfig, PreprocessingConfig, SegmentPrecision, Size
 from MISFMLib.data.preprocessing import PreparedVolume, prepare_volume
 from MISFMLib.device import resolve_precision, select_device
 from MISFMLib.errors import DeviceError
@@ -34,7 +34,7 @@ from MISFMLib.volume import LabelMap, Volume
 
 _log = logging.getLogger(__name__)
 
-_DTYPE_NAMES = {"fp32": "float32", "bf16": "bfloat16", "fp16": "float16"}
+_DTYPE_NAMES = {"fp32": "float32", "bf16": "bfloat16", "fp16": "float16", "int8": "int8"}
 _Restored = tuple[LabelMap, Uncertainty | None]
 
 
@@ -43,7 +43,7 @@ class SegmenterOptions:
     """How a model is run; what the fields mean is told in `SegmentConfig`."""
 
     device: str = "auto"
-    precision: Precision = "auto"
+    precision: SegmentPrecision = "auto"
     engine: EngineName = "auto"
     overlap: float = 0.5
     batch_size: int | None = None
@@ -134,7 +134,8 @@ class Segmenter:
             DeviceError: The device is absent, broken, or lacks the number format.
         """
         device = select_device(options.device)
-        resolve_precision(options.precision, device)
+        if options.precision != "int8":
+            resolve_precision(options.precision, device)
         self._engines = engines
         self._engine_name = options.engine
         self._preprocessing = preprocessing
@@ -246,6 +247,8 @@ class Segmenter:
             )
         if self._engine_name == "openvino" and engine.reason:
             run.notify(f"PyTorch computes the network. {engine.reason}")
+        elif placement.precision == "int8" and engine.reason:
+            run.notify(f"The network is not computed in int8. {engine.reason}")
         return engine
 
     def _compute(

@@ -22,7 +22,7 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-from MISFMLib.configs import Precision, Size
+from MISFMLib.configs import SegmentPrecision, Size
 from MISFMLib.data.preprocessing import PreparedVolume
 from MISFMLib.device import autocast
 from MISFMLib.errors import ConfigError
@@ -41,7 +41,7 @@ class Placement:
     """Device that the network is on."""
     sums: torch.device = _CPU
     """Device that holds the sums of logits, float32."""
-    precision: Precision = "fp32"
+    precision: SegmentPrecision = "fp32"
     """Number format of the network."""
 
 

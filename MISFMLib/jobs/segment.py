@@ -43,7 +43,7 @@ def run_segment(
         BatchError: Cases of a batch failed; the others were finished.
     """
     bundle = find_model(config.model)
-    _check_kind(bundle)
+    check_segments(bundle)
     plan = plan_cases(config, len(bundle.manifest.preprocessing.channels))
     set_threads(config.threads)
     segmenter = load_segmenter(bundle, _options(config))
@@ -55,7 +55,12 @@ def run_segment(
     return _run_single(runner, plan.cases[0], events)
 
 
-def _check_kind(bundle: Bundle) -> None:
+def check_segments(bundle: Bundle) -> None:
+    """Refuse a bundle that is only a start for fine-tuning.
+
+    Raises:
+        BundleError: It is one.
+    """
     if bundle.manifest.kind != "segmentation":
         raise BundleError(
             f"{bundle.manifest.name} is a start for fine-tuning and does not segment.",

@@ -20,7 +20,7 @@ import dataclasses
 import importlib.util
 import json
 import sys
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -32,7 +32,7 @@ from torch import nn
 
 from MISFMLib.configs import NetworkConfig, Size
 from MISFMLib.device import inference_precisions
-from MISFMLib.inference import openvino_network
+from MISFMLib.inference import openvino_network, quantization
 from MISFMLib.inference.deviation import Deviation, measure_deviation
 from MISFMLib.inference.openvino_network import OpenVINONetwork
 from MISFMLib.networks import build_network
@@ -116,8 +116,8 @@ def variants(
         yield f"OpenVINO {precision}", Variant(lambda run=compiled: run(image), bound)
     if with_int8:
         windows = [an_image(tuple(image.shape[2:]), seed) for seed in range(1, 5)]
-        int8 = quantised(model, windows, is_accurate=False)
-        compiled = OpenVINONetwork(int8, "bf16" if has_bf16 else "fp32", threads)
+        int8 = quantization.quantize(model, windows, accurate=False)
+        compiled = OpenVINONetwork(int8, "int8", threads)
         yield "OpenVINO int8", Variant(lambda run=compiled: run(image), INT8)
 
 
@@ -126,26 +126,6 @@ def build_like(network: SegmentationNetwork) -> SegmentationNetwork:
     copy = build_network(network.config)
     copy.load_state_dict(network.state_dict())
     return copy.eval()
-
-
-def quantised(model: Any, windows: Sequence[torch.Tensor], *, is_accurate: bool) -> Any:
-    """Return a model of OpenVINO in int8.
-
-    Args:
-        model: The model, which is used up.
-        windows: Windows (1, C, d, h, w) to find the ranges of the activations with.
-        is_accurate: Correct the biases layer by layer, which takes a multiple of the time.
-    """
-    sys.modules["openvino_telemetry"] = None  # type: ignore[assignment] # it would report its use
-    import nncf
-
-    return nncf.quantize(
-        model,
-        nncf.Dataset([window.numpy() for window in windows]),
-        subset_size=len(windows),
-        model_type=nncf.ModelType.TRANSFORMER,
-        fast_bias_correction=not is_accurate,
-    )
 
 
 @torch.inference_mode()

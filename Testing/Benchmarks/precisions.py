@@ -1,13 +1,12 @@
 """Dice of a model on held-out cases in every number format that a CPU computes it in.
 
-    python Testing/Benchmarks/precisions.py MODEL DATA [--split FILE] [--cases N] [--int8]
-        [--json FILE]
+    python Testing/Benchmarks/precisions.py MODEL DATA [--split FILE] [--cases N] [--overlap X]
+        [--int8] [--json FILE]
 
 Every case is segmented as ``misfm segment`` does it, by PyTorch and by OpenVINO, and compared with
 its label map on its own grid. MODEL is an installed name or a bundle, DATA a labelled data set as
-for ``misfm finetune``, whose own split says which cases are held out. ``--int8`` adds OpenVINO in
-int8, which NNCF calibrates on windows of up to 32 of the other cases, with its slow and more
-accurate correction of biases.
+for ``misfm finetune``, whose own split says which cases are held out. ``--int8`` first runs ``misfm
+quantize`` with the other cases and adds its version of the model.
 """
 
 from __future__ import annotations
@@ -18,80 +17,50 @@ import os
 import statistics
 import tempfile
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import torch
-from forward import quantised
 from rounds import machine
-from torch import nn
 
 from MISFMLib.bundle import Bundle
+from MISFMLib.configs import QuantizeConfig
 from MISFMLib.data.cases import Case, LabelledSet, find_cases
-from MISFMLib.data.preprocessing import prepare_volume
 from MISFMLib.data.split import choose_split
 from MISFMLib.device import inference_precisions, set_threads
 from MISFMLib.inference import openvino_network
-from MISFMLib.inference.engines import Engine, Engines
-from MISFMLib.inference.openvino_network import OpenVINONetwork
-from MISFMLib.inference.segmenter import Segmenter, SegmenterOptions, central_window
+from MISFMLib.inference.engines import Engines
+from MISFMLib.inference.segmenter import Segmenter, SegmenterOptions
+from MISFMLib.jobs.quantize import run_quantize
 from MISFMLib.metrics import dice
-from MISFMLib.networks import network_from_bundle
 from MISFMLib.store import find_model
 from MISFMLib.volume import read_label_map, read_volume
 
-CALIBRATION_CASES = 32
 CPU = torch.device("cpu")
 
 
-class OneEngine(Engines):
-    """A network that was made outside."""
-
-    def __init__(self, network: nn.Module) -> None:
-        super().__init__(network)
-        self._engine = Engine(network, "fp32", "OpenVINO")
-
-    def choose(self, *_arguments: object) -> Engine:
-        """Return it."""
-        return self._engine
-
-
-def segmenters(bundle: Bundle) -> dict[str, Segmenter]:
+def segmenters(bundle: Bundle, overlap: float, *, with_int8: bool) -> dict[str, Segmenter]:
     """Return a segmenter for every number format, the reference first."""
     engines, manifest = Engines.from_bundle(bundle), bundle.manifest
-    programs = {"PyTorch": "torch"}
+    precisions = inference_precisions("auto", CPU)[::-1]
+    ways = [("PyTorch", "torch", precision) for precision in precisions]
     if not openvino_network.why_unavailable():
-        programs["OpenVINO"] = "openvino"
+        precisions = (*precisions, "int8") if with_int8 else precisions
+        ways += [("OpenVINO", "openvino", precision) for precision in precisions]
     made = {}
-    for title, engine in programs.items():
-        for precision in reversed(inference_precisions("auto", CPU)):
-            options = SegmenterOptions(device="cpu", engine=engine, precision=precision)
-            made[f"{title} {precision}"] = Segmenter(
-                engines, manifest.preprocessing, manifest.labels, options
-            )
+    for title, engine, precision in ways:
+        options = SegmenterOptions(
+            device="cpu", engine=engine, precision=precision, overlap=overlap
+        )
+        made[f"{title} {precision}"] = Segmenter(
+            engines, manifest.preprocessing, manifest.labels, options
+        )
     return made
 
 
-def int8_segmenter(bundle: Bundle, cases: Sequence[Case]) -> Segmenter:
-    """Quantise the network with windows from the middle of the cases."""
-    manifest, network = bundle.manifest, network_from_bundle(bundle)
-    patch_size = manifest.preprocessing.patch_size
-    chosen = cases[:: max(1, len(cases) // CALIBRATION_CASES)][:CALIBRATION_CASES]
-    windows = [
-        central_window(prepare_volume(read_volume(case.images), manifest.preprocessing), patch_size)
-        for case in chosen
-    ]
-    with torch.inference_mode():
-        network(windows[0])
-    model = quantised(openvino_network.convert(network, windows[0]), windows, is_accurate=True)
-    compiled = OpenVINONetwork(model, inference_precisions("auto", CPU)[0], torch.get_num_threads())
-    options = SegmenterOptions(device="cpu")
-    return Segmenter(OneEngine(compiled), manifest.preprocessing, manifest.labels, options)
-
-
 def measure(
-    bundle: Bundle, cases: Sequence[Case], ours: dict[str, Segmenter]
+    bundle: Bundle, cases: Sequence[Case], ours: Mapping[str, Segmenter]
 ) -> list[dict[str, Any]]:
     """Segment every case in every format; one row for each format."""
     labels = bundle.manifest.labels
@@ -126,11 +95,10 @@ def print_table(rows: list[dict[str, Any]]) -> None:
         print(f"{row['name']:20}{means}{largest:20.5f}{row['cpu_s']:9.1f}")
 
 
-def split_cases(found: LabelledSet, split: Path | None) -> tuple[list[Case], list[Case]]:
-    """Return the cases to calibrate on and the held-out ones."""
-    chosen = choose_split(found, split, validation_fraction=0.2, seed=1)
-    by_name = {case.name: case for case in found.cases}
-    return [by_name[name] for name in chosen.train], [by_name[name] for name in chosen.validation]
+def held_out_cases(found: LabelledSet, split: Path | None) -> list[Case]:
+    """Return the cases that the model was not trained on."""
+    names = set(choose_split(found, split, validation_fraction=0.2, seed=1).validation)
+    return [case for case in found.cases if case.name in names]
 
 
 def main() -> None:
@@ -140,19 +108,21 @@ def main() -> None:
     parser.add_argument("data", type=Path, help="labelled data set")
     parser.add_argument("--split", type=Path, help="JSON file with train and validation")
     parser.add_argument("--cases", type=int, help="so many held-out cases at most")
+    parser.add_argument("--overlap", type=float, default=0.5, help="overlap of the windows")
     parser.add_argument("--int8", action="store_true", help="also int8")
     parser.add_argument("--json", type=Path, help="also write the numbers here")
     arguments = parser.parse_args()
     set_threads(None)
     bundle = find_model(arguments.model)
-    others, held_out = split_cases(find_cases(arguments.data), arguments.split)
+    cases = held_out_cases(find_cases(arguments.data), arguments.split)[: arguments.cases]
     with tempfile.TemporaryDirectory() as folder:
         os.environ["MISFM_HOME"] = folder  # where conversions are kept
-        ours = segmenters(bundle)
         if arguments.int8:
-            ours["OpenVINO int8"] = int8_segmenter(bundle, others)
-        rows = measure(bundle, held_out[: arguments.cases], ours)
-    print(f"{bundle.manifest.name}, {len(held_out[: arguments.cases])} held-out cases")
+            paths = {"model": str(bundle.path), "data": arguments.data, "split": arguments.split}
+            print(run_quantize(QuantizeConfig(**paths))["text"])
+        ours = segmenters(bundle, arguments.overlap, with_int8=arguments.int8)
+        rows = measure(bundle, cases, ours)
+    print(f"{bundle.manifest.name}, {len(cases)} held-out cases, overlap {arguments.overlap}")
     print_table(rows)
     if arguments.json:
         content = {"machine": machine(), "model": bundle.manifest.name, "rows": rows}

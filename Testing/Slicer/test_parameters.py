@@ -114,6 +114,29 @@ def test_the_speed_stands_for_options_of_the_library(parameters, speed, options)
     assert decode(SegmentConfig, job)
 
 
+def test_fast_takes_the_version_in_8_bit_integers_where_there_is_one(parameters):
+    parameters.speed = "fast"
+    request = parameters.request(hasInt8=True)
+    assert request.options == {"overlap": 0.25, "precision": "int8"}
+    parameters.speed = "normal"
+    assert parameters.request(hasInt8=True).options == {}
+
+
+def test_a_model_has_such_a_version_after_it_was_quantised(parameters, tmp_path, monkeypatch):
+    from MISFMLib import store
+    from MISFMSlicer.Models import segmentationModels
+
+    monkeypatch.setenv("MISFM_HOME", str(tmp_path))
+    (model,) = segmentationModels(store.list_models())[:1]
+    assert not model.hasInt8
+    kept = store.engines_folder(model.manifest.weights_sha256) / "1x16x16x16-int8"
+    kept.mkdir(parents=True)
+    (kept / "record.json").write_text("{}")
+    assert not model.hasInt8, "it was refused"
+    (kept / "network.bin").touch()
+    assert model.hasInt8
+
+
 def test_the_region_is_what_its_kind_says(parameters):
     import slicer
 

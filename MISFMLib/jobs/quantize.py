@@ -1,0 +1,158 @@
+"""``misfm quantize``: a model in 8-bit integers for this CPU, kept if it segments as well."""
+
+from __future__ import annotations
+
+import math
+import statistics
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from typing import Any
+
+import torch
+
+from MISFMLib.bundle import Bundle
+from MISFMLib.configs import LabelConfig, QuantizeConfig
+from MISFMLib.data.cases import Case, LabelledSet, find_cases
+from MISFMLib.data.preprocessing import prepare_volume
+from MISFMLib.data.split import choose_split
+from MISFMLib.device import set_threads
+from MISFMLib.errors import ConfigError, DataError
+from MISFMLib.events import EventSink, Progress, ignore_events
+from MISFMLib.inference import openvino_network, quantization
+from MISFMLib.inference.engines import Engines
+from MISFMLib.inference.openvino_network import OpenVINONetwork
+from MISFMLib.inference.segmenter import Segmenter, SegmenterOptions, central_window
+from MISFMLib.jobs.progress import counter
+from MISFMLib.jobs.segment import check_segments
+from MISFMLib.metrics import dice
+from MISFMLib.networks import network_from_bundle
+from MISFMLib.store import find_model
+from MISFMLib.volume import read_label_map, read_volume
+
+MOST_LOSS = 0.002
+"""Mean Dice that a label may lose."""
+_EXACT = SegmenterOptions(device="cpu", precision="fp32")
+
+
+def run_quantize(config: QuantizeConfig, events: EventSink = ignore_events) -> dict[str, Any]:
+    """Make the int8 version of a model, compare it with float32, and keep it for `misfm segment`.
+
+    Args:
+        config: The job.
+        events: Hears progress.
+
+    Returns:
+        Report: whether the version is used from now on, and the mean Dice of every label in both.
+
+    Raises:
+        MISFMError: The model or the cases cannot be used, or a package is missing.
+    """
+    problem = quantization.why_unavailable()
+    if problem:
+        raise ConfigError(problem, code="int8-unavailable", remedy="Segment with --precision auto.")
+    bundle = find_model(config.model)
+    check_segments(bundle)
+    to_calibrate, to_compare = _cases(config, bundle)
+    set_threads(config.threads)
+    engines, manifest = Engines.from_bundle(bundle), bundle.manifest
+    network, model = _quantized(bundle, to_calibrate, events)
+    window_shape = (len(manifest.preprocessing.channels), *manifest.preprocessing.patch_size)
+    engines.add_int8(window_shape, network)
+    exact, int8 = (
+        Segmenter(engines, manifest.preprocessing, manifest.labels, options)
+        for options in (_EXACT, replace(_EXACT, precision="int8"))
+    )
+    segmenters = {"float32": exact, "int8": int8}
+    scores = _compare(to_compare, segmenters, manifest.labels, events)
+    losses = {name: dices["float32"] - dices["int8"] for name, dices in scores.items()}
+    worst = max(losses, key=lambda name: losses[name])
+    refused = ""
+    if losses[worst] >= MOST_LOSS:
+        refused = f"In int8 the Dice of {worst} falls by {losses[worst]:.4f}."
+    recipe = engines.recipe("int8", window_shape)
+    openvino_network.keep(recipe, model, {"dice": scores, "cases": len(to_compare)}, refused)
+    lines = [
+        f"{name}: Dice {d['float32']:.4f}, in int8 {d['int8']:.4f}" for name, d in scores.items()
+    ]
+    verdict = refused or "Segment with --precision int8 to use it."
+    return {
+        "accepted": not refused,
+        "dice": scores,
+        "cases": len(to_compare),
+        "exit_code": int(bool(refused)),
+        "text": "\n".join([*lines, verdict]),
+    }
+
+
+def _cases(config: QuantizeConfig, bundle: Bundle) -> tuple[list[Case], list[Case]]:
+    """Return the cases to find ranges with and those to compare on."""
+    found = find_cases(config.data)
+    _check_labels(found, bundle)
+    split = choose_split(
+        found, config.split, validation_fraction=config.validation_fraction, seed=config.seed
+    )
+    if not split.validation:
+        raise DataError(
+            f"{config.data} holds out no case to compare on.",
+            code="no-validation-case",
+            remedy="Give a --split with cases in validation.",
+        )
+    by_name = {case.name: case for case in found.cases}
+    spread = split.train[:: max(1, len(split.train) // config.calibration_cases)]
+    chosen = spread[: config.calibration_cases]
+    return [by_name[name] for name in chosen], [by_name[name] for name in split.validation]
+
+
+def _check_labels(found: LabelledSet, bundle: Bundle) -> None:
+    ours = {label.value: label.name for label in bundle.manifest.labels}
+    theirs = dict(found.label_names)
+    if theirs and theirs != ours:
+        raise DataError(
+            f"The labels of the cases are {theirs}, those of {bundle.manifest.name} are {ours}.",
+            code="labels-differ",
+            remedy="Give cases with the labels of the model.",
+        )
+
+
+def _quantized(
+    bundle: Bundle, cases: Sequence[Case], events: EventSink
+) -> tuple[OpenVINONetwork, Any]:
+    """Quantise the network with the windows in the middle of the cases."""
+    preprocessing = bundle.manifest.preprocessing
+    windows = []
+    for case in cases:
+        prepared = prepare_volume(read_volume(case.images), preprocessing)
+        windows.append(central_window(prepared, preprocessing.patch_size))
+        events(Progress("quantize", 0.0, f"reading {len(windows)} of {len(cases)} cases"))
+    network = network_from_bundle(bundle)
+    events(Progress("quantize", 0.0, "quantising, which takes some minutes"))
+    with torch.inference_mode():
+        network(windows[0])
+    model = quantization.quantize(openvino_network.convert(network, windows[0]), windows)
+    return OpenVINONetwork(model, "int8", torch.get_num_threads()), model
+
+
+def _compare(
+    cases: Sequence[Case],
+    segmenters: Mapping[str, Segmenter],
+    labels: Sequence[LabelConfig],
+    events: EventSink,
+) -> dict[str, dict[str, float]]:
+    """Return the mean Dice over the cases: by label and by number format."""
+    values: dict[str, dict[str, list[float]]] = {
+        label.name: {name: [] for name in segmenters} for label in labels
+    }
+    count = counter(events, "compare", len(cases))
+    for done, case in enumerate(cases, start=1):
+        volume, known_DHW = read_volume(case.images), read_label_map(case.label).array_DHW
+        for name, segmenter in segmenters.items():
+            found_DHW = segmenter.segment(volume).label_map.array_DHW
+            for label in labels:
+                score = dice(found_DHW == label.value, known_DHW == label.value)
+                # A label that is rightly missing is segmented perfectly.
+                values[label.name][name].append(1.0 if math.isnan(score) else score)
+        count(done)
+    return {
+        label: {name: statistics.fmean(scores) for name, scores in formats.items()}
+        for label, formats in values.items()
+    }

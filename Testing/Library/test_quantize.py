@@ -1,0 +1,169 @@
+"""`misfm quantize`: an int8 version is kept only when it segments as well, and used when asked."""
+
+from __future__ import annotations
+
+import json
+
+import numpy as np
+import pytest
+import SimpleITK as sitk
+import torch
+from torch import nn
+
+from MISFMLib.bundle import BundleManifest, write_bundle
+from MISFMLib.configs import (
+    IntensityConfig,
+    LabelConfig,
+    NetworkConfig,
+    PreprocessingConfig,
+    QuantizeConfig,
+)
+from MISFMLib.errors import BundleError, ConfigError, DataError
+from MISFMLib.events import Progress
+from MISFMLib.inference import quantization
+from MISFMLib.inference.segmenter import Segmenter, SegmenterOptions
+from MISFMLib.jobs import quantize
+from MISFMLib.networks import build_network, weights_to_numpy
+from MISFMLib.store import has_int8
+from MISFMLib.volume import read_volume
+
+pytestmark = pytest.mark.usefixtures("one_thread")
+PATCH = (16, 32, 32)
+INT8 = SegmenterOptions(device="cpu", precision="int8")
+needs_nncf = pytest.mark.skipif(
+    bool(quantization.why_unavailable()), reason=quantization.why_unavailable()
+)
+
+
+def a_bundle(folder, kind="segmentation"):
+    """A network that finds some voxels of its class in noise."""
+    torch.manual_seed(0)
+    config = NetworkConfig(
+        architecture="unet3d", num_classes=2, level_channels=(4,) * 5, resolution_mode=0
+    )
+    network = build_network(config)
+    with torch.no_grad():
+        image = torch.randn(2, 1, *PATCH)
+        network(image)
+        network.heads[0].conv.bias -= network.eval()(image).mean((0, 2, 3, 4))
+    manifest = BundleManifest(
+        name="tiny",
+        kind=kind,
+        network=config,
+        preprocessing=PreprocessingConfig(
+            intensity=(IntensityConfig(scheme="mr-zscore"),), patch_size=PATCH
+        ),
+        labels=(LabelConfig(value=1, name="thing"),) if kind == "segmentation" else (),
+    )
+    return write_bundle(folder, manifest, weights_to_numpy(network))
+
+
+@pytest.fixture
+def bundle(tmp_path):
+    return a_bundle(tmp_path / "tiny")
+
+
+@pytest.fixture
+def job(tmp_path, bundle, rng):
+    """A job with four cases, whose label maps are what the model finds."""
+    segmenter = Segmenter.from_bundle(bundle, SegmenterOptions(device="cpu", precision="fp32"))
+    for folder in ("images", "labels"):
+        (tmp_path / "data" / folder).mkdir(parents=True)
+    for number in range(4):
+        image = tmp_path / "data" / "images" / f"case{number}.nii.gz"
+        array = rng.normal(0, 1, PATCH).astype(np.float32)
+        sitk.WriteImage(sitk.GetImageFromArray(array), str(image))
+        label_map = segmenter.segment(read_volume([image])).label_map
+        found = sitk.GetImageFromArray(label_map.array_DHW.astype(np.uint8))
+        sitk.WriteImage(found, str(tmp_path / "data" / "labels" / image.name))
+    return QuantizeConfig(model=str(bundle.path), data=tmp_path / "data")
+
+
+def a_volume(job):
+    return read_volume([job.data / "images" / "case0.nii.gz"])
+
+
+@needs_nncf
+def test_a_version_that_segments_as_well_is_used_from_then_on(job, bundle, monkeypatch):
+    monkeypatch.setattr(quantize, "MOST_LOSS", 0.5)
+    events = []
+    report = quantize.run_quantize(job, events.append)
+    assert (report["accepted"], report["exit_code"], report["cases"]) == (True, 0, 2)
+    assert report["dice"]["thing"]["float32"] == 1.0, "the label maps are its own"
+    assert 0.5 < report["dice"]["thing"]["int8"] < 1.0
+    assert {event.stage for event in events if isinstance(event, Progress)} == {
+        "quantize",
+        "compare",
+    }
+    assert has_int8(bundle.manifest.weights_sha256)
+    result = Segmenter.from_bundle(bundle, INT8).segment(a_volume(job))
+    assert (result.precision, result.notices) == ("int8", ())
+    assert result.engine.startswith("OpenVINO")
+
+
+@needs_nncf
+def test_a_version_that_segments_worse_is_refused_for_good(job, bundle, monkeypatch):
+    monkeypatch.setattr(quantize, "MOST_LOSS", 1e-6)
+    report = quantize.run_quantize(job)
+    assert (report["accepted"], report["exit_code"]) == (False, 1)
+    assert "In int8 the Dice of thing falls by 0." in report["text"]
+    assert not has_int8(bundle.manifest.weights_sha256)
+    result = Segmenter.from_bundle(bundle, INT8).segment(a_volume(job))
+    assert result.precision != "int8"
+    assert "In int8 the Dice of thing falls by 0." in result.notices[0]
+
+
+def test_without_such_a_version_the_volume_is_segmented_as_usual(job, bundle):
+    result = Segmenter.from_bundle(bundle, INT8).segment(a_volume(job))
+    usual = Segmenter.from_bundle(bundle, SegmenterOptions(device="cpu")).segment(a_volume(job))
+    np.testing.assert_array_equal(result.label_map.array_DHW, usual.label_map.array_DHW)
+    assert result.precision == usual.precision
+    assert [notice.split(".")[0] for notice in result.notices] == [
+        "The network is not computed in int8"
+    ]
+
+
+def test_what_is_missing_is_named(job, monkeypatch):
+    monkeypatch.setattr(quantization, "why_unavailable", lambda: "NNCF is not installed.")
+    with pytest.raises(ConfigError, match="NNCF is not installed"):
+        quantize.run_quantize(job)
+
+
+def with_nncf(monkeypatch):
+    monkeypatch.setattr(quantization, "why_unavailable", lambda: "")
+
+
+def test_cases_to_compare_on_are_needed(job, tmp_path, monkeypatch):
+    with_nncf(monkeypatch)
+    split = tmp_path / "split.json"
+    split.write_text(json.dumps({"train": ["case0", "case1"], "validation": []}))
+    config = QuantizeConfig(model=job.model, data=job.data, split=split)
+    with pytest.raises(DataError, match="holds out no case to compare on"):
+        quantize.run_quantize(config)
+
+
+def test_other_labels_than_the_models_are_refused(job, monkeypatch):
+    with_nncf(monkeypatch)
+    facts = {
+        "labels": {"0": "background", "1": "liver"},
+        "training": [{"image": "images/case0.nii.gz", "label": "labels/case0.nii.gz"}],
+    }
+    (job.data / "dataset.json").write_text(json.dumps(facts))
+    with pytest.raises(DataError, match="liver"):
+        quantize.run_quantize(job)
+
+
+def test_a_pretrained_start_is_refused(job, tmp_path, monkeypatch):
+    with_nncf(monkeypatch)
+    start = a_bundle(tmp_path / "start", kind="pretrained")
+    with pytest.raises(BundleError, match="does not segment"):
+        quantize.run_quantize(QuantizeConfig(model=str(start.path), data=job.data))
+
+
+@needs_nncf
+def test_nothing_but_events_reaches_the_output(capfd):
+    network = nn.Sequential(nn.Conv3d(1, 4, 3, padding=1), nn.ReLU(), nn.Conv3d(4, 2, 1)).eval()
+    window = torch.randn(1, 1, 8, 8, 8)
+    model = quantization.openvino_network.convert(network, window)
+    quantization.quantize(model, [window])
+    assert capfd.readouterr().out == ""
