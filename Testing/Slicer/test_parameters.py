@@ -123,8 +123,9 @@ def test_fast_takes_the_version_in_8_bit_integers_where_there_is_one(parameters)
 
 
 def test_a_model_has_such_a_version_after_it_was_quantised(parameters, tmp_path, monkeypatch):
-    from MISFMLib import store
     from MISFMSlicer.Models import segmentationModels
+
+    from MISFMLib import store
 
     monkeypatch.setenv("MISFM_HOME", str(tmp_path))
     (model,) = segmentationModels(store.list_models())[:1]
