@@ -29,9 +29,10 @@ from MISFMLib.jobs.validation import subset, validate
 from MISFMLib.networks import SegmentationNetwork
 from MISFMLib.networks.trainable import count_weights, level_rate
 from MISFMLib.training.launch import Processes
-from MISFMLib.training.loop import Task, Validation, fit
+from MISFMLib.training.loop import fit
 from MISFMLib.training.losses import SegmentationLoss
 from MISFMLib.training.schedules import polynomial_decay
+from MISFMLib.training.task import Task, Validation
 
 _VALIDATION_OVERLAP = 0.25
 """Overlap of windows in the validations during a training; the final one uses the usual half."""

@@ -23,8 +23,9 @@ from MISFMLib.jobs.pretrain_validation import HeldOut
 from MISFMLib.jobs.pretrained_bundle import write_pretrained_bundle
 from MISFMLib.jobs.training_run import fit_settings, open_run, run_training
 from MISFMLib.training.launch import Processes
-from MISFMLib.training.loop import Task, fit
+from MISFMLib.training.loop import fit
 from MISFMLib.training.schedules import polynomial_decay, repeated_halving
+from MISFMLib.training.task import Task
 
 
 def run_pretrain(config: PretrainConfig, events: EventSink = ignore_events) -> dict[str, Any]:

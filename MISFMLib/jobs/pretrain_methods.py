@@ -38,9 +38,9 @@ from MISFMLib.jobs.pretrain_preview import (
 )
 from MISFMLib.networks import SegmentationNetwork, build_network
 from MISFMLib.networks.pretext_heads import EmbeddingHead, EncoderTask, RotationHead
-from MISFMLib.training.loop import Validation
 from MISFMLib.training.losses import SegmentationLoss
 from MISFMLib.training.pretext_losses import contrastive_loss, restoration_loss, rotation_loss
+from MISFMLib.training.task import Validation
 
 _SMALLEST_BLOCK, _LARGEST_GRID_BLOCK = 8, 32
 

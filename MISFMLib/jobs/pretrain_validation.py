@@ -17,7 +17,7 @@ from MISFMLib.device import autocast
 from MISFMLib.export.pretext_preview import Panel, write_pretext_preview
 from MISFMLib.jobs.pretrain_methods import Method
 from MISFMLib.jobs.pretrain_preview import show_volume
-from MISFMLib.training.loop import Validation
+from MISFMLib.training.task import Validation
 
 _JUDGED_SAMPLES = 32
 _SHOWN_SAMPLES = 4

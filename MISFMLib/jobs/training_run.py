@@ -16,7 +16,7 @@ from MISFMLib.files import check_output
 from MISFMLib.jobs.run_folder import RunFolder
 from MISFMLib.training.checkpoint import TrainResult, read_result
 from MISFMLib.training.launch import Processes, Training
-from MISFMLib.training.loop import FitSettings
+from MISFMLib.training.task import FitSettings
 
 _REASONS = {"minutes": "the time was over", "patience": "the score had stopped rising"}
 

@@ -21,7 +21,7 @@ from MISFMLib.files import written_atomically
 from MISFMLib.inference.sliding_window import Placement, predict_logits
 from MISFMLib.inference.windows import WindowConfig
 from MISFMLib.metrics import Agreement, compare_label_maps, dice
-from MISFMLib.training.loop import Validation
+from MISFMLib.training.task import Validation
 from MISFMLib.volume import LabelMap, Volume, read_label_map, read_volume
 
 _MAX_VOXELS = 20_000_000

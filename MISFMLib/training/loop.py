@@ -10,10 +10,9 @@ from __future__ import annotations
 import contextlib
 import math
 import time
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 import torch
@@ -29,64 +28,10 @@ from MISFMLib.training.ending import has_stalled
 from MISFMLib.training.parameters import build_optimizer, frozen_parts
 from MISFMLib.training.schedules import step_by_the_clock
 from MISFMLib.training.stop import stop_requests
+from MISFMLib.training.task import FitSettings, Task
 
 _REPORT_EVERY = 10
 """Steps between two events with loss and progress."""
-
-
-@dataclass(frozen=True)
-class Validation:
-    """Outcome of one validation."""
-
-    score: float
-    """Higher is better; the weights with the highest are kept."""
-    values: dict[str, float] = field(default_factory=dict)
-    """Numbers to report, such as the Dice of each label."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class Task:
-    """What is trained, on what, and towards what."""
-
-    network: nn.Module
-    """Maps image (B, C, D, H, W) to the outputs that `loss` takes."""
-    batches: Callable[[int, Sequence[int]], Batch]
-    """Gives the samples of a step that have these indices; a pure function of both."""
-    loss: Callable[[Any, Batch], torch.Tensor]
-    """Scalar loss of the network's outputs for a batch."""
-    schedule: Callable[[float], float]
-    """Part of the starting learning rate at a step."""
-    rate: Callable[[str], float] = lambda _name: 1.0
-    """Part of the learning rate that the parameter of this name gets."""
-    validate: Callable[[], Validation] | None = None
-    """Judges the network as it is, on its device and in eval mode; None trains without."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class FitSettings:
-    """Numbers of a training that no task changes."""
-
-    steps: int
-    """Optimizer steps."""
-    minutes: float | None
-    """Time after which the training ends if the steps are not done; None for no limit."""
-    patience: int | None
-    """Validations without a better score after which it ends; None for no limit."""
-    batch_size: int
-    """Samples per step over all processes."""
-    accumulate: int
-    """Parts of a process's samples that go through the network one after another."""
-    learning_rate: float
-    """At the start."""
-    weight_decay: float
-    optimizer: Literal["adam", "adamw"]
-    gradient_clip: float
-    """Largest norm of the gradient."""
-    validate_every: int
-    """Steps between validations; there is one after the last step too."""
-    checkpoint_every: int
-    """Steps between checkpoints; there is one after the last step too."""
-    seed: int
 
 
 def fit(

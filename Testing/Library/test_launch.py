@@ -24,7 +24,8 @@ from MISFMLib.jobs.pretrain import run_pretrain
 from MISFMLib.jobs.pretrain_methods import build_method
 from MISFMLib.networks import network_from_bundle
 from MISFMLib.training.launch import Processes
-from MISFMLib.training.loop import FitSettings, Task, fit
+from MISFMLib.training.loop import fit
+from MISFMLib.training.task import FitSettings, Task
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 CPU = torch.device("cpu")

@@ -29,10 +29,11 @@ from MISFMLib.networks.trainable import choose_trainable
 from MISFMLib.training import parameters
 from MISFMLib.training.checkpoint import read_result
 from MISFMLib.training.launch import Processes, _child, _Relay
-from MISFMLib.training.loop import FitSettings, Task, Validation, fit
+from MISFMLib.training.loop import fit
 from MISFMLib.training.losses import SegmentationLoss
 from MISFMLib.training.schedules import polynomial_decay
 from MISFMLib.training.stop import stop_requests
+from MISFMLib.training.task import FitSettings, Task, Validation
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 CPU = torch.device("cpu")
