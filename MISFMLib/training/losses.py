@@ -66,5 +66,7 @@ def _one_hot(label_BDHW: torch.Tensor, num_classes: int) -> torch.Tensor:
 
 def _at_size(target_BKDHW: torch.Tensor, logits_BKDHW: torch.Tensor) -> torch.Tensor:
     """Average the target over the voxels that each coarse voxel covers."""
+    if target_BKDHW.shape[2:] == logits_BKDHW.shape[2:]:
+        return target_BKDHW
     depth, height, width = logits_BKDHW.shape[2:]
     return F.adaptive_avg_pool3d(target_BKDHW, (depth, height, width))
