@@ -44,6 +44,17 @@ def test_every_engine_computes_the_published_logits_and_none_is_slower(tmp_path)
 
 
 @pytest.mark.slow
+def test_a_training_step_has_the_published_gradient_and_costs_less(tmp_path):
+    rows = {row["variant"]: row for row in rows_of("training.py", tmp_path)}
+    assert all(row["passed"] for row in rows.values())
+    seconds = {name: statistics.median(row["cpu_s"]) for name, row in rows.items()}
+    best = inference_precisions("auto", torch.device("cpu"))[0]
+    assert seconds[f"MISFM {best}"] < seconds["published *"]
+    if best == "bf16":
+        assert 1.5 * seconds["MISFM bf16"] < seconds["published *"]
+
+
+@pytest.mark.slow
 def test_a_whole_segmentation_costs_less_than_with_the_others(tmp_path):
     pytest.importorskip("monai")
     rows = rows_of("end_to_end.py", tmp_path)
