@@ -8,6 +8,7 @@ import logging
 import os
 import platform
 import random
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -217,6 +218,17 @@ def set_threads(threads: int | None) -> int:
     """
     torch.set_num_threads(threads or default_threads())
     return torch.get_num_threads()
+
+
+@contextlib.contextmanager
+def one_thread() -> Iterator[None]:
+    """Compute with one CPU thread in the block."""
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(threads)
 
 
 def default_threads() -> int:

@@ -17,6 +17,7 @@ import torch.nn.functional as F
 
 from MISFMLib.configs import Size
 from MISFMLib.data.resampling import linear_positions
+from MISFMLib.device import one_thread
 from MISFMLib.errors import DeviceError
 
 _TILE_SCORES = 2**20
@@ -31,6 +32,10 @@ TileListener = Callable[[Place, torch.Tensor, torch.Tensor], None]
 
 class LabelResampler:
     """Turns slabs of class scores, given in order of depth, into labels on another grid.
+
+    On the CPU one thread does it: a volume takes thousands of small steps, and at the end of each
+    the threads would wait for the slowest. On a core that another program kept busy that made
+    minutes of one second.
 
     The result equals the arg max of trilinear interpolation (`torch.nn.functional.interpolate`) of
     all scores. Equal scores give the lowest class.
@@ -74,8 +79,9 @@ class LabelResampler:
         """
         stop = self._received + scores_KDHW.shape[1]
         ready = int((self._depth[1] < stop).sum())
-        for tile in self._row_tiles(len(scores_KDHW)):
-            self._write_tile(scores_KDHW, range(self._written, ready), tile)
+        with one_thread():
+            for tile in self._row_tiles(len(scores_KDHW)):
+                self._write_tile(scores_KDHW, range(self._written, ready), tile)
         self._last_KHW = scores_KDHW[:, -1].clone()
         self._received, self._written = stop, ready
 

@@ -36,7 +36,7 @@ def as_published(network: SegmentationNetwork) -> SegmentationNetwork:
                 activation = nn.PReLU()
                 activation.weight = child.weight
                 setattr(module, name, activation)
-    return network
+    return network.train(network.training)  # the new parts too
 
 
 class PublishedAttention(nn.Module):

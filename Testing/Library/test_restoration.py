@@ -162,3 +162,23 @@ def test_preparing_and_restoring_gives_back_the_labels_in_any_orientation(seed, 
     result = restorer.label_map()
     np.testing.assert_array_equal(result.array_DHW, labels)
     assert result.geometry == geometry
+
+
+def test_one_thread_computes_the_labels_and_the_others_are_given_back(monkeypatch):
+    seen = []
+    highest = label_resampling._highest_between
+    monkeypatch.setattr(
+        label_resampling,
+        "_highest_between",
+        lambda *planes: seen.append(torch.get_num_threads()) or highest(*planes),
+    )
+    threads = torch.get_num_threads()
+    torch.set_num_threads(2)
+    try:
+        output_DHW = np.zeros((2, 4, 4), np.uint8)
+        resampler = label_resampling.LabelResampler((2, 4, 4), output_DHW, np.arange(2))
+        resampler.add(torch.randn(2, 2, 4, 4))
+        assert set(seen) == {1}
+        assert torch.get_num_threads() == 2
+    finally:
+        torch.set_num_threads(threads)
