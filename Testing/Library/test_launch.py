@@ -270,6 +270,7 @@ def config(tmp_path, rng, monkeypatch):
             # With AdamW rounding alone decides how weights move that have next to no gradient.
             optimizer="adam",
             device="cpu",
+            precision="fp32",  # for the same reason
             threads=1,
         )
 
@@ -283,7 +284,8 @@ def words(config):
         *("--patch-size", "16", "16", "16", "--resolution-mode", "0", "--steps", "4"),
         *("--batch-size", "2", "--validate-every", "3", "--checkpoint-every", "2"),
         *("--optimizer", "adam"),
-        *("--device", "cpu", "--threads", "1", "--resume", "--events", "json"),
+        *("--device", "cpu", "--precision", "fp32", "--threads", "1"),
+        *("--resume", "--events", "json"),
     ]
 
 
