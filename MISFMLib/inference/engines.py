@@ -111,9 +111,9 @@ class Engines:
         Raises:
             DeviceError: The device does not compute in the number format.
         """
-        self._voxels += work.windows * math.prod(work.window_shape[1:])
         if precision == "int8":
             return self._int8_or_auto(name, work, before_conversion)
+        self._voxels += work.windows * math.prod(work.window_shape[1:])
         reason = ""
         for chosen in inference_precisions(precision, work.device):
             try:
@@ -164,13 +164,14 @@ class Engines:
         recipe, threads = self._recipe(name, precision, work), torch.get_num_threads()
         made = self._made.get((recipe, threads))
         if made is None:
-            if precision == "int8" and not recipe.is_kept():
-                raise UnavailableError(
-                    "This computer has no int8 version of the model; `misfm quantize` makes one."
-                )
-            if name == "auto" and self._voxels < _WORTH_CONVERTING and not recipe.is_kept():
+            must_pay = name == "auto" and precision != "int8"
+            if must_pay and self._voxels < _WORTH_CONVERTING and not recipe.is_kept():
                 raise UnavailableError("A conversion to OpenVINO does not pay yet.")
             made = _attempt(openvino_network.load, recipe, threads)
+        if made is None and precision == "int8":
+            raise UnavailableError(
+                "This computer has no int8 version of the model; `misfm quantize` makes one."
+            )
         if made is None:
             before_conversion()
             network = self._network.to(work.device)

@@ -24,7 +24,7 @@ from MISFMLib.inference import quantization
 from MISFMLib.inference.segmenter import Segmenter, SegmenterOptions
 from MISFMLib.jobs import quantize
 from MISFMLib.networks import build_network, weights_to_numpy
-from MISFMLib.store import has_int8
+from MISFMLib.store import engines_folder, has_int8
 from MISFMLib.volume import read_volume
 
 pytestmark = pytest.mark.usefixtures("one_thread")
@@ -99,6 +99,17 @@ def test_a_version_that_segments_as_well_is_used_from_then_on(job, bundle, monke
     result = Segmenter.from_bundle(bundle, INT8).segment(a_volume(job))
     assert (result.precision, result.notices) == ("int8", ())
     assert result.engine.startswith("OpenVINO")
+
+
+@needs_nncf
+def test_a_damaged_version_is_not_used(job, bundle, monkeypatch):
+    monkeypatch.setattr(quantize, "MOST_LOSS", 0.5)
+    quantize.run_quantize(job)
+    (kept,) = engines_folder(bundle.manifest.weights_sha256).glob("*-int8/network.bin")
+    kept.write_bytes(b"damaged")
+    result = Segmenter.from_bundle(bundle, INT8).segment(a_volume(job))
+    assert result.precision != "int8"
+    assert "no int8 version" in result.notices[0]
 
 
 @needs_nncf
