@@ -185,9 +185,10 @@ def autocast(
     Raises:
         DeviceError: The device does not compute in the chosen format.
     """
-    if precision == "int8" or resolve_precision(precision, device) is torch.float32:
+    dtype = torch.float32 if precision == "int8" else resolve_precision(precision, device)
+    if dtype is torch.float32:
         return contextlib.nullcontext()
-    return torch.autocast(device.type, dtype=resolve_precision(precision, device))
+    return torch.autocast(device.type, dtype=dtype)
 
 
 def _fastest_precision(device: torch.device) -> Precision:

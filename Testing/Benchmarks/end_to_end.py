@@ -34,7 +34,7 @@ import torch
 from driver import monai
 from driver import published as published_driver
 from forward import LEVEL_CHANNELS, PATCH, networks
-from rounds import machine, ratio, spread, take_turns
+from rounds import headline, machine, ratio, spread, take_turns
 from torch import nn
 
 from MISFMLib.bundle import Bundle, BundleManifest, write_bundle
@@ -205,9 +205,8 @@ def measure(arguments: argparse.Namespace, patch: Size, folder: Path) -> list[di
 
 def print_table(arguments: argparse.Namespace, patch: Size, rows: list[dict[str, Any]]) -> None:
     """Print one line for everybody."""
-    where = machine()
     windows = count_windows(tuple(arguments.shape), WindowConfig(patch_size=patch))
-    print(f"{where['cpu']}, {where['threads']} thread(s), load {where['load']}, {where['date']}")
+    print(headline())
     print(f"{arguments.network} PCT-Net, {arguments.shape} voxels, {windows} windows of {patch}")
     print(f"{'':24}{'CPU s median (range)':>26}{'ratio to last':>14}{'same labels':>13}")
     for row in rows:

@@ -27,7 +27,7 @@ from typing import Any
 import numpy as np
 import torch
 from published import as_published
-from rounds import machine, ratio, spread, take_turns
+from rounds import headline, machine, ratio, spread, take_turns
 from torch import nn
 
 from MISFMLib.configs import NetworkConfig, Size
@@ -159,8 +159,7 @@ def measure(arguments: argparse.Namespace) -> list[dict[str, Any]]:
 
 def print_table(arguments: argparse.Namespace, rows: list[dict[str, Any]]) -> None:
     """Print one line per variant."""
-    where = machine()
-    print(f"{where['cpu']}, {where['threads']} thread(s), load {where['load']}, {where['date']}")
+    print(headline())
     header = f"{'CPU s median (range)':>26}{'ratio':>8}{'max error':>11}{'rms':>10}"
     print(f"PCT-Net {arguments.network:21}{header}")
     for row in rows:

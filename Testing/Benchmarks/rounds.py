@@ -43,6 +43,12 @@ def ratio(slow: list[float], fast: list[float]) -> float:
     return statistics.median(slow) / statistics.median(fast)
 
 
+def headline() -> str:
+    """Return the line above a table: CPU, threads, load and date."""
+    where = machine()
+    return f"{where['cpu']}, {where['threads']} thread(s), load {where['load']}, {where['date']}"
+
+
 def machine() -> dict[str, Any]:
     """Describe the machine and what else it is doing."""
     return {

@@ -26,7 +26,7 @@ from typing import Any
 import torch
 from forward import LEVEL_CHANNELS, PATCH, an_image
 from published import as_published
-from rounds import machine, ratio, spread, take_turns
+from rounds import headline, machine, ratio, spread, take_turns
 from torch import nn
 
 from MISFMLib.configs import NetworkConfig, Size
@@ -158,8 +158,7 @@ def measure(arguments: argparse.Namespace, patch: Size) -> list[dict[str, Any]]:
 
 def print_table(arguments: argparse.Namespace, rows: list[dict[str, Any]]) -> None:
     """Print one line per variant."""
-    where = machine()
-    print(f"{where['cpu']}, {where['threads']} thread(s), load {where['load']}, {where['date']}")
+    print(headline())
     header = f"{'CPU s median (range)':>26}{'ratio':>8}{'gradient error':>16}"
     print(f"PCT-Net {arguments.network:12}{header}")
     for row in rows:
