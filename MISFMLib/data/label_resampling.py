@@ -9,6 +9,7 @@ Axes: K classes; D, H, W depth, height, width.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import numpy.typing as npt
@@ -33,9 +34,9 @@ TileListener = Callable[[Place, torch.Tensor, torch.Tensor], None]
 class LabelResampler:
     """Turns slabs of class scores, given in order of depth, into labels on another grid.
 
-    On the CPU one thread does it: a volume takes thousands of small steps, and at the end of each
-    the threads would wait for the slowest. On a core that another program kept busy that made
-    minutes of one second.
+    On the CPU each thread has rows of its own: a volume takes thousands of small steps, and at the
+    end of each the threads of PyTorch would wait for the slowest. On a core that another program
+    kept busy that made minutes of one second.
 
     The result equals the arg max of trilinear interpolation (`torch.nn.functional.interpolate`) of
     all scores. Equal scores give the lowest class.
@@ -54,7 +55,7 @@ class LabelResampler:
             input_shape: Voxels of the scores' grid.
             output_DHW: Array or view that the labels are written into.
             values: Label of each class, in the type of `output_DHW`.
-            on_tile: Hears the scores that the labels come from, tile by tile.
+            on_tile: Hears the scores that the labels come from, tile by tile, from several threads.
         """
         self._output_DHW = output_DHW
         self._values = values
@@ -79,15 +80,21 @@ class LabelResampler:
         """
         stop = self._received + scores_KDHW.shape[1]
         ready = int((self._depth[1] < stop).sum())
-        with one_thread():
-            for tile in self._row_tiles(len(scores_KDHW)):
-                self._write_tile(scores_KDHW, range(self._written, ready), tile)
+        slices = range(self._written, ready)
+
+        def write(tile: slice) -> None:
+            self._write_tile(scores_KDHW, slices, tile)
+
+        threads = torch.get_num_threads() if scores_KDHW.device.type == "cpu" else 1
+        with one_thread(), ThreadPoolExecutor(threads) as pool:
+            for _ in pool.map(write, self._row_tiles(len(scores_KDHW), threads)):
+                pass  # raises what was raised in the thread
         self._last_KHW = scores_KDHW[:, -1].clone()
         self._received, self._written = stop, ready
 
-    def _row_tiles(self, num_classes: int) -> Iterator[slice]:
+    def _row_tiles(self, num_classes: int, threads: int) -> Iterator[slice]:
         height, width = self._output_DHW.shape[1:]
-        step = max(1, _TILE_SCORES // (num_classes * width))
+        step = max(1, min(_TILE_SCORES // (num_classes * width), -(-height // threads)))
         for start in range(0, height, step):
             yield slice(start, min(start + step, height))
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import threading
+
 import numpy as np
 import pytest
 import torch
@@ -164,21 +166,23 @@ def test_preparing_and_restoring_gives_back_the_labels_in_any_orientation(seed, 
     assert result.geometry == geometry
 
 
-def test_one_thread_computes_the_labels_and_the_others_are_given_back(monkeypatch):
-    seen = []
+def test_threads_share_the_rows_and_none_of_them_has_threads_of_its_own(monkeypatch):
+    seen, together = [], threading.Barrier(2, timeout=10)
     highest = label_resampling._highest_between
-    monkeypatch.setattr(
-        label_resampling,
-        "_highest_between",
-        lambda *planes: seen.append(torch.get_num_threads()) or highest(*planes),
-    )
+
+    def highest_together(*planes):
+        together.wait()
+        seen.append(torch.get_num_threads())
+        return highest(*planes)
+
+    monkeypatch.setattr(label_resampling, "_highest_between", highest_together)
     threads = torch.get_num_threads()
     torch.set_num_threads(2)
     try:
         output_DHW = np.zeros((2, 4, 4), np.uint8)
         resampler = label_resampling.LabelResampler((2, 4, 4), output_DHW, np.arange(2))
         resampler.add(torch.randn(2, 2, 4, 4))
-        assert set(seen) == {1}
+        assert seen == [1, 1, 1, 1]
         assert torch.get_num_threads() == 2
     finally:
         torch.set_num_threads(threads)
