@@ -73,6 +73,10 @@ class MISFMLogic(ScriptedLoadableModuleLogic):
         """Whether a worker process is alive, perhaps with a model in memory."""
         return self._runner.isWarm
 
+    def warmUp(self) -> None:
+        """Start the worker, which loads its libraries, so that the next job need not wait."""
+        self._runner.prepare()
+
     def start(self, request: SegmentRequest) -> Job:
         """Queue a job; it starts at once when no other is running.
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 from slicer.i18n import tr as _
 
 from MISFMLib.errors import DataError
@@ -15,12 +17,21 @@ from .Sequences import framesOf
 from .VolumeFacts import VolumeFacts, domainWarnings, volumeFacts
 
 
+@dataclass(frozen=True)
+class _Start:
+    """What was known about a job before it started."""
+
+    work: Workload | None
+    wasCold: bool
+
+
 class Outlook:
     """Forecasts runs, and learns from those that end."""
 
     def __init__(self, history: History) -> None:
         """Keep the past runs."""
         self._history = history
+        self._starts: dict[Job, _Start] = {}
 
     def forecast(self, request: SegmentRequest, model: Model, *, isWarm: bool) -> Forecast | None:
         """Return what a run will take; None while this machine has no experience with it."""
@@ -29,13 +40,19 @@ class Outlook:
             return None
         return self._history.forecast(model.name, _device(request), work, isWarm=isWarm)
 
-    def learn(self, job: Job, work: Workload | None, *, wasCold: bool) -> None:
-        """Remember how long a finished job took."""
+    def watch(self, job: Job, model: Model, *, wasCold: bool) -> None:
+        """Remember what a job has to do, and whether the worker had to be started for it."""
+        self._starts[job] = _Start(self.workload(job.request, model), wasCold)
+
+    def learn(self, job: Job) -> None:
+        """Remember how long a watched job took that has finished, and forget the job."""
+        start = self._starts.pop(job, None)
+        if start is None or start.work is None or job.result is None:
+            return
         report = job.result.report
         # The report of a single frame has no total, and of a segment only the run knew the size.
-        isKnown = "seconds" in report and not _isSegment(job.request.region)
-        if work is not None and isKnown:
-            run = Run(report, job.seconds, work, wasCold)
+        if "seconds" in report and not _isSegment(job.request.region):
+            run = Run(report, job.seconds, start.work, start.wasCold)
             self._history.learn(job.request.model, _device(job.request), run)
 
     def workload(self, request: SegmentRequest, model: Model) -> Workload | None:

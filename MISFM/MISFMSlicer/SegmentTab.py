@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Any
 
 import slicer
@@ -14,7 +14,7 @@ from MISFMLib.events import Failed
 from . import RunLog
 from .CommandLine import leftOut, segmentCommand
 from .DeviceView import DeviceView
-from .Forecast import Forecast, History, Workload, mirrorImages
+from .Forecast import Forecast, History, mirrorImages
 from .Guard import guarded
 from .InputsView import InputsView
 from .Jobs import Job, JobState, SegmentRequest
@@ -38,14 +38,6 @@ _DOUBLE_CLICK_S = 0.4
 _STATUS_BAR_MS = 5000
 
 
-@dataclass(frozen=True)
-class _Plan:
-    """What was known about a job before it started; to learn from it afterwards."""
-
-    workload: Workload | None
-    wasCold: bool
-
-
 class SegmentTab:
     """Connects the parts of the tab with the logic; `refresh` shows where everything stands."""
 
@@ -62,7 +54,7 @@ class SegmentTab:
         self._settings = Settings()
         self._store = slicer.app.userSettings()
         self._outlook = Outlook(History(self._store))
-        self._plans: dict[Job, _Plan] = {}
+        self._warmedFor: tuple[str, str] | None = None
         self._startedAt = 0.0
         self._note = ""
         self._filledFor: tuple[str, ...] | None = None
@@ -149,12 +141,12 @@ class SegmentTab:
             self.refresh()
             return
         request = self._request(model)
-        plan = _Plan(self._outlook.workload(request, model), not self._logic.isWorkerWarm)
+        wasCold = not self._logic.isWorkerWarm
         self._startedAt = time.monotonic()
         self._store.setValue(_LAST_MODEL, model.name)
         job = self._logic.start(request)
         if not job.hasEnded:
-            self._plans[job] = plan
+            self._outlook.watch(job, model, wasCold=wasCold)
         self.refresh()
 
     @guarded
@@ -231,6 +223,14 @@ class SegmentTab:
         self._run.showReady(self._note or self._setup.announcement or forecast)
         self._notices.showWarnings(self._outlook.warnings(request, model))
         self._showSpeeds(request, model)
+        self._warmUp(model)
+
+    def _warmUp(self, model: Model) -> None:
+        """Start the worker while the user still looks, once for a choice: it ends when idle."""
+        choice = (self._parameters.volume().GetID(), model.name)
+        if choice != self._warmedFor and not self._setup.announcement:
+            self._warmedFor = choice
+            self._logic.warmUp()
 
     def _forecast(self, request: SegmentRequest, model: Model) -> Forecast | None:
         return self._outlook.forecast(request, model, isWarm=self._logic.isWorkerWarm)
@@ -301,10 +301,7 @@ class SegmentTab:
 
     @guarded
     def _onFinished(self, job: Job) -> None:
-        plan = self._plans.get(job)
         self._result.show(job, in3D=self._parameters is not None and self._parameters.show3D)
-        if plan is not None:
-            self._outlook.learn(job, plan.workload, wasCold=plan.wasCold)
         self._tellEnd(job, _("{job}: segmented"))
 
     @guarded
@@ -318,7 +315,7 @@ class SegmentTab:
         self._tellEnd(job, _("{job}: cancelled"))
 
     def _tellEnd(self, job: Job, text: str) -> None:
-        self._plans.pop(job, None)
+        self._outlook.learn(job)
         RunLog.keep(job)
         slicer.util.showStatusMessage(f"MISFM: {text.format(job=job.title)}", _STATUS_BAR_MS)
         self.refresh()

@@ -24,6 +24,31 @@ def test_opening_the_panel_starts_nothing_and_imports_nothing_heavy(panel):
     assert not {"torch", "safetensors", "MISFMLib.volume"} & set(sys.modules)
 
 
+def test_the_worker_starts_when_the_panel_is_ready_once_for_a_choice(panel, make_volume):
+    make_volume(name="first")
+    panel.settle()
+    assert panel.ui.segmentButton.enabled
+    assert panel.runner.isWarm
+    panel.runner.isWarm = False  # it ends when nothing is asked of it
+    panel.ui.show3DBox.click()
+    panel.settle()
+    assert not panel.runner.isWarm
+    panel.choose(make_volume(name="second"))
+    assert panel.runner.isWarm
+
+
+def test_the_worker_does_not_start_before_its_packages_are_there(panel, make_volume, monkeypatch):
+    from MISFMSlicer import Requirements
+
+    torch = Requirements.Requirement("pytorch", "PyTorch", Requirements.Status.RED, "missing")
+    monkeypatch.setattr(Requirements, "missingRequirements", lambda: [torch])
+    panel.widget.enter()
+    make_volume()
+    panel.settle()
+    assert panel.ui.segmentButton.enabled
+    assert not panel.runner.isWarm
+
+
 def test_a_saved_scene_restores_the_panel(panel, make_volume, tmp_path):
     import slicer
 

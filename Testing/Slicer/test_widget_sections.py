@@ -437,10 +437,12 @@ def test_a_self_check_whose_program_ends_at_once_fails(panel, fake_python):
     assert check(panel).startswith("The self-check failed.")
 
 
-def test_memory_can_be_freed_while_a_worker_waits(panel, volume):
+def test_memory_can_be_freed_while_a_worker_waits(panel, make_volume):
     panel.ui.setupSection.collapsed = False
     panel.settle()
     assert not panel.ui.releaseButton.enabled
+    make_volume()
+    panel.settle()
     panel.segment()
     panel.widget.segmentTab._setup.refresh()
     panel.ui.releaseButton.click()
