@@ -78,7 +78,7 @@ class Engines:
             bundle: Where it comes from; without, it is not converted.
         """
         # A fifth to a third faster on the CPU, and what tensor cores ask for.
-        self._network = network.to(memory_format=torch.channels_last_3d)  # type: ignore[call-overload]
+        self._network: nn.Module = network.to(memory_format=torch.channels_last_3d)  # type: ignore[call-overload]
         self._bundle = bundle
         self._made: dict[tuple[Recipe, int], OpenVINONetwork | Exception] = {}
         self._voxels = 0
@@ -127,6 +127,11 @@ class Engines:
                 return Engine(network, chosen, f"OpenVINO {openvino_network.version()}")
         _log.debug("OpenVINO is not used: %s", reason)
         return Engine(self._network.to(work.device), chosen, f"PyTorch {torch.__version__}", reason)
+
+    @property
+    def network(self) -> nn.Module:
+        """The network in float32."""
+        return self._network
 
     def add_int8(self, window_shape: tuple[int, int, int, int], network: OpenVINONetwork) -> None:
         """Use a network as the int8 version for windows of a shape (C, d, h, w)."""

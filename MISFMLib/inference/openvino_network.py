@@ -120,7 +120,7 @@ class OpenVINONetwork(nn.Module):
             # Processes side by side would all be pinned to the same cores.
             "ENABLE_CPU_PINNING": False,
         }
-        compiled = _import_openvino().Core().compile_model(model, "CPU", properties)
+        compiled = import_openvino().Core().compile_model(model, "CPU", properties)
         self._request = compiled.create_infer_request()
 
     def forward(self, image_BCDHW: torch.Tensor) -> torch.Tensor:
@@ -161,7 +161,7 @@ def load(recipe: Recipe, threads: int) -> OpenVINONetwork | None:
     if not is_intact:
         _log.warning("The converted network in %s is damaged.", recipe.folder)
         return None
-    model = _import_openvino().Core().read_model(recipe.folder / _FILES[0])
+    model = import_openvino().Core().read_model(recipe.folder / _FILES[0])
     with contextlib.suppress(OSError):  # of another user
         os.utime(recipe.folder.parent)
     return OpenVINONetwork(model, recipe.precision, threads)
@@ -204,7 +204,7 @@ def convert(network: nn.Module, image_BCDHW: torch.Tensor) -> Any:
 
     The network was run before, so that what it keeps between calls becomes a constant.
     """
-    openvino = _import_openvino()
+    openvino = import_openvino()
     with warnings.catch_warnings(), torch.no_grad():
         # The tracer warns of everything that it takes for constant; the shape shall be constant.
         warnings.simplefilter("ignore")
@@ -231,7 +231,7 @@ def keep(recipe: Recipe, model: Any, measured: Mapping[str, Any], refused: str) 
         folder.mkdir()
         if not refused:
             # Not in half precision, which OpenVINO would store otherwise.
-            _import_openvino().save_model(model, folder / _FILES[0], compress_to_fp16=False)
+            import_openvino().save_model(model, folder / _FILES[0], compress_to_fp16=False)
         record = {
             "made_from": recipe.made_from(),
             **measured,
@@ -266,7 +266,7 @@ def _sha256(path: Path) -> str:
     return digest.hexdigest()
 
 
-def _import_openvino() -> Any:
+def import_openvino() -> Any:
     """Import OpenVINO without its telemetry, which reports every import to Intel and Google.
 
     None in the place of a module makes its import fail; OpenVINO then does without.

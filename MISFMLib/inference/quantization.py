@@ -10,7 +10,6 @@ import contextlib
 import importlib.util
 import io
 import logging
-import sys
 from collections.abc import Sequence
 from typing import Any
 
@@ -48,8 +47,7 @@ def quantize(model: Any, windows: Sequence[torch.Tensor], *, accurate: bool = Tr
 
 
 def _import_nncf() -> Any:
-    """Import NNCF without the telemetry that would report its use."""
-    sys.modules.setdefault("openvino_telemetry", None)  # type: ignore[arg-type]
+    openvino_network.import_openvino()  # without the telemetry that NNCF would use too
     import nncf
 
     logging.getLogger("nncf").setLevel(logging.ERROR)

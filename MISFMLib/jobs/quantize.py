@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import math
 import statistics
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
 import torch
+from torch import nn
 
 from MISFMLib.bundle import Bundle
-from MISFMLib.configs import LabelConfig, QuantizeConfig
+from MISFMLib.configs import LabelConfig, PreprocessingConfig, QuantizeConfig
 from MISFMLib.data.cases import Case, LabelledSet, find_cases
 from MISFMLib.data.preprocessing import prepare_volume
 from MISFMLib.data.split import choose_split
@@ -25,7 +26,6 @@ from MISFMLib.inference.segmenter import Segmenter, SegmenterOptions, central_wi
 from MISFMLib.jobs.progress import counter
 from MISFMLib.jobs.segment import check_segments
 from MISFMLib.metrics import dice
-from MISFMLib.networks import network_from_bundle
 from MISFMLib.store import find_model
 from MISFMLib.volume import read_label_map, read_volume
 
@@ -55,7 +55,7 @@ def run_quantize(config: QuantizeConfig, events: EventSink = ignore_events) -> d
     to_calibrate, to_compare = _cases(config, bundle)
     set_threads(config.threads)
     engines, manifest = Engines.from_bundle(bundle), bundle.manifest
-    network, model = _quantized(bundle, to_calibrate, events)
+    network, model = _quantized(engines.network, to_calibrate, manifest.preprocessing, events)
     window_shape = (len(manifest.preprocessing.channels), *manifest.preprocessing.patch_size)
     engines.add_int8(window_shape, network)
     exact, int8 = (
@@ -63,9 +63,14 @@ def run_quantize(config: QuantizeConfig, events: EventSink = ignore_events) -> d
         for options in (_EXACT, replace(_EXACT, precision="int8"))
     )
     segmenters = {"float32": exact, "int8": int8}
-    scores = _compare(to_compare, segmenters, manifest.labels, events)
-    losses = {name: dices["float32"] - dices["int8"] for name, dices in scores.items()}
-    worst = max(losses, key=lambda name: losses[name])
+    count = counter(events, "compare", len(to_compare))
+    dices = dice_by_label(to_compare, segmenters, manifest.labels, count)
+    scores = {
+        label: {name: statistics.fmean(values) for name, values in formats.items()}
+        for label, formats in dices.items()
+    }
+    losses = {label: means["float32"] - means["int8"] for label, means in scores.items()}
+    worst = max(losses, key=lambda label: losses[label])
     refused = ""
     if losses[worst] >= MOST_LOSS:
         refused = f"In int8 the Dice of {worst} falls by {losses[worst]:.4f}."
@@ -115,16 +120,17 @@ def _check_labels(found: LabelledSet, bundle: Bundle) -> None:
 
 
 def _quantized(
-    bundle: Bundle, cases: Sequence[Case], events: EventSink
+    network: nn.Module,
+    cases: Sequence[Case],
+    preprocessing: PreprocessingConfig,
+    events: EventSink,
 ) -> tuple[OpenVINONetwork, Any]:
-    """Quantise the network with the windows in the middle of the cases."""
-    preprocessing = bundle.manifest.preprocessing
+    """Quantise a network with the windows in the middle of the cases."""
     windows = []
     for case in cases:
         prepared = prepare_volume(read_volume(case.images), preprocessing)
         windows.append(central_window(prepared, preprocessing.patch_size))
         events(Progress("quantize", 0.0, f"reading {len(windows)} of {len(cases)} cases"))
-    network = network_from_bundle(bundle)
     events(Progress("quantize", 0.0, "quantising, which takes some minutes"))
     with torch.inference_mode():
         network(windows[0])
@@ -132,27 +138,32 @@ def _quantized(
     return OpenVINONetwork(model, "int8", torch.get_num_threads()), model
 
 
-def _compare(
+def dice_by_label(
     cases: Sequence[Case],
     segmenters: Mapping[str, Segmenter],
     labels: Sequence[LabelConfig],
-    events: EventSink,
-) -> dict[str, dict[str, float]]:
-    """Return the mean Dice over the cases: by label and by number format."""
-    values: dict[str, dict[str, list[float]]] = {
+    on_case: Callable[[int], None] = lambda _done: None,
+) -> dict[str, dict[str, list[float]]]:
+    """Segment cases in several ways.
+
+    Args:
+        cases: Cases with label maps.
+        segmenters: The ways by their names.
+        labels: What is compared.
+        on_case: Hears the number of cases done.
+
+    Returns:
+        By label and way the Dice of every case, 1 where the label is rightly missing.
+    """
+    dices: dict[str, dict[str, list[float]]] = {
         label.name: {name: [] for name in segmenters} for label in labels
     }
-    count = counter(events, "compare", len(cases))
     for done, case in enumerate(cases, start=1):
         volume, known_DHW = read_volume(case.images), read_label_map(case.label).array_DHW
         for name, segmenter in segmenters.items():
             found_DHW = segmenter.segment(volume).label_map.array_DHW
             for label in labels:
                 score = dice(found_DHW == label.value, known_DHW == label.value)
-                # A label that is rightly missing is segmented perfectly.
-                values[label.name][name].append(1.0 if math.isnan(score) else score)
-        count(done)
-    return {
-        label: {name: statistics.fmean(scores) for name, scores in formats.items()}
-        for label, formats in values.items()
-    }
+                dices[label.name][name].append(1.0 if math.isnan(score) else score)
+        on_case(done)
+    return dices

@@ -16,10 +16,8 @@ import json
 import os
 import statistics
 import tempfile
-import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection
 from pathlib import Path
-from typing import Any
 
 import torch
 from rounds import machine
@@ -32,10 +30,8 @@ from MISFMLib.device import inference_precisions, set_threads
 from MISFMLib.inference import openvino_network
 from MISFMLib.inference.engines import Engines
 from MISFMLib.inference.segmenter import Segmenter, SegmenterOptions
-from MISFMLib.jobs.quantize import run_quantize
-from MISFMLib.metrics import dice
+from MISFMLib.jobs.quantize import dice_by_label, run_quantize
 from MISFMLib.store import find_model
-from MISFMLib.volume import read_label_map, read_volume
 
 CPU = torch.device("cpu")
 
@@ -59,40 +55,20 @@ def segmenters(bundle: Bundle, overlap: float, *, with_int8: bool) -> dict[str, 
     return made
 
 
-def measure(
-    bundle: Bundle, cases: Sequence[Case], ours: Mapping[str, Segmenter]
-) -> list[dict[str, Any]]:
-    """Segment every case in every format; one row for each format."""
-    labels = bundle.manifest.labels
-    rows: dict[str, dict[str, Any]] = {
-        name: {"name": name, "cpu_s": 0.0, "dice": {label.name: [] for label in labels}}
-        for name in ours
-    }
-    for case in cases:
-        volume, known_DHW = read_volume(case.images), read_label_map(case.label).array_DHW
-        for name, segmenter in ours.items():
-            start = time.process_time()
-            found_DHW = segmenter.segment(volume).label_map.array_DHW
-            rows[name]["cpu_s"] += time.process_time() - start
-            for label in labels:
-                value = dice(found_DHW == label.value, known_DHW == label.value)
-                rows[name]["dice"][label.name].append(value)
-    return list(rows.values())
-
-
-def print_table(rows: list[dict[str, Any]]) -> None:
-    """Print one line per format: means, and the largest difference of a case to the reference."""
-    reference = rows[0]["dice"]
-    names = "".join(f"{name[:22]:>24}" for name in reference)
-    print(f"{'mean Dice':20}{names}{'largest difference':>20}{'CPU s':>9}")
-    for row in rows:
-        means = "".join(f"{statistics.mean(values):24.5f}" for values in row["dice"].values())
+def print_table(dices: dict[str, dict[str, list[float]]], formats: Collection[str]) -> None:
+    """Print one line per format: means, and the largest difference of a case to the first one."""
+    print(f"{'mean Dice':20}{''.join(f'{name[:22]:>24}' for name in dices)}{'differs by':>12}")
+    first = next(iter(formats))
+    for name in formats:
+        means = "".join(
+            f"{statistics.fmean(by_format[name]):24.5f}" for by_format in dices.values()
+        )
         largest = max(
             abs(a - b)
-            for name, values in row["dice"].items()
-            for a, b in zip(values, reference[name], strict=True)
+            for by_format in dices.values()
+            for a, b in zip(by_format[name], by_format[first], strict=True)
         )
-        print(f"{row['name']:20}{means}{largest:20.5f}{row['cpu_s']:9.1f}")
+        print(f"{name:20}{means}{largest:12.5f}")
 
 
 def held_out_cases(found: LabelledSet, split: Path | None) -> list[Case]:
@@ -121,11 +97,11 @@ def main() -> None:
             paths = {"model": str(bundle.path), "data": arguments.data, "split": arguments.split}
             print(run_quantize(QuantizeConfig(**paths))["text"])
         ours = segmenters(bundle, arguments.overlap, with_int8=arguments.int8)
-        rows = measure(bundle, cases, ours)
+        dices = dice_by_label(cases, ours, bundle.manifest.labels)
     print(f"{bundle.manifest.name}, {len(cases)} held-out cases, overlap {arguments.overlap}")
-    print_table(rows)
+    print_table(dices, ours)
     if arguments.json:
-        content = {"machine": machine(), "model": bundle.manifest.name, "rows": rows}
+        content = {"machine": machine(), "model": bundle.manifest.name, "dice": dices}
         arguments.json.write_text(json.dumps(content, indent=2), "utf-8")
 
 

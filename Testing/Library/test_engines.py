@@ -433,7 +433,7 @@ def test_openvino_tells_nobody_that_it_runs(openvino, tmp_path):
         """
         import sys
         from MISFMLib.inference import openvino_network
-        openvino_network._import_openvino().Core()
+        openvino_network.import_openvino().Core()
         print(sys.modules["openvino_telemetry"], "openvino_telemetry.main" in sys.modules)
         """
     )
