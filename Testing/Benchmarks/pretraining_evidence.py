@@ -371,12 +371,14 @@ def _section(bench: Bench, comparison: Comparison, set_name: str, count: int) ->
     lines = [
         f"{SETS[set_name].title}, {count} labelled cases",
         "",
-        _row(head),
-        _row(["---"] * len(head)),
+        table_row(head),
+        table_row(["---"] * len(head)),
     ]
     for title, rows in complete.items():
         lines.append(
-            _row([title, str(len(rows)), *_cells(rows, labels, complete.get("scratch"), looks)])
+            table_row(
+                [title, str(len(rows)), *_cells(rows, labels, complete.get("scratch"), looks)]
+            )
         )
     return [*lines, ""]
 
@@ -407,20 +409,20 @@ def _cells(
     scratch: list[dict[str, Any]] | None,
     looks: Sequence[int],
 ) -> list[str]:
-    per_label = [_mean_sd([_mean(row["dice"][label].values()) for row in rows]) for label in labels]
-    overall = _mean_sd([_mean(_case_means(row).values()) for row in rows])
-    curve = [_mean_sd([row["curve"][str(look)] for row in rows]) for look in looks]
+    per_label = [mean_sd([_mean(row["dice"][label].values()) for row in rows]) for label in labels]
+    overall = mean_sd([_mean(case_means(row).values()) for row in rows])
+    curve = [mean_sd([row["curve"][str(look)] for row in rows]) for look in looks]
     is_scratch = scratch is None or rows is scratch
-    return [overall, *per_label, "" if is_scratch else _difference(rows, scratch or []), *curve]
+    return [overall, *per_label, "" if is_scratch else difference(rows, scratch or []), *curve]
 
 
-def _difference(rows: list[dict[str, Any]], scratch: list[dict[str, Any]]) -> str:
+def difference(rows: list[dict[str, Any]], scratch: list[dict[str, Any]]) -> str:
     """Mean difference of the same cases and seeds, with its 95 % interval.
 
     Seeds and cases are both drawn anew 5000 times, since both are samples of what could have been.
     """
-    base = {row["seed"]: _case_means(row) for row in scratch}
-    pairs = [(_case_means(row), base[row["seed"]]) for row in rows if row["seed"] in base]
+    base = {row["seed"]: case_means(row) for row in scratch}
+    pairs = [(case_means(row), base[row["seed"]]) for row in rows if row["seed"] in base]
     if not pairs:
         return ""
     gain_SC = np.array(
@@ -436,7 +438,7 @@ def _difference(rows: list[dict[str, Any]], scratch: list[dict[str, Any]]) -> st
     return f"{100 * gain_SC.mean():+.1f} ({100 * low:+.1f} to {100 * high:+.1f})"
 
 
-def _case_means(row: dict[str, Any]) -> dict[str, float]:
+def case_means(row: dict[str, Any]) -> dict[str, float]:
     """Mean Dice over the labels, by case; a label that a case lacks does not count."""
     values: dict[str, list[float]] = defaultdict(list)
     for dice in row["dice"].values():
@@ -450,12 +452,12 @@ def _mean(values: Any) -> float:
     return float(np.nanmean(list(values)))
 
 
-def _mean_sd(values: Sequence[float]) -> str:
+def mean_sd(values: Sequence[float]) -> str:
     deviation = f" ± {100 * statistics.stdev(values):.1f}" if len(values) > 1 else ""
     return f"{100 * statistics.fmean(values):.1f}{deviation}"
 
 
-def _row(cells: Sequence[str]) -> str:
+def table_row(cells: Sequence[str]) -> str:
     return f"| {' | '.join(cells)} |"
 
 
