@@ -285,6 +285,9 @@ class TrainingConfig:
     """Parts in which a step's samples go through the network one after another; more parts need
     less memory. The loss, which counts all voxels of a part together, is the mean over the
     parts."""
+    recompute_levels: int = 0
+    """Levels of the network, from the finest of five, whose inner features are computed again for
+    the gradient instead of being kept: less memory for a longer step with the same result."""
     learning_rate: float = 1e-3
     """Learning rate at the start; decays polynomially to zero."""
     weight_decay: float = 1e-5
@@ -328,6 +331,8 @@ class TrainingConfig:
             "steps", "patience", "batch_size", "accumulate", "validate_every", "checkpoint_every"
         )
         problems += self._below_one("devices", "threads")
+        if not 0 <= self.recompute_levels <= 5:
+            problems.append(f"recompute_levels is {self.recompute_levels}, it must be from 0 to 5")
         problems += [
             f"{name} is {getattr(self, name)}, it must be positive"
             for name in ("minutes", "learning_rate", "gradient_clip")

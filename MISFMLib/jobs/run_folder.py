@@ -20,7 +20,7 @@ from MISFMLib.files import write_json
 
 _FREE_TO_CHANGE = (
     *("resume", "overwrite", "device", "devices", "precision", "threads", "preview"),
-    *("minutes", "patience"),
+    *("minutes", "patience", "recompute_levels"),
 )
 """Settings that a resumed training may change; all others would make it another training."""
 

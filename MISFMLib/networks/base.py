@@ -11,6 +11,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from MISFMLib.configs import NetworkConfig
+from MISFMLib.networks.recomputation import run
 from MISFMLib.networks.resolution import level_scales, stride_dhw
 
 
@@ -22,6 +23,8 @@ class Encoder(nn.Module):
         downs: Entry i leads from level i to level i + 1.
     """
 
+    recomputed_levels = 0
+
     def __init__(self, blocks: list[nn.Module], downs: list[nn.Module]) -> None:
         super().__init__()
         self.blocks = nn.ModuleList(blocks)
@@ -29,9 +32,11 @@ class Encoder(nn.Module):
 
     def forward(self, x: Tensor) -> list[Tensor]:
         """Return the features of all levels, finest first."""
-        levels = [self.blocks[0](x)]
-        for down, block in zip(self.downs, self.blocks[1:], strict=True):
-            levels.append(block(down(levels[-1])))
+        levels: list[Tensor] = []
+        for level, block in enumerate(self.blocks):
+            again = level < self.recomputed_levels
+            below = run(self.downs[level - 1], levels[-1], again=again) if levels else x
+            levels.append(run(block, below, again=again))
         return levels
 
 
@@ -43,6 +48,8 @@ class Decoder(nn.Module):
         blocks: One block per level 0 to 3, applied after its entry of `ups`.
     """
 
+    recomputed_levels = 0
+
     def __init__(self, ups: list[nn.Module], blocks: list[nn.Module]) -> None:
         super().__init__()
         self.ups = nn.ModuleList(ups)
@@ -53,9 +60,18 @@ class Decoder(nn.Module):
         *skips, x = levels
         decoded = [x]
         for level in reversed(range(len(skips))):
-            x = self.blocks[level](self.ups[level](skips[level], x))
+            again = level < self.recomputed_levels
+            joined = run(self.ups[level], skips[level], x, again=again)
+            x = run(self.blocks[level], joined, again=again)
             decoded.insert(0, x)
         return decoded
+
+
+def recompute_levels(network: nn.Module, count: int) -> None:
+    """Let the finest levels of a network keep no inner features for the gradient (see `run`)."""
+    for part in network.modules():
+        if isinstance(part, Encoder | Decoder):
+            part.recomputed_levels = count
 
 
 class SegmentationNetwork(nn.Module):

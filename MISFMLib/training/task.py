@@ -54,6 +54,8 @@ class FitSettings:
     """Samples per step over all processes."""
     accumulate: int
     """Parts of a process's samples that go through the network one after another."""
+    recompute_levels: int
+    """Finest levels of the network that keep no inner features for the gradient."""
     learning_rate: float
     """At the start."""
     weight_decay: float

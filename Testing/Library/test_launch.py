@@ -150,6 +150,7 @@ def one_step_of_every_method(fabric, folder, events):
         patience=None,
         batch_size=4,
         accumulate=1,
+        recompute_levels=0,
         learning_rate=1e-3,
         weight_decay=0.0,
         optimizer="adam",

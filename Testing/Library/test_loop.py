@@ -25,6 +25,7 @@ from MISFMLib.data.datasets import Batch
 from MISFMLib.errors import BundleError, ConfigError, TrainingError
 from MISFMLib.events import Metric, Progress, ignore_events
 from MISFMLib.networks import build_network
+from MISFMLib.networks.base import recompute_levels
 from MISFMLib.networks.trainable import choose_trainable
 from MISFMLib.training import parameters
 from MISFMLib.training.checkpoint import read_result
@@ -43,6 +44,7 @@ SETTINGS = FitSettings(
     patience=None,
     batch_size=2,
     accumulate=1,
+    recompute_levels=0,
     learning_rate=1e-2,
     weight_decay=1e-3,
     optimizer="adamw",
@@ -127,6 +129,35 @@ def assert_same(first, second):
             assert_same(one, other)
     else:
         assert first == second
+
+
+@pytest.mark.parametrize("levels", [1, 5])
+def test_recomputed_levels_change_nothing(tmp_path, levels):
+    kept = run(tmp_path / "kept", network=a_pct_net())
+    settings = replace(SETTINGS, recompute_levels=levels)
+    assert_same(run(tmp_path / "recomputed", settings, network=a_pct_net()), kept)
+
+
+def test_recomputed_levels_keep_less():
+    kept_bytes = []
+    for levels in range(6):
+        network, kept = a_pct_net(), []
+        recompute_levels(network, levels)
+        with torch.autograd.graph.saved_tensors_hooks(kept.append, id):
+            network(torch.randn(1, 1, 16, 32, 32))
+        kept_bytes.append(sum(tensor.nbytes for tensor in kept))
+    assert kept_bytes == sorted(kept_bytes, reverse=True)
+    assert kept_bytes[2] < kept_bytes[0] / 2
+
+
+def test_too_little_memory_is_told_with_what_helps(tmp_path):
+    def loss(_outputs, _batch):
+        raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB.\nMore.")
+
+    with pytest.raises(TrainingError, match=r"2\.00 GiB\. Take") as caught:
+        run(tmp_path / "run", loss=loss)
+    assert caught.value.code == "out-of-memory"
+    assert "--recompute-levels" in caught.value.remedy
 
 
 def scoring(scores):
