@@ -48,6 +48,7 @@ def stage(progress: Progress | None) -> str:
     stages = {
         "start": _("Starting"),
         "read": _("Reading the volume"),
+        "convert": _("Converting the model for this computer, once"),
         "segment": _("Segmenting"),
         "write": _("Writing the result"),
         "download": _("Downloading"),

@@ -237,13 +237,12 @@ class Segmenter:
             window_shape=(prepared.shape[0], *patch_size),
             sample=lambda: central_window(prepared, patch_size),
         )
-        message = "converting the model for this computer, once"
         with run.timed("engine"):
             engine = self._engines.choose(
                 self._engine_name,
                 placement.precision,
                 work,
-                lambda: run.events(Progress("segment", 0.0, message)),
+                lambda: run.events(Progress("convert", 0.0, "for this computer, once")),
             )
         if self._engine_name == "openvino" and engine.reason:
             run.notify(f"PyTorch computes the network. {engine.reason}")

@@ -467,7 +467,7 @@ def test_both_engines_give_the_same_labels(openvino, bundle):
     assert len(np.unique(ours.label_map.array_DHW)) > 1
     agreement = (ours.label_map.array_DHW == theirs.label_map.array_DHW).mean()
     assert agreement > 0.9999
-    assert events[0] == Progress("segment", 0.0, "converting the model for this computer, once")
+    assert events[0] == Progress("convert", 0.0, "for this computer, once")
     assert theirs.notices == ours.notices
 
 

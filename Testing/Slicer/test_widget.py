@@ -187,11 +187,18 @@ def test_a_running_job_shows_stage_percent_and_time_left(running):
     assert running.ui.statusLabel.text == "Segmenting, about 2 s left"
 
 
-def test_a_stage_without_a_share_shows_that_something_happens(running):
-    running.runner._pending = [Progress("write", 0.0)]
+@pytest.mark.parametrize(
+    ("stage", "text"),
+    [
+        ("write", "Writing the result"),
+        ("convert", "Converting the model for this computer, once"),
+    ],
+)
+def test_a_stage_without_a_share_shows_that_something_happens(running, stage, text):
+    running.runner._pending = [Progress(stage, 0.0)]
     running.host.process_events(0.15)
     assert (running.ui.progressBar.minimum, running.ui.progressBar.maximum) == (0, 0)
-    assert running.ui.statusLabel.text == "Writing the result"
+    assert running.ui.statusLabel.text == text
 
 
 def test_cancel_leaves_the_scene_as_it_was(running):

@@ -819,6 +819,10 @@
         <translation>CPU</translation>
     </message>
     <message>
+        <source>Converting the model for this computer, once</source>
+        <translation>正在为本机转换模型（仅此一次）</translation>
+    </message>
+    <message>
         <source>Downloading</source>
         <translation>正在下载</translation>
     </message>
