@@ -87,9 +87,8 @@ def _manifest(job: PretrainJob, result: TrainResult) -> BundleManifest:
         ),
         intended_use=(
             "Start for fine-tuning on own labels; the class outputs are new there. Intensities lay "
-            "between -1 and 1 during the pretraining; fine-tuning on the same modality takes over "
-            "the scheme, on another one `--intensity ct-clip` (CT) or `--intensity mr-percentile` "
-            "(others) gives this range."
+            "between -1 and 1 during the pretraining, and do so in a fine-tuning that starts from "
+            "it unless another --intensity is asked for."
         ),
         limitations=(
             f"It has seen {modality} volumes only. How much it helps depends on how "

@@ -46,7 +46,8 @@ def one_row(arguments: argparse.Namespace) -> dict[str, float]:
     image = torch.cat([an_image(patch, seed=index) for index in range(size)])
     label = (image[:, 0] > 0).long() * torch.randint(1, NUM_CLASSES, image[:, 0].shape)
     batch, before = Batch(image, label), peak_mib()
-    network = a_network(LEVEL_CHANNELS[arguments.network], patch, DROPOUT).train()
+    dropout = DROPOUT if arguments.network == "full" else (0.0,) * 5  # as in the presets
+    network = a_network(LEVEL_CHANNELS[arguments.network], patch, dropout).train()
     network = network.to(memory_format=torch.channels_last_3d)
     recompute_levels(network, arguments.levels)
     optimizer, _rates = build_optimizer(network, "adamw", 1e-5, lambda _name: 1.0, fused=True)
