@@ -387,9 +387,9 @@ class FinetuneConfig(TrainingConfig):
     """Train the coarse outputs too."""
     augmentation: Literal["none", "light", "strong"] = "light"
     """Random flips, rotation, scaling, contrast and noise of the training patches."""
-    mirror_axes: tuple[int, ...] = (0, 1, 2)
-    """Axes (0 depth, 1 height, 2 width) that augmentation may mirror; leave out width where labels
-    differ between left and right."""
+    mirror_axes: tuple[int, ...] | None = None
+    """Axes (0 depth, 1 height, 2 width) along which augmentation mirrors patches; when not given,
+    those along which no two labels differ, as left and right kidney do."""
     foreground_share: float = 0.5
     """Part of the patches that is centred on a labelled voxel."""
 
@@ -408,7 +408,7 @@ class FinetuneConfig(TrainingConfig):
             problems.append(f"trainable {self.trainable} needs trained weights to start from: init")
         if self.init_parts != "all" and self.init is None:
             problems.append(f"init_parts {self.init_parts} needs init")
-        if not set(self.mirror_axes) <= {0, 1, 2}:
+        if not set(self.mirror_axes or ()) <= {0, 1, 2}:
             problems.append(f"mirror_axes is {self.mirror_axes}, allowed are 0, 1 and 2")
         return problems
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Literal, Protocol, cast
@@ -29,6 +30,12 @@ _AIR_HU = -900
 _SLICED_FACTOR = 1.5
 _LPS_AXIS = {"S": 0, "I": 0, "P": 1, "A": 1, "L": 2, "R": 2}
 """Array axis of each direction when the axes are LPS."""
+_OPPOSITES = {
+    "LR": ({"left", "l"}, {"right", "r"}),
+    "AP": ({"anterior", "ventral", "front"}, {"posterior", "dorsal", "back"}),
+    "SI": ({"superior", "cranial", "upper"}, {"inferior", "caudal", "lower"}),
+}
+"""Words for the two ends of each axis of the body, by the letters of the ends."""
 
 
 class Extent(Protocol):
@@ -67,8 +74,12 @@ class TrainingPlan:
             "axes": f"{preprocessing.orientation}, crop {preprocessing.crop}",
             "voxel size": f"{_joined(spacing)} mm" if spacing else "as scanned",
             "patch": f"{_joined(preprocessing.patch_size)} voxels, {self.batch_size} a step",
+            "mirrored": ", ".join(_AXES[axis] for axis in preprocessing.mirror_axes) or "never",
             "labels": ", ".join(f"{label.value} {label.name}" for label in self.labels),
         }
+
+
+_AXES = ("depth", "height", "width")
 
 
 def _joined(values: Sequence[float], separator: str = " x ") -> str:
@@ -147,6 +158,35 @@ def plan_modality(facts: Sequence[CaseFacts], described: Modality | Literal[""])
         return cast(Modality, max(sorted(set(named)), key=named.count))
     with_air = [fact.intensity_range[0] <= _AIR_HU for fact in facts]
     return "CT" if 2 * sum(with_air) > len(with_air) else "other"
+
+
+def plan_mirror_axes(names: Sequence[str], orientation: str) -> tuple[int, ...]:
+    """Choose the axes along which a mirrored volume still has the right labels.
+
+    Args:
+        names: Names of the labels; left and right kidney, or anterior and posterior hippocampus,
+            are told apart by a direction.
+        orientation: Directions of x, y and z of model space, such as LPS.
+
+    Returns:
+        Axes (0 depth, 1 height, 2 width) along which no two labels differ.
+    """
+    told_apart = {ends for ends in _OPPOSITES if _has_both_ends(names, *_OPPOSITES[ends])}
+    return tuple(
+        axis
+        for axis, letter in enumerate(reversed(orientation))
+        if not any(letter in ends for ends in told_apart)
+    )
+
+
+def _has_both_ends(names: Sequence[str], first: set[str], second: set[str]) -> bool:
+    """Tell whether two names differ only in a word for one end and a word for the other."""
+    words = [re.findall(r"[a-z]+", name.lower()) for name in names]
+    at_first, at_second = (
+        {tuple("" if word in ends else word for word in name) for name in words if ends & {*name}}
+        for ends in (first, second)
+    )
+    return bool(at_first & at_second)
 
 
 def plan_intensity(

@@ -13,7 +13,7 @@ from MISFMLib.data.augmentation import Augmentation
 from MISFMLib.data.cases import Case, LabelledSet, find_cases
 from MISFMLib.data.datasets import PatchSource, PreparedCase, prepare_case
 from MISFMLib.data.label_check import examine_cases
-from MISFMLib.data.plan import TrainingPlan
+from MISFMLib.data.plan import TrainingPlan, plan_mirror_axes
 from MISFMLib.data.split import choose_split
 from MISFMLib.device import set_threads
 from MISFMLib.events import EventSink, Notice, ignore_events
@@ -91,7 +91,7 @@ def _plan_job(config: FinetuneConfig, folder: RunFolder, events: EventSink) -> F
     folder.write_plan(plan, split)
     lines = "\n".join(f"{topic:<12}{text}" for topic, text in plan.summary().items())
     events(Notice(f"Plan\n{lines}", level="info"))
-    _warn_of_mirrored_sides(config, plan, events)
+    _warn_of_mirrored_labels(plan, events)
     return FinetuneJob(
         config=config,
         plan=plan,
@@ -102,19 +102,17 @@ def _plan_job(config: FinetuneConfig, folder: RunFolder, events: EventSink) -> F
     )
 
 
-def _warn_of_mirrored_sides(config: FinetuneConfig, plan: TrainingPlan, events: EventSink) -> None:
-    """Tell when mirrored patches would teach the network to confuse left and right."""
-    sides = {label.modifier.meaning for label in plan.labels if label.modifier}
-    letters = plan.preprocessing.orientation
-    side_axis = next(2 - index for index, letter in enumerate(letters) if letter in "LR")
-    is_mirrored = config.augmentation != "none" and side_axis in config.mirror_axes
-    if is_mirrored and {"Left", "Right"} <= sides:
-        others = [axis for axis in config.mirror_axes if axis != side_axis]
-        advice = " ".join(["--mirror-axes", *map(str, others)])
+def _warn_of_mirrored_labels(plan: TrainingPlan, events: EventSink) -> None:
+    """Tell when mirrored patches would teach the network to confuse labels, such as sides."""
+    names = [label.name for label in plan.labels]
+    sound = plan_mirror_axes(names, plan.preprocessing.orientation)
+    mirrored = plan.preprocessing.mirror_axes
+    if not set(mirrored) <= set(sound):
+        advice = " ".join(["--mirror-axes", *(str(axis) for axis in mirrored if axis in sound)])
         events(
             Notice(
-                "Some labels differ in their side only, and patches are mirrored left to right, "
-                f"which makes them hard to tell apart. Use {advice} to keep the sides."
+                "Some labels differ in their side or end only, and patches are mirrored along that "
+                f"axis, which makes them hard to tell apart. Use {advice} to keep them apart."
             )
         )
 
@@ -153,7 +151,7 @@ def train(fabric: Fabric, job: FinetuneJob, events: EventSink) -> None:
         augmentation=Augmentation(
             config.augmentation,
             plan.preprocessing.patch_size,
-            mirror_axes=config.mirror_axes,
+            mirror_axes=plan.preprocessing.mirror_axes,
             resolution_mode=plan.network.resolution_mode,
         ),
         seed=config.seed,

@@ -28,6 +28,7 @@ from MISFMLib.data.plan import (
     TrainingPlan,
     along,
     plan_intensity,
+    plan_mirror_axes,
     plan_modality,
     plan_orientation,
     plan_patch,
@@ -144,8 +145,9 @@ def make_plan(
     modality = plan_modality(facts, described)
     space = _model_space(config, found, facts, modality, start)
     facts = [along(fact, space.orientation) for fact in facts]
-    spacing = config.spacing_dhw or space.spacing_dhw or plan_spacing(facts)
     labels = _labels(found, facts, start)
+    space = replace(space, mirror_axes=_mirror_axes(config, labels, space.orientation))
+    spacing = config.spacing_dhw or space.spacing_dhw or plan_spacing(facts)
     network = replace(
         start.network,
         in_channels=len(found.channels),
@@ -171,7 +173,7 @@ def _model_space(
 ) -> PreprocessingConfig:
     """Take over axes, crop, intensities and spacing of a source of the same modality, or plan them.
 
-    The patch is left open, and the spacing too unless the source has one.
+    Patch and mirrored axes are left open, and the spacing too unless the source has one.
     """
     scheme = config.intensity
     if scheme == "auto" and start.is_pretrained and modality != "CT":
@@ -182,7 +184,6 @@ def _model_space(
         intensity=plan_intensity(facts, modality, scheme),
         orientation=plan_orientation(facts),
         crop="body" if modality == "CT" else "none",
-        mirror_axes=config.mirror_axes if config.augmentation != "none" else (),
     )
     source = start.bundle.manifest.preprocessing if start.bundle else None
     if source is None or source.modality != modality:
@@ -191,12 +192,17 @@ def _model_space(
     intensity = (
         source.intensity if config.intensity == "auto" and has_same_channels else planned.intensity
     )
-    return replace(
-        source,
-        channels=found.channels,
-        intensity=intensity,
-        mirror_axes=planned.mirror_axes,
-    )
+    return replace(source, channels=found.channels, intensity=intensity)
+
+
+def _mirror_axes(
+    config: FinetuneConfig, labels: Sequence[LabelConfig], orientation: str
+) -> tuple[int, ...]:
+    if config.augmentation == "none":
+        return ()
+    if config.mirror_axes is not None:
+        return config.mirror_axes
+    return plan_mirror_axes([label.name for label in labels], orientation)
 
 
 def _resolution_mode(config: FinetuneConfig, start: Start, spacing: Spacing) -> ResolutionMode:

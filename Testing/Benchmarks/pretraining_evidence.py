@@ -37,7 +37,7 @@ from MISFMLib.jobs.prepare import run_prepare
 from MISFMLib.jobs.pretrain import run_pretrain
 
 PATCH = (48, 48, 48)
-SEEDS = (1, 2, 3)
+SEEDS = (1, 2, 3, 4, 5)
 MOST_CASES = 16
 """Labelled cases that a seed draws; a smaller number takes the first of these."""
 PRETRAINING = {"steps": 4000, "batch_size": 2, "validate_every": 500}
@@ -172,11 +172,11 @@ HIPPOCAMPUS, ATRIUM, HEAD_NECK = SETS
 
 TABLES = {
     "methods": Comparison("Methods", METHODS, (HIPPOCAMPUS, HEAD_NECK), (4, 16)),
-    "levels": Comparison("Fusion levels K", [SCRATCH, *LEVELS], (HEAD_NECK,), (4,)),
+    "levels": Comparison("Fusion levels K", [SCRATCH, *LEVELS], (HEAD_NECK,), (16,)),
     "amount": Comparison("Amount of unlabelled volumes", [SCRATCH, *AMOUNTS], (HEAD_NECK,), (4,)),
     "modality": Comparison("Across modalities", [SCRATCH, *MODALITIES], (ATRIUM, HEAD_NECK), (4,)),
     "networks": Comparison("PCT-Net", [SCRATCH, GRID], (HIPPOCAMPUS, HEAD_NECK), (4,), "small"),
-    "convergence": Comparison("Convergence", [SCRATCH, GRID, BOXES], (ATRIUM,), (4, 16), looks=20),
+    "convergence": Comparison("Convergence", [SCRATCH, GRID, BOXES], (ATRIUM,), (4,), looks=20),
 }
 
 

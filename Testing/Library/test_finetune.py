@@ -539,6 +539,13 @@ def test_mirroring_left_and_right_labels_is_warned_of(config, a_set, axes, augme
     assert all(advice in warning for warning in warnings)
 
 
+def test_patches_are_not_mirrored_where_labels_differ(config, a_set, tmp_path):
+    names = {"0": "background", "2": "left kidney", "5": "right kidney"}
+    (a_set / "dataset.json").write_text(json.dumps({"labels": names}))
+    run_finetune(config(steps=1))
+    assert read_bundle(tmp_path / "model").manifest.preprocessing.mirror_axes == (0, 1)
+
+
 @pytest.mark.parametrize(
     ("augmentation", "known"), [("light", (0, 2)), ("none", ())], ids=["mirrored", "as they are"]
 )
