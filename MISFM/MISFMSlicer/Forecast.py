@@ -88,7 +88,7 @@ class Run:
     """From the click to the result."""
     workload: Workload
     wasCold: bool
-    """Whether the worker had to be started."""
+    """Whether it was the worker's first job."""
 
 
 @dataclass(frozen=True)
@@ -98,9 +98,9 @@ class _Experience:
     perVoxel: float
     """Seconds of all other work for one voxel."""
     cold: float = 0.0
-    """Seconds to start a worker and exchange the files; 0 while unknown."""
+    """Seconds that a worker's first job takes beside its work; 0 while unknown."""
     warm: float = 0.0
-    """Seconds to exchange the files with a running worker."""
+    """Seconds that any other job takes beside its work."""
     memoryBytes: float = 0.0
     voxels: int = 1
     """Voxels of the volume that took this memory."""

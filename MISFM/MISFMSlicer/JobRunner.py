@@ -48,6 +48,7 @@ class JobRunner:
         self._silenceTimeoutS = silenceTimeoutS
         self._worker: WorkerProcess | None = None
         self._isBusy = False
+        self._hasRun = False
         self._startProblem = ""
         self._lastEventAt = 0.0
         self._otherLines: deque[str] = deque(maxlen=_LOG_LINES)
@@ -62,6 +63,11 @@ class JobRunner:
     def isWarm(self) -> bool:
         """Whether the worker process is alive."""
         return self._worker is not None and self._worker.exitCode is None
+
+    @property
+    def hasRun(self) -> bool:
+        """Whether the living worker was handed a job before, and may hold what it loaded for it."""
+        return self._hasRun and self.isWarm
 
     def prepare(self) -> None:
         """Start the worker, so that it loads its libraries while the caller still writes files.
@@ -85,7 +91,7 @@ class JobRunner:
         if self._isBusy:
             raise RuntimeError("A job is running already.")
         self.prepare()
-        self._isBusy = True
+        self._isBusy = self._hasRun = True
         self._lastEventAt = time.monotonic()
         if self._worker is not None:
             self._worker.send({"command": "run", "file": str(jobFile)})
@@ -152,6 +158,7 @@ class JobRunner:
             self._keepLog()
             self._worker.end()
             self._worker = None
+            self._hasRun = False
             self._otherLines.clear()
 
     def _keepLog(self) -> None:

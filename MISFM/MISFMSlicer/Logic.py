@@ -70,8 +70,8 @@ class MISFMLogic(ScriptedLoadableModuleLogic):
 
     @property
     def isWorkerWarm(self) -> bool:
-        """Whether a worker process is alive, perhaps with a model in memory."""
-        return self._runner.isWarm
+        """Whether the worker has run a job, and perhaps holds its model in memory."""
+        return self._runner.hasRun
 
     def warmUp(self) -> None:
         """Start the worker, which loads its libraries, so that the next job need not wait."""

@@ -41,7 +41,7 @@ class Outlook:
         return self._history.forecast(model.name, _device(request), work, isWarm=isWarm)
 
     def watch(self, job: Job, model: Model, *, wasCold: bool) -> None:
-        """Remember what a job has to do, and whether the worker had to be started for it."""
+        """Remember what a job has to do, and whether it is the worker's first."""
         self._starts[job] = _Start(self.workload(job.request, model), wasCold)
 
     def learn(self, job: Job) -> None:

@@ -118,6 +118,11 @@ def test_the_worker_stays_for_the_next_job(make_runner):
     first, second = run(runner), run(runner)
     assert first == second
     assert runner.isWarm
+    assert runner.hasRun
+    runner.close()
+    runner.prepare()
+    assert runner.isWarm
+    assert not runner.hasRun
 
 
 def test_a_worker_that_left_while_idle_is_replaced(make_runner):
@@ -140,6 +145,7 @@ def test_prepare_starts_the_worker_that_the_job_then_uses(make_runner):
     )
     runner.prepare()
     assert runner.isWarm
+    assert not runner.hasRun
     assert runner.poll() == []
     process = runner._worker._process.pid
     assert run(runner)[-1] == Finished({"process": process})

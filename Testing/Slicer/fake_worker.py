@@ -140,6 +140,7 @@ class FakeRunner:
         self.volumes = []
         """Array and grid of the first channel of every case, as a worker reads them."""
         self.isWarm = False
+        self.hasRun = False
         self.holds = False
         """A job does not end until this is false."""
         self.events = None
@@ -156,6 +157,7 @@ class FakeRunner:
 
     def start(self, job_file):
         assert not self.isBusy
+        self.isWarm = self.hasRun = True
         self._folder = Path(job_file).parent
         self.jobs.append(json.loads(Path(job_file).read_text("utf-8")))
         self.calls.append(("start", self._folder))
@@ -195,7 +197,7 @@ class FakeRunner:
     def close(self):
         self._folder = None
         self._pending = []
-        self.isWarm = False
+        self.isWarm = self.hasRun = False
 
     def log(self):
         return "what the worker wrote"

@@ -73,6 +73,7 @@ def dice(job, known):
 
 def test_load_segment_and_again_with_a_warm_worker_and_a_forecast(real, sample, screenshot):
     assert real.ui.statusLabel.text.startswith("Ready. The first run")
+    assert real.logic._runner.isWarm  # started by the panel; the memory is learned all the same
     first = click(real)
     job = real.widget.segmentTab._result.job
     assert min(dice(job, Path(sample[1]))) > 0.8
