@@ -382,7 +382,7 @@ class FinetuneConfig(TrainingConfig):
     """Below 1 each level of the encoder learns more slowly by this factor than the next coarser
     one, and the coarsest than the decoder; so the encoder keeps more of what it has learnt."""
     intensity: Literal["auto", "ct-clip", "ct-percentile", "mr-zscore", "mr-percentile"] = "auto"
-    """Intensity scheme; auto follows the modality, and the range that a pretrained start knows."""
+    """Intensity scheme; auto follows the modality."""
     deep_supervision: bool = True
     """Train the coarse outputs too."""
     augmentation: Literal["none", "light", "strong"] = "light"

@@ -68,13 +68,6 @@ class Start:
         """Where the weights come from; None for fresh ones."""
         return self.bundle or self.checkpoint
 
-    @property
-    def is_pretrained(self) -> bool:
-        """Whether the weights come from a pretraining without labels."""
-        return self.checkpoint is not None or (
-            self.bundle is not None and self.bundle.manifest.kind == "pretrained"
-        )
-
     def sha256(self) -> str:
         """Return the SHA-256 of the source; empty for fresh weights."""
         if self.bundle:
@@ -175,13 +168,10 @@ def _model_space(
 
     Patch and mirrored axes are left open, and the spacing too unless the source has one.
     """
-    scheme = config.intensity
-    if scheme == "auto" and start.is_pretrained and modality != "CT":
-        scheme = "mr-percentile"  # pretraining shows networks intensities from -1 to 1
     planned = PreprocessingConfig(
         modality=modality,
         channels=found.channels,
-        intensity=plan_intensity(facts, modality, scheme),
+        intensity=plan_intensity(facts, modality, config.intensity),
         orientation=plan_orientation(facts),
         crop="body" if modality == "CT" else "none",
     )

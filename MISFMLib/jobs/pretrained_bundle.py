@@ -87,8 +87,8 @@ def _manifest(job: PretrainJob, result: TrainResult) -> BundleManifest:
         ),
         intended_use=(
             "Start for fine-tuning on own labels; the class outputs are new there. Intensities lay "
-            "between -1 and 1 during the pretraining, and do so in a fine-tuning that starts from "
-            "it unless another --intensity is asked for."
+            "between -1 and 1 during the pretraining; `--intensity ct-clip` (CT) and `--intensity "
+            "mr-percentile` (others) give this range."
         ),
         limitations=(
             f"It has seen {modality} volumes only. How much it helps depends on how "

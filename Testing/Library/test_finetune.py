@@ -485,19 +485,6 @@ def test_a_source_of_another_modality_gives_weights_but_no_intensities(config, t
     assert preprocessing.spacing_dhw == (1, 1, 1)
 
 
-def test_a_start_that_was_pretrained_gets_the_range_of_intensities_it_knows(config, tmp_path):
-    run_finetune(config(output=tmp_path / "first", modality="CT"))
-    first = read_bundle(tmp_path / "first")
-    manifest = replace(first.manifest, kind="pretrained", labels=())
-    write_bundle(tmp_path / "start", manifest, read_weights(first))
-
-    run_finetune(config(init=str(tmp_path / "start")))
-
-    preprocessing = read_bundle(tmp_path / "model").manifest.preprocessing
-    assert preprocessing.modality == "MR"
-    assert preprocessing.intensity[0].scheme == "mr-percentile"
-
-
 def test_the_users_wishes_go_before_the_plan(config, tmp_path):
     run_finetune(
         config(
