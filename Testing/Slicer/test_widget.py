@@ -59,6 +59,21 @@ def test_the_speed_goes_to_the_library(panel, make_volume):
         assert expected.items() <= config.items()
 
 
+def test_fast_takes_the_version_in_8_bit_integers_that_was_made_for_this_computer(
+    panel, make_volume, monkeypatch
+):
+    from MISFMSlicer.Models import Model
+
+    monkeypatch.setattr(Model, "hasInt8", True)
+    make_volume()
+    panel.settle()
+    panel.segment()
+    assert "precision" not in panel.runner.jobs[-1]["config"]
+    panel.ui.fastButton.click()
+    panel.segment()
+    assert panel.runner.jobs[-1]["config"]["precision"] == "int8"
+
+
 # ---------------------------------------------------------------------------------------- refused
 
 
