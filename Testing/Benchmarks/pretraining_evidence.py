@@ -173,9 +173,11 @@ HIPPOCAMPUS, ATRIUM, HEAD_NECK = SETS
 TABLES = {
     "methods": Comparison("Methods", METHODS, (HIPPOCAMPUS, HEAD_NECK), (4, 16)),
     "levels": Comparison("Fusion levels K", [SCRATCH, *LEVELS], (HEAD_NECK,), (16,)),
-    "amount": Comparison("Amount of unlabelled volumes", [SCRATCH, *AMOUNTS], (HEAD_NECK,), (4,)),
-    "modality": Comparison("Across modalities", [SCRATCH, *MODALITIES], (ATRIUM, HEAD_NECK), (4,)),
-    "networks": Comparison("PCT-Net", [SCRATCH, GRID], (HIPPOCAMPUS, HEAD_NECK), (4,), "small"),
+    "amount": Comparison("Amount of unlabelled volumes", [SCRATCH, *AMOUNTS], (HEAD_NECK,), (16,)),
+    "modality": Comparison(
+        "Across modalities", [SCRATCH, *MODALITIES], (HIPPOCAMPUS, HEAD_NECK), (16,)
+    ),
+    "networks": Comparison("PCT-Net", [SCRATCH, GRID], (HIPPOCAMPUS, HEAD_NECK), (16,), "small"),
     "convergence": Comparison("Convergence", [SCRATCH, GRID, BOXES], (ATRIUM,), (4,), looks=20),
 }
 
