@@ -142,6 +142,8 @@ class Comparison:
     network: str = "unet3d-small"
     looks: int = 4
     """Validations, evenly over the fine-tuning."""
+    settings: dict[str, Any] = field(default_factory=dict)
+    """Settings of `FinetuneConfig` that go before those of the set."""
 
 
 def fusion(title: str, stores: tuple[str, ...] = ("ct", "mr"), **settings: Any) -> Start:
@@ -177,7 +179,14 @@ TABLES = {
     "modality": Comparison(
         "Across modalities", [SCRATCH, *MODALITIES], (HIPPOCAMPUS, HEAD_NECK), (16,)
     ),
-    "networks": Comparison("PCT-Net", [SCRATCH, GRID], (HIPPOCAMPUS, HEAD_NECK), (16,), "small"),
+    "networks": Comparison(
+        "PCT-Net",
+        [SCRATCH, GRID],
+        (HIPPOCAMPUS, HEAD_NECK),
+        (16,),
+        network="small",
+        settings={"learning_rate": 3e-3},  # the U-Net's rate is too high for it on the second set
+    ),
     "convergence": Comparison("Convergence", [SCRATCH, GRID, BOXES], (ATRIUM,), (4,), looks=20),
 }
 
@@ -268,7 +277,7 @@ class Bench:
         train = random.Random(seed).sample(split.train, MOST_CASES)[:count]
         split_file = result.with_suffix(".split")
         split_file.write_text(json.dumps({"train": train, "validation": split.validation}))
-        settings = {**COMMON, **SETS[set_name].settings}
+        settings = {**COMMON, **SETS[set_name].settings, **comparison.settings}
         bundle = self.pretrained(start, comparison.network)
         curve: dict[int, float] = {}
 
