@@ -278,7 +278,7 @@ class TrainingConfig:
     falls accordingly. Such a training cannot be repeated bit for bit."""
     patience: int | None = None
     """End when so many validations in a row have not raised the score of the held-out volumes, its
-    mean over three validations, by 0.001."""
+    mean over three validations, by 0.001; in a fine-tuning they count once all labels are found."""
     batch_size: int
     """Samples per step."""
     accumulate: int = 1

@@ -27,6 +27,8 @@ from MISFMLib.volume import LabelMap, Volume, read_label_map, read_volume
 _MAX_VOXELS = 20_000_000
 """Voxels looked at in one validation during a training, to keep it short beside the training."""
 _MIN_CASES = 4
+_FOUND_DICE = 0.05
+"""A label below has not been found yet, as small ones are not for hundreds of steps."""
 _TOLERANCE_MM = 1.0
 """Distance up to which surfaces count as the same in the surface Dice."""
 
@@ -62,7 +64,8 @@ def validate(
     """Segment whole prepared volumes and compare them with their labels in model space.
 
     Returns:
-        Dice of each label, the mean over the cases in which it is defined; as score their mean.
+        Dice of each label, the mean over the cases in which it is defined; as score their mean. It
+        is complete once every label has been found.
     """
     scores: dict[str, list[float]] = {label.name: [] for label in labels}
     for case in cases:
@@ -74,7 +77,8 @@ def validate(
             values.append(dice(prediction_DHW == index, reference_DHW == index))
     means = {name: _mean(values) for name, values in scores.items()}
     defined = {f"dice/{name}": mean for name, mean in means.items() if mean is not None}
-    return Validation(_mean(list(defined.values())) or 0.0, defined)
+    score = _mean(list(defined.values())) or 0.0
+    return Validation(score, defined, all(mean >= _FOUND_DICE for mean in defined.values()))
 
 
 def _mean(values: Sequence[float]) -> float | None:

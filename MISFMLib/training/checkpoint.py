@@ -45,7 +45,7 @@ class TrainState:
     """Wall time spent so far, over all sessions."""
     speed: Speed = field(default_factory=Speed)
     scores: list[float] = field(default_factory=list)
-    """Score of every validation."""
+    """Score of every validation since all that is to be learnt has begun to be."""
     best: BestWeights | None = None
     ended_early: EarlyEnd = ""
 

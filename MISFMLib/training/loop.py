@@ -231,7 +231,7 @@ class _Training:
             state.network.eval()
             validation = self._task.validate()
             self._events(Metric(state.step, {"score": validation.score, **validation.values}))
-            state.scores.append(validation.score)
+            state.scores = [*state.scores, validation.score] if validation.is_complete else []
             if state.best is None or validation.score > state.best.score:
                 weights = network_weights(state.network)
                 state.best = BestWeights(validation.score, state.step, weights)

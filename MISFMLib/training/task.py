@@ -20,6 +20,9 @@ class Validation:
     """Higher is better; the weights with the highest are kept."""
     values: dict[str, float] = field(default_factory=dict)
     """Numbers to report, such as the Dice of each label."""
+    is_complete: bool = True
+    """Whether all that is to be learnt has begun to be; until then a score that stands still does
+    not mean that it has risen as far as it can."""
 
 
 @dataclass(frozen=True, kw_only=True)

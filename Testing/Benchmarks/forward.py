@@ -8,7 +8,9 @@ and biases that matter. The published network computes the logits of four levels
 it; a bundle's network those of the finest only. First the gate: logits of every variant beside the
 published ones; a variant beyond its bound is reported, not timed. Then rounds in which the variants
 take turns. Times are CPU seconds of one thread unless more are asked for, since other programs of
-the machine change them less than the time on the clock, which is in the JSON.
+the machine change them less than the time on the clock, which is in the JSON. The share of the peak
+is the rate at which the network's products and sums are computed beside the highest that the
+machine reached in this number format just before (`peak.py`).
 ``--int8`` adds OpenVINO in int8, quantised by NNCF with four windows, where NNCF is installed.
 ``--quick`` takes small windows and two rounds.
 """
@@ -19,6 +21,7 @@ import argparse
 import dataclasses
 import importlib.util
 import json
+import statistics
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -26,9 +29,12 @@ from typing import Any
 
 import numpy as np
 import torch
+from peak import peak_gflops
 from published import as_published
 from rounds import headline, machine, ratio, spread, take_turns
 from torch import nn
+from torch.nn.attention import SDPBackend, sdpa_kernel
+from torch.utils.flop_counter import FlopCounterMode
 
 from MISFMLib.configs import NetworkConfig, Size
 from MISFMLib.device import inference_precisions
@@ -53,6 +59,7 @@ class Variant:
 
     run: Callable[[], torch.Tensor]
     bound: Deviation
+    precision: str = "fp32"
 
 
 def networks(
@@ -87,6 +94,15 @@ def an_image(patch: Size, seed: int) -> torch.Tensor:
     return torch.from_numpy((ball + noise).astype(np.float32))[None, None]
 
 
+@torch.inference_mode()
+def gflop(network: nn.Module, image: torch.Tensor) -> float:
+    """Count the products and sums of a forward, in 1e9."""
+    # The fused attention is not counted, its plain form is.
+    with sdpa_kernel(SDPBackend.MATH), FlopCounterMode(display=False) as counter:
+        network(image)
+    return float(counter.get_total_flops()) / 1e9
+
+
 def in_bf16(network: nn.Module, image: torch.Tensor) -> torch.Tensor:
     """Run a network under autocast."""
     with torch.autocast("cpu", dtype=torch.bfloat16):
@@ -103,7 +119,7 @@ def variants(
     network = build_like(network).to(memory_format=torch.channels_last_3d)
     yield "PyTorch fp32", Variant(lambda: network(image), EXACT)
     if has_bf16:
-        yield "PyTorch bf16", Variant(lambda: in_bf16(network, image), BF16)
+        yield "PyTorch bf16", Variant(lambda: in_bf16(network, image), BF16, "bf16")
     problem = openvino_network.why_unavailable()
     if problem:
         print(problem)
@@ -113,12 +129,12 @@ def variants(
     formats = {"fp32": EXACT, **({"bf16": BF16} if has_bf16 else {})}
     for precision, bound in formats.items():
         compiled = OpenVINONetwork(model, precision, threads)
-        yield f"OpenVINO {precision}", Variant(lambda run=compiled: run(image), bound)
+        yield f"OpenVINO {precision}", Variant(lambda run=compiled: run(image), bound, precision)
     if with_int8:
         windows = [an_image(tuple(image.shape[2:]), seed) for seed in range(1, 5)]
         int8 = quantization.quantize(model, windows, accurate=False)
         compiled = OpenVINONetwork(int8, "int8", threads)
-        yield "OpenVINO int8", Variant(lambda run=compiled: run(image), INT8)
+        yield "OpenVINO int8", Variant(lambda run=compiled: run(image), INT8, "int8")
 
 
 def build_like(network: SegmentationNetwork) -> SegmentationNetwork:
@@ -136,7 +152,7 @@ def measure(arguments: argparse.Namespace) -> list[dict[str, Any]]:
     published, network = networks(LEVEL_CHANNELS[arguments.network], patch)
     reference = published(image)[0]
     runs: dict[str, Callable[[], Any]] = {"published": lambda: published(image)}
-    rows = {"published": {"variant": "published"}}
+    rows = {"published": {"variant": "published", "precision": "fp32"}}
     with torch.no_grad():
         network(image)  # fills what it keeps between calls
         ours = list(variants(network, image, arguments.int8))
@@ -145,27 +161,40 @@ def measure(arguments: argparse.Namespace) -> list[dict[str, Any]]:
         is_good = not deviation.exceeds(variant.bound)
         rows[name] = {
             "variant": name,
+            "precision": variant.precision,
             "passed": is_good,
             "max_error": deviation.max_error,
             "rms_error": deviation.rms_error,
         }
         if is_good:
             runs[name] = variant.run
+    work = gflop(network, image)
+    peaks = {name: peak_gflops(name) for name in {row["precision"] for row in rows.values()}}
     times = take_turns(runs, arguments.rounds)
     for name, seconds in times.items():
-        rows[name] |= {**seconds, "ratio": ratio(times["published"]["cpu_s"], seconds["cpu_s"])}
+        rate = work / statistics.median(seconds["cpu_s"])
+        rows[name] |= {
+            **seconds,
+            "ratio": ratio(times["published"]["cpu_s"], seconds["cpu_s"]),
+            "gflops": rate,
+            "share_of_peak": rate / peaks[rows[name]["precision"]],
+        }
     return list(rows.values())
 
 
 def print_table(arguments: argparse.Namespace, rows: list[dict[str, Any]]) -> None:
     """Print one line per variant."""
     print(headline())
-    header = f"{'CPU s median (range)':>26}{'ratio':>8}{'max error':>11}{'rms':>10}"
+    header = (
+        f"{'CPU s median (range)':>26}{'ratio':>8}{'GFLOP/s':>9}{'of peak':>9}"
+        f"{'max error':>11}{'rms':>10}"
+    )
     print(f"PCT-Net {arguments.network:21}{header}")
     for row in rows:
         errors = f"{row['max_error']:11.1e}{row['rms_error']:10.1e}" if "max_error" in row else ""
         if "cpu_s" in row:
-            print(f"{row['variant']:29}{spread(row['cpu_s']):>26}{row['ratio']:8.2f}{errors}")
+            speed = f"{row['ratio']:8.2f}{row['gflops']:9.0f}{row['share_of_peak']:9.0%}"
+            print(f"{row['variant']:29}{spread(row['cpu_s']):>26}{speed}{errors}")
         else:
             print(f"{row['variant']:29}{'FAILED THE GATE':>34}{errors}")
 

@@ -31,7 +31,7 @@ from MISFMLib.data.cases import Split
 from MISFMLib.data.plan import TrainingPlan
 from MISFMLib.errors import ConfigError, DataError, OutputError
 from MISFMLib.events import Metric, Notice, Progress
-from MISFMLib.jobs import planning, trained_bundle
+from MISFMLib.jobs import planning, trained_bundle, validation
 from MISFMLib.jobs.finetune import run_finetune
 from MISFMLib.jobs.run_folder import RunFolder
 from MISFMLib.networks import build_network, network_from_bundle, weights_to_numpy
@@ -247,13 +247,20 @@ def test_a_training_ends_when_its_time_is_over_and_is_evaluated(config):
     assert any("after 1 steps: the time was over" in message for message in notices(events))
 
 
-def test_a_training_ends_when_its_score_has_stopped_rising(config, tmp_path):
+def test_a_training_ends_when_its_score_has_stopped_rising(config, tmp_path, monkeypatch):
+    monkeypatch.setattr(validation, "_FOUND_DICE", 0.0)  # fresh weights find nothing
     events = []
     options = {"steps": 50, "patience": 2, "learning_rate": 1e-9}
     report = run_finetune(config(**options), events.append)
     assert (report["steps"], report["ended_by"]) == (3, "patience")
     assert read_bundle(tmp_path / "model").manifest.provenance["ended early by"] == "patience"
     assert any("the score had stopped rising" in message for message in notices(events))
+
+
+def test_a_training_goes_on_while_labels_have_not_been_found(config, monkeypatch):
+    monkeypatch.setattr(validation, "_FOUND_DICE", 1.0)
+    report = run_finetune(config(steps=6, patience=2, learning_rate=1e-9))
+    assert (report["steps"], report["ended_by"]) == (6, "steps")
 
 
 def test_patience_without_held_out_cases_is_refused_before_the_training(config, tmp_path):

@@ -594,6 +594,15 @@ def test_a_score_that_has_stopped_rising_ends_the_training(tmp_path):
     assert (result.ended_early, result.steps, result.step, result.score) == ("patience", 8, 4, 0.6)
 
 
+def test_patience_waits_until_all_that_is_to_be_learnt_has_begun_to_be(tmp_path):
+    found = [False, False, True, False, *[True] * 3]
+    looks = iter([Validation(0.3, is_complete=is_complete) for is_complete in found])
+    settings = replace(SETTINGS, steps=20, patience=2)
+    run(tmp_path, settings, validate=lambda: next(looks))
+    result = read_result(tmp_path / "checkpoint.pt")
+    assert (result.ended_early, result.steps) == ("patience", 2 * len(found))
+
+
 def test_patience_remembers_the_scores_of_earlier_sessions(tmp_path):
     settings = replace(SETTINGS, steps=20, patience=2)
     run(tmp_path, replace(settings, steps=4), validate=scoring([0.5, 0.5]))
