@@ -13,6 +13,7 @@ from torch import Tensor, nn
 
 from MISFMLib.configs import Size
 from MISFMLib.networks.activation import PReLU
+from MISFMLib.networks.dropout import Dropout
 
 _THIN = 2
 """Voxels along an axis up to which a convolution is not trained in bfloat16 on a CPU."""
@@ -62,7 +63,7 @@ def conv_block(in_channels: int, out_channels: int, kernel: Size, dropout: float
             conv1=same_size_conv(in_channels, out_channels, kernel),
             norm2=nn.BatchNorm3d(out_channels),
             activation2=PReLU(),
-            dropout=nn.Dropout(dropout),
+            dropout=Dropout(dropout),
             conv2=same_size_conv(out_channels, out_channels, kernel),
         )
     )

@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from MISFMLib.configs import NetworkConfig, Size
 from MISFMLib.networks.base import Decoder, Encoder, SegmentationNetwork
 from MISFMLib.networks.blocks import Conv3d, UpBlock, same_size_conv
+from MISFMLib.networks.dropout import Dropout
 from MISFMLib.networks.resolution import level_kernels, level_strides
 
 _SLOPE = 0.01
@@ -53,7 +54,7 @@ class _ResidualBlock(nn.ModuleList):
         super().__init__(
             _normed(
                 channels,
-                dropout=nn.Dropout(config.dropout[level]),
+                dropout=Dropout(config.dropout[level]),
                 conv=same_size_conv(channels, channels, kernel),
             )
             for _ in range(config.depths[0])

@@ -21,6 +21,7 @@ from MISFMLib.networks.blocks import (
     same_size_conv,
     transposed_up_block,
 )
+from MISFMLib.networks.dropout import Dropout
 from MISFMLib.networks.resolution import level_kernels, level_scales, level_strides
 from MISFMLib.networks.window_attention import AttentionSpec, TransformerBlock
 
@@ -34,7 +35,7 @@ class ConvTransformerBlock(nn.Module):
         super().__init__()
         channels, dropout = config.level_channels[level], config.dropout[level]
         self.conv = conv_block(channels, channels, (3, 3, 3), dropout)
-        self.dropout = nn.Dropout(dropout)
+        self.dropout = Dropout(dropout)
         self.transformer = nn.ModuleList(
             TransformerBlock(spec) for spec in attention_specs(config, level)
         )

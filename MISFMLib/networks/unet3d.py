@@ -13,6 +13,7 @@ from torch import nn
 from MISFMLib.configs import NetworkConfig, Size
 from MISFMLib.networks.base import Decoder, Encoder, SegmentationNetwork
 from MISFMLib.networks.blocks import UpBlock, same_size_conv
+from MISFMLib.networks.dropout import Dropout
 from MISFMLib.networks.resolution import level_kernels, level_strides
 
 _SLOPE = 0.01
@@ -52,7 +53,7 @@ def _conv_block(in_channels: int, out_channels: int, kernel: Size, dropout: floa
             conv1=same_size_conv(in_channels, out_channels, kernel),
             norm1=nn.BatchNorm3d(out_channels),
             activation1=nn.LeakyReLU(_SLOPE),
-            dropout=nn.Dropout(dropout),
+            dropout=Dropout(dropout),
             conv2=same_size_conv(out_channels, out_channels, kernel),
             norm2=nn.BatchNorm3d(out_channels),
             activation2=nn.LeakyReLU(_SLOPE),

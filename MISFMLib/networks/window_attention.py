@@ -22,6 +22,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from MISFMLib.configs import Size
+from MISFMLib.networks.dropout import Dropout, drop
 
 _BLOCKED = -100.0
 """Added to the scores of tokens that the shift made neighbours by chance; the published value."""
@@ -60,9 +61,9 @@ class TransformerBlock(nn.Module):
             OrderedDict(
                 expand=nn.Linear(spec.channels, 4 * spec.channels),
                 activation=nn.GELU(),
-                dropout1=nn.Dropout(spec.dropout),
+                dropout1=Dropout(spec.dropout),
                 shrink=nn.Linear(4 * spec.channels, spec.channels),
-                dropout2=nn.Dropout(spec.dropout),
+                dropout2=Dropout(spec.dropout),
             )
         )
 
@@ -91,7 +92,7 @@ class WindowAttention(nn.Module):
         self.spec = spec
         self.qkv = nn.Linear(spec.channels, 3 * spec.channels)
         self.project = nn.Linear(spec.channels, spec.channels)
-        self.project_dropout = nn.Dropout(spec.dropout)
+        self.project_dropout = Dropout(spec.dropout)
         self.bias_table = nn.Parameter(torch.empty((2 * spec.window - 1) ** 3, spec.heads))
         nn.init.trunc_normal_(self.bias_table, std=0.02)
         self._bias_cache: tuple[object, Tensor] | None = None
@@ -126,7 +127,12 @@ class WindowAttention(nn.Module):
         parts = qkv.view(-1, spec.window**3, 3, spec.heads, width)
         q, k, v = parts.permute(2, 0, 3, 1, 4)
         dropout = spec.dropout if self.training else 0.0
-        out = F.scaled_dot_product_attention(q, k, v, bias.to(q.dtype), dropout)
+        bias = bias.to(q.dtype)
+        if dropout and q.device.type == "cpu":
+            scores = torch.add(bias, q @ k.transpose(-2, -1), alpha=width**-0.5)
+            out: Tensor = drop(scores.softmax(-1), dropout) @ v
+        else:
+            out = F.scaled_dot_product_attention(q, k, v, bias, dropout)
         return out.transpose(1, 2).reshape(-1, spec.channels)
 
     def _bias(self) -> Tensor:
