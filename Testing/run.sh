@@ -128,7 +128,8 @@ run_tests() {
   OMP_NUM_THREADS=1 "$venv/bin/python" -m pytest --numprocesses auto --maxprocesses 4 \
     --dist worksteal --durations 5 -m "not signals" "$@"
   # A worker of pytest-xdist may not survive a signal to itself.
-  OMP_NUM_THREADS=1 "$venv/bin/python" -m pytest -m signals Testing/Library/test_loop.py
+  OMP_NUM_THREADS=1 "$venv/bin/python" -m pytest -m signals \
+    Testing/Library/test_loop.py Testing/Library/test_serve.py
   test_slicer_module
 }
 

@@ -23,6 +23,7 @@ from MISFMLib.device import inference_precisions
 from MISFMLib.inference import openvino_network
 from MISFMLib.inference.openvino_network import OpenVINONetwork, Recipe, RefusedError
 from MISFMLib.networks import network_from_bundle
+from MISFMLib.networks.folding import fold_norms
 
 _log = logging.getLogger(__name__)
 
@@ -90,7 +91,9 @@ class Engines:
         Raises:
             BundleError: The bundle is damaged.
         """
-        return cls(network_from_bundle(bundle), bundle)
+        network = network_from_bundle(bundle)
+        fold_norms(network)
+        return cls(network, bundle)
 
     def choose(
         self,

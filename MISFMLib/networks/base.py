@@ -6,6 +6,7 @@ Axis letters: B batch, C channels, K classes, D depth, H height, W width.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 import torch.nn.functional as F
 from torch import Tensor, nn
@@ -125,6 +126,13 @@ class SegmentationNetwork(nn.Module):
     def encoder_features(self, image_BCDHW: Tensor) -> list[Tensor]:
         """Compute the features that go into the decoder; sizes as those of `features`."""
         return self._cropped(self._encoded_levels(image_BCDHW), image_BCDHW.shape[2:])
+
+    def lines(self) -> Sequence[Sequence[Any]]:
+        """List modules that follow each other, each alone seeing the output of the one before.
+
+        What lies within one `Sequential` need not be listed.
+        """
+        return []
 
     def _encoded_levels(self, image_BCDHW: Tensor) -> list[Tensor]:
         levels: list[Tensor] = self.encoder(self.project(self._padded(image_BCDHW)))

@@ -9,6 +9,8 @@ modes and five unused norms; here only what the configured mode needs exists.
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Sequence
+from typing import Any
 
 from torch import Tensor, nn
 
@@ -70,6 +72,18 @@ class PCTNet(SegmentationNetwork):
             normed_conv(channels[level], nn.Conv3d(channels[level], config.num_classes, 1))
             for level in range(4 if config.deep_supervision else 1)
         )
+
+    def lines(self) -> Sequence[Sequence[Any]]:
+        """List the convolutions of levels 0 and 1 whose features go nowhere but to a norm."""
+        encoder, decoder = self.encoder, self.decoder
+        # The head of level 1 sees the features of its block too.
+        after_level_1 = [] if self.config.deep_supervision else [decoder.ups[0].up]
+        return [
+            [self.project, encoder.blocks[0]],
+            [encoder.downs[0], encoder.blocks[1]],
+            [decoder.ups[1].merge, decoder.blocks[1], *after_level_1],
+            [decoder.ups[0].merge, decoder.blocks[0], self.heads[0]],
+        ]
 
 
 def _level_blocks(config: NetworkConfig, levels: range) -> list[nn.Module]:

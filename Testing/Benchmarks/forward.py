@@ -43,6 +43,7 @@ from MISFMLib.inference.deviation import Deviation, measure_deviation
 from MISFMLib.inference.openvino_network import OpenVINONetwork
 from MISFMLib.networks import build_network
 from MISFMLib.networks.base import SegmentationNetwork
+from MISFMLib.networks.folding import fold_norms
 
 LEVEL_CHANNELS = {"full": (24, 48, 128, 256, 512), "small": (8, 16, 32, 64, 128)}
 PATCH: Size = (64, 128, 128)
@@ -117,6 +118,7 @@ def variants(
     plain = network.to(memory_format=torch.contiguous_format)
     yield "PyTorch fp32, default layout", Variant(lambda: plain(image), EXACT)
     network = build_like(network).to(memory_format=torch.channels_last_3d)
+    fold_norms(network)  # as when a model is loaded to segment
     yield "PyTorch fp32", Variant(lambda: network(image), EXACT)
     if has_bf16:
         yield "PyTorch bf16", Variant(lambda: in_bf16(network, image), BF16, "bf16")

@@ -161,6 +161,7 @@ def test_the_end_of_the_input_ends_an_idle_server():
     assert client.events == []
 
 
+@pytest.mark.signals
 def test_the_end_of_the_input_interrupts_a_job(tmp_path):
     client = Client(lambda path, events: client.hang_up() or time.sleep(60))
     client.send(run_command(tmp_path / "a.json"))
