@@ -9,12 +9,9 @@ Axes: C channel, D depth, H height, W width, B batch.
 
 from __future__ import annotations
 
-from collections import deque
-from collections.abc import Callable, Generator, Iterable, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TypeVar
 
 import numpy as np
 import torch
@@ -28,10 +25,7 @@ from MISFMLib.files import written_atomically
 from MISFMLib.volume import read_label_map, read_volume
 
 _CENTRES_PER_CLASS = 1000
-_BATCHES_AHEAD = 3
 _IMAGE, _LABEL, _CENTRES = "image.npy", "label.npy", "centres.npz"
-
-T = TypeVar("T")
 
 
 @dataclass(frozen=True)
@@ -203,24 +197,3 @@ def crop(array: np.ndarray, start: np.ndarray, size: np.ndarray) -> np.ndarray:
     missing = np.stack([low - start, stop - high], axis=1)
     padded: np.ndarray = np.pad(array[box], [(0, 0)] * leading + missing.tolist(), mode="edge")
     return padded
-
-
-# ------------------------------------------------------------------------------------ ahead of time
-
-
-def ahead(make: Callable[[int], T], steps: Iterable[int]) -> Generator[T, None, None]:
-    """Yield make(step) for every step, computed up to three steps ahead in one background thread.
-
-    An exception of `make` is raised where its result would have been yielded.
-    """
-    pending: deque[Future[T]] = deque()
-    pool = ThreadPoolExecutor(max_workers=1, thread_name_prefix="misfm-batches")
-    try:
-        for step in steps:
-            pending.append(pool.submit(make, step))
-            if len(pending) > _BATCHES_AHEAD:
-                yield pending.popleft().result()
-        while pending:
-            yield pending.popleft().result()
-    finally:
-        pool.shutdown(wait=True, cancel_futures=True)

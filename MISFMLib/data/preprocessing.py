@@ -20,12 +20,12 @@ import torch
 from MISFMLib.configs import PreprocessingConfig, Size, Spacing
 from MISFMLib.data.intensity import IntensityMap, intensity_map
 from MISFMLib.data.label_resampling import LabelResampler
+from MISFMLib.data.outside_air import BODY_HU, OutsideAir, find_outside_air
 from MISFMLib.data.resampling import resample_slices, slab_ranges
 from MISFMLib.data.spatial import Flips, SpatialRecord, canonical_axes
 from MISFMLib.errors import DataError
 from MISFMLib.volume import LabelMap, Volume
 
-_BODY_HU = -500
 _CROP_MARGIN = 3
 """Voxels left around the cropped foreground on every side."""
 
@@ -40,6 +40,8 @@ class PreparedVolume:
     """Views of the input's channels, cropped and on canonical axes."""
     intensities: Sequence[IntensityMap]
     """Map of each channel's intensities."""
+    is_ct: bool = False
+    """Whether the channels are in Hounsfield units."""
 
     @property
     def shape(self) -> tuple[int, int, int, int]:
@@ -64,6 +66,11 @@ class PreparedVolume:
     def image_CDHW(self) -> torch.Tensor:  # noqa: N802 tensors carry their axes
         """All of the network's input, float32, on the CPU; computed once and kept."""
         return self.slices(0, self.shape[1])
+
+    @cached_property
+    def outside_air(self) -> OutsideAir | None:
+        """The air around the patient of a CT."""
+        return find_outside_air(self.channels_DHW) if self.is_ct else None
 
 
 def prepare_volume(volume: Volume, preprocessing: PreprocessingConfig) -> PreparedVolume:
@@ -90,7 +97,7 @@ def prepare_volume(volume: Volume, preprocessing: PreprocessingConfig) -> Prepar
         intensity_map(cropped_DHW, config)
         for cropped_DHW, config in zip(channels_DHW, preprocessing.intensity, strict=True)
     ]
-    return PreparedVolume(record, channels_DHW, intensities)
+    return PreparedVolume(record, channels_DHW, intensities, preprocessing.modality == "CT")
 
 
 def prepare_label_map(label_map: LabelMap, record: SpatialRecord) -> torch.Tensor:
@@ -178,7 +185,7 @@ def _occupied_planes(array_CDHW: npt.NDArray[Any], crop: str) -> list[npt.NDArra
     planes = [np.zeros(size, dtype=bool) for size in (depth, height, width)]
     for start, stop in slab_ranges(depth, height * width):
         slab = array_CDHW[:, start:stop]
-        is_foreground = np.greater(slab, _BODY_HU) if crop == "body" else np.not_equal(slab, 0)
+        is_foreground = np.greater(slab, BODY_HU) if crop == "body" else np.not_equal(slab, 0)
         mask: npt.NDArray[np.bool_] = np.any(is_foreground, axis=0)
         planes[0][start:stop] = mask.any(axis=(1, 2))
         columns: npt.NDArray[np.bool_] = np.any(mask, axis=0)

@@ -5,7 +5,8 @@ buffer as deep holds the sums of the windows' weighted logits; slices that no la
 are emitted and their place is used again, so memory does not grow with the length of the scan.
 
 Windows of one intensity, such as air clipped to one value, give the same logits wherever they lie:
-they are computed once.
+they are computed once. In a CT so are the windows that see nothing but the air around the patient,
+noise and all, as long as that answer is background throughout.
 
 Axes: B batch; C channels; K classes; D, H, W depth, height, width of the volume; d, h, w of the
 patch.
@@ -14,8 +15,9 @@ patch.
 from __future__ import annotations
 
 import itertools
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Generator, Iterator, Sequence
+from contextlib import closing
+from dataclasses import dataclass, replace
 from typing import TypeVar
 
 import torch
@@ -23,6 +25,7 @@ import torch.nn.functional as F
 from torch import nn
 
 from MISFMLib.configs import SegmentPrecision, Size
+from MISFMLib.data.ahead import ahead
 from MISFMLib.data.preprocessing import PreparedVolume
 from MISFMLib.device import autocast
 from MISFMLib.errors import ConfigError
@@ -31,6 +34,7 @@ from MISFMLib.inference.windows import AxisWindow, WindowConfig, axis_windows
 T = TypeVar("T")
 
 _CPU = torch.device("cpu")
+_OUTSIDE_AIR = "outside air"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -135,11 +139,12 @@ def _padded_slabs(predictor: _WindowPredictor, on_window: WindowCounter) -> Iter
     planes, rows, columns = predictor.axes
     total, done = len(planes) * len(rows) * len(columns), 0
     stops = [*(plane.start for plane in planes[1:]), predictor.shape[0]]
-    for plane, stop in zip(planes, stops, strict=True):
-        for count in predictor.add(plane):
-            done += count
-            on_window(done, total)
-        yield from predictor.take(plane.start, stop)
+    with closing(predictor.slabs()) as slabs:
+        for plane, stop, slab in zip(planes, stops, slabs, strict=True):
+            for count in predictor.add(plane, slab):
+                done += count
+                on_window(done, total)
+            yield from predictor.take(plane.start, stop)
 
 
 def _even_batches(items: Sequence[T], largest: int) -> Iterator[Sequence[T]]:
@@ -151,6 +156,17 @@ def _even_batches(items: Sequence[T], largest: int) -> Iterator[Sequence[T]]:
 
 _Window = tuple[AxisWindow, AxisWindow, AxisWindow]
 """A window by depth, height, width."""
+_Shortcut = tuple[float, ...] | str | None
+"""What a window shares its logits with: others of the same intensities, the outside air, none."""
+
+
+@dataclass(frozen=True)
+class _InputSlab:
+    """What the windows that start at one slice see."""
+
+    image_CdHW: torch.Tensor
+    shortcuts: Sequence[_Shortcut]
+    """One for every window, by height and width."""
 
 
 class _WindowPredictor:
@@ -169,35 +185,51 @@ class _WindowPredictor:
     ) -> None:
         self.shape = [max(pair) for pair in zip(image.shape[1:], config.patch_size, strict=True)]
         self.axes = [
-            axis_windows(size, patch, config.overlap)
+            [
+                replace(window, weight=window.weight.to(placement.sums))
+                for window in axis_windows(size, patch, config.overlap)
+            ]
             for size, patch in zip(self.shape, config.patch_size, strict=True)
         ]
+        self._places = list(itertools.product(*self.axes[1:]))
         self._network = network
         self._image = image
         self._config = config
         self._placement = placement
+        self._air = image.outside_air if isinstance(image, PreparedVolume) else None
         self._ring_KdHW: torch.Tensor | None = None  # made when the number of classes is known
-        self._uniform: dict[tuple[float, ...], torch.Tensor] = {}
+        self._answers: dict[_Shortcut, torch.Tensor] = {}
+        self._is_air_labelled = False
 
-    def add(self, plane: AxisWindow) -> Iterator[int]:
+    def slabs(self) -> Generator[_InputSlab, None, None]:
+        """Yield the input for every slice that windows start at, in order.
+
+        Where a GPU computes the network the CPU meanwhile prepares the next one.
+        """
+        if self._placement.network.type == "cpu":
+            return (self._slab(plane) for plane in self.axes[0])
+        return ahead(self._slab, self.axes[0], count=1)
+
+    def add(self, plane: AxisWindow, slab: _InputSlab) -> Iterator[int]:
         """Add the logits of all windows that start at one slice; yield how many at a time."""
-        slab_CdHW = self._padded_slices(plane.start)
-        places = list(itertools.product(*self.axes[1:]))
-        for batch in _even_batches(places, self._config.batch_size):
-            logits = self._predict_each([_cut(slab_CdHW, *place) for place in batch])
-            for logits_Kdhw, (row, column) in zip(logits, batch, strict=True):
+        windows = list(zip(self._places, slab.shortcuts, strict=True))
+        for batch in _even_batches(windows, self._config.batch_size):
+            logits = self._predict_each(
+                [(_cut(slab.image_CdHW, *place), shortcut) for place, shortcut in batch]
+            )
+            for logits_Kdhw, ((row, column), _) in zip(logits, batch, strict=True):
                 self._accumulate(logits_Kdhw, (plane, row, column))
             yield len(batch)
 
     def take(self, start: int, stop: int) -> Iterator[LogitSlab]:
         """Yield the sums of slices and free their places."""
         assert self._ring_KdHW is not None, "slices were taken before windows were added"
-        for first, places in self._places(start, stop):
+        for first, places in self._ring_places(start, stop):
             slab_KDHW = self._ring_KdHW[:, places]
             yield LogitSlab(first, slab_KDHW)
             slab_KDHW.zero_()
 
-    def _places(self, start: int, stop: int) -> Iterator[tuple[int, slice]]:
+    def _ring_places(self, start: int, stop: int) -> Iterator[tuple[int, slice]]:
         """Split slices into runs that lie together in the ring: first slice and places."""
         size = self._config.patch_size[0]
         while start < stop:
@@ -213,19 +245,51 @@ class _WindowPredictor:
             return pad_to_patch(self._image[:, start:stop], self._config.patch_size)
         return pad_to_patch(self._image.slices(start, stop), self._config.patch_size)
 
-    def _predict_each(self, patches_Cdhw: Sequence[torch.Tensor]) -> Iterator[torch.Tensor]:
-        """Yield the logits of patches; the last answer to a uniform one is used again."""
-        intensities = [_uniform_intensities(patch_Cdhw) for patch_Cdhw in patches_Cdhw]
+    def _slab(self, plane: AxisWindow) -> _InputSlab:
+        slab_CdHW = self._padded_slices(plane.start)
+        shortcuts = [self._shortcut(slab_CdHW, plane, *place) for place in self._places]
+        return _InputSlab(_copied(slab_CdHW, self._placement.sums), shortcuts)
+
+    def _shortcut(
+        self, slab_CdHW: torch.Tensor, plane: AxisWindow, row: AxisWindow, column: AxisWindow
+    ) -> _Shortcut:
+        uniform = _uniform_intensities(_cut(slab_CdHW, row, column))
+        if uniform is None and self._air is not None:
+            start = (plane.start, row.start, column.start)
+            if self._air.holds(start, self._config.patch_size, self._image.shape[1:]):
+                return _OUTSIDE_AIR
+        return uniform
+
+    def _predict_each(
+        self, patches: Sequence[tuple[torch.Tensor, _Shortcut]]
+    ) -> Iterator[torch.Tensor]:
+        """Yield the logits of patches (C, d, h, w), each with what it shares them with."""
+        answers = [self._answer(*patch) for patch in patches]
         varied = [
             patch_Cdhw
-            for patch_Cdhw, uniform in zip(patches_Cdhw, intensities, strict=True)
-            if uniform is None
+            for (patch_Cdhw, _), answer in zip(patches, answers, strict=True)
+            if answer is None
         ]
         computed = iter(self._predict(varied) if varied else ())
-        for patch_Cdhw, uniform in zip(patches_Cdhw, intensities, strict=True):
-            if uniform is not None and uniform not in self._uniform:
-                self._uniform = {uniform: self._predict([patch_Cdhw])[0]}
-            yield next(computed) if uniform is None else self._uniform[uniform]
+        for answer in answers:
+            yield next(computed) if answer is None else answer
+
+    def _answer(self, patch_Cdhw: torch.Tensor, shortcut: _Shortcut) -> torch.Tensor | None:
+        """Return the logits of a patch that shares them with others; the first is computed.
+
+        Of the air the answer is kept, and of intensities the last one.
+        """
+        if shortcut is None or (shortcut == _OUTSIDE_AIR and self._is_air_labelled):
+            return None
+        if shortcut not in self._answers:
+            logits_Kdhw = self._predict([patch_Cdhw])[0]
+            if shortcut == _OUTSIDE_AIR and logits_Kdhw.argmax(0).any():
+                self._is_air_labelled = True
+                return logits_Kdhw
+            for other in self._answers.keys() - {_OUTSIDE_AIR}:
+                del self._answers[other]
+            self._answers[shortcut] = logits_Kdhw
+        return self._answers[shortcut]
 
     @torch.inference_mode()
     def _predict(self, patches_Cdhw: Sequence[torch.Tensor]) -> torch.Tensor:
@@ -252,12 +316,12 @@ class _WindowPredictor:
         if self._ring_KdHW is None:
             size = (len(logits_Kdhw), self._config.patch_size[0], *self.shape[1:])
             self._ring_KdHW = torch.zeros(size, device=logits_Kdhw.device)
-        weight_d, weight_h, weight_w = (axis.weight.to(logits_Kdhw.device) for axis in window)
+        weight_d, weight_h, weight_w = (axis.weight for axis in window)
         weight_hw = torch.outer(weight_h, weight_w)
         start, row, column = (axis.start for axis in window)
         _, patch_depth, patch_height, patch_width = logits_Kdhw.shape
         rows, columns = slice(row, row + patch_height), slice(column, column + patch_width)
-        for first, places in self._places(start, start + patch_depth):
+        for first, places in self._ring_places(start, start + patch_depth):
             part = slice(first - start, first - start + places.stop - places.start)
             sums_Kdhw = self._ring_KdHW[:, places, rows, columns]
             sums_Kdhw.addcmul_(logits_Kdhw[:, part], weight_d[part, None, None] * weight_hw)
@@ -270,6 +334,19 @@ def pad_to_patch(image_CDHW: torch.Tensor, patch_size: Size) -> torch.Tensor:
         return image_CDHW
     flat_widths = [width for both in reversed(missing) for width in (both // 2, both - both // 2)]
     return F.pad(image_CDHW[None], flat_widths, mode="replicate")[0]
+
+
+def _copied(slab_CdHW: torch.Tensor, device: torch.device) -> torch.Tensor:
+    """Copy to a device, on CUDA without waiting for the kernels that it was given before."""
+    if device.type != "cuda":
+        return slab_CdHW.to(device)
+    stream = torch.cuda.Stream(device)  # type: ignore[no-untyped-call]
+    with torch.cuda.stream(stream):
+        copied_CdHW = slab_CdHW.pin_memory().to(device, non_blocking=True)
+    stream.synchronize()
+    # Its memory is not to be used again while kernels of the stream that computes may read it.
+    copied_CdHW.record_stream(torch.cuda.current_stream(device))
+    return copied_CdHW
 
 
 def _cut(slab_CdHW: torch.Tensor, row: AxisWindow, column: AxisWindow) -> torch.Tensor:

@@ -19,7 +19,8 @@ import torch
 from lightning_fabric import Fabric
 from torch import nn
 
-from MISFMLib.data.datasets import Batch, ahead
+from MISFMLib.data.ahead import ahead
+from MISFMLib.data.datasets import Batch
 from MISFMLib.device import keep_freed_memory
 from MISFMLib.errors import TrainingError
 from MISFMLib.events import EventSink, Metric, Progress
@@ -31,6 +32,7 @@ from MISFMLib.training.schedules import step_by_the_clock
 from MISFMLib.training.stop import stop_requests
 from MISFMLib.training.task import FitSettings, Task
 
+_BATCHES_AHEAD = 3
 _REPORT_EVERY = 10
 """Steps between two events with loss and progress."""
 
@@ -108,7 +110,8 @@ class _Training:
     def run(self) -> TrainState:
         """Train until the end or a stop request."""
         settings, state = self._settings, self._state
-        batches = ahead(self._make, range(state.step, 0 if state.ended_early else settings.steps))
+        steps = range(state.step, 0 if state.ended_early else settings.steps)
+        batches = ahead(self._make, steps, count=_BATCHES_AHEAD)
         with contextlib.closing(batches), stop_requests() as stop:
             started = time.monotonic()
             for parts in state.speed.waiting(batches):

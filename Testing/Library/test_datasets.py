@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import threading
-import time
-
 import numpy as np
 import pytest
 import SimpleITK as sitk
@@ -13,7 +10,7 @@ import torch
 from MISFMLib.configs import PreprocessingConfig
 from MISFMLib.data.augmentation import Augmentation
 from MISFMLib.data.cases import Case
-from MISFMLib.data.datasets import Batch, PatchSource, PreparedCase, ahead, crop, prepare_case
+from MISFMLib.data.datasets import Batch, PatchSource, PreparedCase, crop, prepare_case
 from MISFMLib.errors import DataError
 
 pytestmark = pytest.mark.usefixtures("one_thread")
@@ -203,51 +200,3 @@ def test_a_crop_repeats_the_border():
     assert crop(array, np.array([-2, 0, 0]), np.array([3, 1, 1])).ravel().tolist() == [0, 0, 0]
     assert crop(array, np.array([0, 0, 3]), np.array([1, 1, 3])).ravel().tolist() == [3, 3, 3]
     assert crop(array[None], np.array([0, 0, -1]), np.array([1, 1, 6])).shape == (1, 1, 1, 6)
-
-
-# ------------------------------------------------------------------------------------ ahead of time
-
-
-def test_results_come_in_order_from_one_other_thread():
-    threads = set()
-
-    def make(step):
-        threads.add(threading.current_thread().name)
-        return step * step
-
-    assert list(ahead(make, range(6))) == [0, 1, 4, 9, 16, 25]
-    assert len(threads) == 1
-    assert threading.current_thread().name not in threads
-
-
-def test_work_is_done_ahead_but_not_far():
-    done = []
-    results = ahead(lambda step: done.append(step) or step, range(100))
-
-    next(results)
-    time.sleep(0.2)
-
-    assert done == [0, 1, 2, 3]
-    results.close()
-
-
-def test_an_exception_arrives_where_its_result_was_due():
-    def make(step):
-        if step == 2:
-            raise DataError("broken.", code="broken", remedy="")
-        return step
-
-    results = ahead(make, range(5))
-
-    assert [next(results), next(results)] == [0, 1]
-    with pytest.raises(DataError, match="broken"):
-        next(results)
-
-
-def test_closing_ends_the_thread():
-    results = ahead(lambda step: step, range(100))
-    next(results)
-
-    results.close()
-
-    assert not [thread for thread in threading.enumerate() if "misfm-batches" in thread.name]

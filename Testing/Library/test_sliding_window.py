@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import dataclasses
 import itertools
 
 import numpy as np
@@ -11,6 +13,7 @@ import torch
 from torch import nn
 
 from MISFMLib.configs import IntensityConfig, PreprocessingConfig
+from MISFMLib.data.ahead import ahead
 from MISFMLib.data.preprocessing import prepare_volume
 from MISFMLib.errors import ConfigError, JobCancelled
 from MISFMLib.inference import sliding_window
@@ -339,3 +342,99 @@ def test_real_ct_with_masked_air_gives_the_same_bits(shared_data, monkeypatch):
     monkeypatch.setattr(sliding_window, "_uniform_intensities", lambda _patch: None)
     assert torch.equal(with_shortcut, predict_logits(counted, prepared, config))
     assert computed < count_windows(prepared.shape[1:], config)
+
+
+def a_ct(rng, noise=8.0):
+    """A body with a lung in air, all of it with noise, in HU: where each is, and the volume."""
+    depth, height, width = np.ogrid[:20, -1:1:96j, -1:1:96j]
+    body = (height / 0.4) ** 2 + ((width - 0.4) / 0.5) ** 2 + 0 * depth < 1
+    lung = (height / 0.35) ** 2 + ((width - 0.4) / 0.42) ** 2 + 0 * depth < 1
+    array = np.select([lung, body], [-850, 40], -1000) + rng.normal(0, noise, body.shape)
+    direction = (1.0, 0.0, 0.0, 0.0, 1.0, 0.0, 0.0, 0.0, 1.0)
+    geometry = Geometry(body.shape, (2.0, 1.0, 1.0), (0.0, 0.0, 0.0), direction)
+    return body, lung, Volume(array.astype(np.int16)[None], geometry, "case")
+
+
+class Intensities(nn.Module):
+    """Finds lung and tissue by intensity alone, and what it is told to find in the air."""
+
+    def __init__(self, in_air=-1.0):
+        super().__init__()
+        self.in_air = in_air
+        self.windows = 0
+
+    def forward(self, image):
+        self.windows += len(image)
+        hu = 1000 * image
+        of_lung = 100 - (hu + 850).abs()
+        in_air = torch.full_like(image, self.in_air).where(hu < -900, -1.0)
+        return torch.cat([torch.zeros_like(image), of_lung, hu, in_air], dim=1)
+
+
+CT = PreprocessingConfig(modality="CT", intensity=(IntensityConfig(scheme="ct-clip"),))
+WITHOUT_AIR = "MISFMLib.data.preprocessing.find_outside_air"
+
+
+@pytest.mark.parametrize("spacing_dhw", [None, (1.5, 1.4, 1.3), (3.0, 0.8, 0.9)])
+def test_windows_in_the_air_around_a_patient_are_not_computed_and_no_label_changes(
+    rng, monkeypatch, spacing_dhw
+):
+    _, _, volume = a_ct(rng)
+    settings = dataclasses.replace(CT, spacing_dhw=spacing_dhw)
+    config, network = WindowConfig(patch_size=(10, 12, 12)), Intensities()
+    quick = predict_logits(network, prepare_volume(volume, settings), config).argmax(0)
+    computed, network.windows = network.windows, 0
+    monkeypatch.setattr(WITHOUT_AIR, lambda _channels: None)
+    prepared = prepare_volume(volume, settings)
+    assert torch.equal(predict_logits(network, prepared, config).argmax(0), quick)
+    assert network.windows == count_windows(prepared.shape[1:], config)
+    assert computed < 0.75 * network.windows
+
+
+def test_the_air_in_a_lung_is_computed(rng):
+    """All of a window may be air, noise apart, as in emphysema."""
+    _, lung, volume = a_ct(rng, noise=0.0)
+    config = WindowConfig(patch_size=(10, 12, 12))
+    found = predict_logits(Intensities(), prepare_volume(volume, CT), config).argmax(0)
+    assert torch.equal(found == 1, torch.from_numpy(lung))
+
+
+def test_a_model_that_finds_something_in_the_air_gets_all_windows(rng):
+    _, _, volume = a_ct(rng)
+    network, config = Intensities(in_air=1.0), WindowConfig(patch_size=(10, 12, 12))
+    prepared = prepare_volume(volume, CT)
+    found = predict_logits(network, prepared, config).argmax(0)
+    assert torch.equal(found == 3, prepared.image_CDHW[0] < -0.9)
+    assert network.windows == count_windows(prepared.shape[1:], config)
+
+
+def test_only_a_ct_has_air_of_minus_1000(rng):
+    _, _, volume = a_ct(rng)
+    network, config = Intensities(), WindowConfig(patch_size=(10, 12, 12))
+    prepared = prepare_volume(volume, dataclasses.replace(CT, modality="other"))
+    predict_logits(network, prepared, config)
+    assert network.windows == count_windows(prepared.shape[1:], config)
+
+
+def test_the_next_slices_are_prepared_while_a_gpu_computes(rng, monkeypatch):
+    """The GPU is a pretence; what is prepared ahead is what is prepared on demand."""
+    _, _, volume = a_ct(rng)
+    config, prepared = WindowConfig(patch_size=(6, 12, 12)), prepare_volume(volume, CT)
+    expected = predict_logits(Intensities(), prepared, config)
+    counts = []
+
+    def seen_ahead(make, items, count):
+        counts.append(count)
+        return ahead(make, items, count)
+
+    monkeypatch.setattr(sliding_window, "ahead", seen_ahead)
+    gpu = Placement(network=torch.device("mps"), precision="fp32")
+    move = torch.Tensor.to
+
+    def stay(tensor, device, **options):
+        return move(tensor, "cpu" if device == gpu.network else device, **options)
+
+    monkeypatch.setattr(torch.Tensor, "to", stay)
+    monkeypatch.setattr(sliding_window, "autocast", lambda *_: contextlib.nullcontext())
+    assert torch.equal(predict_logits(Intensities(), prepared, config, gpu), expected)
+    assert counts == [1]

@@ -1,0 +1,110 @@
+"""Which windows of real CTs need not be computed, and that no label changes without them.
+
+    python Testing/Benchmarks/skipped_windows.py MODEL VOLUME... [--json FILE]
+
+MODEL is a bundle for CT, each VOLUME a file or a folder of files. Every volume is segmented twice,
+as ``misfm segment`` does it: with and without the shortcuts for windows of one intensity and for
+those in the air around the patient. Exits with an error if any label differs.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+from pathlib import Path
+from typing import Any
+from unittest.mock import patch
+
+import numpy as np
+from rounds import headline, machine
+from torch import nn
+
+from MISFMLib.bundle import read_bundle
+from MISFMLib.device import set_threads
+from MISFMLib.inference import sliding_window
+from MISFMLib.inference.engines import Engines
+from MISFMLib.inference.segmenter import Segmenter, SegmenterOptions
+from MISFMLib.volume import Volume, find_volumes, read_volume
+
+
+class Counted(nn.Module):
+    """Counts the windows that a network computes."""
+
+    def __init__(self, network: nn.Module) -> None:
+        super().__init__()
+        self.network = network
+        self.windows = 0
+
+    def forward(self, image):
+        """Return the network's logits."""
+        self.windows += len(image)
+        return self.network(image)
+
+
+def segmented(segmenter: Segmenter, network: Counted, volume: Volume) -> dict[str, Any]:
+    """Segment and count."""
+    network.windows = 0
+    result = segmenter.segment(volume)
+    return {
+        "labels": result.label_map.array_DHW,
+        "windows": result.windows,
+        "computed": network.windows,
+        "network_s": result.timings_s["network"],
+    }
+
+
+def compare(segmenter: Segmenter, network: Counted, volume: Volume) -> dict[str, Any]:
+    """Segment a volume with and without the shortcuts."""
+    quick = segmented(segmenter, network, volume)
+    with patch.object(sliding_window._WindowPredictor, "_shortcut", lambda *_: None):
+        full = segmented(segmenter, network, volume)
+    assert full["computed"] == full["windows"]
+    return {
+        "volume": volume.name,
+        "voxels": volume.geometry.shape_dhw,
+        "windows": full["windows"],
+        "computed": quick["computed"],
+        "labelled_voxels": int(np.count_nonzero(full["labels"])),
+        "different_labels": int(np.count_nonzero(quick["labels"] != full["labels"])),
+        "network_s": quick["network_s"],
+        "network_s_without_shortcuts": full["network_s"],
+    }
+
+
+def main() -> None:
+    """Measure, print, write JSON."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("model", type=Path)
+    parser.add_argument("volumes", type=Path, nargs="+")
+    parser.add_argument("--json", type=Path, help="also write the numbers here")
+    arguments = parser.parse_args()
+    set_threads(1)
+    bundle = read_bundle(arguments.model)
+    network = Counted(Engines.from_bundle(bundle).network)
+    manifest = bundle.manifest
+    options = SegmenterOptions(device="cpu", postprocessing=False)
+    segmenter = Segmenter(Engines(network), manifest.preprocessing, manifest.labels, options)
+    print(headline())
+    print(f"{'':28}{'windows':>8}{'computed':>10}{'labelled':>10}{'different':>10}{'seconds':>16}")
+    rows = []
+    for given in arguments.volumes:
+        for path in find_volumes(given) if given.is_dir() else [given]:
+            row = compare(segmenter, network, read_volume(path))
+            rows.append(row)
+            seconds = f"{row['network_s']:.1f} of {row['network_s_without_shortcuts']:.1f}"
+            numbers = (row["windows"], row["computed"], row["labelled_voxels"])
+            line = "".join(f"{number:>{width}}" for number, width in zip(numbers, (8, 10, 10)))
+            print(f"{row['volume'][:28]:28}{line}{row['different_labels']:>10}{seconds:>16}")
+    windows, computed = (sum(row[key] for row in rows) for key in ("windows", "computed"))
+    different = sum(row["different_labels"] for row in rows)
+    print(f"{len(rows)} volumes: {computed} of {windows} windows computed, {different} labels differ")
+    if arguments.json:
+        content = {"machine": machine(), "rows": rows}
+        arguments.json.write_text(json.dumps(content, indent=2), "utf-8")
+    if different:
+        sys.exit(1)
+
+
+if __name__ == "__main__":
+    main()
