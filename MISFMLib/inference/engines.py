@@ -1,5 +1,8 @@
 """The ways to compute a network: PyTorch, the reference on every device, or OpenVINO on x86 CPUs.
 
+On an NVIDIA GPU PyTorch records the kernels of a window as a CUDA graph as soon as that pays; where
+the recording fails or is not accurate enough, they are launched one by one.
+
 Unless a user chooses, OpenVINO computes on the CPU once a model was converted for it, and the
 conversion is made as soon as it pays: when the windows that this process has computed with the
 model, those of the volume at hand included, hold 8 million voxels. Until then, and wherever
@@ -21,7 +24,9 @@ from MISFMLib.bundle import Bundle
 from MISFMLib.configs import EngineName, SegmentPrecision
 from MISFMLib.device import inference_precisions
 from MISFMLib.inference import openvino_network
-from MISFMLib.inference.openvino_network import OpenVINONetwork, Recipe, RefusedError
+from MISFMLib.inference.cuda_network import CUDANetwork, record
+from MISFMLib.inference.deviation import RefusedError
+from MISFMLib.inference.openvino_network import OpenVINONetwork, Recipe
 from MISFMLib.networks import network_from_bundle
 from MISFMLib.networks.folding import fold_norms
 
@@ -29,10 +34,12 @@ _log = logging.getLogger(__name__)
 
 _WORTH_CONVERTING = 8 * 2**20
 """Voxels in windows; see `Engines`."""
+_WORTH_RECORDING = 16 * 2**20
+"""Voxels in windows from which a CUDA graph is recorded: what the recording computes, twice."""
 
 
 class UnavailableError(Exception):
-    """OpenVINO is not used; the message says why, as a sentence."""
+    """A way to compute is not used; the message says why, as a sentence."""
 
 
 @dataclass(frozen=True)
@@ -82,6 +89,7 @@ class Engines:
         self._network: nn.Module = network.to(memory_format=torch.channels_last_3d)  # type: ignore[call-overload]
         self._bundle = bundle
         self._made: dict[tuple[Recipe, int], OpenVINONetwork | Exception] = {}
+        self._recorded: dict[tuple[str, str, tuple[int, ...]], CUDANetwork | Exception] = {}
         self._voxels = 0
 
     @classmethod
@@ -129,7 +137,17 @@ class Engines:
             else:
                 return Engine(network, chosen, f"OpenVINO {openvino_network.version()}")
         _log.debug("OpenVINO is not used: %s", reason)
-        return Engine(self._network.to(work.device), chosen, f"PyTorch {torch.__version__}", reason)
+        program = f"PyTorch {torch.__version__}"
+        try:
+            graph = self._cuda_graph(chosen, work)
+        except (RefusedError, UnavailableError) as error:
+            _log.debug("No CUDA graph: %s", error)
+            return Engine(self._network.to(work.device), chosen, program, reason)
+        return Engine(graph, chosen, f"{program}, CUDA graph", reason)
+
+    def free_recordings(self) -> None:
+        """Give the memory that the CUDA graphs use back."""
+        self._recorded.clear()
 
     @property
     def network(self) -> nn.Module:
@@ -161,6 +179,23 @@ class Engines:
             return replace(self.choose(name, "auto", work, before_conversion), reason=str(error))
         return Engine(network, "int8", f"OpenVINO {openvino_network.version()}")
 
+    def _cuda_graph(self, precision: SegmentPrecision, work: Work) -> CUDANetwork:
+        """Return the network recorded for a GPU: from this process, or made now."""
+        key = (str(work.device), precision, work.window_shape)
+        made = self._recorded.get(key)
+        if made is None:
+            if work.device.type != "cuda":
+                raise UnavailableError(f"{work.device} is no NVIDIA GPU.")
+            if self._voxels < _WORTH_RECORDING:
+                raise UnavailableError("A recording does not pay yet.")
+            made = _attempt(
+                "The CUDA graph", record, self._network, work.device, precision, work.sample()
+            )
+            self._recorded[key] = made
+        if isinstance(made, Exception):
+            raise made
+        return made
+
     def _openvino(
         self,
         name: EngineName,
@@ -175,7 +210,7 @@ class Engines:
             must_pay = name == "auto" and precision != "int8"
             if must_pay and self._voxels < _WORTH_CONVERTING and not recipe.is_kept():
                 raise UnavailableError("A conversion to OpenVINO does not pay yet.")
-            made = _attempt(openvino_network.load, recipe, threads)
+            made = _attempt("OpenVINO", openvino_network.load, recipe, threads)
         if made is None and precision == "int8":
             raise UnavailableError(
                 "This computer has no int8 version of the model; `misfm quantize` makes one."
@@ -183,7 +218,9 @@ class Engines:
         if made is None:
             before_conversion()
             network = self._network.to(work.device)
-            made = _attempt(openvino_network.build, recipe, threads, network, work.sample())
+            made = _attempt(
+                "OpenVINO", openvino_network.build, recipe, threads, network, work.sample()
+            )
         # Nobody goes back to another number of threads, and a compiled network is large.
         kept = {key: value for key, value in self._made.items() if key[1] == threads}
         self._made = {**kept, (recipe, threads): made}
@@ -204,12 +241,12 @@ class Engines:
         return recipe
 
 
-def _attempt(make: Callable[..., Any], *arguments: Any) -> Any:
+def _attempt(what: str, make: Callable[..., Any], *arguments: Any) -> Any:
     """Return what is made, None, or the error that says why nothing could be."""
     try:
         return make(*arguments)
     except RefusedError as error:
         return error
-    except Exception as error:  # of a program that is not ours: PyTorch can do its work
-        _log.warning("OpenVINO failed.", exc_info=True)
-        return UnavailableError(f"OpenVINO failed: {error}")
+    except Exception as error:  # of a program that is not ours: plain PyTorch can do its work
+        _log.warning("%s failed.", what, exc_info=True)
+        return UnavailableError(f"{what} failed: {error}")

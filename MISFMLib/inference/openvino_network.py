@@ -33,22 +33,14 @@ from MISFMLib.configs import NetworkConfig, Precision, encode
 from MISFMLib.device import cpu_features, cpu_name, resolve_precision
 from MISFMLib.errors import OutputError
 from MISFMLib.files import written_atomically
-from MISFMLib.inference.deviation import Deviation, measure_deviation
+from MISFMLib.inference.deviation import BOUNDS, RefusedError, measure_deviation
 
 _log = logging.getLogger(__name__)
 
-_BOUNDS = {"fp32": Deviation(1e-4, 1e-4, 0.9999), "bf16": Deviation(0.05, 0.01, 0.995)}
-"""What is accepted of each number format. Trained PCT-Nets show 1e-6 in float32, and in bfloat16
-1e-2, rms 3e-3, with 0.9998 of the voxels in the same class. Instance norms over few voxels show up
-to 1e-5 in float32."""
 _MOST_MODELS = 4
 """Models whose converted networks are kept, those used last; one takes 80 to 250 MB."""
 _FILES = ("network.xml", "network.bin")
 _RECORD = "record.json"
-
-
-class RefusedError(Exception):
-    """The converted network lies too far from the reference."""
 
 
 @dataclass(frozen=True)
@@ -188,7 +180,7 @@ def build(
     deviation = measure_deviation(converted(image_BCDHW), reference)
     _log.info("OpenVINO in %s: %s", recipe.precision, deviation)
     refused = ""
-    if deviation.exceeds(_BOUNDS[recipe.precision]):
+    if deviation.exceeds(BOUNDS[recipe.precision]):
         refused = f"OpenVINO in {recipe.precision} is not accurate enough: {deviation}."
     try:
         keep(recipe, model, {"deviation": asdict(deviation)}, refused)

@@ -221,6 +221,7 @@ class Segmenter:
                 return rung, engine, self._compute(prepared, rung, engine, run)
             except torch.OutOfMemoryError as error:
                 _log.warning("out of memory: %s", error)
+            self._engines.free_recordings()
             if self._placement.network.type == "cuda":
                 torch.cuda.empty_cache()
         raise DeviceError(

@@ -42,7 +42,7 @@ from MISFMLib.configs import IntensityConfig, LabelConfig, PreprocessingConfig, 
 from MISFMLib.data.preprocessing import prepare_volume
 from MISFMLib.device import inference_precisions
 from MISFMLib.inference import openvino_network
-from MISFMLib.inference.deviation import Deviation
+from MISFMLib.inference.deviation import BOUNDS, Deviation
 from MISFMLib.inference.segmenter import Segmenter, SegmenterOptions
 from MISFMLib.inference.windows import WindowConfig, count_windows
 from MISFMLib.networks import network_from_bundle, weights_to_numpy
@@ -233,7 +233,7 @@ def main() -> None:
     torch.set_num_threads(arguments.threads)
     with tempfile.TemporaryDirectory() as folder:
         os.environ["MISFM_HOME"] = folder  # where conversions are kept
-        openvino_network._BOUNDS["bf16"] = Deviation(1.0, 1.0, 0.0)
+        BOUNDS["bf16"] = Deviation(1.0, 1.0, 0.0)
         rows = measure(arguments, patch, Path(folder))
     print_table(arguments, patch, rows)
     if arguments.json:

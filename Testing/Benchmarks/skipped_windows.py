@@ -93,12 +93,15 @@ def main() -> None:
             row = compare(segmenter, network, read_volume(path))
             rows.append(row)
             seconds = f"{row['network_s']:.1f} of {row['network_s_without_shortcuts']:.1f}"
-            numbers = (row["windows"], row["computed"], row["labelled_voxels"])
-            line = "".join(f"{number:>{width}}" for number, width in zip(numbers, (8, 10, 10)))
-            print(f"{row['volume'][:28]:28}{line}{row['different_labels']:>10}{seconds:>16}")
+            print(
+                f"{row['volume'][:28]:28}{row['windows']:8}{row['computed']:10}"
+                f"{row['labelled_voxels']:10}{row['different_labels']:10}{seconds:>16}"
+            )
     windows, computed = (sum(row[key] for row in rows) for key in ("windows", "computed"))
     different = sum(row["different_labels"] for row in rows)
-    print(f"{len(rows)} volumes: {computed} of {windows} windows computed, {different} labels differ")
+    print(
+        f"{len(rows)} volumes: {computed} of {windows} windows computed, {different} labels differ"
+    )
     if arguments.json:
         content = {"machine": machine(), "rows": rows}
         arguments.json.write_text(json.dumps(content, indent=2), "utf-8")

@@ -22,9 +22,9 @@ from MISFMLib.errors import JobCancelled
 from MISFMLib.events import Progress
 from MISFMLib.inference import engines as engines_module
 from MISFMLib.inference import openvino_network
-from MISFMLib.inference.deviation import Deviation, measure_deviation
+from MISFMLib.inference.deviation import BOUNDS, Deviation, RefusedError, measure_deviation
 from MISFMLib.inference.engines import Engines, Work
-from MISFMLib.inference.openvino_network import Recipe, RefusedError
+from MISFMLib.inference.openvino_network import Recipe
 from MISFMLib.inference.segmenter import Segmenter, SegmenterOptions
 from MISFMLib.metrics import dice
 from MISFMLib.networks import build_network, weights_to_numpy
@@ -376,7 +376,7 @@ def test_a_damaged_conversion_is_made_again(openvino, bundle):
 
 
 def test_a_network_off_the_reference_is_refused_and_not_tried_again(openvino, bundle, monkeypatch):
-    monkeypatch.setitem(openvino_network._BOUNDS, "fp32", Deviation(0.0, 0.0, 1.0))
+    monkeypatch.setitem(BOUNDS, "fp32", Deviation(0.0, 0.0, 1.0))
     with pytest.raises(RefusedError, match="rms error"):
         converted(bundle)
     recipe = a_recipe(bundle)
