@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import functools
 from collections import deque
 from collections.abc import Callable, Generator, Iterable
 from concurrent.futures import Future, ThreadPoolExecutor
 from typing import TypeVar
+
+import torch
 
 S = TypeVar("S")
 T = TypeVar("T")
@@ -22,10 +25,12 @@ def ahead(
         make: Called by several threads at a time if there are several.
         items: What to make them from.
         count: How many are made or waiting while one is used.
-        threads: Number of threads.
+        threads: Number of threads; several compute with one core each.
     """
     pending: deque[Future[T]] = deque()
-    pool = ThreadPoolExecutor(max_workers=threads, thread_name_prefix="misfm-ahead")
+    # What a thread sets is its own, and what threads get that are started later.
+    initializer = functools.partial(torch.set_num_threads, 1) if threads > 1 else None
+    pool = ThreadPoolExecutor(threads, "misfm-ahead", initializer)
     try:
         for item in items:
             pending.append(pool.submit(make, item))

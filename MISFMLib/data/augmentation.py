@@ -5,6 +5,7 @@ Axes: C channel, D depth, H height, W width.
 
 from __future__ import annotations
 
+import copy
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -69,7 +70,7 @@ _BOTH = ("image", "label")
 class Augmentation:
     """Mirrors, turns and scales patches and changes their intensities.
 
-    Image and label are resampled once and together. Not for use by several threads at a time.
+    Image and label are resampled once and together.
 
     Attributes:
         margin: Voxels that are needed beyond the patch on either side of each axis, so that turned
@@ -118,8 +119,9 @@ class Augmentation:
         """
         if self._pipeline is None:
             return image_CDHW, label_DHW.long()
-        self._pipeline.set_random_state(seed=seed)
-        changed = self._pipeline({"image": image_CDHW, "label": label_DHW[None].float()})
+        pipeline = copy.deepcopy(self._pipeline)  # its random state is for one thread
+        pipeline.set_random_state(seed=seed)
+        changed = pipeline({"image": image_CDHW, "label": label_DHW[None].float()})
         return changed["image"].as_tensor(), changed["label"][0].as_tensor().long()
 
 

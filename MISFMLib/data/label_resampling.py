@@ -87,14 +87,16 @@ class LabelResampler:
 
         threads = torch.get_num_threads() if scores_KDHW.device.type == "cpu" else 1
         with one_thread(), ThreadPoolExecutor(threads) as pool:
-            for _ in pool.map(write, self._row_tiles(len(scores_KDHW), threads)):
+            for _ in pool.map(write, self._row_tiles(scores_KDHW, threads)):
                 pass  # raises what was raised in the thread
         self._last_KHW = scores_KDHW[:, -1].clone()
         self._received, self._written = stop, ready
 
-    def _row_tiles(self, num_classes: int, threads: int) -> Iterator[slice]:
+    def _row_tiles(self, scores_KDHW: torch.Tensor, threads: int) -> Iterator[slice]:
         height, width = self._output_DHW.shape[1:]
-        step = max(1, min(_TILE_SCORES // (num_classes * width), -(-height // threads)))
+        step = max(1, min(_TILE_SCORES // (len(scores_KDHW) * width), -(-height // threads)))
+        if scores_KDHW.device.type != "cpu":  # few large kernels
+            step = height
         for start in range(0, height, step):
             yield slice(start, min(start + step, height))
 

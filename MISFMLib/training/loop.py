@@ -21,7 +21,7 @@ from torch import nn
 
 from MISFMLib.data.ahead import ahead
 from MISFMLib.data.datasets import Batch
-from MISFMLib.device import keep_freed_memory
+from MISFMLib.device import keep_freed_memory, usable_cores
 from MISFMLib.errors import TrainingError
 from MISFMLib.events import EventSink, Metric, Progress
 from MISFMLib.networks.base import recompute_levels
@@ -32,7 +32,8 @@ from MISFMLib.training.schedules import step_by_the_clock
 from MISFMLib.training.stop import stop_requests
 from MISFMLib.training.task import FitSettings, Task
 
-_BATCHES_AHEAD = 3
+_MOST_MAKERS = 4
+"""Threads that make samples for a GPU; on a CPU more than one would only slow the network."""
 _REPORT_EVERY = 10
 """Steps between two events with loss and progress."""
 
@@ -102,6 +103,7 @@ class _Training:
         self._network, self._optimizer = fabric.setup(module, self._state.optimizer)
         if checkpoint.exists():  # after the set-up, so that the optimizer's state is on the device
             self._state.load(checkpoint)
+        self._state.speed.makers = _makers(fabric.device)
         self._scales_gradients = fabric.strategy.precision.precision == "16-mixed"
         self._first_step, self._first_seconds = self._state.step, self._state.seconds
         self._budget_s = 60 * settings.minutes if settings.minutes else math.inf
@@ -111,7 +113,8 @@ class _Training:
         """Train until the end or a stop request."""
         settings, state = self._settings, self._state
         steps = range(state.step, 0 if state.ended_early else settings.steps)
-        batches = ahead(self._make, steps, count=_BATCHES_AHEAD)
+        makers = state.speed.makers
+        batches = ahead(self._make, steps, count=makers + 2, threads=makers)
         with contextlib.closing(batches), stop_requests() as stop:
             started = time.monotonic()
             for parts in state.speed.waiting(batches):
@@ -260,6 +263,10 @@ class _Training:
         left_s = max(0.0, min(left_s, self._budget_s - self._state.seconds))
         message = f"step {step} of {steps}, loss {loss:.4f}"
         self._events(Progress("train", self._scheduled_step() / steps, message, left_s))
+
+
+def _makers(device: torch.device) -> int:
+    return 1 if device.type == "cpu" else max(1, min(_MOST_MAKERS, usable_cores() - 1))
 
 
 def _step_seed(seed: int, step: int, rank: int) -> int:

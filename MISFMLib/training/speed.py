@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 import time
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
@@ -9,6 +10,9 @@ from dataclasses import dataclass
 from typing import TypeVar
 
 T = TypeVar("T")
+
+_counting = threading.Lock()
+"""Held while a maker adds its numbers; no part of what a checkpoint keeps."""
 
 
 @dataclass
@@ -21,7 +25,9 @@ class Speed:
     seen: int = 0
     """Samples that the network has seen."""
     making_s: float = 0.0
-    """Time in which samples were made, in a thread beside the network."""
+    """Time in which samples were made, in threads beside the network, added up."""
+    makers: int = 1
+    """Threads that make samples."""
     waiting_s: float = 0.0
     """Time in which the network waited for them."""
     computing_s: float = 0.0
@@ -32,8 +38,10 @@ class Speed:
         """Count the block as the making of so many samples."""
         started = time.perf_counter()
         yield
-        self.making_s += time.perf_counter() - started
-        self.made += samples
+        seconds = time.perf_counter() - started
+        with _counting:
+            self.making_s += seconds
+            self.made += samples
 
     @contextmanager
     def computing(self, samples: int) -> Iterator[None]:
@@ -61,7 +69,7 @@ class Speed:
         if not self.steps:
             return {}
         return {
-            "loader_samples_per_s": round(self.made / self.making_s, 3),
+            "loader_samples_per_s": round(self.makers * self.made / self.making_s, 3),
             "network_samples_per_s": round(self.seen / self.computing_s, 3),
             "network_steps_per_s": round(self.steps / self.computing_s, 3),
             "share_waited": round(self.waiting_s / (self.waiting_s + self.computing_s), 4),

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from concurrent.futures import ThreadPoolExecutor
+
 import numpy as np
 import pytest
 import torch
@@ -61,6 +63,20 @@ def test_global_random_numbers_are_neither_used_nor_changed():
     assert (np.random.get_state()[1] == state[1]).all()
     torch.manual_seed(2)
     assert torch.equal(with_label(augmentation, image, 3)[0], first)
+
+
+def test_several_threads_get_what_one_gets():
+    augmentation = Augmentation("strong", PATCH)
+    image = a_patch(augmentation)
+
+    def change(seed):
+        return with_label(augmentation, image, seed)[0]
+
+    alone = [change(seed) for seed in range(16)]
+    with ThreadPoolExecutor(4) as pool:
+        together = list(pool.map(change, range(16)))
+
+    assert all(map(torch.equal, together, alone))
 
 
 def test_image_and_label_move_together():

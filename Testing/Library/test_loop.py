@@ -27,7 +27,7 @@ from MISFMLib.events import Metric, Progress, ignore_events
 from MISFMLib.networks import build_network
 from MISFMLib.networks.base import recompute_levels
 from MISFMLib.networks.trainable import choose_trainable
-from MISFMLib.training import parameters
+from MISFMLib.training import loop, parameters
 from MISFMLib.training.checkpoint import read_result
 from MISFMLib.training.launch import Processes, _child, _Relay
 from MISFMLib.training.loop import fit
@@ -503,6 +503,32 @@ def test_the_checkpoint_tells_how_fast_loader_and_network_are(tmp_path):
     result = read_result(tmp_path / "checkpoint.pt")
     assert (result.speed.steps, result.speed.seen, result.speed.made) == (4, 8, 8)
     assert min(result.summary()["speed"].values()) > 0
+
+
+def test_several_threads_make_the_samples_for_a_gpu_and_change_nothing(tmp_path, monkeypatch):
+    one = run(tmp_path / "one")
+    makers = set()
+
+    def seen_batches(step, indices):
+        makers.add(threading.get_ident())
+        time.sleep(0.05)
+        return batches(step, indices)
+
+    monkeypatch.setattr(loop, "_makers", lambda _device: 3)
+    three = run(tmp_path / "three", batches=seen_batches)
+    assert len(makers) == 3
+    assert three["speed"]["makers"] == 3
+    assert_same(three, one)
+
+
+@pytest.mark.parametrize(
+    ("device", "cores", "makers"), [("cpu", 8, 1), ("cuda", 8, 4), ("cuda", 1, 1)]
+)
+def test_a_gpu_is_fed_by_as_many_threads_as_there_are_cores_to_spare(
+    monkeypatch, device, cores, makers
+):
+    monkeypatch.setattr(loop, "usable_cores", lambda: cores)
+    assert loop._makers(torch.device(device)) == makers
 
 
 def test_the_optimizer_is_fused_on_the_cpu_whatever_the_checkpoint_says(tmp_path, monkeypatch):

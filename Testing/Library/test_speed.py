@@ -40,6 +40,13 @@ def test_loader_and_network_are_timed_apart(clock):
     }
 
 
+def test_several_makers_make_side_by_side(clock):
+    speed = Speed(makers=3, steps=1, seen=4, computing_s=1.0)
+    with speed.making(4):
+        clock.s += 2
+    assert speed.summary()["loader_samples_per_s"] == 6
+
+
 def test_without_a_step_there_is_nothing_to_say():
     assert Speed().summary() == {}
 
