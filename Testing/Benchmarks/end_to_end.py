@@ -118,13 +118,15 @@ def preprocessing(patch: Size) -> PreprocessingConfig:
     )
 
 
-def a_bundle(folder: Path, network: nn.Module, patch: Size) -> Bundle:
+def a_bundle(
+    folder: Path, network: nn.Module, patch: Size, num_classes: int = len(TISSUES_HU)
+) -> Bundle:
     """Write the network as a model."""
     manifest = BundleManifest(
         name="benchmark",
         network=network.config,
         preprocessing=preprocessing(patch),
-        labels=tuple(LabelConfig(value=v, name=str(v)) for v in range(1, len(TISSUES_HU))),
+        labels=tuple(LabelConfig(value=v, name=str(v)) for v in range(1, num_classes)),
     )
     return write_bundle(folder, manifest, weights_to_numpy(network))
 

@@ -46,7 +46,8 @@ class PublishedAttention(nn.Module):
         super().__init__()
         self.spec, self.qkv, self.project = attention.spec, attention.qkv, attention.project
         self.bias_table = attention.bias_table
-        self.index = relative_position_index(attention.spec.window, torch.device("cpu")).clone()
+        index = relative_position_index(attention.spec.window, torch.device("cpu")).clone()
+        self.register_buffer("index", index, persistent=False)
 
     def forward(self, tokens_BLC: torch.Tensor, grid: Size) -> torch.Tensor:
         """Return the attended tokens, same shape."""
@@ -55,7 +56,7 @@ class PublishedAttention(nn.Module):
         d, h, w = (-(-n // window) * window for n in grid)
         padding = (0, 0, 0, w - grid[2], 0, h - grid[1], 0, d - grid[0])
         x = F.pad(tokens_BLC.view(batch, *grid, channels), padding)
-        mask = shift_mask((d, h, w), window, shift) if shift else None
+        mask = shift_mask((d, h, w), window, shift).to(x.device) if shift else None
         x = torch.roll(x, (-shift,) * 3, (1, 2, 3)) if shift else x
         x = self._attend(partition(x, window), mask)
         x = x.view(batch, d // window, h // window, w // window, *(window,) * 3, channels)

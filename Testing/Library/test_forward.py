@@ -72,6 +72,18 @@ def test_a_whole_segmentation_costs_less_than_with_the_others(tmp_path):
 
 
 @pytest.mark.slow
+def test_the_benchmark_of_gpus_is_ready_for_one(tmp_path):
+    """On a CPU, since it also refuses other logits and labels there."""
+    options = ("--quick", "--device", "cpu", "--network", "small", "--rounds", "1")
+    found = result_of("gpu.py", tmp_path, *options)
+    plain = [name for name in found["forward"] if name.startswith("MISFM plain")]
+    assert len(plain) == len(inference_precisions("auto", torch.device("cpu")))
+    assert set(found["segment"]) >= {"MONAI fp32", "MISFM"}
+    assert len(found["memory"]) == 1
+    assert len(found["train"]) == 4
+
+
+@pytest.mark.slow
 def test_the_published_code_spends_on_copies_and_sums_what_ours_does_not(tmp_path):
     seconds = result_of("time_shares.py", tmp_path, "--network", "small", "--quick")["seconds"]
     aside = {name: kinds["add, multiply"] / sum(kinds.values()) for name, kinds in seconds.items()}
