@@ -10,6 +10,7 @@ import slicer
 import vtk
 
 from .Jobs import SegmentVolume
+from .SceneIO import LABELMAP
 
 _TABLE = "MISFM.Table"
 """Role of the reference from a segmentation to the table of its volumes."""
@@ -51,7 +52,7 @@ def putSegments(node: Any, volume: Any, source: Any, found: Sequence[SegmentVolu
     Args:
         node: The vtkMRMLSegmentationNode.
         volume: The volume that was segmented.
-        source: A vtkSegmentation of `readLabels`; its label maps are taken over.
+        source: A vtkSegmentation of `readLabels`; it is empty afterwards.
         found: Sizes of the segments.
     """
     surface = slicer.vtkSegmentationConverter.GetSegmentationClosedSurfaceRepresentationName()
@@ -61,10 +62,23 @@ def putSegments(node: Any, volume: Any, source: Any, found: Sequence[SegmentVolu
     node.SetAndObserveTransformNodeID(volume.GetTransformNodeID())
     hasVoxels = {item.name: item.voxels > 0 for item in found}
     for segmentId, segment in list(segments(source)):
+        _takeOut(source, segmentId, segment)
         _putSegment(node.GetSegmentation(), segmentId, segment, hasVoxels[segment.GetName()])
     if hadSurface:
         node.CreateClosedSurfaceRepresentation()
     node.EndModify(wasModifying)
+
+
+def _takeOut(source: Any, segmentId: str, segment: Any) -> None:
+    """Remove a segment from a vtkSegmentation; it goes on sharing its label map with the others.
+
+    Without a label map, that is: a vtkSegmentation gives every segment that it removes, also at its
+    own end, a label map for itself alone. Of 13 labels that took seconds and 13 times the memory.
+    """
+    labelMap = segment.GetRepresentation(LABELMAP)
+    segment.RemoveRepresentation(LABELMAP)
+    source.RemoveSegment(segmentId)
+    segment.AddRepresentation(LABELMAP, labelMap)
 
 
 def _putSegment(target: Any, segmentId: str, segment: Any, hasVoxels: bool) -> None:

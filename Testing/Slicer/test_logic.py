@@ -151,6 +151,20 @@ def test_segments_have_the_names_colours_and_codes_of_the_model(segment, make_vo
     assert "~SCT^7771000^Left~" in str(terminology)
 
 
+def test_the_segments_share_one_label_map(segment, make_volume):
+    import slicer
+
+    volume = make_volume()
+    array = slicer.util.arrayFromVolume(volume)
+    array[2:4, 2:4, 2:4] = 60
+    slicer.util.arrayFromVolumeModified(volume)
+    node = segment(volume).result.segmentation
+    assert names_of(node) == ["left hippocampus", "spleen"]
+    np.testing.assert_array_equal(array_of(node, "left hippocampus", volume), array > 100)
+    np.testing.assert_array_equal(array_of(node, "spleen", volume), array == 60)
+    assert node.GetSegmentation().GetNumberOfLayers("Binary labelmap") == 1
+
+
 def test_the_result_lies_in_the_volumes_study(segment, make_volume):
     import slicer
 
