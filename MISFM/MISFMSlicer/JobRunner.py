@@ -11,6 +11,7 @@ import time
 from collections import deque
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 from MISFMLib.events import Event, Failed, Finished, event_from_json
 
@@ -69,13 +70,21 @@ class JobRunner:
         """Whether the living worker was handed a job before, and may hold what it loaded for it."""
         return self._hasRun and self.isWarm
 
-    def prepare(self) -> None:
+    def prepare(self, config: Mapping[str, Any] | None = None) -> None:
         """Start the worker, so that it loads its libraries while the caller still writes files.
 
-        Does nothing when it is running; one that cannot start fails the job that follows.
+        A worker that is running stays; one that cannot start fails the job that follows.
+
+        Args:
+            config: What is known of the job to come, which the worker then loads the model of:
+                fields of `MISFMLib.configs.SegmentConfig`. A busy worker is left alone.
         """
-        if self.isWarm:
-            return
+        if not self.isWarm:
+            self._startWorker()
+        if config is not None and self._worker is not None and not self._isBusy:
+            self._worker.send({"command": "load", "config": dict(config)})
+
+    def _startWorker(self) -> None:
         self.close()
         self._startProblem = ""
         try:

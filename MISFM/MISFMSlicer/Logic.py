@@ -73,9 +73,9 @@ class MISFMLogic(ScriptedLoadableModuleLogic):
         """Whether the worker has run a job, and perhaps holds its model in memory."""
         return self._runner.hasRun
 
-    def warmUp(self) -> None:
-        """Start the worker, which loads its libraries, so that the next job need not wait."""
-        self._runner.prepare()
+    def warmUp(self, request: SegmentRequest) -> None:
+        """Let the worker load its libraries and the model, so that a job to come need not wait."""
+        self._runner.prepare({**request.options, "model": request.model})
 
     def start(self, request: SegmentRequest) -> Job:
         """Queue a job; it starts at once when no other is running.
@@ -143,12 +143,12 @@ class MISFMLogic(ScriptedLoadableModuleLogic):
         job.state = JobState.RUNNING
         job.progress = Progress("start", 0.0)
         self._startedAt = time.monotonic()
-        self._runner.prepare()  # loads its libraries while the volumes are written
         self.started.emit(job)
         if job.hasEnded:  # who heard it may have cancelled it
             return
         try:
             checkRequest(job.request)  # the scene may have changed while it waited
+            self.warmUp(job.request)  # while the volumes are written
             self._task = SegmentTask(job.request)
             self._runner.start(self._task.write())
         except Exception as error:  # shown to the user: Slicer would print it and go on

@@ -223,14 +223,14 @@ class SegmentTab:
         self._run.showReady(self._note or self._setup.announcement or forecast)
         self._notices.showWarnings(self._outlook.warnings(request, model))
         self._showSpeeds(request, model)
-        self._warmUp(model)
+        self._warmUp(request)
 
-    def _warmUp(self, model: Model) -> None:
+    def _warmUp(self, request: SegmentRequest) -> None:
         """Start the worker while the user still looks, once for a choice: it ends when idle."""
-        choice = (self._parameters.volume().GetID(), model.name)
+        choice = (request.volumes[0].GetID(), request.model)
         if choice != self._warmedFor and not self._setup.announcement:
             self._warmedFor = choice
-            self._logic.warmUp()
+            self._logic.warmUp(request)
 
     def _forecast(self, request: SegmentRequest, model: Model) -> Forecast | None:
         return self._outlook.forecast(request, model, isWarm=self._logic.isWorkerWarm)

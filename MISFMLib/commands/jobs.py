@@ -6,7 +6,7 @@ import dataclasses
 import itertools
 import sys
 import typing
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -237,10 +237,15 @@ class Serve(Command):
             job, settings = read_job(path)
             return jobs.run(job, decode(JOB_CONFIGS[job], settings), events)
 
+        def load_model(settings: dict[str, Any]) -> Iterator[None]:
+            no_files = {"images": [""], "output": ""}  # they may not be there yet
+            return jobs.load(decode(SegmentConfig, {**settings, **no_files}))
+
         reset_priority()
         jobs.load_libraries(events)
         server = Server(
             run_job_file=run_job_file,
+            load=load_model,
             describe=lambda error: failure(known_error(error) or error),
             release=jobs.release,
             events=events,

@@ -149,6 +149,21 @@ class Engines:
         """Give the memory that the CUDA graphs use back."""
         self._recorded.clear()
 
+    def load_kept(
+        self, name: EngineName, precision: SegmentPrecision, window_shape: tuple[int, int, int, int]
+    ) -> None:
+        """Load what `choose` would find kept for the CPU; nothing is converted.
+
+        Args:
+            name: As in `choose`.
+            precision: As in `choose`.
+            window_shape: Channels, depth, height, width of the windows.
+        """
+        work = Work(
+            device=torch.device("cpu"), windows=0, window_shape=window_shape, sample=torch.Tensor
+        )
+        self.choose(name, precision, work, before_conversion=_not_now)
+
     @property
     def network(self) -> nn.Module:
         """The network in float32."""
@@ -239,6 +254,10 @@ class Engines:
         if problem:
             raise UnavailableError(problem)
         return recipe
+
+
+def _not_now() -> None:
+    raise UnavailableError("No conversion to OpenVINO is kept.")
 
 
 def _attempt(what: str, make: Callable[..., Any], *arguments: Any) -> Any:

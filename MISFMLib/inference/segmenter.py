@@ -164,6 +164,15 @@ class Segmenter:
         engines = Engines.from_bundle(bundle)
         return cls(engines, manifest.preprocessing, manifest.labels, options)
 
+    def load_engine(self) -> None:
+        """Load the engine that the next volume is likely to need, where one is kept on the disk.
+
+        Only for the CPU: the memory of a GPU is taken when there is something to compute.
+        """
+        if self._placement.network.type == "cpu":
+            window_shape = (len(self._preprocessing.channels), *self._windows.patch_size)
+            self._engines.load_kept(self._engine_name, self._placement.precision, window_shape)
+
     def segment(self, volume: Volume, events: EventSink = ignore_events) -> SegmentResult:
         """Segment a volume.
 

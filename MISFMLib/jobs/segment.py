@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any
 
 from MISFMLib.bundle import Bundle
@@ -53,6 +53,28 @@ def run_segment(
     if plan.folder is not None:
         return run_batch(runner, plan.cases, plan.folder, events)
     return _run_single(runner, plan.cases[0], events)
+
+
+def load_model(config: SegmentConfig, load_segmenter: SegmenterLoader) -> Iterator[None]:
+    """Load the model of a job that may follow, without looking at its volumes.
+
+    Args:
+        config: The job.
+        load_segmenter: Loads the model and keeps it for the job.
+
+    Yields:
+        Nothing, before each step; whoever is in a hurry can stop there.
+
+    Raises:
+        MISFMError: The model or an option cannot be used.
+    """
+    yield
+    bundle = find_model(config.model)
+    check_segments(bundle)
+    set_threads(config.threads)
+    segmenter = load_segmenter(bundle, _options(config))
+    yield
+    segmenter.load_engine()
 
 
 def check_segments(bundle: Bundle) -> None:

@@ -21,6 +21,7 @@ from MISFMLib.events import EventSink, Failed, Finished, Progress
 _log = logging.getLogger(__name__)
 
 RunJobFile = Callable[[Path, EventSink], dict[str, Any]]
+LoadModel = Callable[[dict[str, Any]], Iterator[None]]
 
 
 class WarmJobs:
@@ -43,6 +44,11 @@ class WarmJobs:
         report: dict[str, Any] = run_job(*arguments)
         return report
 
+    def load(self, config: Any) -> Iterator[None]:
+        """Load the model of a segmentation that may follow; yields before each step."""
+        segment = importlib.import_module("MISFMLib.jobs.segment")
+        yield from segment.load_model(config, self._loader())
+
     def _loader(self) -> Any:
         if self._segmenters is None:
             cache = importlib.import_module("MISFMLib.inference.segmenter_cache")
@@ -60,12 +66,17 @@ class Server:
     """Does what a program asks for with lines of JSON.
 
     ``{"command": "run", "file": "job.json"}`` runs a job file; paths in it are relative to its
-    folder. ``{"command": "release"}`` frees the model and the memory of the GPU. The end of the
-    input ends the server, also in the middle of a job: whoever asked is gone then.
+    folder. ``{"command": "load", "config": {"model": "name", ...}}`` loads a model before the job
+    that will need it, with the settings of that job as far as they are known; no event tells of it,
+    and what goes wrong is found again by the job. ``{"command": "release"}`` frees the model and
+    the memory of the GPU. The end of the input ends the server, also in the middle of a job:
+    whoever asked is gone then.
     """
 
     run_job_file: RunJobFile
     """Runs a job file and returns the job's report."""
+    load: LoadModel
+    """Loads the model of a segmentation, by settings of its job; yields before each step."""
     describe: Callable[[BaseException], Failed]
     """Turns what a job raised into its last event."""
     release: Callable[[], None]
@@ -82,22 +93,24 @@ class Server:
         """
         commands = _Commands(descriptor)
         while (line := commands.next(idle_s)) is not None:
-            self._carry_out(line)
+            self._carry_out(line, commands)
             commands.done()
 
-    def _carry_out(self, line: str) -> None:
+    def _carry_out(self, line: str, commands: _Commands) -> None:
         try:
             command = json.loads(line)
-            name, file = command["command"], command.get("file")
+            name, file, config = command["command"], command.get("file"), command.get("config")
         except (ValueError, TypeError, KeyError, AttributeError) as error:
             self._fail_command(line, str(error))
             return
         if name == "run" and isinstance(file, str):
             self._run(Path(file))
+        elif name == "load" and isinstance(config, dict):
+            self._load(config, commands)
         elif name == "release":
             self.release()
         else:
-            self._fail_command(line, "run needs a file, and release is the only other command")
+            self._fail_command(line, "run needs a file, load a config, release nothing")
 
     def _fail_command(self, line: str, reason: str) -> None:
         error = ConfigError(
@@ -106,6 +119,14 @@ class Server:
             remedy='Send {"command": "run", "file": "job.json"} on one line.',
         )
         self.events(self.describe(error))
+
+    def _load(self, config: dict[str, Any], commands: _Commands) -> None:
+        try:
+            for _ in self.load(config):
+                if commands.are_waiting():  # a job, which loads what it needs, or another model
+                    break
+        except Exception:  # the job will find it again, and tell
+            _log.debug("The model was not loaded.", exc_info=True)
 
     def _run(self, file: Path) -> None:
         try:
@@ -142,6 +163,10 @@ class _Commands:
         with self._lock:
             self._is_busy = not self._is_at_end
             return line if self._is_busy else None
+
+    def are_waiting(self) -> bool:
+        """Tell whether there is a next line already, or the input has ended."""
+        return not self._lines.empty()
 
     def done(self) -> None:
         """Say that the last line was carried out."""

@@ -185,6 +185,18 @@ def test_what_was_converted_in_another_process_serves_even_one_window(fake, bund
     assert (fake.built, heard) == ([], [])
 
 
+def test_what_is_kept_is_loaded_ahead_and_nothing_is_converted(fake, bundle):
+    for name in ("auto", "openvino"):
+        Engines.from_bundle(bundle).load_kept(name, "bf16", WINDOW)
+    fake.kept.add("bf16")
+    engines = Engines.from_bundle(bundle)
+    engines.load_kept("auto", "auto", WINDOW)
+    loaded = ("load", "bf16", 1)
+    assert fake.calls == [loaded, loaded]  # whoever asks for OpenVINO has it looked up
+    assert engines.choose("auto", "auto", some_work()).name == "OpenVINO 1.0"
+    assert fake.calls == [loaded, loaded]
+
+
 def test_who_asks_for_openvino_gets_it_for_one_window(fake, bundle):
     engine = Engines.from_bundle(bundle).choose("openvino", "fp32", some_work())
     assert (engine.name, engine.precision) == ("OpenVINO 1.0", "fp32")

@@ -151,6 +151,25 @@ def test_prepare_starts_the_worker_that_the_job_then_uses(make_runner):
     assert run(runner)[-1] == Finished({"process": process})
 
 
+def test_an_idle_worker_loads_the_model_of_the_job_to_come(make_runner):
+    runner = make_runner(
+        """
+        heard = []
+        while True:
+            heard.append(job())
+            if heard[-1]["command"] == "run":
+                finish(heard=heard)
+        """
+    )
+    runner.prepare({"model": "a"})
+    assert not runner.isBusy
+    runner.start(Path("job.json"))
+    runner.prepare({"model": "b"})
+    (event,) = events_of(runner)
+    load = {"command": "load", "config": {"model": "a"}}
+    assert event == Finished({"heard": [load, {"command": "run", "file": "job.json"}]})
+
+
 def test_two_jobs_at_once_are_a_mistake_of_the_caller(make_runner):
     runner = make_runner("job(); time.sleep(60)")
     runner.start(Path("job.json"))

@@ -18,7 +18,7 @@ import torch
 
 from MISFMLib import cli
 from MISFMLib.bundle import BundleManifest, write_bundle
-from MISFMLib.configs import LabelConfig, NetworkConfig, PreprocessingConfig
+from MISFMLib.configs import LabelConfig, NetworkConfig, PreprocessingConfig, SegmentConfig
 from MISFMLib.errors import DataError
 from MISFMLib.events import CaseDone, Failed, Finished, Progress, event_from_json
 from MISFMLib.inference.segmenter import SegmenterOptions
@@ -54,14 +54,23 @@ class Client:
 
     def __init__(self, run_job_file=lambda path, events: {"file": path.name}):
         self.events = []
+        self.loaded = []
         self.released = 0
         self._reader, self._writer = os.pipe()
         self._server = Server(
             run_job_file=run_job_file,
+            load=lambda config: self.load(config),
             describe=lambda error: Failed(str(error), code="described"),
             release=self._release,
             events=self.events.append,
         )
+
+    def load(self, config):
+        for step in ("network", "engine"):
+            yield
+            if "error" in config:
+                raise DataError("It was so.", code="so", remedy="Do this.")
+            self.loaded.append((config["model"], step))
 
     def _release(self):
         self.released += 1
@@ -83,6 +92,10 @@ class Client:
 
 def run_command(path):
     return json.dumps({"command": "run", "file": str(path)})
+
+
+def load_command(model, **config):
+    return json.dumps({"command": "load", "config": {"model": str(model), **config}})
 
 
 def test_each_job_ends_in_one_finished_event(tmp_path):
@@ -130,7 +143,11 @@ def test_the_text_for_people_is_not_sent(tmp_path):
 
 
 @pytest.mark.parametrize(
-    "line", ["no JSON", "[]", "{}", '{"command": "run"}', '{"command": "dance"}', "\N{SNOWMAN}"]
+    "line",
+    [
+        *("no JSON", "[]", "{}", "\N{SNOWMAN}", '{"command": "run"}', '{"command": "load"}'),
+        '{"command": "dance"}',
+    ],
 )
 def test_what_is_no_command_is_answered_by_a_failure(line, tmp_path):
     client = Client()
@@ -145,6 +162,50 @@ def test_release_frees_what_is_kept(tmp_path):
     client.serve()
     assert client.released == 1
     assert client.events == []
+
+
+def test_a_model_is_loaded_in_silence():
+    client = Client()
+    client.send(load_command("a"))
+    client.serve()
+    assert client.loaded == [("a", "network"), ("a", "engine")]
+    assert client.events == []
+
+
+def test_what_goes_wrong_while_loading_is_left_to_the_job(tmp_path):
+    client = Client(lambda path, events: client.loaded.append("job") or {})
+    client.send(load_command("a", error=True))
+    threading.Timer(0.1, client.send, [run_command(tmp_path / "a.json")]).start()
+    client.serve(idle_s=0.5)
+    assert client.loaded == ["job"]
+    assert client.events == [Finished({})]
+
+
+def test_no_model_is_loaded_while_commands_wait(tmp_path):
+    client = Client(lambda path, events: time.sleep(0.1) or {})
+    client.send(run_command(tmp_path / "a.json"))
+    client.send(load_command("a"), load_command("b"), run_command(tmp_path / "a.json"))
+    client.serve()
+    assert client.loaded == []
+    assert client.events == [Finished({}), Finished({})]
+
+
+def test_a_job_waits_for_the_step_at_hand_only(tmp_path):
+    client = Client()
+
+    def load(config):
+        for step in range(3):
+            yield
+            client.loaded.append(step)
+            if step == 1:
+                client.send(run_command(tmp_path / "a.json"))
+                time.sleep(0.1)
+
+    client.load = load
+    client.send(load_command("a"))
+    client.serve()
+    assert client.loaded == [0, 1]
+    assert client.events == [Finished({"file": "a.json"})]
 
 
 def test_the_server_ends_when_no_command_comes():
@@ -228,6 +289,21 @@ def test_clear_lets_go_of_the_network(a_model):
     assert cache.get(a_model, SegmenterOptions(device="cpu"))._engines is not first
 
 
+def test_the_job_finds_what_was_loaded_ahead(a_model):
+    jobs = WarmJobs()
+    config = SegmentConfig(images=(Path(),), output=Path(), model=str(a_model.path), device="cpu")
+    steps = jobs.load(config)
+    next(steps)
+    assert jobs._segmenters._engines is None
+    next(steps)
+    engines = jobs._segmenters._engines
+    engines.load_kept = lambda *arguments: loaded.append(arguments)
+    loaded = []
+    assert list(steps) == []
+    assert loaded == [("auto", "auto", (1, 16, 16, 16))]
+    assert jobs._segmenters.get(a_model, SegmenterOptions(device="cpu"))._engines is engines
+
+
 def test_only_segmentation_gets_the_cache(monkeypatch):
     calls = []
     fake = type("Job", (), {})()
@@ -285,10 +361,13 @@ class Worker:
             command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, env=environment
         )
 
+    def send(self, line):
+        self.process.stdin.write(f"{line}\n")
+        self.process.stdin.flush()
+
     def run(self, path):
         """Run a job file; return its events."""
-        self.process.stdin.write(run_command(path) + "\n")
-        self.process.stdin.flush()
+        self.send(run_command(path))
         events = []
         while not (events and isinstance(events[-1], Finished | Failed)):
             line = self.process.stdout.readline()
@@ -312,6 +391,17 @@ def write_job(folder, model, image="volume.nrrd"):
     path = folder / "job.json"
     path.write_text(json.dumps({"job": "segment", "config": config}))
     return path
+
+
+def test_a_process_loads_a_model_in_silence(a_worker, a_model, tmp_path, write_case):
+    write_case(tmp_path / "volume.nrrd", tmp_path / "label.nrrd", shape=(16, 16, 16))
+    for model in (a_model.path, tmp_path / "absent"):
+        a_worker.send(load_command(model, device="cpu"))
+    events = a_worker.run(write_job(tmp_path, a_model))
+    assert events[0] == Progress("start", 0.0, "Loading PyTorch")
+    assert events[1] == Progress("read", 0.0, "volume")
+    assert isinstance(events[-1], Finished)
+    assert read_label_map(tmp_path / "result.seg.nrrd").array_DHW.shape == (16, 16, 16)
 
 
 def test_a_process_segments_twice_and_survives_a_bad_job_between(

@@ -139,6 +139,8 @@ class FakeRunner:
         """The content of every job file."""
         self.volumes = []
         """Array and grid of the first channel of every case, as a worker reads them."""
+        self.loaded = []
+        """Settings of the models that were to be loaded."""
         self.isWarm = False
         self.hasRun = False
         self.holds = False
@@ -152,8 +154,9 @@ class FakeRunner:
     def isBusy(self):
         return self._folder is not None
 
-    def prepare(self):
+    def prepare(self, config=None):
         self.isWarm = True
+        self.loaded.append(config)
 
     def start(self, job_file):
         assert not self.isBusy

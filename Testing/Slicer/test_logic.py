@@ -472,6 +472,21 @@ def test_signals_tell_the_life_of_a_job(logic, segment, make_volume):
     assert job.seconds > 0
 
 
+def test_the_worker_loads_the_model_while_the_volumes_are_written(
+    segment, make_volume, runner, monkeypatch
+):
+    from MISFMSlicer import SegmentTask
+
+    write, loaded = SegmentTask.writeVolume, []
+    monkeypatch.setattr(
+        SegmentTask,
+        "writeVolume",
+        lambda *arguments: loaded.extend(runner.loaded) or write(*arguments),
+    )
+    segment(make_volume(), options={"device": "cpu"})
+    assert loaded == [{"device": "cpu", "model": "a model"}]
+
+
 def test_two_jobs_run_one_after_another(host, logic, make_volume, runner):
     first, second = (logic.start(request(make_volume())) for _ in range(2))
     assert logic.jobs == (first, second)

@@ -29,12 +29,14 @@ def test_the_worker_starts_when_the_panel_is_ready_once_for_a_choice(panel, make
     panel.settle()
     assert panel.ui.segmentButton.enabled
     assert panel.runner.isWarm
+    assert [config["model"] for config in panel.runner.loaded] == [panel.parameters.model]
     panel.runner.isWarm = False  # it ends when nothing is asked of it
     panel.ui.show3DBox.click()
     panel.settle()
     assert not panel.runner.isWarm
     panel.choose(make_volume(name="second"))
     assert panel.runner.isWarm
+    assert len(panel.runner.loaded) == 2
 
 
 def test_the_worker_does_not_start_before_its_packages_are_there(panel, make_volume, monkeypatch):
