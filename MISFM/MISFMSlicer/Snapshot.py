@@ -7,16 +7,20 @@ from typing import Any
 import slicer
 import vtk
 
-from .Segmentations import provenance, tableOf
+from .Segmentations import provenance, tableOf, takeOut
 
 
 class Snapshot:
-    """A copy of a segmentation node's segments and of what is written down about them."""
+    """A copy of a segmentation node's segments and of what is written down about them.
+
+    It can be restored once: the node then has the copied segments themselves.
+    """
 
     def __init__(self, node: Any) -> None:
         """Copy."""
         self._segmentation = slicer.vtkSegmentation()
         self._segmentation.DeepCopy(node.GetSegmentation())
+        self._segments = takeOut(self._segmentation)
         self._transformId = node.GetTransformNodeID()
         self._provenance = provenance(node)
         self._table = vtk.vtkTable()
@@ -27,6 +31,8 @@ class Snapshot:
         """Make the node what it was."""
         wasModifying = node.StartModify()
         node.GetSegmentation().DeepCopy(self._segmentation)
+        for segmentId, segment in self._segments:
+            node.GetSegmentation().AddSegment(segment, segmentId)
         node.SetAndObserveTransformNodeID(self._transformId)
         for name in provenance(node):
             node.RemoveAttribute(f"MISFM.{name}")
