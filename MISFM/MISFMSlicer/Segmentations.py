@@ -35,7 +35,8 @@ def takeOut(segmentation: Any) -> list[tuple[str, Any]]:
         segment.RemoveRepresentation(LABELMAP)
     segmentation.RemoveAllSegments()
     for (_, segment), labelMap in zip(taken, labelMaps, strict=True):
-        segment.AddRepresentation(LABELMAP, labelMap)
+        if labelMap is not None:
+            segment.AddRepresentation(LABELMAP, labelMap)
     return taken
 
 

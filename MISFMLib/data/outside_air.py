@@ -17,7 +17,7 @@ from MISFMLib.configs import Size
 
 BODY_HU = -500
 """Between air and all of the body but lung and bowel gas."""
-_CELL = 8
+_CELL = 4
 """Edge in voxels of the cells that are told apart."""
 
 
