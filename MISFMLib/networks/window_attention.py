@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import functools
 from collections import OrderedDict
-from collections.abc import Iterator
+from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import product
 
@@ -95,37 +95,47 @@ class WindowAttention(nn.Module):
         self.project_dropout = Dropout(spec.dropout)
         self.bias_table = nn.Parameter(torch.empty((2 * spec.window - 1) ** 3, spec.heads))
         nn.init.trunc_normal_(self.bias_table, std=0.02)
-        self._bias_cache: tuple[object, Tensor] | None = None
+        self._bias_cache: tuple[object, list[Tensor]] | None = None
 
     def forward(self, tokens_BLC: Tensor, grid: Size) -> Tensor:
         """Return the attended tokens, same shape; `grid` says how the L tokens lie in space."""
-        spec = self.spec
-        layout = window_layout(len(tokens_BLC), grid, spec.window, spec.shift, tokens_BLC.device)
+        spec, device = self.spec, tokens_BLC.device
+        # Dropout needs the padding keys one by one; a GPU prefers few groups to little to compute.
+        merges_padding = device.type == "cpu" and not self.training
+        layout = window_layout(
+            len(tokens_BLC), grid, spec.window, spec.shift, merges_padding, device
+        )
         # One zero token behind the last stands for all padding, which comes after the norm.
-        tokens = F.pad(tokens_BLC, (0, 0, 0, 1))
-        qkv = F.embedding(layout.gather, self.qkv(tokens).flatten(0, 1))
-        attended = [self._attend(windows, bias) for windows, bias in self._groups(qkv, layout)]
-        out = F.embedding(layout.scatter, torch.cat(attended)).view_as(tokens_BLC)
+        rows = self.qkv(F.pad(tokens_BLC, (0, 0, 0, 1))).view(-1, spec.channels)
+        q, k, v = (
+            torch.split(F.embedding(places, rows), sizes)
+            for places, sizes in zip(layout.gather, layout.group_sizes, strict=True)
+        )
+        groups = zip(q, k, v, self._biases(layout.groups), strict=True)
+        attended = torch.cat([self._attend(*group) for group in groups])
+        out = F.embedding(layout.scatter, attended).view_as(tokens_BLC)
         projected: Tensor = self.project_dropout(self.project(out))
         return projected
 
-    def _groups(self, qkv: Tensor, layout: WindowLayout) -> Iterator[tuple[Tensor, Tensor]]:
-        """Yield the windows that have the same mask together with bias plus mask."""
-        bias = self._bias()
-        sizes = [count * self.spec.window**3 for count in layout.group_sizes]
-        for windows, borders in zip(torch.split(qkv, sizes), layout.group_borders, strict=True):
-            if any(borders):
-                mask = shift_mask(self.spec.window, self.spec.shift, borders, bias.device)
-                yield windows, bias + mask
-            else:
-                yield windows, bias
+    def _attend(self, q: Tensor, k: Tensor, v: Tensor, bias: Tensor) -> Tensor:
+        """Attend within the windows of a group.
 
-    def _attend(self, qkv: Tensor, bias: Tensor) -> Tensor:
-        """Attend within windows: (windows x tokens, 3C) to (windows x tokens, C)."""
+        Args:
+            q: (windows x queries, C).
+            k: (windows x keys, C).
+            v: (windows x keys, C).
+            bias: (1, heads, queries, keys).
+
+        Returns:
+            (windows x queries, C).
+        """
         spec = self.spec
         width = spec.channels // spec.heads
-        parts = qkv.view(-1, spec.window**3, 3, spec.heads, width)
-        q, k, v = parts.permute(2, 0, 3, 1, 4)
+        queries, keys = bias.shape[2:]
+        q, k, v = (
+            part.view(-1, tokens, spec.heads, width).transpose(1, 2)
+            for part, tokens in ((q, queries), (k, keys), (v, keys))
+        )
         dropout = spec.dropout if self.training else 0.0
         bias = bias.to(q.dtype)
         if q.device.type == "cpu" and (torch.is_grad_enabled() or dropout):
@@ -136,81 +146,146 @@ class WindowAttention(nn.Module):
             out = F.scaled_dot_product_attention(q, k, v, bias, dropout)
         return out.transpose(1, 2).reshape(-1, spec.channels)
 
-    def _bias(self) -> Tensor:
-        """Spread the table to (1, heads, n, n), once for all calls that cannot change it.
+    def _biases(self, groups: tuple[WindowGroup, ...]) -> list[Tensor]:
+        """Give the bias of each group, made once for all calls that cannot change it.
 
-        The spread bias is kept until gradients are computed again, or the table is loaded or moved.
+        They are kept until gradients are computed again, the table is loaded or moved, or there are
+        other groups.
         """
         table = self.bias_table
         if torch.is_grad_enabled() or torch.compiler.is_compiling() or table.is_inference():
             self._bias_cache = None  # some optimizers change the table without counting a version
-            return self._gather_bias()
-        state = (table._version, table.data_ptr(), table.dtype, table.device)
+            return self._make_biases(groups)
+        state = (groups, table._version, table.data_ptr(), table.dtype, table.device)
         cached = self._bias_cache
         if cached is None or cached[0] != state:
-            self._bias_cache = cached = (state, self._gather_bias())
+            self._bias_cache = cached = (state, self._make_biases(groups))
         return cached[1]
 
+    def _make_biases(self, groups: tuple[WindowGroup, ...]) -> list[Tensor]:
+        window, shift = self.spec.window, self.spec.shift
+        biases, spread = [], self._gather_bias()
+        for group in groups:
+            bias = spread
+            if any(group.borders):
+                bias = bias + shift_mask(window, shift, group.borders, bias.device)
+            if len(group.tokens) < window**3:
+                bias = merge_padding(bias, group.tokens)
+            biases.append(bias)
+        return biases
+
     def _gather_bias(self) -> Tensor:
+        """Spread the table to (1, heads, n, n)."""
         index = relative_position_index(self.spec.window, self.bias_table.device)
         # Gathered along rows of heads: both passes take a hundredth of the time of table[index].
         rows = index.flatten().expand(self.spec.heads, -1)
         return self.bias_table.t().contiguous().gather(1, rows).view(1, -1, *index.shape)
 
 
+def merge_padding(bias: Tensor, tokens: Sequence[int]) -> Tensor:
+    """Reduce a bias (1, heads, n, n) to some tokens, with one more key in place of all others.
+
+    These others are padding and differ by their bias only. With a score s in common,
+    exp(s + b1) + exp(s + b2) is exp(s + b) for b = log(exp(b1) + exp(b2)).
+    """
+    padding = sorted(set(range(bias.shape[-1])).difference(tokens))
+    bias = bias[:, :, list(tokens)]
+    merged = bias[..., padding].logsumexp(-1, keepdim=True)
+    return torch.cat([bias[..., list(tokens)], merged], -1)
+
+
+@dataclass(frozen=True)
+class WindowGroup:
+    """Windows with the same bias."""
+
+    borders: tuple[bool, bool, bool]
+    """Axes along which they hold the border that the shift wrapped around."""
+    tokens: tuple[int, ...]
+    """Places of the window that count as tokens; one key stands for the others, if there are."""
+
+
 @dataclass(frozen=True)
 class WindowLayout:
-    """How a token grid is cut into windows; windows that need the same mask are neighbours."""
+    """How a token grid is cut into windows; the windows of a group are neighbours."""
 
-    gather: Tensor
-    """For each token of each window its place in the flattened (B, L + 1) tokens, the last of each
-    sample being the padding token."""
+    groups: tuple[WindowGroup, ...]
+    gather: tuple[Tensor, Tensor, Tensor]
+    """For each query, key and value its row in the flattened (B, L + 1, 3) rows, the last token of
+    each sample being the padding token."""
+    group_sizes: tuple[list[int], list[int], list[int]]
+    """Queries, keys and values in each group."""
     scatter: Tensor
-    """For each of the B x L tokens its place in the windows."""
-    group_sizes: tuple[int, ...]
-    """Windows in each group."""
-    group_borders: tuple[tuple[bool, bool, bool], ...]
-    """Axes along which the windows of the group hold the border that the shift wrapped around."""
+    """For each of the B x L tokens its place among the queries."""
 
 
 @functools.lru_cache(maxsize=64)
 def window_layout(
-    batch_size: int, grid: Size, window: int, shift: int, device: torch.device
+    batch_size: int,
+    grid: Size,
+    window: int,
+    shift: int,
+    merges_padding: bool,
+    device: torch.device,
 ) -> WindowLayout:
-    """Lay windows over a token grid: pad to multiples, shift cyclically, cut, group by mask."""
+    """Lay windows over a token grid: pad to multiples, shift cyclically, cut, group by bias.
+
+    Args:
+        batch_size: Samples.
+        grid: Tokens along each axis.
+        window: Edge of the windows.
+        shift: Tokens by which they are displaced.
+        merges_padding: Padding makes no queries, and one key for all of it; else it is like tokens.
+        device: Where the tensors are wanted.
+    """
     # Cached tensors must also serve training, which cannot save tensors of the inference mode.
     with torch.inference_mode(False):
         length = grid[0] * grid[1] * grid[2]
-        padded = [-(-n // window) * window for n in grid]
-        tokens = torch.full(padded, length)
-        tokens[: grid[0], : grid[1], : grid[2]] = torch.arange(length).view(grid)
-        tokens = tokens.roll((-shift, -shift, -shift), (0, 1, 2))
-        d, h, w = (n // window for n in padded)
-        windows = tokens.view(d, window, h, window, w, window).permute(0, 2, 4, 1, 3, 5)
-        groups = list(_grouped(windows.reshape(d, h, w, window**3), shift))
+        groups = _grouped(_windows(grid, window, shift), shift, length if merges_padding else None)
         offsets = torch.arange(batch_size).view(-1, 1, 1) * (length + 1)
-        gather = torch.cat([(group + offsets).flatten() for group, _ in groups])
+        queries, keys = [], []
+        for group, windows in groups.items():
+            tokens = torch.stack(windows)[:, list(group.tokens)]
+            one_more = int(len(group.tokens) < window**3)
+            queries.append((tokens + offsets).flatten())
+            keys.append((F.pad(tokens, (0, one_more), value=length) + offsets).flatten())
+        q, k = torch.cat(queries), torch.cat(keys)
         places = torch.empty(batch_size * (length + 1), dtype=torch.int64)
-        places[gather] = torch.arange(len(gather))
+        places[q] = torch.arange(len(q))
         scatter = places.view(batch_size, length + 1)[:, :-1].flatten()
+        query_counts, key_counts = [len(part) for part in queries], [len(part) for part in keys]
         return WindowLayout(
-            gather=gather.to(device),
+            groups=tuple(groups),
+            gather=((3 * q).to(device), (3 * k + 1).to(device), (3 * k + 2).to(device)),
+            group_sizes=(query_counts, key_counts, key_counts),
             scatter=scatter.to(device),
-            group_sizes=tuple(batch_size * len(group) for group, _ in groups),
-            group_borders=tuple(borders for _, borders in groups),
         )
 
 
-def _grouped(windows: Tensor, shift: int) -> Iterator[tuple[Tensor, tuple[bool, bool, bool]]]:
-    """Yield windows (count, tokens) and the axes along which they are the last."""
-    if shift == 0:
-        yield windows.flatten(0, 2), (False, False, False)
-        return
-    last = (False, True)
-    for borders in product(last, last, last):
-        group = windows[tuple(slice(-1, None) if is_last else slice(0, -1) for is_last in borders)]
-        if group.numel():
-            yield group.flatten(0, 2), borders
+def _windows(grid: Size, window: int, shift: int) -> Tensor:
+    """Return the number of the token at each place, (D, H, W windows, n); that of padding is L."""
+    length = grid[0] * grid[1] * grid[2]
+    padded = [-(-n // window) * window for n in grid]
+    tokens = torch.full(padded, length)
+    tokens[: grid[0], : grid[1], : grid[2]] = torch.arange(length).view(grid)
+    tokens = tokens.roll((-shift, -shift, -shift), (0, 1, 2))
+    d, h, w = (n // window for n in padded)
+    windows = tokens.view(d, window, h, window, w, window).permute(0, 2, 4, 1, 3, 5)
+    return windows.reshape(d, h, w, window**3)
+
+
+def _grouped(
+    windows_DHWn: Tensor, shift: int, padding: int | None
+) -> dict[WindowGroup, list[Tensor]]:
+    """Put windows into groups; tokens with the number `padding` do not count as such."""
+    groups: dict[WindowGroup, list[Tensor]] = {}
+    shape = windows_DHWn.shape[:3]
+    for place in product(*map(range, shape)):
+        window = windows_DHWn[place]
+        z, y, x = (shift > 0 and i == n - 1 for i, n in zip(place, shape, strict=True))
+        tokens = range(len(window)) if padding is None else (window != padding).nonzero()[:, 0]
+        group = WindowGroup(borders=(z, y, x), tokens=tuple(map(int, tokens)))
+        groups.setdefault(group, []).append(window)
+    return groups
 
 
 @functools.lru_cache(maxsize=64)

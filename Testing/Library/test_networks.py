@@ -301,6 +301,39 @@ def test_half_precision_is_close_to_single():
     assert (logits.float() - expected).abs().max() < 0.1 * expected.std()
 
 
+# ------------------------------------------------------------------------------------------ windows
+
+
+@pytest.mark.parametrize("shift", [0, 1])
+@pytest.mark.parametrize("grid", [(3, 4, 5), (6, 3, 9), (1, 2, 7), (8, 8, 8)])
+def test_merged_padding_changes_no_result(grid, shift):
+    attention = WindowAttention(AttentionSpec(8, heads=2, window=3, shift=shift, dropout=0.0))
+    torch.nn.init.normal_(attention.bias_table)
+    torch.nn.init.normal_(attention.qkv.bias)
+    tokens = torch.randn(2, grid[0] * grid[1] * grid[2], 8)
+    results = []
+    for is_training in (True, False):  # training keeps the padding
+        attention.train(is_training).zero_grad()
+        out = attention(tokens, grid)
+        out.square().sum().backward()
+        results.append([out.detach(), *(parameter.grad for parameter in attention.parameters())])
+    for kept, merged in zip(*results, strict=True):
+        assert (merged - kept).abs().max() < 1e-5 * kept.abs().max()
+
+
+@pytest.mark.parametrize("shift", [0, 2])
+def test_merged_padding_is_not_computed(shift):
+    cpu = torch.device("cpu")
+    merged = window_layout(2, (7, 5, 10), 5, shift, True, cpu)
+    kept = window_layout(2, (7, 5, 10), 5, shift, False, cpu)
+    q, k, _v = merged.gather
+    token = torch.arange(2)[:, None] * 351 + torch.arange(350)
+    assert torch.equal(q.sort()[0], 3 * token.flatten())
+    windows = 2 * 2 * 1 * 2
+    assert len(kept.gather[0]) == len(kept.gather[1]) == windows * 125
+    assert len(q) <= len(k) <= len(q) + windows
+
+
 # ------------------------------------------------------------------------------------------- caches
 
 
