@@ -34,6 +34,7 @@ from MISFMLib.device import cpu_features, cpu_name, resolve_precision
 from MISFMLib.errors import OutputError
 from MISFMLib.files import written_atomically
 from MISFMLib.inference.deviation import BOUNDS, RefusedError, measure_deviation
+from MISFMLib.inference.voxel_pairs import pair_voxels
 
 _log = logging.getLogger(__name__)
 
@@ -112,6 +113,8 @@ class OpenVINONetwork(nn.Module):
             # Processes side by side would all be pinned to the same cores.
             "ENABLE_CPU_PINNING": False,
         }
+        model = model.clone()
+        pair_voxels(model, lanes=16 if "avx512f" in cpu_features() else 8)
         compiled = import_openvino().Core().compile_model(model, "CPU", properties)
         self._request = compiled.create_infer_request()
 
