@@ -64,19 +64,20 @@ class CUDANetwork(nn.Module):
 
     def _record(self, image_BCDHW: torch.Tensor) -> _Recording:
         image_BCDHW = image_BCDHW.to(self._device, self._dtype, copy=True)
-        with torch.cuda.device(self._device), torch.autocast("cuda", enabled=False):
+        with (
+            torch.cuda.device(self._device),
+            torch.autocast("cuda", enabled=False),
+            torch.backends.cudnn.flags(enabled=True, benchmark=True),
+        ):
             beside = torch.cuda.Stream(self._device)  # type: ignore[no-untyped-call]
             beside.wait_stream(torch.cuda.current_stream(self._device))
-            with torch.cuda.stream(beside), torch.backends.cudnn.flags(benchmark=True):
+            with torch.cuda.stream(beside):
                 for _ in range(_WARM_UPS):
                     self._network(image_BCDHW)
             torch.cuda.current_stream(self._device).wait_stream(beside)
             graph = torch.cuda.CUDAGraph()
             # Other threads may use the GPU meanwhile.
-            with (
-                torch.backends.cudnn.flags(benchmark=True),
-                torch.cuda.graph(graph, pool=self._pool, capture_error_mode="thread_local"),
-            ):
+            with torch.cuda.graph(graph, pool=self._pool, capture_error_mode="thread_local"):
                 logits_BKDHW = self._network(image_BCDHW)
         return _Recording(graph, image_BCDHW, logits_BKDHW)
 

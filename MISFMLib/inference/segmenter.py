@@ -226,8 +226,7 @@ class Segmenter:
             if rung.change:
                 run.notify(f"The memory of the device does not suffice; trying {rung.change}.")
             try:
-                engine = self._choose_engine(prepared, rung, run)
-                return rung, engine, self._compute(prepared, rung, engine, run)
+                return rung, *self._compute_on(rung, prepared, run)
             except torch.OutOfMemoryError as error:
                 _log.warning("out of memory: %s", error)
             self._engines.free_recordings()
@@ -238,6 +237,13 @@ class Segmenter:
             code="out-of-memory",
             remedy="Close other programs, or use a machine with more memory.",
         )
+
+    def _compute_on(
+        self, rung: Rung, prepared: PreparedVolume, run: _Run
+    ) -> tuple[Engine, _Restored]:
+        """Compute the label map; when that fails, nothing here holds on to the engine's memory."""
+        engine = self._choose_engine(prepared, rung, run)
+        return engine, self._compute(prepared, rung, engine, run)
 
     def _choose_engine(self, prepared: PreparedVolume, rung: Rung, run: _Run) -> Engine:
         patch_size, placement = rung.windows.patch_size, rung.placement

@@ -74,6 +74,8 @@ def pretended_gpu(monkeypatch):
     @contextlib.contextmanager
     def recording(graph, **options):
         assert options["capture_error_mode"] == "thread_local"
+        assert torch.backends.cudnn.enabled
+        assert torch.backends.cudnn.benchmark
         Graph.active = graph
         yield
         Graph.active = None
