@@ -378,6 +378,10 @@ class FinetuneConfig(TrainingConfig):
     the class outputs alone; or, with lora, low-rank changes of the attention's linear layers (of
     the convolutions in networks without attention), the norms and the class outputs. Whatever
     `init` does not bring is trained in any case."""
+    warm_up_steps: int = 100
+    """Steps, at most a fifth of all, over which the learning rate rises to its full height. At full
+    height from the first step on, small labels may be given up before anything is learnt of them;
+    see Docs/evidence.md."""
     layer_decay: float = 1.0
     """Below 1 each level of the encoder learns more slowly by this factor than the next coarser
     one, and the coarsest than the decoder; so the encoder keeps more of what it has learnt."""
@@ -400,6 +404,8 @@ class FinetuneConfig(TrainingConfig):
             for name in ("validation_fraction", "foreground_share")
             if not 0 <= getattr(self, name) <= 1
         ]
+        if self.warm_up_steps < 0:
+            problems.append(f"warm_up_steps is {self.warm_up_steps}, it must be 0 or more")
         if not 0 < self.layer_decay <= 1:
             problems.append(f"layer_decay is {self.layer_decay}, it must be above 0 and at most 1")
         if self.layer_decay != 1 and self.trainable in ("decoder", "head"):

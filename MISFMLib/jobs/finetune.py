@@ -35,6 +35,8 @@ from MISFMLib.training.schedules import polynomial_decay
 from MISFMLib.training.task import Task, Validation
 
 _VALIDATION_OVERLAP = 0.25
+_MOST_WARM_UP = 5
+"""The learning rate rises during one of so many parts of the training at most."""
 """Overlap of windows in the validations during a training; the final one uses the usual half."""
 
 
@@ -160,7 +162,11 @@ def train(fabric: Fabric, job: FinetuneJob, events: EventSink) -> None:
         network=network,
         batches=patches.batch,
         loss=SegmentationLoss(),
-        schedule=partial(polynomial_decay, steps=config.steps),
+        schedule=partial(
+            polynomial_decay,
+            steps=config.steps,
+            warm_up=min(config.warm_up_steps, config.steps // _MOST_WARM_UP),
+        ),
         rate=partial(level_rate, decay=config.layer_decay),
         validate=partial(_validate, fabric, job, network) if job.validation else None,
     )

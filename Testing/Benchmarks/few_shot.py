@@ -1,7 +1,7 @@
 """What a few labelled cases are enough for: Dice and minutes of the few-shot preset.
 
     python Testing/Benchmarks/few_shot.py run DATA WORK [--init MODEL] [--cases 4 8 16]
-        [--seeds 1 2 3] [--threads 1]
+        [--seeds 1 2 3] [--threads 1] [--warm-up-steps 0]
     python Testing/Benchmarks/few_shot.py report WORK        # prints the table
 
 Trains as ``misfm finetune DATA -o OUTPUT [--init MODEL] --preset few-shot`` does, on one CPU core.
@@ -51,7 +51,12 @@ def write_data(found: LabelledSet, cases: list[Case], folder: Path) -> Path:
 
 
 def train(
-    found: LabelledSet, count: int, seed: int, init: str | None, result: Path, threads: int
+    found: LabelledSet,
+    count: int,
+    seed: int,
+    init: str | None,
+    result: Path,
+    arguments: argparse.Namespace,
 ) -> None:
     """Fine-tune once and write minutes and the Dice of every held-out case."""
     by_name = {case.name: case for case in found.cases}
@@ -62,8 +67,9 @@ def train(
         init=init,
         seed=seed,
         device="cpu",
-        threads=threads,
+        threads=arguments.threads,
         overwrite=True,
+        warm_up_steps=arguments.warm_up_steps,
         **read_preset("finetune-few-shot"),
     )
     start = time.perf_counter()
@@ -98,7 +104,7 @@ def run(arguments: argparse.Namespace) -> None:
                 result = arguments.work / f"{count}-{seed}-{name}.json"
                 with claimed(result, wait=False) as is_open:
                     if is_open:
-                        train(found, count, seed, init, result, arguments.threads)
+                        train(found, count, seed, init, result, arguments)
 
 
 def report(work: Path) -> str:
@@ -145,6 +151,7 @@ def main() -> None:
     compute.add_argument("--cases", type=int, nargs="+", default=[4, 8, 16])
     compute.add_argument("--seeds", type=int, nargs="+", default=[1, 2, 3])
     compute.add_argument("--threads", type=int, default=1)
+    compute.add_argument("--warm-up-steps", type=int, default=FinetuneConfig.warm_up_steps)
     show = commands.add_parser("report", help="print the table")
     show.add_argument("work", type=Path)
     arguments = parser.parse_args()

@@ -49,6 +49,8 @@ COMMON = {
     "threads": 1,
     "overwrite": True,
 }
+FROM_THE_START = {"warm_up_steps": 0}
+"""The tables were begun before a warm-up was the default; the last one shows what it does."""
 
 
 # ------------------------------------------------------------------------------ what is compared
@@ -144,6 +146,8 @@ class Comparison:
     """Validations, evenly over the fine-tuning."""
     settings: dict[str, Any] = field(default_factory=dict)
     """Settings of `FinetuneConfig` that go before those of the set."""
+    mark: str = ""
+    """Added to the names of the results, where the other parts would be those of another table."""
 
 
 def fusion(title: str, stores: tuple[str, ...] = ("ct", "mr"), **settings: Any) -> Start:
@@ -187,6 +191,15 @@ TABLES = {
         network="small",
         settings={"learning_rate": 3e-3},  # the U-Net's rate is too high for it on the second set
     ),
+    "warm-up": Comparison(
+        "PCT-Net with a warm-up",
+        [SCRATCH, GRID],
+        (HEAD_NECK,),
+        (16,),
+        network="small",
+        settings={"learning_rate": 3e-3, "warm_up_steps": 100},
+        mark="warm-up",
+    ),
     "convergence": Comparison("Convergence", [SCRATCH, GRID, BOXES], (ATRIUM,), (4,), looks=20),
 }
 
@@ -215,6 +228,7 @@ class Bench:
         """File with the outcome of one fine-tuning."""
         parts = [set_name, count, seed, comparison.looks, start.key(comparison.network)]
         parts += [start.init_parts] if start.init_parts != "all" else []
+        parts += [comparison.mark] if comparison.mark else []
         return self.work / "finetuned" / f"{'-'.join(map(str, parts))}.json"
 
     def pretrained(self, start: Start, network: str) -> Path | None:
@@ -277,7 +291,7 @@ class Bench:
         train = random.Random(seed).sample(split.train, MOST_CASES)[:count]
         split_file = result.with_suffix(".split")
         split_file.write_text(json.dumps({"train": train, "validation": split.validation}))
-        settings = {**COMMON, **SETS[set_name].settings, **comparison.settings}
+        settings = {**COMMON, **FROM_THE_START, **SETS[set_name].settings, **comparison.settings}
         bundle = self.pretrained(start, comparison.network)
         curve: dict[int, float] = {}
 

@@ -36,6 +36,7 @@ from MISFMLib.jobs.finetune import run_finetune
 from MISFMLib.jobs.run_folder import RunFolder
 from MISFMLib.networks import build_network, network_from_bundle, weights_to_numpy
 from MISFMLib.resources import read_preset
+from MISFMLib.training.schedules import polynomial_decay
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 TINY = {
@@ -237,6 +238,25 @@ def test_a_run_of_an_earlier_version_can_be_resumed(config, tmp_path):
 def test_when_to_end_can_be_changed_in_a_run_that_goes_on(config):
     RunFolder.open(config())
     RunFolder.open(config(resume=True, minutes=5.0, patience=3))
+
+
+@pytest.mark.parametrize(("asked", "rising"), [(None, 4), (2, 2), (0, 0)])
+def test_the_learning_rate_rises_over_the_first_steps_and_a_fifth_of_them_at_most(
+    config, monkeypatch, asked, rising
+):
+    class SeenError(Exception):
+        pass
+
+    def fit(_fabric, task, *_):
+        rates.extend(task.schedule(step) / polynomial_decay(step, 20) for step in range(20))
+        raise SeenError
+
+    rates = []
+    monkeypatch.setattr("MISFMLib.jobs.finetune.fit", fit)
+    options = {} if asked is None else {"warm_up_steps": asked}
+    with pytest.raises(SeenError):
+        run_finetune(config(steps=20, **options))
+    assert rates == pytest.approx([min(1, (step + 1) / max(1, rising)) for step in range(20)])
 
 
 def test_a_training_ends_when_its_time_is_over_and_is_evaluated(config):

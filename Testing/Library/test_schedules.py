@@ -24,6 +24,13 @@ def test_beyond_the_end_the_rate_stays_zero():
     assert polynomial_decay(11, 10) == 0
 
 
+def test_the_rate_rises_to_the_curve_when_asked_to():
+    rates = [polynomial_decay(step, 10, warm_up=4) for step in range(11)]
+
+    assert rates[:3] == [polynomial_decay(step, 10) * (step + 1) / 4 for step in range(3)]
+    assert rates[3:] == [polynomial_decay(step, 10) for step in range(3, 11)]
+
+
 def test_the_rate_is_halved_again_and_again():
     assert [repeated_halving(step, 3) for step in range(8)] == [1, 1, 1, 0.5, 0.5, 0.5, 0.25, 0.25]
 
