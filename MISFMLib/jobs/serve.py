@@ -93,32 +93,35 @@ class Server:
         """
         commands = _Commands(descriptor)
         while (line := commands.next(idle_s)) is not None:
-            self._carry_out(line, commands)
-            commands.done()
+            last = self._carry_out(line, commands)
+            commands.done()  # first: whoever hears that the job has ended may end the input
+            if last is not None:
+                self.events(last)
 
-    def _carry_out(self, line: str, commands: _Commands) -> None:
+    def _carry_out(self, line: str, commands: _Commands) -> Finished | Failed | None:
+        """Carry out a command; return the last event of a job."""
         try:
             command = json.loads(line)
             name, file, config = command["command"], command.get("file"), command.get("config")
         except (ValueError, TypeError, KeyError, AttributeError) as error:
-            self._fail_command(line, str(error))
-            return
+            return self._failed_command(line, str(error))
         if name == "run" and isinstance(file, str):
-            self._run(Path(file))
-        elif name == "load" and isinstance(config, dict):
+            return self._run(Path(file))
+        if name == "load" and isinstance(config, dict):
             self._load(config, commands)
         elif name == "release":
             self.release()
         else:
-            self._fail_command(line, "run needs a file, load a config, release nothing")
+            return self._failed_command(line, "run needs a file, load a config, release nothing")
+        return None
 
-    def _fail_command(self, line: str, reason: str) -> None:
+    def _failed_command(self, line: str, reason: str) -> Failed:
         error = ConfigError(
             f"{line[:80]!r} is not a command: {reason}.",
             code="bad-command",
             remedy='Send {"command": "run", "file": "job.json"} on one line.',
         )
-        self.events(self.describe(error))
+        return self.describe(error)
 
     def _load(self, config: dict[str, Any], commands: _Commands) -> None:
         try:
@@ -128,15 +131,14 @@ class Server:
         except Exception:  # the job will find it again, and tell
             _log.debug("The model was not loaded.", exc_info=True)
 
-    def _run(self, file: Path) -> None:
+    def _run(self, file: Path) -> Finished | Failed:
         try:
             with _working_in(file.parent):
                 report = self.run_job_file(file, self.events)
         except Exception as error:  # of one job, which the next ones shall survive
-            self.events(self.describe(error))
-            return
+            return self.describe(error)
         report.pop("text", None)
-        self.events(Finished(report))
+        return Finished(report)
 
 
 class _Commands:

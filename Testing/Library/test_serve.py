@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 import json
 import os
 import signal
@@ -234,6 +235,21 @@ def test_the_end_of_the_input_interrupts_a_job(tmp_path):
     finally:
         signal.signal(signal.SIGINT, previous)
     assert time.monotonic() - start < 10
+
+
+@pytest.mark.signals
+def test_who_hangs_up_on_the_last_event_interrupts_nothing(tmp_path):
+    client = Client()
+
+    def hear(event):
+        client.hang_up()
+        time.sleep(0.3)
+        client.events.append(event)
+
+    client._server = dataclasses.replace(client._server, events=hear)
+    client.send(run_command(tmp_path / "a.json"))
+    client.serve(idle_s=60)
+    assert client.events == [Finished({"file": "a.json"})]
 
 
 def test_a_command_may_come_in_pieces(tmp_path):
