@@ -15,13 +15,14 @@ from typing import Any
 import torch
 from torch import nn
 
+from MISFMLib.configs import Precision
+from MISFMLib.device import resolve_precision
 from MISFMLib.inference.deviation import BOUNDS, RefusedError, measure_deviation
 
 _log = logging.getLogger(__name__)
 
 _WARM_UPS = 3
 """Runs in which cuDNN chooses its algorithms and what is kept between calls is made."""
-_DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
 
 
 @dataclass(frozen=True)
@@ -36,7 +37,7 @@ class _Recording:
 class CUDANetwork(nn.Module):
     """Maps (B, C, d, h, w) on a GPU to logits (B, K, d, h, w), float32."""
 
-    def __init__(self, network: nn.Module, device: torch.device, precision: str) -> None:
+    def __init__(self, network: nn.Module, device: torch.device, precision: Precision) -> None:
         """Copy a network to the device.
 
         Args:
@@ -45,7 +46,7 @@ class CUDANetwork(nn.Module):
             precision: fp32, bf16 or fp16.
         """
         super().__init__()
-        self._device, self._dtype = device, _DTYPES[precision]
+        self._device, self._dtype = device, resolve_precision(precision, device)
         self._network = _in_format(network, self._dtype).to(device)
         self._pool = torch.cuda.graph_pool_handle()
         self._recordings: dict[tuple[int, ...], _Recording] = {}
@@ -83,7 +84,7 @@ class CUDANetwork(nn.Module):
 
 
 def record(
-    network: nn.Module, device: torch.device, precision: str, image_BCDHW: torch.Tensor
+    network: nn.Module, device: torch.device, precision: Precision, image_BCDHW: torch.Tensor
 ) -> CUDANetwork:
     """Record a network and check it against its plain computation in float32.
 

@@ -97,6 +97,7 @@ def pretended_gpu(monkeypatch):
         "CUDAGraph": Graph,
         "graph": recording,
         "empty_cache": lambda: None,
+        "get_device_capability": lambda _device: (8, 0),
     }
     for name, fake in fakes.items():
         monkeypatch.setattr(torch.cuda, name, fake)
