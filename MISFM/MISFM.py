@@ -11,9 +11,9 @@ from slicer.ScriptedLoadableModule import ScriptedLoadableModule, ScriptedLoadab
 addLibraryToPath()
 
 # Slicer looks for these two by their names; they need the library that was just found.
-from MISFMSlicer.Logic import MISFMLogic  # noqa: E402
-from MISFMSlicer.Samples import registerSamples  # noqa: E402
-from MISFMSlicer.Widget import MISFMWidget  # noqa: E402
+from MISFMSlicer.Jobs.Logic import MISFMLogic  # noqa: E402
+from MISFMSlicer.Panel.Widget import MISFMWidget  # noqa: E402
+from MISFMSlicer.Setup.Samples import registerSamples  # noqa: E402
 
 __all__ = ["MISFM", "MISFMLogic", "MISFMTest", "MISFMWidget"]
 

@@ -17,7 +17,9 @@ import tyro
 from tyro.conf import subcommand
 
 import MISFMLib
+from MISFMLib.commands.console import ConsoleEvents, JsonEvents
 from MISFMLib.commands.failures import asks_for_json, failure, known_error
+from MISFMLib.commands.interrupt import prompt_interrupt
 from MISFMLib.commands.jobs import (
     Convert,
     Demo,
@@ -32,11 +34,9 @@ from MISFMLib.commands.jobs import (
     preset_defaults,
 )
 from MISFMLib.commands.models import Models
-from MISFMLib.console import ConsoleEvents, JsonEvents
 from MISFMLib.errors import JobCancelled, MISFMError
 from MISFMLib.events import EventSink, Failed, Finished
 from MISFMLib.files import remove_unfinished
-from MISFMLib.interrupt import prompt_interrupt
 
 AnyCommand = (
     Annotated[Segment, subcommand("segment")]

@@ -17,11 +17,11 @@ import slicer
 
 from MISFMLib.errors import DataError, DependencyError, JobCancelled, MISFMError
 
-from .GridBox import boxOf
-from .Requirements import installRequirements, missingRequirements
-from .SceneIO import writeVolume
-from .WorkerEnvironment import findPython, workerEnvironment
-from .WorkerProcess import groupOptions, killTree
+from .Jobs.WorkerEnvironment import findPython, workerEnvironment
+from .Jobs.WorkerProcess import groupOptions, killTree
+from .Scene.GridBox import boxOf
+from .Scene.SceneIO import writeVolume
+from .Setup.Requirements import installRequirements, missingRequirements
 
 _SCENES = (".mrb", ".mrml")
 _INSTALL = "--install"

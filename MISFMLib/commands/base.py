@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import importlib
 import json
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,6 +17,7 @@ from MISFMLib.configs import (
 )
 from MISFMLib.errors import ConfigError
 from MISFMLib.events import EventSink
+from MISFMLib.jobs import load_job
 
 Report = dict[str, Any]
 """What a command gives back; ``text`` is for people, ``exit_code`` for the shell."""
@@ -51,9 +51,7 @@ def only(config_class: type, command: Command) -> Any:
 
 def run_job(name: str, config: Any, events: EventSink) -> Report:
     """Run the job of this name and return its report."""
-    # Imported late: the jobs bring torch, and `misfm --help` shall not wait for it.
-    module = importlib.import_module(f"MISFMLib.jobs.{name}")
-    report: Report = getattr(module, f"run_{name}")(config, events)
+    report: Report = load_job(name)(config, events)
     return report
 
 

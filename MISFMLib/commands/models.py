@@ -9,11 +9,11 @@ from typing import Annotated
 
 from tyro.conf import OmitSubcommandPrefixes, Positional, subcommand
 
-from MISFMLib import store
-from MISFMLib.bundle import Bundle, read_card
 from MISFMLib.commands.base import Command, Report
 from MISFMLib.configs import ResolutionMode
 from MISFMLib.events import EventSink
+from MISFMLib.models import store
+from MISFMLib.models.bundle import Bundle, read_card
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from MISFMLib.errors import DataError
-from MISFMLib.volume import case_name, find_volumes
+from MISFMLib.volumes.volume import case_name, find_volumes
 
 _FOLDER_PAIRS = (("images", "labels"), ("imagesTr", "labelsTr"))
 _CHANNEL_SUFFIX = re.compile(r"_(\d{4})$")

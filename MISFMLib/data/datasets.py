@@ -22,7 +22,7 @@ from MISFMLib.data.cases import Case
 from MISFMLib.data.preprocessing import prepare_label_map, prepare_volume
 from MISFMLib.errors import DataError
 from MISFMLib.files import written_atomically
-from MISFMLib.volume import read_label_map, read_volume
+from MISFMLib.volumes.volume import read_label_map, read_volume
 
 _CENTRES_PER_CLASS = 1000
 _IMAGE, _LABEL, _CENTRES = "image.npy", "label.npy", "centres.npz"

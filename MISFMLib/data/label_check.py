@@ -15,7 +15,7 @@ from MISFMLib.configs import Size, Spacing
 from MISFMLib.data.cases import Case, LabelledSet, Split
 from MISFMLib.data.spatial import canonical_axes
 from MISFMLib.errors import DataError
-from MISFMLib.volume import LabelMap, Volume, check_same_grid, read_label_map, read_volume
+from MISFMLib.volumes.volume import LabelMap, Volume, check_same_grid, read_label_map, read_volume
 
 _FOREGROUND_SAMPLES = 2000
 _PROBLEMS_SHOWN = 20

@@ -17,7 +17,7 @@ import SimpleITK as sitk  # noqa: N813 the name everyone uses
 from MISFMLib.configs import Size
 from MISFMLib.errors import ConfigError
 from MISFMLib.resources import resource_path
-from MISFMLib.volume import Geometry, LabelMap, Volume
+from MISFMLib.volumes.volume import Geometry, LabelMap, Volume
 
 Array = npt.NDArray[np.floating[Any]]
 Labels = npt.NDArray[np.uint8]

@@ -24,7 +24,7 @@ from MISFMLib.data.outside_air import BODY_HU, OutsideAir, find_outside_air
 from MISFMLib.data.resampling import resample_slices, slab_ranges
 from MISFMLib.data.spatial import Flips, SpatialRecord, canonical_axes
 from MISFMLib.errors import DataError
-from MISFMLib.volume import LabelMap, Volume
+from MISFMLib.volumes.volume import LabelMap, Volume
 
 _CROP_MARGIN = 3
 """Voxels left around the cropped foreground on every side."""

@@ -14,7 +14,7 @@ import numpy.typing as npt
 
 from MISFMLib.configs import Size, Spacing
 from MISFMLib.errors import ConfigError
-from MISFMLib.volume import Geometry
+from MISFMLib.volumes.volume import Geometry
 
 Flips = tuple[bool, bool, bool]
 

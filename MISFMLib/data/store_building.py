@@ -32,9 +32,9 @@ from MISFMLib.data.volume_checks import (
     check_volume,
     hash_voxels,
 )
-from MISFMLib.dicom import SeriesInfo, list_series
 from MISFMLib.errors import ConfigError, DataError, MISFMError, OutputError
-from MISFMLib.volume import Geometry, Volume, read_volume
+from MISFMLib.volumes.dicom import SeriesInfo, list_series
+from MISFMLib.volumes.volume import Geometry, Volume, read_volume
 
 logger = logging.getLogger(__name__)
 

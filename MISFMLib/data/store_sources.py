@@ -10,7 +10,7 @@ from pathlib import Path
 
 from MISFMLib.data.cases import LabelledSet, find_cases
 from MISFMLib.errors import ConfigError, DataError
-from MISFMLib.volume import find_volumes
+from MISFMLib.volumes.volume import find_volumes
 
 logger = logging.getLogger(__name__)
 

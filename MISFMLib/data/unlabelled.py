@@ -21,7 +21,7 @@ from MISFMLib.data.preprocessing import prepare_volume
 from MISFMLib.data.spatial import canonical_axes
 from MISFMLib.errors import DataError
 from MISFMLib.files import write_json, written_atomically
-from MISFMLib.volume import Geometry, Volume, find_volumes, read_volume
+from MISFMLib.volumes.volume import Geometry, Volume, find_volumes, read_volume
 
 _LABEL_FOLDERS = {"labels", "labelsTr"}
 _LEAST_EDGE = 8

@@ -18,8 +18,8 @@ import SimpleITK as sitk  # noqa: N813 the name everyone uses
 from MISFMLib.data.resampling import slab_ranges
 from MISFMLib.data.spatial import canonical_axes, canonical_view
 from MISFMLib.errors import DataError
-from MISFMLib.formats.itk import quiet_itk
-from MISFMLib.volume import Volume
+from MISFMLib.volumes.formats.itk import quiet_itk
+from MISFMLib.volumes.volume import Volume
 
 _IMAGE_TYPE = "0008|0008"
 _LABEL_LIKENESS = 0.5

@@ -17,11 +17,11 @@ import numpy as np
 import numpy.typing as npt
 
 from MISFMLib import __version__
-from MISFMLib.bundle import BundleManifest
 from MISFMLib.configs import Code, LabelConfig
 from MISFMLib.errors import DataError, DependencyError
 from MISFMLib.files import check_output, written_atomically
-from MISFMLib.volume import Geometry, LabelMap, Volume, check_same_grid
+from MISFMLib.models.bundle import BundleManifest
+from MISFMLib.volumes.volume import Geometry, LabelMap, Volume, check_same_grid
 
 if TYPE_CHECKING:
     import highdicom

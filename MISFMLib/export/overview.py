@@ -13,7 +13,7 @@ from MISFMLib.errors import ConfigError, DependencyError
 from MISFMLib.export.planes import Plane, cut_planes, display_window
 from MISFMLib.export.statistics import LabelVolume, label_volumes
 from MISFMLib.files import check_output, written_atomically
-from MISFMLib.volume import LabelMap, Volume, check_same_grid
+from MISFMLib.volumes.volume import LabelMap, Volume, check_same_grid
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

@@ -14,7 +14,7 @@ import numpy.typing as npt
 
 from MISFMLib.configs import Size
 from MISFMLib.data.spatial import canonical_axes, canonical_view
-from MISFMLib.volume import Geometry, LabelMap, Volume
+from MISFMLib.volumes.volume import Geometry, LabelMap, Volume
 
 Array = npt.NDArray[Any]
 

@@ -14,7 +14,7 @@ import numpy.typing as npt
 
 from MISFMLib.configs import LabelConfig
 from MISFMLib.files import written_atomically
-from MISFMLib.volume import LabelMap
+from MISFMLib.volumes.volume import LabelMap
 
 COLUMNS = ("case", "label", "name", "voxels", "volume_ml")
 

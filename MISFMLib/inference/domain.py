@@ -7,7 +7,7 @@ import numpy as np
 from MISFMLib.configs import PreprocessingConfig
 from MISFMLib.data.spatial import SpatialRecord
 from MISFMLib.data.volume_checks import is_label_map
-from MISFMLib.volume import Volume
+from MISFMLib.volumes.volume import Volume
 
 _SOFT_TISSUE_HU = -200
 """A CT reaches far below this: it holds air, or at least lung or bowel gas."""

@@ -20,13 +20,13 @@ from typing import Any
 import torch
 from torch import nn
 
-from MISFMLib.bundle import Bundle
 from MISFMLib.configs import EngineName, SegmentPrecision
 from MISFMLib.device import inference_precisions
 from MISFMLib.inference import openvino_network
 from MISFMLib.inference.cuda_network import CUDANetwork, record
 from MISFMLib.inference.deviation import RefusedError
 from MISFMLib.inference.openvino_network import OpenVINONetwork, Recipe
+from MISFMLib.models.bundle import Bundle
 from MISFMLib.networks import network_from_bundle
 from MISFMLib.networks.folding import fold_norms
 

@@ -28,13 +28,14 @@ import numpy as np
 import torch
 from torch import nn
 
-from MISFMLib import __version__, store
+from MISFMLib import __version__
 from MISFMLib.configs import NetworkConfig, Precision, encode
 from MISFMLib.device import cpu_features, cpu_name, resolve_precision
 from MISFMLib.errors import OutputError
 from MISFMLib.files import written_atomically
 from MISFMLib.inference.deviation import BOUNDS, RefusedError, measure_deviation
 from MISFMLib.inference.voxel_pairs import pair_voxels
+from MISFMLib.models import store
 
 _log = logging.getLogger(__name__)
 

@@ -11,7 +11,7 @@ import SimpleITK as sitk  # noqa: N813 the name everyone uses
 
 from MISFMLib.configs import LabelConfig
 from MISFMLib.data.resampling import slab_ranges
-from MISFMLib.volume import LabelMap
+from MISFMLib.volumes.volume import LabelMap
 
 Mask = npt.NDArray[np.bool_]
 Box = tuple[slice, slice, slice]

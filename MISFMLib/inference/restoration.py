@@ -17,7 +17,7 @@ from MISFMLib.data.spatial import SpatialRecord
 from MISFMLib.errors import BundleError
 from MISFMLib.inference.sliding_window import LogitSlab
 from MISFMLib.inference.uncertainty import Uncertainty, UncertaintyRestorer
-from MISFMLib.volume import LabelMap
+from MISFMLib.volumes.volume import LabelMap
 
 
 class LabelRestorer:

@@ -10,7 +10,6 @@ from dataclasses import dataclass, field, replace
 
 import torch
 
-from MISFMLib.bundle import Bundle
 from MISFMLib.configs import EngineName, LabelConfig, PreprocessingConfig, SegmentPrecision, Size
 from MISFMLib.data.preprocessing import PreparedVolume, prepare_volume
 from MISFMLib.device import resolve_precision, select_device
@@ -30,7 +29,8 @@ from MISFMLib.inference.sliding_window import (
 from MISFMLib.inference.uncertainty import Uncertainty
 from MISFMLib.inference.where_to_look import UncertainPlace, find_uncertain_places
 from MISFMLib.inference.windows import WindowConfig, count_windows, suitable_batch_size
-from MISFMLib.volume import LabelMap, Volume
+from MISFMLib.models.bundle import Bundle
+from MISFMLib.volumes.volume import LabelMap, Volume
 
 _log = logging.getLogger(__name__)
 

@@ -6,9 +6,9 @@ import gc
 
 import torch
 
-from MISFMLib.bundle import Bundle
 from MISFMLib.inference.engines import Engines
 from MISFMLib.inference.segmenter import Segmenter, SegmenterOptions
+from MISFMLib.models.bundle import Bundle
 
 
 class SegmenterCache:

@@ -18,7 +18,7 @@ import torch
 
 from MISFMLib.data.label_resampling import Place
 from MISFMLib.data.spatial import SpatialRecord
-from MISFMLib.volume import Geometry
+from MISFMLib.volumes.volume import Geometry
 
 Labels = npt.NDArray[np.unsignedinteger[Any]]
 

@@ -24,7 +24,7 @@ import torch.nn.functional as F
 from MISFMLib.configs import LabelConfig, Size, Spacing
 from MISFMLib.data.resampling import slab_ranges
 from MISFMLib.inference.uncertainty import Uncertainty
-from MISFMLib.volume import LabelMap
+from MISFMLib.volumes.volume import LabelMap
 
 _MOST_PLACES = 10
 _SIGMA_MM = 2.0

@@ -7,9 +7,6 @@ from pathlib import Path
 from typing import Any
 
 from MISFMLib import __version__
-from MISFMLib.bundle import Bundle, BundleManifest, write_bundle
-from MISFMLib.bundle_files import file_sha256
-from MISFMLib.catalogue import CatalogueEntry, read_catalogue
 from MISFMLib.configs import (
     IntensityConfig,
     NetworkConfig,
@@ -18,6 +15,10 @@ from MISFMLib.configs import (
     Size,
 )
 from MISFMLib.files import check_output
+from MISFMLib.models.bundle import Bundle, BundleManifest, write_bundle
+from MISFMLib.models.bundle_files import file_sha256
+from MISFMLib.models.catalogue import CatalogueEntry, read_catalogue
+from MISFMLib.models.terminology import label_config
 from MISFMLib.networks import (
     LoadReport,
     SegmentationNetwork,
@@ -25,7 +26,6 @@ from MISFMLib.networks import (
     weights_to_numpy,
 )
 from MISFMLib.networks.safe_reading import read_iteration
-from MISFMLib.terminology import label_config
 
 _RELEASED_CLIP_HU = (-1000.0, 1000.0)
 _RELEASED_PATCH: Size = (64, 128, 128)

@@ -13,9 +13,9 @@ import numpy.typing as npt
 from MISFMLib.configs import LabelConfig, SegmentConfig
 from MISFMLib.data.phantom import draw_phantom
 from MISFMLib.events import EventSink, ignore_events
-from MISFMLib.jobs.segment import run_segment
-from MISFMLib.store import find_model
-from MISFMLib.volume import LabelMap, read_label_map, write_label_map, write_volume
+from MISFMLib.jobs.segment.segment import run_segment
+from MISFMLib.models.store import find_model
+from MISFMLib.volumes.volume import LabelMap, read_label_map, write_label_map, write_volume
 
 Mask = npt.NDArray[np.bool_]
 

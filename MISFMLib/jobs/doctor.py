@@ -16,8 +16,9 @@ from typing import TYPE_CHECKING, Literal
 
 import psutil
 
-from MISFMLib import __version__, store
+from MISFMLib import __version__
 from MISFMLib.errors import BundleError
+from MISFMLib.models import store
 
 if TYPE_CHECKING:
     from MISFMLib.device import DeviceInfo

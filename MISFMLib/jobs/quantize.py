@@ -11,7 +11,6 @@ from typing import Any
 import torch
 from torch import nn
 
-from MISFMLib.bundle import Bundle
 from MISFMLib.configs import LabelConfig, PreprocessingConfig, QuantizeConfig
 from MISFMLib.data.cases import Case, LabelledSet, find_cases
 from MISFMLib.data.preprocessing import prepare_volume
@@ -24,10 +23,11 @@ from MISFMLib.inference.engines import Engines
 from MISFMLib.inference.openvino_network import OpenVINONetwork
 from MISFMLib.inference.segmenter import Segmenter, SegmenterOptions, central_window
 from MISFMLib.jobs.progress import counter
-from MISFMLib.jobs.segment import check_segments
+from MISFMLib.jobs.segment.segment import check_segments
 from MISFMLib.metrics import dice
-from MISFMLib.store import find_model
-from MISFMLib.volume import read_label_map, read_volume
+from MISFMLib.models.bundle import Bundle
+from MISFMLib.models.store import find_model
+from MISFMLib.volumes.volume import read_label_map, read_volume
 
 MOST_LOSS = 0.002
 """Mean Dice that a label may lose."""

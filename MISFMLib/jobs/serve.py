@@ -17,6 +17,7 @@ from typing import Any
 
 from MISFMLib.errors import ConfigError
 from MISFMLib.events import EventSink, Failed, Finished, Progress
+from MISFMLib.jobs import load_job
 
 _log = logging.getLogger(__name__)
 
@@ -35,18 +36,17 @@ class WarmJobs:
         """Import what jobs need before the first one comes; what cannot be imported fails there."""
         events(Progress("start", 0.0, "Loading PyTorch"))
         with contextlib.suppress(ImportError, OSError):
-            importlib.import_module("MISFMLib.jobs.segment")
+            load_job("segment")
 
     def run(self, name: str, config: Any, events: EventSink) -> dict[str, Any]:
         """Run a job and return its report."""
-        run_job = getattr(importlib.import_module(f"MISFMLib.jobs.{name}"), f"run_{name}")
         arguments = (config, events, self._loader()) if name == "segment" else (config, events)
-        report: dict[str, Any] = run_job(*arguments)
+        report: dict[str, Any] = load_job(name)(*arguments)
         return report
 
     def load(self, config: Any) -> Iterator[None]:
         """Load the model of a segmentation that may follow; yields before each step."""
-        segment = importlib.import_module("MISFMLib.jobs.segment")
+        segment = importlib.import_module("MISFMLib.jobs.segment.segment")
         yield from segment.load_model(config, self._loader())
 
     def _loader(self) -> Any:

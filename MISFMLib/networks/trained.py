@@ -7,9 +7,9 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, TypeVar
 
-from MISFMLib.bundle import Bundle, read_weights
 from MISFMLib.configs import NetworkConfig
 from MISFMLib.errors import BundleError
+from MISFMLib.models.bundle import Bundle, read_weights
 from MISFMLib.networks.base import SegmentationNetwork
 from MISFMLib.networks.build import build_network
 from MISFMLib.networks.pretext_heads import ENCODER_PARTS

@@ -27,8 +27,8 @@ import torch
 from MISFMLib.configs import PrepareConfig
 from MISFMLib.data.stored_arrays import open_arrays
 from MISFMLib.device import cpu_name
-from MISFMLib.jobs.prepare import run_prepare
-from MISFMLib.volume import read_volume
+from MISFMLib.jobs.prepare.prepare import run_prepare
+from MISFMLib.volumes.volume import read_volume
 
 Crop = Callable[[tuple[int, int, int]], Any]
 

@@ -37,7 +37,6 @@ from forward import LEVEL_CHANNELS, PATCH, networks
 from rounds import headline, machine, ratio, spread, take_turns
 from torch import nn
 
-from MISFMLib.bundle import Bundle, BundleManifest, write_bundle
 from MISFMLib.configs import IntensityConfig, LabelConfig, PreprocessingConfig, Size
 from MISFMLib.data.preprocessing import prepare_volume
 from MISFMLib.device import inference_precisions
@@ -45,8 +44,9 @@ from MISFMLib.inference import openvino_network
 from MISFMLib.inference.deviation import BOUNDS, Deviation
 from MISFMLib.inference.segmenter import Segmenter, SegmenterOptions
 from MISFMLib.inference.windows import WindowConfig, count_windows
+from MISFMLib.models.bundle import Bundle, BundleManifest, write_bundle
 from MISFMLib.networks import network_from_bundle, weights_to_numpy
-from MISFMLib.volume import Geometry, Volume
+from MISFMLib.volumes.volume import Geometry, Volume
 
 TISSUES_HU = (-1000, -100, 40, 150, 700)
 """Air, fat, and three more; the classes."""

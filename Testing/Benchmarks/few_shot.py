@@ -26,12 +26,12 @@ from typing import Any
 
 from pretraining_evidence import claimed, difference, mean_sd, table_row
 
-from MISFMLib.bundle import read_bundle
 from MISFMLib.configs import FinetuneConfig
 from MISFMLib.data.cases import Case, LabelledSet, find_cases
 from MISFMLib.inference.segmenter import Segmenter, SegmenterOptions
-from MISFMLib.jobs.finetune import run_finetune
 from MISFMLib.jobs.quantize import dice_by_label
+from MISFMLib.jobs.train.finetune import run_finetune
+from MISFMLib.models.bundle import read_bundle
 from MISFMLib.resources import read_preset
 
 SCRATCH = "scratch"

@@ -71,8 +71,8 @@ def session(
     volume: Any, model: Path, wait_s: float, clicks: Sequence[str]
 ) -> dict[str, dict[str, Any]]:
     """Wait as a user does once the panel is ready, then click; return what `click` says of each."""
-    from MISFMSlicer.Jobs import SegmentRequest
-    from MISFMSlicer.Logic import MISFMLogic
+    from MISFMSlicer.Job import SegmentRequest
+    from MISFMSlicer.Jobs.Logic import MISFMLogic
 
     request = SegmentRequest((volume,), str(model), options={"device": "cpu", "overlap": 0.0})
     logic = MISFMLogic()

@@ -26,12 +26,12 @@ import numpy as np
 import scipy.ndimage
 import torch
 
-from MISFMLib.bundle import Bundle
 from MISFMLib.device import cpu_name
 from MISFMLib.inference.segmenter import Segmenter, SegmenterOptions, SegmentResult
 from MISFMLib.metrics import dice
-from MISFMLib.store import find_model
-from MISFMLib.volume import LabelMap, Volume, read_label_map, read_volume
+from MISFMLib.models.bundle import Bundle
+from MISFMLib.models.store import find_model
+from MISFMLib.volumes.volume import LabelMap, Volume, read_label_map, read_volume
 
 OVERLAPS = (0.5, 0.25, 0.0)
 WITH_MIRRORS = "0.5 and mirror images"

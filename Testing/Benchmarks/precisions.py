@@ -22,7 +22,6 @@ from pathlib import Path
 import torch
 from rounds import machine
 
-from MISFMLib.bundle import Bundle
 from MISFMLib.configs import QuantizeConfig
 from MISFMLib.data.cases import Case, LabelledSet, find_cases
 from MISFMLib.data.split import choose_split
@@ -31,7 +30,8 @@ from MISFMLib.inference import openvino_network
 from MISFMLib.inference.engines import Engines
 from MISFMLib.inference.segmenter import Segmenter, SegmenterOptions
 from MISFMLib.jobs.quantize import dice_by_label, run_quantize
-from MISFMLib.store import find_model
+from MISFMLib.models.bundle import Bundle
+from MISFMLib.models.store import find_model
 
 CPU = torch.device("cpu")
 

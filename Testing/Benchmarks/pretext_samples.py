@@ -19,7 +19,7 @@ from MISFMLib.configs import NetworkConfig, PretrainConfig
 from MISFMLib.data.pretext import PretextSource
 from MISFMLib.data.unlabelled import PreparedVolumes
 from MISFMLib.device import cpu_name
-from MISFMLib.jobs.pretrain_methods import build_method
+from MISFMLib.jobs.pretrain.methods import build_method
 
 CASES = [
     ("volume-fusion", {"sampler": "grid"}),

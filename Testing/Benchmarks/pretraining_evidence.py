@@ -32,9 +32,9 @@ import SimpleITK as sitk
 from MISFMLib.configs import FinetuneConfig, PrepareConfig, PretrainConfig
 from MISFMLib.data.cases import Split, find_cases
 from MISFMLib.events import Event, Metric
-from MISFMLib.jobs.finetune import run_finetune
-from MISFMLib.jobs.prepare import run_prepare
-from MISFMLib.jobs.pretrain import run_pretrain
+from MISFMLib.jobs.prepare.prepare import run_prepare
+from MISFMLib.jobs.pretrain.pretrain import run_pretrain
+from MISFMLib.jobs.train.finetune import run_finetune
 
 PATCH = (48, 48, 48)
 SEEDS = (1, 2, 3, 4, 5)

@@ -29,9 +29,9 @@ import numpy as np
 import SimpleITK as sitk
 import torch
 
-from MISFMLib.bundle import BundleManifest, write_bundle
 from MISFMLib.configs import IntensityConfig, LabelConfig, NetworkConfig, PreprocessingConfig
 from MISFMLib.device import cpu_name
+from MISFMLib.models.bundle import BundleManifest, write_bundle
 from MISFMLib.networks import build_network, weights_to_numpy
 
 REPOSITORY = Path(__file__).resolve().parents[2]
@@ -62,9 +62,9 @@ QUICK = (
 # Runs a command line, or nothing, and prints the peak memory of the process as its last line.
 MEASURED = """
 import sys
-import MISFMLib.jobs.segment
+import MISFMLib.jobs.segment.segment
 from MISFMLib.cli import main
-from MISFMLib.jobs.run_report import peak_memory_bytes
+from MISFMLib.jobs.segment.report import peak_memory_bytes
 code = main(sys.argv[1:]) if sys.argv[1:] else 0
 print(peak_memory_bytes())
 sys.exit(code)

@@ -25,12 +25,12 @@ import numpy as np
 from rounds import headline, machine
 from torch import nn
 
-from MISFMLib.bundle import read_bundle
 from MISFMLib.device import set_threads
 from MISFMLib.inference import sliding_window
 from MISFMLib.inference.engines import Engines
 from MISFMLib.inference.segmenter import Segmenter, SegmenterOptions
-from MISFMLib.volume import Volume, find_volumes, read_volume
+from MISFMLib.models.bundle import read_bundle
+from MISFMLib.volumes.volume import Volume, find_volumes, read_volume
 
 
 class Counted(nn.Module):

@@ -33,8 +33,8 @@ import json, sys, time
 times = [time.time()]
 import numpy as np
 from MISFMLib.inference.segmenter import Segmenter, SegmenterOptions
-from MISFMLib.store import find_model
-from MISFMLib.volume import Geometry, Volume
+from MISFMLib.models.store import find_model
+from MISFMLib.volumes.volume import Geometry, Volume
 import torch
 
 torch.set_num_threads(1)

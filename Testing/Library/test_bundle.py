@@ -14,8 +14,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from MISFMLib import bundle_files, bundle_metadata
-from MISFMLib.bundle import (
+from MISFMLib.configs import Code, IntensityConfig, LabelConfig, NetworkConfig, PreprocessingConfig
+from MISFMLib.errors import BundleError, ConfigError, OutputError
+from MISFMLib.models import bundle_files, bundle_metadata
+from MISFMLib.models.bundle import (
     Bundle,
     BundleManifest,
     read_bundle,
@@ -25,8 +27,6 @@ from MISFMLib.bundle import (
     write_bundle,
     zip_bundle,
 )
-from MISFMLib.configs import Code, IntensityConfig, LabelConfig, NetworkConfig, PreprocessingConfig
-from MISFMLib.errors import BundleError, ConfigError, OutputError
 
 LABELS = (
     LabelConfig(

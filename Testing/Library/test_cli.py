@@ -351,7 +351,7 @@ def test_a_reader_that_goes_away_cancels_the_job():
         def flush(self):
             pass
 
-    from MISFMLib.console import JsonEvents
+    from MISFMLib.commands.console import JsonEvents
 
     with pytest.raises(errors.JobCancelled):
         JsonEvents(ClosedPipe())(Progress("segment", 0.1))

@@ -10,12 +10,12 @@ import numpy as np
 import pytest
 import torch
 
-from MISFMLib.bundle import read_bundle, read_card, verify_bundle
-from MISFMLib.catalogue import read_catalogue
 from MISFMLib.configs import NetworkConfig
 from MISFMLib.errors import BundleError, ConfigError, OutputError
 from MISFMLib.jobs import convert
 from MISFMLib.jobs.convert import convert_checkpoint
+from MISFMLib.models.bundle import read_bundle, read_card, verify_bundle
+from MISFMLib.models.catalogue import read_catalogue
 from MISFMLib.networks import build_network, network_from_bundle
 from MISFMLib.networks.published_names import fmunet_modules
 

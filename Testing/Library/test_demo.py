@@ -10,15 +10,15 @@ import numpy as np
 import pytest
 import torch
 
-from MISFMLib.bundle import BundleManifest, write_bundle
 from MISFMLib.configs import LabelConfig, NetworkConfig, PreprocessingConfig
 from MISFMLib.data.phantom import draw_phantom
 from MISFMLib.errors import BundleError, ConfigError, OutputError
 from MISFMLib.events import Progress
 from MISFMLib.jobs import demo
 from MISFMLib.jobs.demo import format_report, run_demo
+from MISFMLib.models.bundle import BundleManifest, write_bundle
 from MISFMLib.networks import build_network, weights_to_numpy
-from MISFMLib.volume import read_label_map, read_volume, write_label_map, write_volume
+from MISFMLib.volumes.volume import read_label_map, read_volume, write_label_map, write_volume
 
 pytest.importorskip("matplotlib")
 

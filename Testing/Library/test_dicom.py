@@ -18,9 +18,9 @@ from pydicom.uid import (
     ImplicitVRLittleEndian,
 )
 
-from MISFMLib.dicom import is_dicom, is_series_folder, list_series, read_series
 from MISFMLib.errors import DataError
-from MISFMLib.volume import (
+from MISFMLib.volumes.dicom import is_dicom, is_series_folder, list_series, read_series
+from MISFMLib.volumes.volume import (
     LabelMap,
     case_name,
     find_volumes,

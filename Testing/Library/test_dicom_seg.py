@@ -7,11 +7,11 @@ import sys
 import numpy as np
 import pytest
 
-from MISFMLib.bundle import BundleManifest
 from MISFMLib.configs import Code, LabelConfig, NetworkConfig, PreprocessingConfig
 from MISFMLib.errors import DataError, DependencyError, OutputError
 from MISFMLib.export.dicom_seg import check_dicom_source, write_dicom_seg
-from MISFMLib.volume import Geometry, LabelMap, Volume, read_volume
+from MISFMLib.models.bundle import BundleManifest
+from MISFMLib.volumes.volume import Geometry, LabelMap, Volume, read_volume
 
 highdicom = pytest.importorskip("highdicom")
 pydicom = pytest.importorskip("pydicom")

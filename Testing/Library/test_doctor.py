@@ -13,13 +13,14 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 
-from MISFMLib import device, store
-from MISFMLib.bundle import BundleManifest, write_bundle
+from MISFMLib import device
 from MISFMLib.configs import LabelConfig, NetworkConfig, PreprocessingConfig
 from MISFMLib.device import DeviceInfo
 from MISFMLib.inference import openvino_network
 from MISFMLib.jobs import doctor
 from MISFMLib.jobs.doctor import Check, DoctorReport, format_report, run_doctor
+from MISFMLib.models import store
+from MISFMLib.models.bundle import BundleManifest, write_bundle
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 

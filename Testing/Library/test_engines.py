@@ -15,7 +15,6 @@ import pytest
 import torch
 from torch import nn
 
-from MISFMLib.bundle import BundleManifest, write_bundle
 from MISFMLib.configs import IntensityConfig, LabelConfig, NetworkConfig, PreprocessingConfig
 from MISFMLib.data.phantom import draw_phantom
 from MISFMLib.errors import JobCancelled
@@ -27,9 +26,10 @@ from MISFMLib.inference.engines import Engines, Work
 from MISFMLib.inference.openvino_network import Recipe
 from MISFMLib.inference.segmenter import Segmenter, SegmenterOptions
 from MISFMLib.metrics import dice
+from MISFMLib.models.bundle import BundleManifest, write_bundle
+from MISFMLib.models.store import engines_folder, find_model
 from MISFMLib.networks import build_network, weights_to_numpy
-from MISFMLib.store import engines_folder, find_model
-from MISFMLib.volume import Geometry, Volume
+from MISFMLib.volumes.volume import Geometry, Volume
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 

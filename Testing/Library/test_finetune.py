@@ -16,8 +16,6 @@ import SimpleITK as sitk
 import torch
 
 from MISFMLib import cli
-from MISFMLib.bundle import read_bundle, read_card, read_weights, write_bundle
-from MISFMLib.bundle_manifest import BundleManifest
 from MISFMLib.commands.jobs import FinetunePreset
 from MISFMLib.configs import (
     FinetuneConfig,
@@ -31,9 +29,11 @@ from MISFMLib.data.cases import Split
 from MISFMLib.data.plan import TrainingPlan
 from MISFMLib.errors import ConfigError, DataError, OutputError
 from MISFMLib.events import Metric, Notice, Progress
-from MISFMLib.jobs import planning, trained_bundle, validation
-from MISFMLib.jobs.finetune import run_finetune
-from MISFMLib.jobs.run_folder import RunFolder
+from MISFMLib.jobs.train import planning, trained_bundle, validation
+from MISFMLib.jobs.train.finetune import run_finetune
+from MISFMLib.jobs.train.run_folder import RunFolder
+from MISFMLib.models.bundle import read_bundle, read_card, read_weights, write_bundle
+from MISFMLib.models.bundle_manifest import BundleManifest
 from MISFMLib.networks import build_network, network_from_bundle, weights_to_numpy
 from MISFMLib.resources import read_preset
 from MISFMLib.training.schedules import polynomial_decay
@@ -252,7 +252,7 @@ def test_the_learning_rate_rises_over_the_first_steps_and_a_fifth_of_them_at_mos
         raise SeenError
 
     rates = []
-    monkeypatch.setattr("MISFMLib.jobs.finetune.fit", fit)
+    monkeypatch.setattr("MISFMLib.jobs.train.finetune.fit", fit)
     options = {} if asked is None else {"warm_up_steps": asked}
     with pytest.raises(SeenError):
         run_finetune(config(steps=20, **options))

@@ -15,8 +15,8 @@ from MISFMLib.events import Failed, Finished, Progress
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2] / "MISFM"))
 
-from MISFMSlicer.JobRunner import JobRunner
-from MISFMSlicer.WorkerEnvironment import findPython, workerEnvironment
+from MISFMSlicer.Jobs.JobRunner import JobRunner
+from MISFMSlicer.Jobs.WorkerEnvironment import findPython, workerEnvironment
 
 PRELUDE = """
 import json, os, signal, subprocess, sys, time

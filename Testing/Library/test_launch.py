@@ -14,14 +14,15 @@ import pytest
 import SimpleITK as sitk
 import torch
 
-from MISFMLib.bundle import read_bundle
 from MISFMLib.configs import NetworkConfig, PretrainConfig, encode
 from MISFMLib.data.pretext import PretextSource
 from MISFMLib.errors import ConfigError
 from MISFMLib.events import Finished, Metric, event_from_json, ignore_events
-from MISFMLib.jobs import pretrain_plan, pretrain_validation
-from MISFMLib.jobs.pretrain import run_pretrain
-from MISFMLib.jobs.pretrain_methods import build_method
+from MISFMLib.jobs.pretrain import plan as pretrain_plan
+from MISFMLib.jobs.pretrain import validation as pretrain_validation
+from MISFMLib.jobs.pretrain.methods import build_method
+from MISFMLib.jobs.pretrain.pretrain import run_pretrain
+from MISFMLib.models.bundle import read_bundle
 from MISFMLib.networks import network_from_bundle
 from MISFMLib.training.launch import Processes
 from MISFMLib.training.loop import fit
@@ -226,7 +227,7 @@ import json, os, sys
 from pathlib import Path
 from MISFMLib import cli
 from MISFMLib.configs import NetworkConfig, decode
-from MISFMLib.jobs import pretrain_plan, pretrain_validation
+from MISFMLib.jobs.pretrain import plan as pretrain_plan, validation as pretrain_validation
 from MISFMLib.training.checkpoint import TrainState
 
 rank = os.environ["RANK"]

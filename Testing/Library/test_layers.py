@@ -17,16 +17,13 @@ LIBRARY = "MISFMLib"
 LAYERS = (
     {"__main__"},
     {"cli"},
-    {"commands", "console", "interrupt"},
+    {"commands"},
     {"jobs"},
     {"inference", "training", "export"},
     {"data", "networks", "metrics"},
     {"device"},
-    {"volume", "volume_files", "volume_types", "formats", "dicom"},
-    {
-        *("bundle", "bundle_card", "bundle_files", "bundle_manifest", "bundle_metadata"),
-        *("catalogue", "download", "store", "terminology"),
-    },
+    {"volumes"},
+    {"models"},
     {"__init__", "configs", "errors", "events", "files", "resources"},
 )
 # Neighbours in a layer that must not know each other either.
@@ -36,6 +33,11 @@ STRANGERS = {
     "data": {"networks", "metrics"},
     "networks": {"data", "metrics"},
     "metrics": {"data", "networks"},
+}
+# Rooms within a package: each may import from itself, from those after it, and from loose files.
+ROOMS = {
+    "MISFMLib/jobs": ("segment", "pretrain", "train", "prepare"),
+    "MISFM/MISFMSlicer": ("Panel", "Setup", "Jobs", "Scene"),
 }
 CONTRACT = set().union(*LAYERS[-3:])
 """What the Slicer module may use in Slicer's own process: free of torch."""
@@ -87,24 +89,62 @@ def all_above(name: str) -> set[str]:
     return set().union(*LAYERS[:position])
 
 
+def room_problems(root: Path) -> list[str]:
+    """Every import from one room into an earlier one."""
+    problems = []
+    for package, rooms in ROOMS.items():
+        for position, room in enumerate(rooms):
+            for path in sorted((root / package / room).rglob("*.py")):
+                dotted = ".".join(path.relative_to(root / package).parent.parts)
+                prefix = package.split("/")[-1] if package.startswith("MISFM/") else package
+                base = prefix.replace("/", ".")
+                for name in imports(path, f"{base}.{dotted}"):
+                    above = [r for r in rooms[:position] if f"{name}.".startswith(f"{base}.{r}.")]
+                    problems += [f"{path.relative_to(root).as_posix()} imports {r}" for r in above]
+    return sorted(set(problems))
+
+
 def test_the_library_keeps_its_layers():
     assert layer_problems(REPOSITORY) == []
+
+
+def test_the_rooms_keep_their_order():
+    assert room_problems(REPOSITORY) == []
+
+
+@pytest.mark.parametrize(
+    ("file", "line", "problem"),
+    [
+        ("MISFMLib/jobs/train/finetune.py", "from MISFMLib.jobs.pretrain import plan", "pretrain"),
+        ("MISFM/MISFMSlicer/Scene/SceneIO.py", "from ..Jobs.Logic import MISFMLogic", "Jobs"),
+        ("MISFM/MISFMSlicer/Jobs/Logic.py", "from ..Panel import Widget", "Panel"),
+    ],
+)
+def test_an_import_into_an_earlier_room_is_found(tmp_path, file, line, problem):
+    path = tmp_path / file
+    path.parent.mkdir(parents=True)
+    path.write_text(line)
+    assert room_problems(tmp_path) == [f"{file} imports {problem}"]
 
 
 @pytest.mark.parametrize(
     ("file", "line", "problem"),
     [
         ("errors.py", "import vtk", "imports vtk, which only Slicer has"),
-        ("volume.py", "from slicer.util import getNode", "imports slicer, which only Slicer has"),
+        (
+            "volumes/volume.py",
+            "from slicer.util import getNode",
+            "imports slicer, which only Slicer has",
+        ),
         ("networks/pct_net.py", "from MISFMLib.training import loop", "imports training"),
         ("networks/pct_net.py", "from MISFMLib import data", "imports data"),
         ("data/cases.py", "import MISFMLib.networks.blocks", "imports networks"),
         ("inference/segmenter.py", "from MISFMLib.training.loop import fit", "imports training"),
         ("export/overview.py", "from ..inference import segmenter", "imports inference"),
         ("export/parts/overview.py", "from ...training import loop", "imports training"),
-        ("bundle.py", "def late():\n    from MISFMLib import volume", "imports volume"),
-        ("configs.py", "from . import bundle", "imports bundle"),
-        ("jobs/segment.py", "from MISFMLib.cli import main", "imports cli"),
+        ("models/bundle.py", "def late():\n    from MISFMLib import volumes", "imports volumes"),
+        ("configs/network.py", "from MISFMLib.models import bundle", "imports models"),
+        ("jobs/segment/batch.py", "from MISFMLib.cli import main", "imports cli"),
         ("surprise.py", "", "stands in no layer"),
     ],
 )
@@ -119,11 +159,11 @@ def test_a_forbidden_import_is_found(tmp_path, file, line, problem):
 @pytest.mark.parametrize(
     ("file", "line"),
     [
-        ("jobs/segment.py", "from MISFMLib.inference.segmenter import Segmenter"),
+        ("jobs/segment/batch.py", "from MISFMLib.inference.segmenter import Segmenter"),
         ("training/loop.py", "from MISFMLib.networks import build_network"),
         ("training/loop.py", "from . import losses"),
-        ("volume.py", "from MISFMLib.dicom import read_series"),
-        ("store.py", "from .bundle import read_bundle"),
+        ("models/store.py", "from MISFMLib.configs import LabelConfig"),
+        ("models/store.py", "from .bundle import read_bundle"),
         ("networks/pct_net.py", "from MISFMLib import __version__"),
     ],
 )
@@ -155,19 +195,19 @@ def modules_of(names: set[str]) -> list[str]:
 
 def test_the_contract_imports_without_torch_and_optional_packages():
     modules = modules_of(CONTRACT)
-    assert f"{LIBRARY}.bundle" in modules
+    assert f"{LIBRARY}.models.bundle" in modules
     assert import_without(modules, ("torch", *OPTIONAL)) == ""
 
 
 def test_the_lowest_layer_needs_only_the_standard_library():
     modules = modules_of(LAYERS[-1])
-    assert f"{LIBRARY}.configs" in modules
+    assert f"{LIBRARY}.configs.training" in modules
     assert import_without(modules, (), "-S") == ""
 
 
 def test_models_are_listed_with_what_a_fresh_slicer_has():
     lacking = ("torch", "psutil", "safetensors", "tqdm", "tyro")
-    assert import_without([f"{LIBRARY}.store", f"{LIBRARY}.bundle"], lacking) == ""
+    assert import_without([f"{LIBRARY}.models.store", f"{LIBRARY}.models.bundle"], lacking) == ""
 
 
 def test_a_module_that_needs_torch_is_noticed_when_torch_is_missing():
@@ -177,7 +217,8 @@ def test_a_module_that_needs_torch_is_noticed_when_torch_is_missing():
 def test_importing_the_slicer_module_needs_only_what_slicer_has():
     allowed = SLICER_ONLY | SLICER_SHIPS | set(sys.stdlib_module_names) | {"MISFMSlicer"}
     for path in (REPOSITORY / "MISFM").rglob("*.py"):
-        for name in imports(path, "MISFMSlicer"):
+        package = ".".join(path.relative_to(REPOSITORY / "MISFM").parent.parts)
+        for name in imports(path, package):
             first, *rest = name.split(".")
             assert first in allowed or (first == LIBRARY and set(rest[:1]) <= CONTRACT), (
                 f"{path.name} imports {name}"

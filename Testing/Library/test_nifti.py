@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from MISFMLib.errors import DataError
-from MISFMLib.volume import read_volume
+from MISFMLib.volumes.volume import read_volume
 
 SPACING = (2.0, 3.0, 4.0)
 ORIGIN = (10.0, 20.0, 30.0)
@@ -125,7 +125,7 @@ def test_a_file_without_position_gives_a_warning(tmp_path, caplog):
 
 def test_a_grid_that_itk_reads_differently_is_refused(tmp_path, monkeypatch):
     path = a_nifti(tmp_path / "a.nii")
-    monkeypatch.setattr("MISFMLib.formats.nifti._LPS_FROM_RAS", np.diag([1.0, -1.0, 1.0]))
+    monkeypatch.setattr("MISFMLib.volumes.formats.nifti._LPS_FROM_RAS", np.diag([1.0, -1.0, 1.0]))
     assert code_of(path) == "contradictory-grid"
 
 

@@ -12,7 +12,7 @@ from MISFMLib.configs import LabelConfig
 from MISFMLib.errors import ConfigError, DataError, DependencyError, OutputError
 from MISFMLib.export.overview import MOST_LABELS, draw_overview, format_ml, write_overview
 from MISFMLib.export.planes import choose_position, cut_planes, display_window
-from MISFMLib.volume import Geometry, LabelMap, Volume, read_label_map, read_volume
+from MISFMLib.volumes.volume import Geometry, LabelMap, Volume, read_label_map, read_volume
 
 pytest.importorskip("matplotlib")
 

@@ -15,7 +15,7 @@ from MISFMLib.data import phantom
 from MISFMLib.data.phantom import draw_phantom
 from MISFMLib.errors import ConfigError
 from MISFMLib.resources import resource_path
-from MISFMLib.volume import check_same_grid, read_label_map, read_volume, write_volume
+from MISFMLib.volumes.volume import check_same_grid, read_label_map, read_volume, write_volume
 
 SCRIPT = Path(__file__).parents[1] / "Benchmarks" / "build_hippocampus_template.py"
 

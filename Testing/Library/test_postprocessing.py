@@ -8,7 +8,7 @@ import scipy.ndimage
 
 from MISFMLib.configs import LabelConfig
 from MISFMLib.inference.postprocessing import clean_labels
-from MISFMLib.volume import Geometry, LabelMap
+from MISFMLib.volumes.volume import Geometry, LabelMap
 
 IDENTITY = (1.0, 0.0, 0.0, 0.0, 1.0, 0.0, 0.0, 0.0, 1.0)
 

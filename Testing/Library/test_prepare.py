@@ -26,10 +26,10 @@ from MISFMLib.data.store_index import read_index
 from MISFMLib.data.stored_arrays import open_arrays
 from MISFMLib.errors import ConfigError, DataError, DeviceError, OutputError
 from MISFMLib.events import CaseDone, Notice, Progress
-from MISFMLib.jobs import prepare as prepare_job
-from MISFMLib.jobs import prepare_workers
-from MISFMLib.jobs.prepare import run_prepare
-from MISFMLib.jobs.prepare_workers import open_workers
+from MISFMLib.jobs.prepare import prepare as prepare_job
+from MISFMLib.jobs.prepare import workers as prepare_workers
+from MISFMLib.jobs.prepare.prepare import run_prepare
+from MISFMLib.jobs.prepare.workers import open_workers
 
 pytest.importorskip("blosc2")
 REPOSITORY = Path(__file__).resolve().parents[2]
@@ -465,7 +465,7 @@ from pathlib import Path
 import psutil
 from MISFMLib.configs import PrepareConfig
 from MISFMLib.events import Progress
-from MISFMLib.jobs.prepare import run_prepare
+from MISFMLib.jobs.prepare.prepare import run_prepare
 
 def kill_after_half(event):
     if isinstance(event, Progress) and event.stage == "prepare" and event.fraction >= 0.5:

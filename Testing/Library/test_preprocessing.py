@@ -17,7 +17,7 @@ from MISFMLib.data.preprocessing import prepare_label_map, prepare_volume
 from MISFMLib.data.resampling import linear_positions, slab_ranges
 from MISFMLib.data.spatial import canonical_axes
 from MISFMLib.errors import ConfigError, DataError
-from MISFMLib.volume import Geometry, LabelMap, Volume
+from MISFMLib.volumes.volume import Geometry, LabelMap, Volume
 
 IDENTITY = (1.0, 0.0, 0.0, 0.0, 1.0, 0.0, 0.0, 0.0, 1.0)
 RAW_CT = IntensityConfig(scheme="ct-percentile")  # mean 0, deviation 1, no limits: values stay
@@ -314,7 +314,7 @@ def test_a_label_map_on_another_grid_is_refused():
 
 
 def test_real_volumes_come_out_finite(shared_data):
-    from MISFMLib.volume import read_volume
+    from MISFMLib.volumes.volume import read_volume
 
     settings = PreprocessingConfig(crop="nonzero", spacing_dhw=(3.0, 3.0, 3.0))
     paths = sorted((shared_data / "samples").rglob("*.nii.gz"))[:6]

@@ -14,9 +14,8 @@ import pytest
 import SimpleITK as sitk
 import torch
 
-import MISFMLib.jobs.pretrain as pretrain_job
+import MISFMLib.jobs.pretrain.pretrain as pretrain_job
 from MISFMLib import cli
-from MISFMLib.bundle import read_bundle, read_card, read_weights
 from MISFMLib.commands.jobs import FinetunePreset, PretrainPreset
 from MISFMLib.configs import (
     FinetuneConfig,
@@ -29,11 +28,13 @@ from MISFMLib.configs import (
 from MISFMLib.data.volume_fusion import BlockGrid, RandomBoxes
 from MISFMLib.errors import ConfigError, DataError, DependencyError, OutputError
 from MISFMLib.events import Metric, Notice
-from MISFMLib.jobs import pretrain_plan, pretrain_validation
-from MISFMLib.jobs.planning import find_start
-from MISFMLib.jobs.pretrain import run_pretrain
-from MISFMLib.jobs.pretrain_methods import build_method, fusion_score
-from MISFMLib.jobs.run_folder import RunFolder
+from MISFMLib.jobs.pretrain import plan as pretrain_plan
+from MISFMLib.jobs.pretrain import validation as pretrain_validation
+from MISFMLib.jobs.pretrain.methods import build_method, fusion_score
+from MISFMLib.jobs.pretrain.pretrain import run_pretrain
+from MISFMLib.jobs.train.planning import find_start
+from MISFMLib.jobs.train.run_folder import RunFolder
+from MISFMLib.models.bundle import read_bundle, read_card, read_weights
 from MISFMLib.networks import build_network, initialise
 from MISFMLib.resources import read_preset
 

@@ -8,14 +8,15 @@ import numpy as np
 import pytest
 import SimpleITK as sitk
 
-from MISFMLib.bundle import read_bundle
 from MISFMLib.configs import NetworkConfig, PrepareConfig, PretrainConfig, encode
 from MISFMLib.data.stored_arrays import StoredArrays, open_volumes
 from MISFMLib.errors import ConfigError
-from MISFMLib.jobs import pretrain_plan, pretrain_validation
-from MISFMLib.jobs.prepare import run_prepare
-from MISFMLib.jobs.pretrain import run_pretrain
-from MISFMLib.jobs.run_folder import RunFolder
+from MISFMLib.jobs.prepare.prepare import run_prepare
+from MISFMLib.jobs.pretrain import plan as pretrain_plan
+from MISFMLib.jobs.pretrain import validation as pretrain_validation
+from MISFMLib.jobs.pretrain.pretrain import run_pretrain
+from MISFMLib.jobs.train.run_folder import RunFolder
+from MISFMLib.models.bundle import read_bundle
 
 pytest.importorskip("blosc2")
 pytestmark = pytest.mark.usefixtures("one_thread")

@@ -10,7 +10,6 @@ import SimpleITK as sitk
 import torch
 from torch import nn
 
-from MISFMLib.bundle import BundleManifest, write_bundle
 from MISFMLib.configs import (
     IntensityConfig,
     LabelConfig,
@@ -23,9 +22,10 @@ from MISFMLib.events import Progress
 from MISFMLib.inference import quantization
 from MISFMLib.inference.segmenter import Segmenter, SegmenterOptions
 from MISFMLib.jobs import quantize
+from MISFMLib.models.bundle import BundleManifest, write_bundle
+from MISFMLib.models.store import engines_folder, has_int8
 from MISFMLib.networks import build_network, weights_to_numpy
-from MISFMLib.store import engines_folder, has_int8
-from MISFMLib.volume import read_volume
+from MISFMLib.volumes.volume import read_volume
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 PATCH = (16, 32, 32)

@@ -17,7 +17,7 @@ from MISFMLib.data.spatial import SpatialRecord
 from MISFMLib.errors import BundleError, DeviceError
 from MISFMLib.inference.restoration import LabelRestorer
 from MISFMLib.inference.sliding_window import LogitSlab
-from MISFMLib.volume import Geometry, Volume
+from MISFMLib.volumes.volume import Geometry, Volume
 
 IDENTITY = (1.0, 0.0, 0.0, 0.0, 1.0, 0.0, 0.0, 0.0, 1.0)
 

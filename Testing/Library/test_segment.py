@@ -17,7 +17,6 @@ import torch
 from torch import nn
 
 from MISFMLib import configs
-from MISFMLib.bundle import BundleManifest, write_bundle
 from MISFMLib.configs import (
     IntensityConfig,
     LabelConfig,
@@ -34,10 +33,11 @@ from MISFMLib.errors import (
     OutputError,
 )
 from MISFMLib.events import CaseDone, Notice, Progress
-from MISFMLib.jobs.segment import run_segment
-from MISFMLib.jobs.segment_plan import SegmentCase, _check_results
+from MISFMLib.jobs.segment.plan import SegmentCase, _check_results
+from MISFMLib.jobs.segment.segment import run_segment
+from MISFMLib.models.bundle import BundleManifest, write_bundle
 from MISFMLib.networks import build_network, weights_to_numpy
-from MISFMLib.volume import Geometry, Volume, read_label_map, read_volume, write_volume
+from MISFMLib.volumes.volume import Geometry, Volume, read_label_map, read_volume, write_volume
 
 DIRECTION = (0.0, 0.0, 1.0, 1.0, 0.0, 0.0, 0.0, 1.0, 0.0)
 LABELS = (
@@ -292,7 +292,7 @@ def no_computing(monkeypatch):
     def fail(*_args, **_kwargs):
         raise AssertionError("this had to be refused before")
 
-    monkeypatch.setattr("MISFMLib.jobs.segment_case.read_volume", fail)
+    monkeypatch.setattr("MISFMLib.jobs.segment.case.read_volume", fail)
     monkeypatch.setattr("MISFMLib.inference.engines.network_from_bundle", fail)
 
 
@@ -452,7 +452,7 @@ def test_a_missing_package_is_named_before_computing(
 ):
     scan = write_case(tmp_path / "scan.nrrd")
     monkeypatch.setattr(
-        "MISFMLib.jobs.segment_plan.importlib.util.find_spec",
+        "MISFMLib.jobs.segment.plan.importlib.util.find_spec",
         lambda name: None if name == missing else object(),
     )
     with pytest.raises(DependencyError, match=missing) as caught:
@@ -577,7 +577,7 @@ def test_what_one_bad_volume_can_raise_is_kept_to_its_case(
             raise error
         return read_volume(path, series=series)
 
-    monkeypatch.setattr("MISFMLib.jobs.segment_case.read_volume", read)
+    monkeypatch.setattr("MISFMLib.jobs.segment.case.read_volume", read)
     with pytest.raises(BatchError, match=str(error)):
         segment(scans, model=model, output=tmp_path / "out")
     assert files_in(tmp_path / "out") == ["b.seg.nrrd", "c.seg.nrrd", "cases.csv"]
@@ -663,7 +663,7 @@ def test_a_killed_batch_keeps_its_table_and_goes_on(tmp_path, model, scans):
         from MISFMLib.configs import SegmentConfig
         from MISFMLib.events import CaseDone
         from MISFMLib.inference import engines
-        from MISFMLib.jobs.segment import run_segment
+        from MISFMLib.jobs.segment.segment import run_segment
         import torch
 
         class Fake(torch.nn.Module):
@@ -697,7 +697,7 @@ def test_a_killed_batch_keeps_its_table_and_goes_on(tmp_path, model, scans):
 
 
 def dicom_series(shared_data):
-    from MISFMLib.volume import find_volumes
+    from MISFMLib.volumes.volume import find_volumes
 
     folders = [path for path in find_volumes(shared_data / "samples" / "dicom") if path.is_dir()]
     assert folders

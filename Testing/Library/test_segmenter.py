@@ -17,7 +17,7 @@ from MISFMLib.inference.ladder import memory_ladder
 from MISFMLib.inference.segmenter import Segmenter, SegmenterOptions
 from MISFMLib.inference.sliding_window import Placement, iterate_slabs
 from MISFMLib.inference.windows import WindowConfig
-from MISFMLib.volume import Geometry, Volume
+from MISFMLib.volumes.volume import Geometry, Volume
 
 IDENTITY = (1.0, 0.0, 0.0, 0.0, 1.0, 0.0, 0.0, 0.0, 1.0)
 RAW = IntensityConfig(scheme="ct-percentile")

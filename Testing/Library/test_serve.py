@@ -18,7 +18,6 @@ import pytest
 import torch
 
 from MISFMLib import cli
-from MISFMLib.bundle import BundleManifest, write_bundle
 from MISFMLib.configs import LabelConfig, NetworkConfig, PreprocessingConfig, SegmentConfig
 from MISFMLib.errors import DataError
 from MISFMLib.events import CaseDone, Failed, Finished, Progress, event_from_json
@@ -26,8 +25,9 @@ from MISFMLib.inference.segmenter import SegmenterOptions
 from MISFMLib.inference.segmenter_cache import SegmenterCache
 from MISFMLib.jobs import serve
 from MISFMLib.jobs.serve import Server, WarmJobs
+from MISFMLib.models.bundle import BundleManifest, write_bundle
 from MISFMLib.networks import build_network, weights_to_numpy
-from MISFMLib.volume import read_label_map
+from MISFMLib.volumes.volume import read_label_map
 
 
 def write_model(folder, seed=0):

@@ -17,9 +17,9 @@ PREPROCESSING = PreprocessingConfig(patch_size=(10, 20, 20), spacing_dhw=(2.0, 1
 
 @pytest.fixture
 def forecast(monkeypatch):
-    """MISFMSlicer.Forecast, which needs nothing of Slicer."""
+    """MISFMSlicer.Panel.Forecast, which needs nothing of Slicer."""
     monkeypatch.syspath_prepend(REPOSITORY / "MISFM")
-    return importlib.import_module("MISFMSlicer.Forecast")
+    return importlib.import_module("MISFMSlicer.Panel.Forecast")
 
 
 class FakeSettings(dict):

@@ -8,8 +8,8 @@ import SimpleITK as sitk
 
 from MISFMLib.configs import Code, LabelConfig
 from MISFMLib.errors import DataError
-from MISFMLib.formats.slicer_segmentation import segment_fields
-from MISFMLib.volume import (
+from MISFMLib.volumes.formats.slicer_segmentation import segment_fields
+from MISFMLib.volumes.volume import (
     Geometry,
     LabelMap,
     present_values,

@@ -26,7 +26,7 @@ from MISFMLib.inference.windows import (
     suitable_batch_size,
     window_starts,
 )
-from MISFMLib.volume import Geometry, Volume, read_volume
+from MISFMLib.volumes.volume import Geometry, Volume, read_volume
 
 
 def a_volume(rng, *shape):

@@ -10,7 +10,7 @@ import pytest
 from MISFMLib.configs import LabelConfig
 from MISFMLib.errors import OutputError
 from MISFMLib.export.statistics import COLUMNS, LabelVolume, label_volumes, write_statistics
-from MISFMLib.volume import Geometry, LabelMap
+from MISFMLib.volumes.volume import Geometry, LabelMap
 
 IDENTITY = (1.0, 0.0, 0.0, 0.0, 1.0, 0.0, 0.0, 0.0, 1.0)
 LABELS = (LabelConfig(value=3, name="spleen, left"), LabelConfig(value=1, name="liver"))

@@ -17,12 +17,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from MISFMLib import bundle_files, catalogue, download, store
-from MISFMLib.bundle import BundleManifest, read_weights, write_bundle, zip_bundle
-from MISFMLib.catalogue import CatalogueEntry
 from MISFMLib.configs import LabelConfig, NetworkConfig, PreprocessingConfig
 from MISFMLib.errors import BundleError, OutputError
 from MISFMLib.events import Notice, Progress, ignore_events
+from MISFMLib.models import bundle_files, catalogue, download, store
+from MISFMLib.models.bundle import BundleManifest, read_weights, write_bundle, zip_bundle
+from MISFMLib.models.catalogue import CatalogueEntry
 
 
 def make_bundle(folder: Path, name: str = "tiny", **changes):

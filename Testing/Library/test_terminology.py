@@ -6,7 +6,7 @@ import itertools
 
 import pytest
 
-from MISFMLib.terminology import label_config
+from MISFMLib.models.terminology import label_config
 
 
 @pytest.mark.parametrize(

@@ -19,7 +19,7 @@ from MISFMLib.inference.segmenter import Segmenter, SegmenterOptions
 from MISFMLib.inference.sliding_window import LogitSlab
 from MISFMLib.inference.uncertainty import Uncertainty, percent_entropy
 from MISFMLib.inference.where_to_look import find_uncertain_places
-from MISFMLib.volume import Geometry, LabelMap, Volume
+from MISFMLib.volumes.volume import Geometry, LabelMap, Volume
 
 IDENTITY = (1.0, 0.0, 0.0, 0.0, 1.0, 0.0, 0.0, 0.0, 1.0)
 

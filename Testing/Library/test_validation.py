@@ -14,9 +14,9 @@ from MISFMLib.data.cases import Case
 from MISFMLib.data.datasets import PreparedCase
 from MISFMLib.inference.sliding_window import Placement
 from MISFMLib.inference.windows import WindowConfig
-from MISFMLib.jobs import validation
-from MISFMLib.jobs.validation import evaluate, subset, validate
-from MISFMLib.volume import LabelMap, read_label_map
+from MISFMLib.jobs.train import validation
+from MISFMLib.jobs.train.validation import evaluate, subset, validate
+from MISFMLib.volumes.volume import LabelMap, read_label_map
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 LABELS = (LabelConfig(value=3, name="first"), LabelConfig(value=7, name="second"))

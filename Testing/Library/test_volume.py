@@ -10,7 +10,7 @@ import SimpleITK as sitk
 
 from MISFMLib.configs import LabelConfig
 from MISFMLib.errors import DataError, OutputError
-from MISFMLib.volume import (
+from MISFMLib.volumes.volume import (
     Geometry,
     LabelMap,
     Volume,

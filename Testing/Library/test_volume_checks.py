@@ -15,7 +15,7 @@ from MISFMLib.data.volume_checks import (
     is_label_map,
 )
 from MISFMLib.errors import DataError
-from MISFMLib.volume import Geometry, Volume, find_volumes, read_volume
+from MISFMLib.volumes.volume import Geometry, Volume, find_volumes, read_volume
 
 LIMITS = Limits(min_edge=8, max_spacing_mm=5.0)
 IDENTITY = (1.0, 0.0, 0.0, 0.0, 1.0, 0.0, 0.0, 0.0, 1.0)

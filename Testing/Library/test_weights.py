@@ -8,9 +8,9 @@ import numpy as np
 import pytest
 import torch
 
-from MISFMLib.bundle import BundleManifest, write_bundle
 from MISFMLib.configs import LabelConfig, NetworkConfig, PreprocessingConfig
 from MISFMLib.errors import BundleError
+from MISFMLib.models.bundle import BundleManifest, write_bundle
 from MISFMLib.networks import (
     build_network,
     initialise,

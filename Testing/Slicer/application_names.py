@@ -47,7 +47,7 @@ _GIVES_PYTHON = re.compile(r"slicer\.(i18n|util\.(arrayFrom|confirm|getNodes))")
 def used_names() -> dict[str, set[str]]:
     """Return every name and where it is used: file:line, or the .ui file."""
     sources = {path: ast.parse(path.read_text("utf-8")) for path in MODULE.rglob("*.py")}
-    library = (ast.parse(path.read_text("utf-8")) for path in REPOSITORY.glob("MISFMLib/*.py"))
+    library = (ast.parse(path.read_text("utf-8")) for path in _contract())
     ours = set().union(*map(_defined, [*sources.values(), *library]))
     widgets = {}
     found: dict[str, set[str]] = defaultdict(set)
@@ -60,6 +60,13 @@ def used_names() -> dict[str, set[str]]:
         for name, line in _Names(tree, widgets, ours).names():
             found[name].add(f"{path.stem}:{line}")
     return dict(sorted(found.items()))
+
+
+def _contract() -> Iterator[Path]:
+    """Yield the files of the library that the module uses in Slicer's own process."""
+    yield from REPOSITORY.glob("MISFMLib/*.py")
+    for room in ("configs", "models", "volumes"):
+        yield from REPOSITORY.glob(f"MISFMLib/{room}/*.py")
 
 
 def listed_names() -> list[dict[str, str]]:

@@ -1,7 +1,7 @@
-"""A stand-in for `MISFMSlicer.JobRunner` that segments by thresholds, in this process.
+"""A stand-in for `MISFMSlicer.Jobs.JobRunner` that segments by thresholds, in this process.
 
 It reads and writes the same files as the library does, without its packages: what is written comes
-from `MISFMLib.formats.slicer_segmentation`, as in the library.
+from `MISFMLib.volumes.formats.slicer_segmentation`, as in the library.
 """
 
 from __future__ import annotations
@@ -14,9 +14,9 @@ import numpy as np
 
 from MISFMLib.configs import LabelConfig
 from MISFMLib.events import Finished, Progress
-from MISFMLib.formats.slicer_segmentation import segment_fields
-from MISFMLib.terminology import label_config
-from MISFMLib.volume_types import Geometry
+from MISFMLib.models.terminology import label_config
+from MISFMLib.volumes.formats.slicer_segmentation import segment_fields
+from MISFMLib.volumes.volume_types import Geometry
 
 LABELS = (label_config(1, "left hippocampus"), label_config(2, "spleen"), label_config(3, "lesion"))
 """1 is where the volume is above 100, 2 where it is from 50 to 100, 3 is nowhere."""
@@ -109,7 +109,7 @@ def unsure_case(images, output):
 
 
 class FakeCommand:
-    """Has what `MISFMSlicer.Command.Command` has; a test says what happens to it."""
+    """Has what `MISFMSlicer.Jobs.Command.Command` has; a test says what happens to it."""
 
     started: ClassVar = []
     """All commands that were started, the last one last."""

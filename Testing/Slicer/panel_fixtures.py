@@ -32,7 +32,7 @@ class Panel:
 
     @property
     def parameters(self):
-        from MISFMSlicer.Parameters import Parameters
+        from MISFMSlicer.Panel.Parameters import Parameters
 
         return Parameters(self.logic.getParameterNode())
 
@@ -81,7 +81,8 @@ def panel(host, load_module, settings, monkeypatch, tmp_path):
 
     monkeypatch.setenv("MISFM_HOME", str(tmp_path / "home"))
     load_module(MODULE)
-    from MISFMSlicer import DeviceView, ModelActions, Requirements
+    from MISFMSlicer.Panel import DeviceView, ModelActions
+    from MISFMSlicer.Setup import Requirements
 
     monkeypatch.setattr(Requirements, "missingRequirements", list)
     monkeypatch.setattr(FakeCommand, "started", [])

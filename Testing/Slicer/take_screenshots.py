@@ -26,7 +26,7 @@ from PySide6 import QtCore, QtGui, QtWidgets  # noqa: E402
 
 _SAMPLE = (
     "import sys; from pathlib import Path; from MISFMLib.data.phantom import draw_phantom; "
-    "from MISFMLib.volume import write_volume; "
+    "from MISFMLib.volumes.volume import write_volume; "
     "write_volume(draw_phantom(1)[0], Path(sys.argv[1]))"
 )
 _MARGIN = 8

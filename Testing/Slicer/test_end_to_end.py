@@ -22,7 +22,7 @@ _MODEL = "hippocampus-mr"
 
 @pytest.fixture
 def logic(host):
-    from MISFMSlicer.Logic import MISFMLogic
+    from MISFMSlicer.Jobs.Logic import MISFMLogic
 
     logic = MISFMLogic()
     yield logic
@@ -43,7 +43,7 @@ def volume(make_volume):
 
 
 def request(volume, **options):
-    from MISFMSlicer.Jobs import SegmentRequest
+    from MISFMSlicer.Job import SegmentRequest
 
     return SegmentRequest((volume,), _MODEL, options={"device": "cpu", "overlap": 0.0, **options})
 
@@ -73,9 +73,9 @@ def ijk_to_ras(volume):
 
 def test_a_volume_becomes_a_segmentation_and_the_second_time_the_worker_is_warm(logic, volume):
     import slicer
-    from MISFMSlicer.Segmentations import provenance
+    from MISFMSlicer.Scene.Segmentations import provenance
 
-    from MISFMLib.store import find_model
+    from MISFMLib.models.store import find_model
 
     first = run(logic, logic.start(request(volume)))
     process = logic._runner._worker._process.pid
@@ -115,7 +115,7 @@ def test_cancel_ends_the_workers_processes_within_a_second(host, logic, make_vol
 
 
 def test_a_model_that_does_not_exist_is_told(logic, volume):
-    from MISFMSlicer.Jobs import SegmentRequest
+    from MISFMSlicer.Job import SegmentRequest
 
     job = logic.start(SegmentRequest((volume,), "hippocampus-rm"))
     logic.waitFor(job, timeoutS=120)

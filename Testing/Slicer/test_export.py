@@ -15,7 +15,7 @@ from MISFMLib.errors import DataError, DependencyError, OutputError
 
 @pytest.fixture
 def export(host):
-    from MISFMSlicer import Export
+    from MISFMSlicer.Scene import Export
 
     return Export
 

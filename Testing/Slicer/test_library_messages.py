@@ -7,10 +7,10 @@ import pytest
 from panel_fixtures import REPOSITORY
 
 COVERED = (
-    "MISFM/MISFMSlicer/JobRunner.py",
+    "MISFM/MISFMSlicer/Jobs/JobRunner.py",
     "MISFMLib/commands/failures.py",
     "MISFMLib/device.py",
-    "MISFMLib/download.py",
+    "MISFMLib/models/download.py",
     "MISFMLib/inference/segmenter.py",
 )
 """Every message and remedy of these can reach the panel on the usual path."""

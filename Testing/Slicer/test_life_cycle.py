@@ -26,8 +26,8 @@ _SCRIPT = """
 import sys, time
 import numpy as np, slicer
 sys.path[:0] = [{repository!r}, {module!r}]
-from MISFMSlicer import Requirements
-from MISFMSlicer.JobRunner import JobRunner
+from MISFMSlicer.Setup import Requirements
+from MISFMSlicer.Jobs.JobRunner import JobRunner
 Requirements.missingRequirements = list
 slicer.util.addVolumeFromArray(np.arange(1000, dtype=np.int16).reshape(10, 10, 10), name="head")
 slicer.util.selectModule("MISFM")

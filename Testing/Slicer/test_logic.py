@@ -25,7 +25,7 @@ def runner():
 
 @pytest.fixture
 def logic(host, runner):
-    from MISFMSlicer.Logic import MISFMLogic
+    from MISFMSlicer.Jobs.Logic import MISFMLogic
 
     logic = MISFMLogic(runner)
     logic.heard = []
@@ -41,7 +41,7 @@ def segment(host, logic):
     """Start a job and wait for its end, with Qt's timer as in the application."""
 
     def run(volume, *more, **options):
-        from MISFMSlicer.Jobs import SegmentRequest
+        from MISFMSlicer.Job import SegmentRequest
 
         job = logic.start(SegmentRequest((volume, *more), "a model", **options))
         host.wait_until(lambda: job.hasEnded)
@@ -51,7 +51,7 @@ def segment(host, logic):
 
 
 def request(volume, **options):
-    from MISFMSlicer.Jobs import SegmentRequest
+    from MISFMSlicer.Job import SegmentRequest
 
     return SegmentRequest((volume,), "a model", **options)
 
@@ -180,7 +180,7 @@ def test_the_result_lies_in_the_volumes_study(segment, make_volume):
 
 def test_the_node_says_what_made_it(segment, make_volume):
     from fake_worker import REPORT
-    from MISFMSlicer.Segmentations import provenance
+    from MISFMSlicer.Scene.Segmentations import provenance
 
     node = segment(make_volume()).result.segmentation
     told = provenance(node)
@@ -277,7 +277,7 @@ def test_a_roi_limits_what_is_segmented(segment, make_volume, runner):
     centre = ijk_to_ras(volume) @ [10, 8, 6, 1]
     roi.SetCenter(centre[:3])
     roi.SetSize(3.0, 4.0, 5.0)
-    from MISFMSlicer.Jobs import Region
+    from MISFMSlicer.Job import Region
 
     result = segment(volume, region=Region(roi)).result
     found = array_of(result.segmentation, "left hippocampus", volume) > 0
@@ -296,7 +296,7 @@ def test_a_roi_limits_what_is_segmented(segment, make_volume, runner):
 
 def test_a_roi_along_the_voxels_takes_exactly_these(segment, make_volume, runner):
     import slicer
-    from MISFMSlicer.Jobs import Region
+    from MISFMSlicer.Job import Region
 
     volume = make_volume("axial")
     roi = slicer.mrmlScene.AddNewNodeByClass("vtkMRMLMarkupsROINode")
@@ -315,7 +315,7 @@ def test_a_roi_along_the_voxels_takes_exactly_these(segment, make_volume, runner
 def test_a_roi_is_where_the_transforms_put_it(segment, make_volume, runner):
     import slicer
     import vtk
-    from MISFMSlicer.Jobs import Region
+    from MISFMSlicer.Job import Region
 
     volume = make_volume("axial")
     shift = vtk.vtkMatrix4x4()
@@ -335,7 +335,7 @@ def test_a_roi_is_where_the_transforms_put_it(segment, make_volume, runner):
 
 def test_labels_are_kept_only_inside_the_chosen_segment(segment, make_volume, runner):
     import slicer
-    from MISFMSlicer.Jobs import Region
+    from MISFMSlicer.Job import Region
 
     volume = make_volume("left-handed")
     inside = np.zeros((12, 16, 20), np.uint8)
@@ -358,7 +358,7 @@ def test_labels_are_kept_only_inside_the_chosen_segment(segment, make_volume, ru
 def test_what_cannot_work_is_refused_at_once(logic, make_volume, problem, runner):
     import slicer
     import vtk
-    from MISFMSlicer.Jobs import Region, SegmentRequest
+    from MISFMSlicer.Job import Region, SegmentRequest
 
     volume, model, region = make_volume(), "a model", None
     if problem == "no image":
@@ -475,7 +475,7 @@ def test_signals_tell_the_life_of_a_job(logic, segment, make_volume):
 def test_the_worker_loads_the_model_while_the_volumes_are_written(
     segment, make_volume, runner, monkeypatch
 ):
-    from MISFMSlicer import SegmentTask
+    from MISFMSlicer.Jobs import SegmentTask
 
     write, loaded = SegmentTask.writeVolume, []
     monkeypatch.setattr(
@@ -594,12 +594,12 @@ def test_a_result_that_cannot_be_read_is_a_failure(
 
 
 def test_a_full_disk_is_told(host, logic, make_volume, runner, monkeypatch):
-    import MISFMSlicer.SegmentTask
+    import MISFMSlicer.Jobs.SegmentTask
 
     def refuse(*_):
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr(MISFMSlicer.SegmentTask, "writeVolume", refuse)
+    monkeypatch.setattr(MISFMSlicer.Jobs.SegmentTask, "writeVolume", refuse)
     job = logic.start(request(make_volume()))
     assert job.failure.code == "temporary-files"
     assert "No space left" in job.failure.message
@@ -679,7 +679,7 @@ def test_removing_the_output_gives_a_new_segmentation(host, logic, make_volume, 
 
 
 def test_closing_the_logic_leaves_nothing_behind(host, make_volume, runner):
-    from MISFMSlicer.Logic import MISFMLogic
+    from MISFMSlicer.Jobs.Logic import MISFMLogic
 
     logic = MISFMLogic(runner)
     runner.holds = True

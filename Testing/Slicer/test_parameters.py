@@ -12,7 +12,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[2] / "MISFM"))
 @pytest.fixture
 def parameters(host):
     import slicer
-    from MISFMSlicer.Parameters import Parameters
+    from MISFMSlicer.Panel.Parameters import Parameters
 
     return Parameters(slicer.mrmlScene.AddNewNodeByClass("vtkMRMLScriptedModuleNode", "MISFM"))
 
@@ -33,7 +33,7 @@ def test_what_is_set_is_there_again_after_saving_and_loading(
     host, parameters, make_volume, tmp_path
 ):
     import slicer
-    from MISFMSlicer.Parameters import Parameters
+    from MISFMSlicer.Panel.Parameters import Parameters
 
     parameters.setVolume(make_volume(name="T1"))
     parameters.setVolume(make_volume(name="FLAIR é"), 1)
@@ -123,9 +123,9 @@ def test_fast_takes_the_version_in_8_bit_integers_where_there_is_one(parameters)
 
 
 def test_a_model_has_such_a_version_after_it_was_quantised(parameters, tmp_path, monkeypatch):
-    from MISFMSlicer.Models import segmentationModels
+    from MISFMSlicer.Setup.Models import segmentationModels
 
-    from MISFMLib import store
+    from MISFMLib.models import store
 
     monkeypatch.setenv("MISFM_HOME", str(tmp_path))
     (model,) = segmentationModels(store.list_models())[:1]
@@ -168,7 +168,7 @@ class Store(dict):
 
 
 def test_settings_are_kept_for_the_machine(host):
-    from MISFMSlicer.Settings import Settings
+    from MISFMSlicer.Setup.Settings import Settings
 
     assert (Settings().device, Settings().threads) == ("auto", 0)
     settings = Settings(Store())
@@ -180,7 +180,7 @@ def test_settings_are_kept_for_the_machine(host):
 
 @pytest.mark.parametrize("value", ["many", None, "-3"])
 def test_a_damaged_setting_counts_as_the_default(host, value):
-    from MISFMSlicer.Settings import Settings
+    from MISFMSlicer.Setup.Settings import Settings
 
     assert Settings(Store({"MISFM/threads": value})).threads == 0
 

@@ -30,7 +30,7 @@ GOOD = {
 
 @pytest.fixture
 def requirements(host, monkeypatch):
-    from MISFMSlicer import Requirements
+    from MISFMSlicer.Setup import Requirements
 
     monkeypatch.delenv("MISFM_PYTHON", raising=False)
     monkeypatch.setattr(sys, "platform", "linux")

@@ -60,8 +60,8 @@ def test_only_the_last_logs_are_kept(panel, make_volume, logs, monkeypatch):
     monkeypatch.setattr(time, "strftime", lambda _format: f"2026-11-23-{next(seconds):04d}")
     make_volume()
     panel.settle()
-    from MISFMSlicer import RunLog
-    from MISFMSlicer.Jobs import Job, JobState, SegmentRequest
+    from MISFMSlicer.Job import Job, JobState, SegmentRequest
+    from MISFMSlicer.Jobs import RunLog
 
     job = Job(SegmentRequest((), "models/some model"), "title", JobState.FINISHED)
     for number in range(25):
@@ -98,6 +98,6 @@ def test_a_log_that_cannot_be_written_spoils_nothing(panel, make_volume, tmp_pat
     ],
 )
 def test_of_paths_only_the_last_name_is_told(host, text, expected):
-    from MISFMSlicer.Report import shortenPaths
+    from MISFMSlicer.Jobs.Report import shortenPaths
 
     assert shortenPaths(text) == expected

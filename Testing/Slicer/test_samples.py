@@ -12,9 +12,9 @@ from panel_fixtures import MODULE
 
 @pytest.fixture
 def samples(load_module):
-    """MISFMSlicer.Samples, after the application has started."""
+    """MISFMSlicer.Setup.Samples, after the application has started."""
     load_module(MODULE)
-    return importlib.import_module("MISFMSlicer.Samples")
+    return importlib.import_module("MISFMSlicer.Setup.Samples")
 
 
 def sources():

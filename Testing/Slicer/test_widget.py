@@ -62,7 +62,7 @@ def test_the_speed_goes_to_the_library(panel, make_volume):
 def test_fast_takes_the_version_in_8_bit_integers_that_was_made_for_this_computer(
     panel, make_volume, monkeypatch
 ):
-    from MISFMSlicer.Models import Model
+    from MISFMSlicer.Setup.Models import Model
 
     monkeypatch.setattr(Model, "hasInt8", True)
     make_volume()

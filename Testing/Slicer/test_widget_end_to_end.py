@@ -16,7 +16,7 @@ pytestmark = [
 ]
 _DRAW = (
     "import sys; from pathlib import Path; from MISFMLib.data.phantom import draw_phantom; "
-    "from MISFMLib.volume import write_label_map, write_volume; "
+    "from MISFMLib.volumes.volume import write_label_map, write_volume; "
     "volume, known = draw_phantom(1); "
     "write_volume(volume, Path(sys.argv[1])); write_label_map(known, Path(sys.argv[2]))"
 )
@@ -36,7 +36,7 @@ def sample(tmp_path_factory):
 def real(panel, sample):
     """The panel with a real worker and the sample loaded."""
     import slicer
-    from MISFMSlicer.JobRunner import JobRunner
+    from MISFMSlicer.Jobs.JobRunner import JobRunner
 
     panel.logic._runner = JobRunner()
     slicer.util.setSliceViewerLayers(background=slicer.util.loadVolume(str(sample[0])), fit=True)

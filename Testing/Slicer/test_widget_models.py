@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from MISFMLib import catalogue
 from MISFMLib.events import Failed, Finished, Progress
+from MISFMLib.models import catalogue
 
 _MODELS = Path(__file__).resolve().parents[2] / "Resources" / "Models"
 
@@ -46,7 +46,7 @@ def catalogue_of_two(monkeypatch, tmp_path):
 @pytest.fixture
 def models(panel, monkeypatch, tmp_path):
     """The section Models with a second, own model for CT that needs two volumes."""
-    from MISFMLib import store
+    from MISFMLib.models import store
 
     own = store.models_folder() / "lung-ct"
     shutil.copytree(_MODELS / "hippocampus-mr", own)
@@ -156,7 +156,7 @@ def test_leaving_the_file_dialogs_changes_nothing(models, host):
 
 
 def test_a_damaged_model_is_listed_with_its_reason(models):
-    from MISFMLib import store
+    from MISFMLib.models import store
 
     (store.models_folder() / "lung-ct" / "configs" / "metadata.json").write_text("{", "utf-8")
     models.widget.segmentTab.lookAround()
@@ -223,7 +223,7 @@ def test_search_finds_what_can_be_had_and_chips_hide_it(models):
 
 def install(name):
     """Do what a download does."""
-    from MISFMLib import store
+    from MISFMLib.models import store
 
     folder = store.models_folder() / name
     shutil.copytree(_MODELS / "hippocampus-mr", folder)

@@ -21,7 +21,7 @@ def running(panel, make_volume):
 def test_opening_the_panel_starts_nothing_and_imports_nothing_heavy(panel):
     assert panel.runner.calls == []
     assert not panel.runner.isWarm
-    assert not {"torch", "safetensors", "MISFMLib.volume"} & set(sys.modules)
+    assert not {"torch", "safetensors", "MISFMLib.volumes.volume"} & set(sys.modules)
 
 
 def test_the_worker_starts_when_the_panel_is_ready_once_for_a_choice(panel, make_volume):
@@ -40,7 +40,7 @@ def test_the_worker_starts_when_the_panel_is_ready_once_for_a_choice(panel, make
 
 
 def test_the_worker_does_not_start_before_its_packages_are_there(panel, make_volume, monkeypatch):
-    from MISFMSlicer import Requirements
+    from MISFMSlicer.Setup import Requirements
 
     torch = Requirements.Requirement("pytorch", "PyTorch", Requirements.Status.RED, "missing")
     monkeypatch.setattr(Requirements, "missingRequirements", lambda: [torch])

@@ -259,8 +259,8 @@ def test_the_command_names_the_file_that_a_volume_was_loaded_from(panel, volume,
 
 
 def test_the_command_names_the_folder_of_a_volume_in_several_files(panel, tmp_path):
-    from MISFMSlicer.CommandLine import leftOut, segmentCommand
-    from MISFMSlicer.Jobs import SegmentRequest
+    from MISFMSlicer.Job import SegmentRequest
+    from MISFMSlicer.Jobs.CommandLine import leftOut, segmentCommand
 
     first = tmp_path / "1.dcm"
     first.touch()
@@ -293,7 +293,7 @@ def test_what_the_command_leaves_out_is_told(panel, volume):
 @pytest.fixture
 def requirements(panel, monkeypatch):
     """Requirements of which one is missing; the list of what was installed."""
-    from MISFMSlicer import Requirements
+    from MISFMSlicer.Setup import Requirements
 
     Status, Requirement = Requirements.Status, Requirements.Requirement
     installed = []
@@ -379,7 +379,7 @@ def test_who_does_not_want_to_install_is_left_alone(panel, volume, requirements,
 
 
 def test_an_installation_that_fails_is_told_with_the_command(panel, volume, host, monkeypatch):
-    from MISFMSlicer import Requirements
+    from MISFMSlicer.Setup import Requirements
 
     from MISFMLib.errors import DependencyError
 
@@ -450,7 +450,7 @@ def test_memory_can_be_freed_while_a_worker_waits(panel, make_volume):
 
 
 def test_open_logs_shows_the_folder_of_the_runs_logs(panel, monkeypatch, tmp_path):
-    from MISFMSlicer import SetupView
+    from MISFMSlicer.Panel import SetupView
 
     opened = []
     fake = SimpleNamespace(
@@ -485,7 +485,7 @@ def test_edit_opens_the_segment_editor_on_the_result_and_its_volume(panel, volum
 @pytest.fixture
 def exported(monkeypatch):
     """Stand-ins for the exports; what they were called with."""
-    from MISFMSlicer import Export
+    from MISFMSlicer.Scene import Export
 
     calls = []
 

@@ -265,8 +265,8 @@ def test_closing_the_scene_takes_places_and_overlay_away(unsure, make_volume):
 
 
 def test_frames_of_a_sequence_have_no_uncertainty(unsure, make_volume):
-    from MISFMSlicer.Jobs import SegmentRequest
-    from MISFMSlicer.SegmentTask import SegmentTask
+    from MISFMSlicer.Job import SegmentRequest
+    from MISFMSlicer.Jobs.SegmentTask import SegmentTask
 
     volume = make_volume()
     import slicer

@@ -337,7 +337,7 @@
     </message>
 </context>
 <context>
-    <name>MISFMSlicer.CommandLine</name>
+    <name>Jobs.CommandLine</name>
     <message>
         <source>it segments one frame, not the sequence</source>
         <translation>它只分割一帧，而不是整个序列</translation>
@@ -352,7 +352,7 @@
     </message>
 </context>
 <context>
-    <name>MISFMSlicer.DeviceView</name>
+    <name>Panel.DeviceView</name>
     <message>
         <source>Automatic takes a GPU if one works.</source>
         <translation>“自动”会在 GPU 可用时使用 GPU。</translation>
@@ -363,7 +363,7 @@
     </message>
 </context>
 <context>
-    <name>MISFMSlicer.Export</name>
+    <name>Scene.Export</name>
     <message>
         <source>Choose a folder where you may write, on a disk with space left.</source>
         <translation>请选择有写入权限且磁盘有剩余空间的文件夹。</translation>
@@ -414,7 +414,7 @@
     </message>
 </context>
 <context>
-    <name>MISFMSlicer.GridBox</name>
+    <name>Scene.GridBox</name>
     <message>
         <source>Move the region, or segment the whole volume.</source>
         <translation>请移动该区域，或分割整个体数据。</translation>
@@ -437,7 +437,7 @@
     </message>
 </context>
 <context>
-    <name>MISFMSlicer.InputsView</name>
+    <name>Panel.InputsView</name>
     <message>
         <source>As the model was evaluated.</source>
         <translation>与模型评估时相同。</translation>
@@ -464,7 +464,7 @@
     </message>
 </context>
 <context>
-    <name>MISFMSlicer.Installer</name>
+    <name>Setup.Installer</name>
     <message>
         <source>Install the extension {name} in Slicer&apos;s Extensions Manager.</source>
         <translation>请在 Slicer 的扩展管理器中安装扩展 {name}。</translation>
@@ -778,7 +778,7 @@
     </message>
 </context>
 <context>
-    <name>MISFMSlicer.Logic</name>
+    <name>Jobs.Logic</name>
     <message>
         <source>Free some space on the disk, or choose another temporary folder in Slicer&apos;s settings.</source>
         <translation>请释放一些磁盘空间，或在 Slicer 的设置中选择其他临时文件夹。</translation>
@@ -876,7 +876,7 @@
     </message>
 </context>
 <context>
-    <name>MISFMSlicer.ModelActions</name>
+    <name>Panel.ModelActions</name>
     <message>
         <source>Delete the model {model} from this computer?</source>
         <translation>从本机删除模型 {model}？</translation>
@@ -923,7 +923,7 @@
     </message>
 </context>
 <context>
-    <name>MISFMSlicer.Models</name>
+    <name>Setup.Models</name>
     <message>
         <source>For</source>
         <translation>适用于</translation>
@@ -986,7 +986,7 @@
     </message>
 </context>
 <context>
-    <name>MISFMSlicer.NoticeView</name>
+    <name>Panel.NoticeView</name>
     <message>
         <source>Copied</source>
         <translation>已复制</translation>
@@ -1005,7 +1005,7 @@
     </message>
 </context>
 <context>
-    <name>MISFMSlicer.Offers</name>
+    <name>Panel.Offers</name>
     <message>
         <source>Download {file} from {link}, then add it with Import.</source>
         <translation>请从 {link} 下载 {file}，再用“导入”添加。</translation>
@@ -1032,7 +1032,7 @@
     </message>
 </context>
 <context>
-    <name>MISFMSlicer.OptionsView</name>
+    <name>Panel.OptionsView</name>
     <message>
         <source>Inside a segment</source>
         <translation>分割段内</translation>
@@ -1047,7 +1047,7 @@
     </message>
 </context>
 <context>
-    <name>MISFMSlicer.Outlook</name>
+    <name>Panel.Outlook</name>
     <message>
         <source>About {time} and {memory} of memory on the {device}.</source>
         <translation>约需 {time}，占用 {memory} 内存，使用 {device}。</translation>
@@ -1062,7 +1062,7 @@
     </message>
 </context>
 <context>
-    <name>MISFMSlicer.PlacesView</name>
+    <name>Panel.PlacesView</name>
     <message>
         <source>No unsure place</source>
         <translation>没有不确定之处</translation>
@@ -1077,7 +1077,7 @@
     </message>
 </context>
 <context>
-    <name>MISFMSlicer.Readiness</name>
+    <name>Panel.Readiness</name>
     <message>
         <source>Each input needs a volume of its own.</source>
         <translation>每个输入需要各自的体数据。</translation>
@@ -1124,7 +1124,7 @@
     </message>
 </context>
 <context>
-    <name>MISFMSlicer.Requirements</name>
+    <name>Setup.Requirements</name>
     <message>
         <source>It will be downloaded from the Python Package Index and from pytorch.org (PyTorch: 0.2 GB, with support for NVIDIA GPUs up to 3 GB) into Slicer&apos;s own Python. Your images stay on this computer. Install now?</source>
         <translation>将从 Python Package Index 和 pytorch.org 下载（PyTorch：0.2 GB；支持 NVIDIA GPU 时最多 3 GB）并安装到 Slicer 自带的 Python 中。您的图像不会离开本机。现在安装吗？</translation>
@@ -1195,7 +1195,7 @@
     </message>
 </context>
 <context>
-    <name>MISFMSlicer.ResultView</name>
+    <name>Panel.ResultView</name>
     <message>
         <source>Check the outlines in the slices. Click a row to go there; correct with Edit.</source>
         <translation>请在切片中检查轮廓。点击一行可跳转到该处；用“编辑”修正。</translation>
@@ -1262,7 +1262,7 @@
     </message>
 </context>
 <context>
-    <name>MISFMSlicer.RunView</name>
+    <name>Panel.RunView</name>
     <message>
         <source>Cancel</source>
         <translation>取消</translation>
@@ -1285,14 +1285,14 @@
     </message>
 </context>
 <context>
-    <name>MISFMSlicer.Samples</name>
+    <name>Setup.Samples</name>
     <message>
         <source>The sample could not be drawn.</source>
         <translation>无法生成样本。</translation>
     </message>
 </context>
 <context>
-    <name>MISFMSlicer.SceneIO</name>
+    <name>Scene.SceneIO</name>
     <message>
         <source>Choose another volume.</source>
         <translation>请选择其他体数据。</translation>
@@ -1311,7 +1311,7 @@
     </message>
 </context>
 <context>
-    <name>MISFMSlicer.SegmentTab</name>
+    <name>Panel.SegmentTab</name>
     <message>
         <source>Cancelled. The scene is as it was.</source>
         <translation>已取消。场景未改变。</translation>
@@ -1338,7 +1338,7 @@
     </message>
 </context>
 <context>
-    <name>MISFMSlicer.SegmentTask</name>
+    <name>Jobs.SegmentTask</name>
     <message>
         <source>Choose a model.</source>
         <translation>请选择模型。</translation>
@@ -1349,7 +1349,7 @@
     </message>
 </context>
 <context>
-    <name>MISFMSlicer.SelfCheck</name>
+    <name>Setup.SelfCheck</name>
     <message>
         <source>Choose another device in Options, or update PyTorch.</source>
         <translation>请在“选项”中选择其他设备，或更新 PyTorch。</translation>
@@ -1360,7 +1360,7 @@
     </message>
 </context>
 <context>
-    <name>MISFMSlicer.Sequences</name>
+    <name>Scene.Sequences</name>
     <message>
         <source>Segment the current frame only, or choose other volumes.</source>
         <translation>请只分割当前帧，或选择其他体数据。</translation>
@@ -1371,7 +1371,7 @@
     </message>
 </context>
 <context>
-    <name>MISFMSlicer.SetupView</name>
+    <name>Panel.SetupView</name>
     <message>
         <source>Before the first run Segment will ask to install {missing}.</source>
         <translation>首次运行前，“分割”会询问是否安装 {missing}。</translation>
@@ -1418,7 +1418,7 @@
     </message>
 </context>
 <context>
-    <name>MISFMSlicer.VolumeFacts</name>
+    <name>Scene.VolumeFacts</name>
     <message>
         <source>The volume is {given}; the model was trained on crops of about {expected}. Choose a region in Options.</source>
         <translation>体数据为 {given}；该模型用约 {expected} 的局部数据训练。请在“选项”中选择范围。</translation>

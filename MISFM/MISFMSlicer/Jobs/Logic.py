@@ -1,0 +1,266 @@
+"""Segmenting in terms of the scene: from volume nodes to a segmentation node, job by job."""
+
+from __future__ import annotations
+
+import time
+import traceback
+from pathlib import Path
+from typing import Any
+
+import slicer
+from slicer.i18n import tr as _
+from slicer.ScriptedLoadableModule import ScriptedLoadableModuleLogic
+
+from MISFMLib.errors import MISFMError
+from MISFMLib.events import Event, Failed, Finished, Notice, Progress
+
+from ..Job import Job, JobState, SegmentRequest
+from ..Scene.SceneIO import isInScene
+from ..Scene.Snapshot import Snapshot
+from ..Signal import Signal
+from .JobRunner import JobRunner
+from .SegmentTask import SegmentTask, checkRequest
+
+_POLL_MS = 100
+
+
+class MISFMLogic(ScriptedLoadableModuleLogic):
+    """Queue of jobs: exports the volumes, runs the library in a worker, loads the result.
+
+    Signals (`Signal.connect`), each called in the main thread:
+
+    - ``started(job)``: it left the queue.
+    - ``progressed(job)``: ``job.progress`` or ``job.notices`` changed.
+    - ``finished(job)``: ``job.result`` is in the scene.
+    - ``failed(job)``: ``job.failure`` says why and what to do; the scene is as it was.
+    - ``cancelled(job)``: the scene is as it was.
+    - ``queueChanged()``: `jobs` changed.
+
+    Nothing here opens a dialog, starts a thread or needs a main window::
+
+        logic = MISFMLogic()
+        job = logic.start(SegmentRequest((volumeNode,), "hippocampus-mr"))
+        logic.waitFor(job)
+        job.result.segmentation
+    """
+
+    def __init__(self, runner: JobRunner | None = None) -> None:
+        """Start no process; `runner` can be a stand-in with the methods of `JobRunner`."""
+        super().__init__()
+        self.started = Signal()
+        self.progressed = Signal()
+        self.finished = Signal()
+        self.failed = Signal()
+        self.cancelled = Signal()
+        self.queueChanged = Signal()
+        self._runner = runner or JobRunner()
+        self._jobs: list[Job] = []
+        self._task: SegmentTask | None = None
+        self._startedAt = 0.0
+        self._timer: Any = None
+        self._snapshots: dict[str, Snapshot] = {}
+        self._sceneTag = slicer.mrmlScene.AddObserver(
+            slicer.vtkMRMLScene.StartCloseEvent, self._onSceneStartClose
+        )
+
+    @property
+    def jobs(self) -> tuple[Job, ...]:
+        """The jobs that have not ended: the running one first, then those that wait."""
+        return tuple(self._jobs)
+
+    @property
+    def isWorkerWarm(self) -> bool:
+        """Whether the worker has run a job, and perhaps holds its model in memory."""
+        return self._runner.hasRun
+
+    def warmUp(self, request: SegmentRequest) -> None:
+        """Let the worker load its libraries and the model, so that a job to come need not wait."""
+        self._runner.prepare({**request.options, "model": request.model})
+
+    def start(self, request: SegmentRequest) -> Job:
+        """Queue a job; it starts at once when no other is running.
+
+        Raises:
+            MISFMError: The request cannot work; nothing was queued.
+        """
+        checkRequest(request)
+        job = Job(request, f"{request.volumes[0].GetName()}: {Path(request.model).name}")
+        self._jobs.append(job)
+        self.queueChanged.emit()
+        self._startNext()
+        return job
+
+    def cancel(self, job: Job) -> None:
+        """End a running job within a second, or take a waiting one out of the queue."""
+        if job.state is JobState.RUNNING:
+            self._runner.cancel()
+        if not job.hasEnded:
+            self._end(job, JobState.CANCELLED)
+
+    def waitFor(self, job: Job, timeoutS: float = 3600.0) -> None:
+        """Return when a job has ended; for scripts, the panel uses the signals.
+
+        Raises:
+            TimeoutError: It has not ended in time.
+        """
+        deadline = time.monotonic() + timeoutS
+        while not job.hasEnded:
+            if time.monotonic() > deadline:
+                raise TimeoutError(f"{job.title} has not ended within {timeoutS:.0f} s.")
+            slicer.app.processEvents()
+            self._poll()
+            time.sleep(0.02)
+
+    def canRestore(self, segmentation: Any) -> bool:
+        """Whether a segmentation was updated by a job and can be brought back."""
+        return segmentation is not None and segmentation.GetID() in self._snapshots
+
+    def restorePrevious(self, segmentation: Any) -> None:
+        """Bring back what a segmentation was before the last job updated it; undoes itself."""
+        before = self._snapshots[segmentation.GetID()]
+        self._snapshots[segmentation.GetID()] = Snapshot(segmentation)
+        before.restore(segmentation)
+
+    def releaseMemory(self) -> None:
+        """Let the idle worker drop its model and the GPU memory."""
+        self._runner.releaseMemory()
+
+    def close(self) -> None:
+        """Cancel all jobs, end the worker and stop watching the scene; at clean-up and quit."""
+        self._cancelAll()
+        self._runner.close()
+        slicer.mrmlScene.RemoveObserver(self._sceneTag)
+        if self._timer is not None:  # a connected method would keep this object alive
+            self._timer.timeout.disconnect(self._poll)
+            self._timer = None
+
+    # ------------------------------------------------------------------------------- the queue
+
+    def _startNext(self) -> None:
+        if not self._jobs or self._jobs[0].state is JobState.RUNNING:
+            return
+        job = self._jobs[0]
+        job.state = JobState.RUNNING
+        job.progress = Progress("start", 0.0)
+        self._startedAt = time.monotonic()
+        self.started.emit(job)
+        if job.hasEnded:  # who heard it may have cancelled it
+            return
+        try:
+            checkRequest(job.request)  # the scene may have changed while it waited
+            self.warmUp(job.request)  # while the volumes are written
+            self._task = SegmentTask(job.request)
+            self._runner.start(self._task.write())
+        except Exception as error:  # shown to the user: Slicer would print it and go on
+            self._fail(job, _failureOf(error))
+            return
+        self._watch()
+
+    def _poll(self) -> None:
+        """Tell what happened since the last time; called by the timer."""
+        job = self._jobs[0] if self._jobs else None
+        if job is None or job.state is not JobState.RUNNING:
+            return
+        if not all(map(isInScene, job.request.volumes)):
+            self._runner.cancel()
+            self._fail(job, _volumeRemoved())
+            return
+        for event in self._runner.poll():
+            if not job.hasEnded:  # who heard of the last one may have cancelled it
+                self._take(job, event)
+
+    def _take(self, job: Job, event: Event) -> None:
+        if isinstance(event, Progress):
+            job.progress = event
+            self.progressed.emit(job)
+        elif isinstance(event, Notice):
+            job.notices.append(event)
+            self.progressed.emit(job)
+        elif isinstance(event, Failed):
+            self._fail(job, event)
+        elif isinstance(event, Finished):
+            self._finish(job, event.report)
+
+    def _finish(self, job: Job, report: dict[str, Any]) -> None:
+        output = job.request.output
+        snapshot = Snapshot(output) if isInScene(output) else None
+        try:
+            job.result = self._task.load(report)
+        except Exception as error:  # shown to the user: Slicer would print it and go on
+            self._fail(job, _failureOf(error))
+            return
+        if snapshot is not None:
+            self._snapshots[output.GetID()] = snapshot
+        self._end(job, JobState.FINISHED)
+
+    def _fail(self, job: Job, failure: Failed) -> None:
+        job.failure = failure
+        self._end(job, JobState.FAILED)
+
+    def _end(self, job: Job, state: JobState) -> None:
+        if job.state is JobState.RUNNING:
+            job.seconds = time.monotonic() - self._startedAt
+            job.log = self._runner.log()
+            self._removeTask()
+        job.state = state
+        self._jobs.remove(job)
+        ended = {
+            JobState.FINISHED: self.finished,
+            JobState.FAILED: self.failed,
+            JobState.CANCELLED: self.cancelled,
+        }
+        ended[state].emit(job)
+        self.queueChanged.emit()
+        self._startNext()
+
+    def _removeTask(self) -> None:
+        if self._timer is not None:
+            self._timer.stop()
+        if self._task is not None:
+            self._task.remove()
+            self._task = None
+
+    def _cancelAll(self) -> None:
+        for job in reversed(self.jobs):  # those that wait first, so that none of them starts
+            self.cancel(job)
+
+    def _watch(self) -> None:
+        import qt  # here, since all else works without an event loop
+
+        if self._timer is None:
+            self._timer = qt.QTimer()
+            self._timer.setInterval(_POLL_MS)
+            self._timer.timeout.connect(self._poll)
+        self._timer.start()
+
+    def _onSceneStartClose(self, *_arguments: Any) -> None:
+        self._cancelAll()
+        self._snapshots.clear()
+
+
+def _failureOf(error: Exception) -> Failed:
+    if isinstance(error, MISFMError):
+        return Failed(error.message, code=error.code, remedy=error.remedy)
+    if isinstance(error, OSError):
+        return Failed(
+            _("The files for the job cannot be written or read: {error}").format(error=error),
+            code="temporary-files",
+            remedy=_(
+                "Free some space on the disk, or choose another temporary folder in Slicer's"
+                " settings."
+            ),
+        )
+    return Failed(
+        _("Unexpected {kind}: {message}").format(kind=type(error).__name__, message=error),
+        code="internal",
+        remedy=_("Report it with Copy report."),
+        traceback="".join(traceback.format_exception(error)),
+    )
+
+
+def _volumeRemoved() -> Failed:
+    return Failed(
+        _("The volume was removed from the scene while it was segmented."),
+        code="volume-removed",
+        remedy=_("Load it again to segment it."),
+    )

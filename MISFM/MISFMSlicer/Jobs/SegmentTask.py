@@ -1,0 +1,145 @@
+"""The files of one job: written before it, read into the scene after it, removed in any case."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import tempfile
+from pathlib import Path
+from typing import Any
+
+import slicer
+from slicer.i18n import tr as _
+
+from MISFMLib.errors import DataError
+
+from ..Job import JobResult, SegmentRequest, SegmentVolume
+from ..Scene.GridBox import GridBox, boxOf
+from ..Scene.SceneIO import checkVolume, isInScene, measure, readImage, readLabels, writeVolume
+from ..Scene.Segmentations import addSegmentation, putSegments, putTable, setProvenance
+from ..Scene.Sequences import SegmentationSequence, framesOfAll
+from ..Scene.Uncertainty import colour, placesOf, putUncertainty
+
+_FORMAT = "seg.nrrd"
+_UNCERTAINTY = "uncertainty.nrrd"
+
+
+def checkRequest(request: SegmentRequest) -> None:
+    """Refuse what cannot work, before anything is queued.
+
+    Raises:
+        MISFMError: A volume, the region or the model is not usable.
+    """
+    if not request.model:
+        raise DataError(_("No model is chosen."), code="no-model", remedy=_("Choose a model."))
+    for volume in request.volumes:
+        checkVolume(volume if isInScene(volume) else None)
+    boxOf(request.volumes[0], request.region)
+    if request.allFrames:
+        framesOfAll(request.volumes)
+
+
+class SegmentTask:
+    """Files of a job in a folder of its own; the worker sees only their names.
+
+    Names are plain ASCII and relative to the folder, whatever the user's folders are called.
+    """
+
+    def __init__(self, request: SegmentRequest) -> None:
+        """Make the folder."""
+        self.folder = Path(tempfile.mkdtemp(prefix="misfm-job-", dir=slicer.app.temporaryPath))
+        self._request = request
+        self._frames = framesOfAll(request.volumes) if request.allFrames else []
+        self._box = boxOf(request.volumes[0], request.region)
+        self._hasUncertainty = request.uncertainty and not request.allFrames
+
+    def write(self) -> Path:
+        """Write the volumes and the job file, and return its path.
+
+        Raises:
+            OSError: A file cannot be written.
+        """
+        count = len(self._frames[0].volumes) if self._frames else 1
+        config = {
+            **self._request.options,
+            "images": [self._writeCase(index) for index in range(count)],
+            "model": self._request.model,
+            "output": "results" if self._frames else f"result.{_FORMAT}",
+            "format": _FORMAT,
+        }
+        if self._hasUncertainty:
+            config["uncertainty"] = _UNCERTAINTY
+        jobFile = self.folder / "job.json"
+        jobFile.write_text(json.dumps({"job": "segment", "config": config}, indent=2), "utf-8")
+        return jobFile
+
+    def load(self, report: dict[str, Any]) -> JobResult:
+        """Bring the result into the scene.
+
+        Args:
+            report: The report of the library.
+
+        Raises:
+            RuntimeError: The result cannot be read or does not fit the volume.
+        """
+        if self._frames:
+            return self._loadFrames(report)
+        volume = self._request.volumes[0]
+        labels = readLabels(self.folder / f"result.{_FORMAT}", volume, self._box)
+        found = measure(labels, report["labels"], self._box)
+        # All is read before the scene changes.
+        image = readImage(self.folder / _UNCERTAINTY, self._box) if self._hasUncertainty else None
+        node = self._request.output
+        if not isInScene(node):
+            node = addSegmentation(volume, self._resultName())
+        putSegments(node, volume, labels, found)
+        result = self._result(node, found, report, frames=1)
+        if image is not None:
+            result.uncertainty = putUncertainty(node, volume, self._box, image)
+            colour(result.uncertainty, numClasses=len(found) + 1)
+            result.places = placesOf(report, volume, self._box)
+        return result
+
+    def remove(self) -> None:
+        """Delete the files."""
+        shutil.rmtree(self.folder, ignore_errors=True)
+
+    def _writeCase(self, index: int) -> str:
+        """Write the channels of a frame; return their names as the library takes them."""
+        names = []
+        for channel, volume in enumerate(self._request.volumes):
+            name = f"frame{index:04d}-{channel}.nrrd"
+            frame = self._frames[channel].volumes[index] if self._frames else volume
+            checkVolume(frame)
+            writeVolume(frame, self._boxIn(frame), self.folder / name)
+            names.append(name)
+        return ",".join(names)
+
+    def _boxIn(self, frame: Any) -> GridBox:
+        """Return the box in a frame, which may have another size when all of it is wanted."""
+        return boxOf(frame, None) if self._request.region is None else self._box
+
+    def _loadFrames(self, report: dict[str, Any]) -> JobResult:
+        frames = self._frames[0]
+        sequence = SegmentationSequence(frames, self._resultName())
+        sizes: list[tuple[SegmentVolume, ...]] = []
+        for index, frame in enumerate(frames.volumes):
+            name = f"frame{index:04d}-0"
+            box = self._boxIn(frame)
+            labels = readLabels(self.folder / "results" / f"{name}.{_FORMAT}", frame, box)
+            sizes.append(measure(labels, report["cases"][name]["labels"], box))
+            sequence.add(index, labels, sizes[-1])
+        node = sequence.show(self._request.volumes[0])
+        current = frames.current
+        caseReport = report["cases"][f"frame{current:04d}-0"]
+        return self._result(node, sizes[current], caseReport, frames=len(sizes))
+
+    def _result(
+        self, node: Any, found: tuple[SegmentVolume, ...], report: dict[str, Any], frames: int
+    ) -> JobResult:
+        setProvenance(node, report)
+        table = putTable(node, self._request.volumes[0], found)
+        return JobResult(node, table, found, report, frames)
+
+    def _resultName(self) -> str:
+        return f"{self._request.volumes[0].GetName()} segmentation"

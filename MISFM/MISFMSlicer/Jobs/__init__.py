@@ -1,0 +1,1 @@
+"""Jobs from the click to the result, and the worker process that computes them."""

@@ -1,0 +1,105 @@
+"""What the chosen run will take, and whether the volume suits the model."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from slicer.i18n import tr as _
+
+from MISFMLib.errors import DataError
+
+from .. import Messages
+from ..Job import Job, Region, SegmentRequest
+from ..Scene.GridBox import boxOf
+from ..Scene.Sequences import framesOf
+from ..Scene.VolumeFacts import VolumeFacts, domainWarnings, volumeFacts
+from ..Setup.Models import Model
+from .Forecast import Forecast, History, Run, Workload, workload
+
+
+@dataclass(frozen=True)
+class _Start:
+    """What was known about a job before it started."""
+
+    work: Workload | None
+    wasCold: bool
+
+
+class Outlook:
+    """Forecasts runs, and learns from those that end."""
+
+    def __init__(self, history: History) -> None:
+        """Keep the past runs."""
+        self._history = history
+        self._starts: dict[Job, _Start] = {}
+
+    def forecast(self, request: SegmentRequest, model: Model, *, isWarm: bool) -> Forecast | None:
+        """Return what a run will take; None while this machine has no experience with it."""
+        work = self.workload(request, model)
+        if work is None:
+            return None
+        return self._history.forecast(model.name, _device(request), work, isWarm=isWarm)
+
+    def watch(self, job: Job, model: Model, *, wasCold: bool) -> None:
+        """Remember what a job has to do, and whether it is the worker's first."""
+        self._starts[job] = _Start(self.workload(job.request, model), wasCold)
+
+    def learn(self, job: Job) -> None:
+        """Remember how long a watched job took that has finished, and forget the job."""
+        start = self._starts.pop(job, None)
+        if start is None or start.work is None or job.result is None:
+            return
+        report = job.result.report
+        # The report of a single frame has no total, and of a segment only the run knew the size.
+        if "seconds" in report and not _isSegment(job.request.region):
+            run = Run(report, job.seconds, start.work, start.wasCold)
+            self._history.learn(job.request.model, _device(job.request), run)
+
+    def workload(self, request: SegmentRequest, model: Model) -> Workload | None:
+        """Count what there is to compute, at most; None when the region is outside the volume."""
+        facts = self._facts(request, model)
+        if facts is None:
+            return None
+        work = workload(
+            facts.shapeDhw, facts.spacingDhw, model.manifest.preprocessing, request.options
+        )
+        frames = framesOf(request.volumes[0]) if request.allFrames else None
+        count = len(frames.volumes) if frames is not None else 1
+        return Workload(work.windows * count, work.voxels * count)
+
+    def warnings(self, request: SegmentRequest, model: Model) -> list[str]:
+        """Return why the result may be poor."""
+        facts, preprocessing = self._facts(request, model), model.manifest.preprocessing
+        if facts is None:
+            return []
+        return domainWarnings(facts, preprocessing, isSizeKnown=not _isSegment(request.region))
+
+    def _facts(self, request: SegmentRequest, model: Model) -> VolumeFacts | None:
+        # Of a segment as of the whole volume: its size takes longer to find out than this may.
+        region = None if _isSegment(request.region) else request.region
+        orientation = model.manifest.preprocessing.orientation
+        try:
+            box = boxOf(request.volumes[0], region)
+        except DataError:
+            return None
+        return volumeFacts(request.volumes[0], orientation, box.sizeIjk)
+
+
+def _isSegment(region: Region | None) -> bool:
+    return region is not None and bool(region.segmentId)
+
+
+def _device(request: SegmentRequest) -> str:
+    return str(request.options.get("device", "auto"))
+
+
+def forecastText(forecast: Forecast | None) -> str:
+    """Return a forecast in words."""
+    if forecast is None:
+        return _("Ready. The first run on this computer will tell how long it takes.")
+    time, device = Messages.duration(forecast.seconds), Messages.deviceName(forecast.device)
+    if not forecast.memoryBytes:
+        return _("About {time} on the {device}.").format(time=time, device=device)
+    return _("About {time} and {memory} of memory on the {device}.").format(
+        time=time, memory=Messages.memory(forecast.memoryBytes), device=device
+    )

@@ -1,0 +1,228 @@
+"""The box of a result: what was found, how large it is, and what can be done with it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import qt
+import slicer
+from slicer.i18n import tr as _
+
+from .. import Messages
+from ..Guard import guarded
+from ..Job import Job, JobResult
+from ..LibraryMessages import forPanel
+from ..Scene import Export
+from ..Scene.SliceViews import jumpTo
+from .PlacesView import PlacesView
+
+_MAX_ROWS = 8
+_ROW_MARGINS = 8
+_COLOUR_PIXELS = 12
+_DICOM_INSTANCES = "DICOM.instanceUIDs"
+
+
+class ResultView:
+    """Shows one finished job; empty when its segmentation is deleted."""
+
+    def __init__(self, ui: Any, report: Callable[[Exception], None]) -> None:
+        """Connect the widgets.
+
+        Args:
+            ui: Widgets of the .ui file by their names.
+            report: Shows an error to the user.
+        """
+        self.report = report
+        self._ui = ui
+        self._job: Job | None = None
+        self._places = PlacesView(ui, report)
+        self._prepareTable()
+        ui.exportButton.setMenu(self._exportMenu())
+        ui.resultTable.itemSelectionChanged.connect(self._onRowChosen)
+        ui.show3DButton.toggled.connect(self._on3DToggled)
+        ui.editButton.clicked.connect(self._onEdit)
+
+    @property
+    def job(self) -> Job | None:
+        """The job that is shown."""
+        return self._job
+
+    def show(self, job: Job, *, in3D: bool) -> None:
+        """Show a finished job.
+
+        Args:
+            job: The job.
+            in3D: Make and show surfaces too.
+        """
+        self._job = job
+        result = job.result
+        self._ui.resultLabel.text = _headline(job)
+        notices = [forPanel(notice.message) for notice in job.notices if notice.level == "warning"]
+        self._ui.resultNoticeLabel.text = "\n".join(notices)
+        self._ui.resultNoticeLabel.visible = bool(notices)
+        self._fillTable(result)
+        found = not result.isEmpty
+        for name in ("resultTable", "show3DButton", "editButton", "exportButton"):
+            getattr(self._ui, name).visible = found
+        self._ui.show3DButton.setSegmentationNode(result.segmentation)
+        self._places.show(result)
+        self._ui.nextLabel.text = _nextStep(job)
+        self._dicomAction.enabled = bool(job.request.volumes[0].GetAttribute(_DICOM_INSTANCES))
+        self._ui.resultFrame.visible = True
+        if found and in3D:
+            self._ui.show3DButton.checked = True
+
+    def hide(self) -> None:
+        """Show nothing."""
+        self._job = None
+        self._places.hide()
+        self._ui.show3DButton.setSegmentationNode(None)
+        self._ui.resultFrame.visible = False
+
+    def update(self) -> None:
+        """Show nothing when what is shown was deleted from the scene."""
+        if self._job is not None and self._segmentation() is None:
+            self.hide()
+
+    def chooseNextPlace(self) -> None:
+        """Go to the next place where the model is unsure."""
+        self._places.chooseNext()
+
+    def _segmentation(self) -> Any:
+        node = self._job.result.segmentation if self._job is not None else None
+        return node if node is not None and slicer.mrmlScene.IsNodePresent(node) else None
+
+    # ------------------------------------------------------------------------------------- table
+
+    def _prepareTable(self) -> None:
+        table = self._ui.resultTable
+        table.setColumnCount(2)
+        table.setHorizontalHeaderLabels([_("Segment"), _("Volume (ml)")])
+        table.verticalHeader().setVisible(False)
+        table.verticalHeader().setDefaultSectionSize(table.fontMetrics().height() + _ROW_MARGINS)
+        table.horizontalHeader().setSectionResizeMode(0, qt.QHeaderView.Stretch)
+        table.horizontalHeader().setSectionResizeMode(1, qt.QHeaderView.ResizeToContents)
+
+    def _fillTable(self, result: JobResult) -> None:
+        table = self._ui.resultTable
+        table.blockSignals(True)
+        table.setRowCount(len(result.volumes))
+        for row, size in enumerate(result.volumes):
+            name = qt.QTableWidgetItem(size.name)
+            segment = self._segment(size.name)
+            if segment is not None:
+                name.setIcon(_colourIcon(segment.GetColor()))
+            amount = f"{size.volumeMl:.2f}" if size.voxels else _("not found")
+            volume = qt.QTableWidgetItem(amount)
+            volume.setData(qt.Qt.TextAlignmentRole, qt.Qt.AlignRight | qt.Qt.AlignVCenter)
+            volume.setToolTip(_("{count} voxels").format(count=size.voxels))
+            table.setItem(row, 0, name)
+            table.setItem(row, 1, volume)
+        table.clearSelection()
+        table.blockSignals(False)
+        rows = range(min(len(result.volumes), _MAX_ROWS))
+        height = sum(table.rowHeight(row) for row in rows) + 2 * table.frameWidth
+        table.setFixedHeight(height + table.horizontalHeader().sizeHint.height())
+
+    def _segment(self, name: str) -> Any:
+        segmentation = self._job.result.segmentation.GetSegmentation()
+        segmentId = segmentation.GetSegmentIdBySegmentName(name)
+        return segmentation.GetSegment(segmentId) if segmentId else None
+
+    @guarded
+    def _onRowChosen(self, *_arguments: Any) -> None:
+        """Let the slices show the middle of the segment."""
+        row, node = self._ui.resultTable.currentRow(), self._segmentation()
+        if node is None or row < 0:
+            return
+        name = self._job.result.volumes[row].name
+        segmentId = node.GetSegmentation().GetSegmentIdBySegmentName(name)
+        if segmentId:
+            centre = [0.0, 0.0, 0.0]
+            node.GetSegmentCenterRAS(segmentId, centre)
+            jumpTo(centre)
+
+    # ----------------------------------------------------------------------------------- buttons
+
+    @guarded
+    def _on3DToggled(self, isShown: bool, *_arguments: Any) -> None:
+        layout = slicer.app.layoutManager()
+        if isShown and layout is not None:
+            layout.resetThreeDViews()
+
+    @guarded
+    def _onEdit(self, *_arguments: Any) -> None:
+        """Open the Segment Editor on the result and its volume."""
+        node, volume = self._segmentation(), self._job.request.volumes[0]
+        slicer.util.selectModule("SegmentEditor")
+        editor = slicer.util.getModuleWidget("SegmentEditor").editor
+        editor.setSegmentationNode(node)
+        editor.setSourceVolumeNode(volume)
+
+    def _exportMenu(self) -> Any:
+        menu = qt.QMenu(self._ui.exportButton)
+        menu.addAction(_("NIfTI label map…")).triggered.connect(self._onExportNifti)
+        menu.addAction(_("Surfaces (STL)…")).triggered.connect(self._onExportStl)
+        self._dicomAction = menu.addAction(_("DICOM segmentation…"))
+        self._dicomAction.triggered.connect(self._onExportDicom)
+        return menu
+
+    @guarded
+    def _onExportNifti(self, *_arguments: Any) -> None:
+        name = f"{self._segmentation().GetName()}.nii.gz"
+        path = qt.QFileDialog.getSaveFileName(
+            self._ui.exportButton, _("Export"), name, _("NIfTI label map (*.nii.gz)")
+        )
+        if path:
+            volume = self._job.request.volumes[0]
+            self._tell(Export.exportNifti(self._segmentation(), volume, Path(path)))
+
+    @guarded
+    def _onExportStl(self, *_arguments: Any) -> None:
+        folder = self._askForFolder()
+        if folder:
+            self._tell(Export.exportStl(self._segmentation(), Path(folder)))
+
+    @guarded
+    def _onExportDicom(self, *_arguments: Any) -> None:
+        folder = self._askForFolder()
+        if folder:
+            volume = self._job.request.volumes[0]
+            self._tell(Export.exportDicomSeg(self._segmentation(), volume, Path(folder)))
+
+    def _askForFolder(self) -> str:
+        return qt.QFileDialog.getExistingDirectory(self._ui.exportButton, _("Export"), "")
+
+    def _tell(self, files: list[Path]) -> None:
+        names = ", ".join(path.name for path in files)
+        folder = str(files[0].parent) if files else ""
+        text = _("Written to {folder}: {names}").format(folder=folder, names=names)
+        self._ui.nextLabel.text = text
+
+
+def _headline(job: Job) -> str:
+    result, time = job.result, Messages.duration(job.seconds)
+    name = job.request.volumes[0].GetName()
+    if result.isEmpty:
+        return _("{volume}: nothing was found.").format(volume=name)
+    if result.frames > 1:
+        text = _("{volume}: {count} frames segmented in {time}.")
+        return text.format(volume=name, count=result.frames, time=time)
+    return _("{volume}: segmented in {time}.").format(volume=name, time=time)
+
+
+def _nextStep(job: Job) -> str:
+    if job.result.isEmpty:
+        return _("Does the volume show what the model segments? Its card is in Models.")
+    text = _("Check the outlines in the slices. Click a row to go there; correct with Edit.")
+    if job.request.output is not None:
+        text += " " + _("Restore previous in Options brings back what was there before.")
+    return text
+
+
+def _colourIcon(colour: tuple[float, float, float]) -> Any:
+    pixmap = qt.QPixmap(_COLOUR_PIXELS, _COLOUR_PIXELS)
+    pixmap.fill(qt.QColor(*(round(255 * part) for part in colour)))
+    return qt.QIcon(pixmap)

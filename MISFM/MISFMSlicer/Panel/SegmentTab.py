@@ -1,0 +1,321 @@
+"""The tab Segment: what is chosen, one button, and what became of it."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import replace
+from typing import Any
+
+import slicer
+from slicer.i18n import tr as _
+
+from MISFMLib.events import Failed
+
+from ..Guard import guarded
+from ..Job import Job, JobState, SegmentRequest
+from ..Jobs import RunLog
+from ..Jobs.CommandLine import leftOut, segmentCommand
+from ..Jobs.Logic import MISFMLogic
+from ..Jobs.Report import failureReport, jobReport
+from ..Setup.Models import Model
+from ..Setup.Settings import Settings
+from .DeviceView import DeviceView
+from .Forecast import Forecast, History, mirrorImages
+from .InputsView import InputsView
+from .ModelActions import ModelActions
+from .ModelsView import ModelsView
+from .NoticeView import NoticeView, failureOf
+from .OptionsView import OptionsView
+from .Outlook import Outlook, forecastText
+from .Parameters import SPEEDS, Parameters, speedOptions
+from .Readiness import problem
+from .ResultView import ResultView
+from .RunView import RunView, progressText
+from .SetupView import SetupView
+
+_LAST_MODEL = "MISFM/lastModel"
+_DOUBLE_CLICK_S = 0.4
+_STATUS_BAR_MS = 5000
+
+
+class SegmentTab:
+    """Connects the parts of the tab with the logic; `refresh` shows where everything stands."""
+
+    def __init__(self, ui: Any, logic: MISFMLogic) -> None:
+        """Connect the widgets.
+
+        Args:
+            ui: Widgets of the .ui file by their names.
+            logic: Runs the jobs.
+        """
+        self._ui = ui
+        self._logic = logic
+        self._parameters: Parameters | None = None
+        self._settings = Settings()
+        self._store = slicer.app.userSettings()
+        self._outlook = Outlook(History(self._store))
+        self._warmedFor: tuple[str, str] | None = None
+        self._startedAt = 0.0
+        self._note = ""
+        self._filledFor: tuple[str, ...] | None = None
+        self._notices = NoticeView(ui)
+        self._run = RunView(ui)
+        self._inputs = InputsView(ui, self.report)
+        self._options = OptionsView(ui, logic, self.report)
+        self._devices = DeviceView(ui, self._settings, self.report)
+        self._models = ModelsView(ui, self._chooseModel, self.report)
+        self._setup = SetupView(ui, logic, self.report)
+        self._modelActions = ModelActions(ui, self._models, self._setup.installMissing)
+        self._result = ResultView(ui, self.report)
+        self._connect()
+
+    def _connect(self) -> None:
+        ui, logic = self._ui, self._logic
+        ui.segmentButton.clicked.connect(self._onSegmentOrCancel)
+        ui.queueButton.clicked.connect(self._onQueue)
+        ui.copyCommandButton.clicked.connect(self._onCopyCommand)
+        ui.failureSetupButton.clicked.connect(self._onOpenSetup)
+        self._devices.changed = self.refresh
+        self._modelActions.changed = self._onModelsChanged
+        self._setup.changed = self.refresh
+        self._signals = {
+            logic.started: self._onProgress,
+            logic.progressed: self._onProgress,
+            logic.finished: self._onFinished,
+            logic.failed: self._onFailed,
+            logic.cancelled: self._onCancelled,
+        }
+        for signal, slot in self._signals.items():
+            signal.connect(slot)
+
+    # ------------------------------------------------------------------------------- for the widget
+
+    def setParameters(self, parameters: Parameters | None) -> None:
+        """Use other parameters; None while there is no scene to speak of."""
+        self._parameters = parameters
+        self.sceneChanged()
+        self._inputs.setParameters(parameters)
+        self._options.setParameters(parameters)
+
+    @guarded
+    def lookAround(self) -> None:
+        """Look which models are installed and what is missing."""
+        self._setup.look()
+        self._models.read()
+        self._inputs.setModels(self._models.models)
+
+    def sceneChanged(self) -> None:
+        """Choose at the next refresh what is not chosen and can be guessed."""
+        self._filledFor = None
+
+    def choicesChanged(self) -> None:
+        """Forget messages about earlier choices."""
+        self._note = ""
+        self._notices.hideFailure()
+        self.refresh()
+
+    @guarded
+    def refresh(self) -> None:
+        """Show where everything stands."""
+        if self._parameters is None:
+            return
+        self._fillIn()
+        model = self._model()
+        self._inputs.update(model)
+        self._models.update(model)
+        self._options.update()
+        self._result.update()
+        job = self._runningJob()
+        if job is None:
+            self._showIdle(model)
+        else:
+            self._showRunning(job, model)
+
+    @guarded
+    def run(self) -> None:
+        """Start a job, or queue it behind the running one."""
+        self._note = ""
+        self._notices.hideFailure()
+        model = self._model()
+        if self._problem(model) or not self._setup.installMissing():
+            self.refresh()
+            return
+        request = self._request(model)
+        wasCold = not self._logic.isWorkerWarm
+        self._startedAt = time.monotonic()
+        self._store.setValue(_LAST_MODEL, model.name)
+        job = self._logic.start(request)
+        if not job.hasEnded:
+            self._outlook.watch(job, model, wasCold=wasCold)
+        self.refresh()
+
+    @guarded
+    def cancel(self) -> None:
+        """End the running job and all that wait."""
+        for job in reversed(self._logic.jobs):  # those that wait first, so that none starts
+            self._logic.cancel(job)
+
+    def volume(self) -> Any:
+        """Return the chosen volume node; None when there is none."""
+        return self._parameters.volume() if self._parameters is not None else None
+
+    @guarded
+    def chooseNextVolume(self) -> None:
+        """Go to the next volume of the scene."""
+        self._inputs.chooseNextVolume()
+
+    @guarded
+    def chooseNextPlace(self) -> None:
+        """Go to the next place where the model is unsure."""
+        self._result.chooseNextPlace()
+
+    def report(self, error: Exception | Failed) -> None:
+        """Show an error, or how a child process failed, in the panel."""
+        failure = failureOf(error)
+        self._notices.showFailure(failure, failureReport(failure))
+
+    def close(self) -> None:
+        """Let go of the logic's signals and of a running self-check."""
+        for signal, slot in self._signals.items():
+            signal.disconnect(slot)
+        self._setup.close()
+        self._devices.close()
+        self._modelActions.close()
+        self.setParameters(None)
+
+    # ------------------------------------------------------------------------------------- choices
+
+    def _fillIn(self) -> None:
+        """Choose what the user will most probably choose: once for each scene and model."""
+        if not self._parameters.model and self._models.models:
+            last = self._models.model(str(self._store.value(_LAST_MODEL, "")))
+            self._parameters.model = (last or self._models.models[0]).name
+        model = self._model()
+        channels = model.channels if model is not None else ("",)
+        if channels != self._filledFor:
+            self._filledFor = channels
+            self._inputs.fillIn(channels)
+
+    def _model(self) -> Model | None:
+        return self._models.model(self._parameters.model)
+
+    def _chooseModel(self, name: str) -> None:
+        if self._parameters is not None:
+            self._parameters.model = name
+
+    def _request(self, model: Model) -> SegmentRequest:
+        options = self._settings.options()
+        return self._parameters.request(len(model.channels), hasInt8=model.hasInt8, **options)
+
+    def _problem(self, model: Model | None) -> str:
+        return problem(self._parameters, self._models.models, model)
+
+    # -------------------------------------------------------------------------------------- states
+
+    def _showIdle(self, model: Model | None) -> None:
+        why = self._problem(model)
+        if why:
+            self._run.showRefused(why)
+            self._notices.showWarnings([])
+            return
+        request = self._request(model)
+        forecast = forecastText(self._forecast(request, model))
+        self._run.showReady(self._note or self._setup.announcement or forecast)
+        self._notices.showWarnings(self._outlook.warnings(request, model))
+        self._showSpeeds(request, model)
+        self._warmUp(request)
+
+    def _warmUp(self, request: SegmentRequest) -> None:
+        """Start the worker while the user still looks, once for a choice: it ends when idle."""
+        choice = (request.volumes[0].GetID(), request.model)
+        if choice != self._warmedFor and not self._setup.announcement:
+            self._warmedFor = choice
+            self._logic.warmUp(request)
+
+    def _forecast(self, request: SegmentRequest, model: Model) -> Forecast | None:
+        return self._outlook.forecast(request, model, isWarm=self._logic.isWorkerWarm)
+
+    def _showSpeeds(self, request: SegmentRequest, model: Model) -> None:
+        times = {}
+        for speed in SPEEDS:
+            options = speedOptions(speed, hasInt8=model.hasInt8)
+            variant = replace(request, options={**options, **self._settings.options()})
+            forecast = self._forecast(variant, model)
+            times[speed] = forecastText(forecast) if forecast is not None else ""
+        self._inputs.showSpeeds(mirrorImages(model.manifest.preprocessing), times)
+
+    def _showRunning(self, job: Job, model: Model | None) -> None:
+        canQueue = not self._problem(model) and not self._isQueued(model)
+        self._run.showRunning(job, waiting=len(self._logic.jobs) - 1, canQueue=canQueue)
+        self._notices.showWarnings([])
+
+    def _isQueued(self, model: Model) -> bool:
+        request = self._request(model)
+        return any(request == job.request for job in self._logic.jobs)
+
+    def _runningJob(self) -> Job | None:
+        return next((job for job in self._logic.jobs if job.state is JobState.RUNNING), None)
+
+    # ---------------------------------------------------------------------------------------- slots
+
+    @guarded
+    def _onSegmentOrCancel(self, *_arguments: Any) -> None:
+        if self._runningJob() is None:
+            self.run()
+        elif time.monotonic() - self._startedAt > _DOUBLE_CLICK_S:
+            self.cancel()
+
+    @guarded
+    def _onQueue(self, *_arguments: Any) -> None:
+        self.run()
+
+    @guarded
+    def _onCopyCommand(self, *_arguments: Any) -> None:
+        request = self._request(self._model())
+        slicer.app.clipboard().setText(segmentCommand(request))
+        but = leftOut(request)
+        self._note = (
+            _("The command is in the clipboard, but {but}.").format(but=but)
+            if but
+            else _("The command is in the clipboard.")
+        )
+        self.refresh()
+
+    @guarded
+    def _onOpenSetup(self, *_arguments: Any) -> None:
+        self._setup.open()
+
+    @guarded
+    def _onModelsChanged(self, *_arguments: Any) -> None:
+        self._inputs.setModels(self._models.models)
+        if self._parameters is not None and self._model() is None:
+            self._parameters.model = ""
+        self.refresh()
+
+    @guarded
+    def _onProgress(self, job: Job) -> None:
+        if self._parameters is not None:
+            self._showRunning(job, self._model())
+        if not self._ui.segmentTab.visible:
+            slicer.util.showStatusMessage(f"MISFM: {progressText(job)}", _STATUS_BAR_MS)
+
+    @guarded
+    def _onFinished(self, job: Job) -> None:
+        self._result.show(job, in3D=self._parameters is not None and self._parameters.show3D)
+        self._tellEnd(job, _("{job}: segmented"))
+
+    @guarded
+    def _onFailed(self, job: Job) -> None:
+        self._notices.showFailure(job.failure, jobReport(job))
+        self._tellEnd(job, _("{job}: failed"))
+
+    @guarded
+    def _onCancelled(self, job: Job) -> None:
+        self._note = _("Cancelled. The scene is as it was.")
+        self._tellEnd(job, _("{job}: cancelled"))
+
+    def _tellEnd(self, job: Job, text: str) -> None:
+        self._outlook.learn(job)
+        RunLog.keep(job)
+        slicer.util.showStatusMessage(f"MISFM: {text.format(job=job.title)}", _STATUS_BAR_MS)
+        self.refresh()

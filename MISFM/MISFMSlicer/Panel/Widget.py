@@ -1,0 +1,162 @@
+"""The panel of the module: its life cycle, and what happens to the scene around it."""
+
+from __future__ import annotations
+
+import sys
+from typing import Any
+
+import qt
+import slicer
+import vtk
+from slicer.ScriptedLoadableModule import ScriptedLoadableModuleWidget
+from slicer.util import VTKObservationMixin
+
+from ..Jobs.Logic import MISFMLogic
+from .Parameters import Parameters
+from .SegmentTab import SegmentTab
+
+_OUR_PACKAGES = ("MISFMSlicer", "MISFMLib")
+
+
+class MISFMWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
+    """Slicer makes it when the user opens the module for the first time."""
+
+    def __init__(self, parent: Any = None) -> None:
+        self._panel: Any = None
+        VTKObservationMixin.__init__(self)  # first: without a parent the other calls setup
+        ScriptedLoadableModuleWidget.__init__(self, parent)
+
+    def setup(self) -> None:
+        """Make the widgets."""
+        ScriptedLoadableModuleWidget.setup(self)
+        self._panel = slicer.util.loadUI(self.resourcePath("UI/MISFM.ui"))
+        self.layout.addWidget(self._panel)
+        self._panel.setMRMLScene(slicer.mrmlScene)
+        self.ui = slicer.util.childWidgetVariables(self._panel)
+        self.logic = MISFMLogic()
+        self.segmentTab = SegmentTab(self.ui, self.logic)
+        self._parameterNode: Any = None
+        self._volume: Any = None
+        self._haveChoicesChanged = False
+        self._refreshTimer = qt.QTimer()
+        self._refreshTimer.setSingleShot(True)
+        self._refreshTimer.setInterval(0)
+        self._refreshTimer.timeout.connect(self._refresh)
+        self._addShortcuts(self._panel)
+        self._observeScene()
+        self.enter()
+
+    def cleanup(self) -> None:
+        """Let go of everything, once; called at reload and when Slicer quits."""
+        if self._panel is None:
+            return
+        self._refreshTimer.stop()
+        self._refreshTimer.timeout.disconnect(self._refresh)
+        self.removeObservers()
+        self._parameterNode = self._volume = None
+        self.segmentTab.close()
+        self.logic.close()
+        # Slicer only hides it at reload; its connections would keep all of our old objects alive.
+        self._panel.deleteLater()
+        self._panel = None
+
+    def enter(self) -> None:
+        """Show what has changed while another module was open."""
+        self.segmentTab.lookAround()
+        self._useParameterNode()
+
+    def onReload(self) -> None:
+        """Load all of our source again, not MISFM.py alone."""
+        for name in list(sys.modules):
+            if name.partition(".")[0] in _OUR_PACKAGES:
+                del sys.modules[name]
+        ScriptedLoadableModuleWidget.onReload(self)
+
+    def _addShortcuts(self, panel: Any) -> None:
+        self._shortcuts = []
+        for keys, slot in (
+            ("Ctrl+Return", self._onRunKey),
+            ("Ctrl+Enter", self._onRunKey),
+            ("Esc", self._onCancelKey),
+            ("Ctrl+PgDown", self._onNextKey),
+            ("Ctrl+Down", self._onNextPlaceKey),
+        ):
+            shortcut = qt.QShortcut(qt.QKeySequence(keys), panel)
+            shortcut.setContext(qt.Qt.WidgetWithChildrenShortcut)
+            shortcut.activated.connect(slot)
+            self._shortcuts.append(shortcut)
+
+    def _onRunKey(self, *_arguments: Any) -> None:
+        if not self.logic.jobs:
+            self.segmentTab.run()
+
+    def _onCancelKey(self, *_arguments: Any) -> None:
+        self.segmentTab.cancel()
+
+    def _onNextKey(self, *_arguments: Any) -> None:
+        self.segmentTab.chooseNextVolume()
+
+    def _onNextPlaceKey(self, *_arguments: Any) -> None:
+        self.segmentTab.chooseNextPlace()
+
+    # -------------------------------------------------------------------------------------- scene
+
+    def _observeScene(self) -> None:
+        scene = slicer.mrmlScene
+        self.addObserver(scene, scene.StartCloseEvent, self._onSceneStartClose)
+        for event in (scene.EndCloseEvent, scene.EndImportEvent):
+            self.addObserver(scene, event, self._onSceneReplaced)
+        for event in (scene.NodeAddedEvent, scene.NodeRemovedEvent):
+            self.addObserver(scene, event, self._onSceneChanged)
+
+    def _onSceneStartClose(self, *_arguments: Any) -> None:
+        self._setParameterNode(None)
+        self._watchVolume(None)
+
+    def _onSceneReplaced(self, *_arguments: Any) -> None:
+        if self.parent.isEntered:  # else `enter` will do it
+            self._useParameterNode()
+
+    def _onSceneChanged(self, *_arguments: Any) -> None:
+        # Later: a node that is being added has no voxels yet.
+        if self.parent.isEntered and not slicer.mrmlScene.IsBatchProcessing():
+            self.segmentTab.sceneChanged()
+            self._refreshTimer.start()
+
+    def _useParameterNode(self) -> None:
+        self._setParameterNode(self.logic.getParameterNode())
+        self._refreshTimer.start()
+
+    def _setParameterNode(self, node: Any) -> None:
+        event = vtk.vtkCommand.ModifiedEvent
+        if self._parameterNode is not None:
+            self.removeObserver(self._parameterNode, event, self._onParametersChanged)
+        self._parameterNode = node
+        if node is not None:
+            self.addObserver(node, event, self._onParametersChanged)
+        self.segmentTab.setParameters(Parameters(node) if node is not None else None)
+
+    def _onParametersChanged(self, *_arguments: Any) -> None:
+        self._haveChoicesChanged = True
+        self._refreshTimer.start()
+
+    def _refresh(self) -> None:
+        if self._haveChoicesChanged:
+            self._haveChoicesChanged = False
+            self.segmentTab.choicesChanged()
+        else:
+            self.segmentTab.refresh()
+        self._watchVolume(self.segmentTab.volume())
+
+    def _watchVolume(self, volume: Any) -> None:
+        """Hear when the chosen volume gets its voxels, or others."""
+        event = slicer.vtkMRMLVolumeNode.ImageDataModifiedEvent
+        if volume is not self._volume:
+            if self._volume is not None:
+                self.removeObserver(self._volume, event, self._onVoxelsChanged)
+            self._volume = volume
+            if volume is not None:
+                self.addObserver(volume, event, self._onVoxelsChanged)
+
+    def _onVoxelsChanged(self, *_arguments: Any) -> None:
+        self._refreshTimer.start()

@@ -1,0 +1,1 @@
+"""What the user sees and clicks: the tabs and their sections."""

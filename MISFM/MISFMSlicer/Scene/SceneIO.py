@@ -1,0 +1,176 @@
+"""Volume nodes to files, and files with labels back onto exactly the volume's grid."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import slicer
+import vtk
+from slicer.i18n import tr as _
+from vtk.util.numpy_support import vtk_to_numpy
+
+from MISFMLib.errors import DataError
+
+from ..Job import SegmentVolume
+from .GridBox import GridBox
+
+LABELMAP = "Binary labelmap"
+"""Name of the representation; vtkSegmentationConverter returns the same."""
+
+
+def isInScene(node: Any) -> bool:
+    """Tell whether a node is there; the user may have removed it, or closed the scene."""
+    return node is not None and bool(slicer.mrmlScene.IsNodePresent(node))
+
+
+# --------------------------------------------------------------------------------------- to files
+
+
+def checkVolume(volume: Any) -> None:
+    """Refuse what is no volume with one value per voxel.
+
+    Raises:
+        DataError: There is no volume, or it has not even two voxels, or colours.
+    """
+    image = volume.GetImageData() if volume is not None else None
+    if image is None or image.GetNumberOfPoints() < 2:
+        raise DataError(
+            _("There is no volume, or it has no voxels."),
+            code="volume-empty",
+            remedy=_("Choose another volume."),
+        )
+    if image.GetNumberOfScalarComponents() != 1:
+        raise DataError(
+            _("{volume} has colours instead of one value per voxel.").format(
+                volume=volume.GetName()
+            ),
+            code="volume-not-scalar",
+            remedy=_("Convert it with the module Vector to Scalar Volume."),
+        )
+
+
+def writeVolume(volume: Any, box: GridBox, path: Path) -> None:
+    """Write the voxels of a box, uncompressed, with the node's own IJK-to-RAS matrix.
+
+    Raises:
+        OSError: The file cannot be written.
+    """
+    node = slicer.vtkMRMLScalarVolumeNode()
+    node.SetAndObserveImageData(_voxelsIn(volume, box))
+    node.SetIJKToRASMatrix(boxToRas(volume, box))
+    storage = slicer.vtkMRMLNRRDStorageNode()
+    storage.SetFileName(path.as_posix())
+    storage.SetUseCompression(0)
+    if not storage.WriteData(node):
+        raise OSError(f"{path} could not be written; is there space on the disk?")
+
+
+def _voxelsIn(volume: Any, box: GridBox) -> vtk.vtkImageData:
+    if box.sizeIjk == volume.GetImageData().GetDimensions():
+        return volume.GetImageData()  # a copy of a large volume would take its time and memory
+    crop = vtk.vtkExtractVOI()
+    crop.SetInputData(volume.GetImageData())
+    crop.SetVOI(*box.extent)
+    crop.Update()
+    image = vtk.vtkImageData()
+    image.ShallowCopy(crop.GetOutput())
+    image.SetExtent(*(end for size in box.sizeIjk for end in (0, size - 1)))
+    return image
+
+
+def boxToRas(volume: Any, box: GridBox) -> vtk.vtkMatrix4x4:
+    """Return where the voxels of a box are."""
+    shift = vtk.vtkMatrix4x4()
+    for axis, start in enumerate(box.startIjk):
+        shift.SetElement(axis, 3, start)
+    ijkToRas, result = vtk.vtkMatrix4x4(), vtk.vtkMatrix4x4()
+    volume.GetIJKToRASMatrix(ijkToRas)
+    vtk.vtkMatrix4x4.Multiply4x4(ijkToRas, shift, result)
+    return result
+
+
+# ------------------------------------------------------------------------------------- from files
+
+
+def readLabels(path: Path, volume: Any, box: GridBox) -> Any:
+    """Read a .seg.nrrd of a box into a vtkSegmentation on exactly the volume's grid.
+
+    Raises:
+        RuntimeError: The file cannot be read or does not fit the box.
+    """
+    scene = slicer.vtkMRMLScene()  # its own, so that the user's sees nothing of it
+    node = scene.AddNewNodeByClass("vtkMRMLSegmentationNode")
+    storage = slicer.vtkMRMLSegmentationStorageNode()
+    storage.SetFileName(path.as_posix())
+    if not storage.ReadData(node):
+        raise RuntimeError(f"{path} cannot be read.")
+    segmentation = node.GetSegmentation()
+    for image in _labelMaps(segmentation):
+        _checkSize(image, box)
+        _place(image, volume, box)
+    return segmentation
+
+
+def readImage(path: Path, box: GridBox) -> vtk.vtkImageData:
+    """Read the voxels of a volume file of a box.
+
+    Raises:
+        RuntimeError: The file cannot be read or does not fit the box.
+    """
+    scene = slicer.vtkMRMLScene()
+    node = scene.AddNewNodeByClass("vtkMRMLScalarVolumeNode")
+    storage = slicer.vtkMRMLNRRDStorageNode()
+    storage.SetFileName(path.as_posix())
+    if not storage.ReadData(node):
+        raise RuntimeError(f"{path} cannot be read.")
+    _checkSize(node.GetImageData(), box)
+    return node.GetImageData()
+
+
+def _checkSize(image: Any, box: GridBox) -> None:
+    if image.GetDimensions() != box.sizeIjk:
+        raise RuntimeError(f"{image.GetDimensions()} voxels came for a box of {box.sizeIjk}.")
+
+
+def _labelMaps(segmentation: Any) -> list[Any]:
+    layers = range(segmentation.GetNumberOfLayers(LABELMAP))
+    return [segmentation.GetLayerDataObject(layer, LABELMAP) for layer in layers]
+
+
+def _place(image: Any, volume: Any, box: GridBox) -> None:
+    """Put a label map where the box is in the volume, and erase what is outside its mask."""
+    if box.mask is not None:
+        voxelsOf(image).reshape(box.mask.shape)[~box.mask] = 0
+    image.SetExtent(*box.extent)
+    ijkToRas = vtk.vtkMatrix4x4()
+    volume.GetIJKToRASMatrix(ijkToRas)
+    image.SetGeometryFromImageToWorldMatrix(ijkToRas)
+
+
+def voxelsOf(image: Any) -> Any:
+    """Return the voxels of a vtkImageData, one after the other; writing changes the image."""
+    return vtk_to_numpy(image.GetPointData().GetScalars())
+
+
+def measure(
+    segmentation: Any, labels: Sequence[dict[str, Any]], box: GridBox
+) -> tuple[SegmentVolume, ...]:
+    """Return the size of every segment; what a mask has erased is counted again.
+
+    Args:
+        segmentation: A vtkSegmentation of `readLabels`.
+        labels: The library's report: label, name, voxels, volume_ml.
+        box: Where labels are kept.
+    """
+    voxels = {label["label"]: label["voxels"] for label in labels}
+    if box.mask is not None:
+        maps = [voxelsOf(image) for image in _labelMaps(segmentation)]
+        voxels = {value: sum(int((map_ == value).sum()) for map_ in maps) for value in voxels}
+    volumes = []
+    for label in labels:
+        mlPerVoxel = label["volume_ml"] / label["voxels"] if label["voxels"] else 0.0
+        count = voxels[label["label"]]
+        volumes.append(SegmentVolume(label["name"], count, count * mlPerVoxel))
+    return tuple(volumes)

@@ -1,0 +1,155 @@
+"""Results in the scene: segments, what made them, and a table of their volumes."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+import slicer
+import vtk
+
+from ..Job import SegmentVolume
+from .SceneIO import LABELMAP
+
+_TABLE = "MISFM.Table"
+"""Role of the reference from a segmentation to the table of its volumes."""
+
+
+def segments(segmentation: Any) -> Iterator[tuple[str, Any]]:
+    """Yield ID and vtkSegment of all segments of a vtkSegmentation."""
+    for index in range(segmentation.GetNumberOfSegments()):
+        segmentId = segmentation.GetNthSegmentID(index)
+        yield segmentId, segmentation.GetSegment(segmentId)
+
+
+def takeOut(segmentation: Any) -> list[tuple[str, Any]]:
+    """Empty a vtkSegmentation; return its segments, which go on sharing their label maps.
+
+    A vtkSegmentation gives each segment that it removes, also at its own end, a label map for
+    itself alone, unless it has none: of 13 labels that takes seconds and 13 times the memory.
+    """
+    taken = list(segments(segmentation))
+    labelMaps = [segment.GetRepresentation(LABELMAP) for _, segment in taken]
+    for _, segment in taken:
+        segment.RemoveRepresentation(LABELMAP)
+    segmentation.RemoveAllSegments()
+    for (_, segment), labelMap in zip(taken, labelMaps, strict=True):
+        if labelMap is not None:
+            segment.AddRepresentation(LABELMAP, labelMap)
+    return taken
+
+
+def addSegmentation(volume: Any, name: str) -> Any:
+    """Add an empty segmentation node beside a volume in the subject hierarchy."""
+    node = slicer.mrmlScene.AddNewNodeByClass(
+        "vtkMRMLSegmentationNode", slicer.mrmlScene.GenerateUniqueName(name)
+    )
+    node.CreateDefaultDisplayNodes()
+    placeBeside(node, volume)
+    return node
+
+
+def placeBeside(node: Any, volume: Any) -> None:
+    """Move a node to the study (or folder) of a volume in the subject hierarchy."""
+    hierarchy = slicer.vtkMRMLSubjectHierarchyNode.GetSubjectHierarchyNode(slicer.mrmlScene)
+    if hierarchy is None:
+        return
+    item, volumeItem = hierarchy.GetItemByDataNode(node), hierarchy.GetItemByDataNode(volume)
+    if item and volumeItem:
+        hierarchy.SetItemParent(item, hierarchy.GetItemParent(volumeItem))
+
+
+def putSegments(node: Any, volume: Any, source: Any, found: Sequence[SegmentVolume]) -> None:
+    """Put the segments of a result that have voxels into a segmentation node.
+
+    A segment of the same name is replaced and keeps its ID and looks; one of which nothing was
+    found is taken out; all others stay as they are. The node gets the volume's grid.
+
+    Args:
+        node: The vtkMRMLSegmentationNode.
+        volume: The volume that was segmented.
+        source: A vtkSegmentation of `readLabels`; it is empty afterwards.
+        found: Sizes of the segments.
+    """
+    surface = slicer.vtkSegmentationConverter.GetSegmentationClosedSurfaceRepresentationName()
+    hadSurface = node.GetSegmentation().ContainsRepresentation(surface)
+    wasModifying = node.StartModify()
+    node.SetReferenceImageGeometryParameterFromVolumeNode(volume)
+    node.SetAndObserveTransformNodeID(volume.GetTransformNodeID())
+    hasVoxels = {item.name: item.voxels > 0 for item in found}
+    for segmentId, segment in takeOut(source):
+        _putSegment(node.GetSegmentation(), segmentId, segment, hasVoxels[segment.GetName()])
+    if hadSurface:
+        node.CreateClosedSurfaceRepresentation()
+    node.EndModify(wasModifying)
+
+
+def _putSegment(target: Any, segmentId: str, segment: Any, hasVoxels: bool) -> None:
+    oldId = target.GetSegmentIdBySegmentName(segment.GetName())
+    following = ""
+    if oldId:
+        labelValue = segment.GetLabelValue()
+        segment.DeepCopyMetadata(target.GetSegment(oldId))
+        segment.SetLabelValue(labelValue)
+        index = target.GetSegmentIndex(oldId) + 1
+        if index < target.GetNumberOfSegments():
+            following = target.GetNthSegmentID(index)
+        target.RemoveSegment(oldId)
+    if hasVoxels:
+        target.AddSegment(segment, oldId or target.GenerateUniqueSegmentID(segmentId), following)
+
+
+def setProvenance(node: Any, report: dict[str, Any]) -> None:
+    """Write down on a node what made it: model, versions, options; all as text."""
+    model = report["model"]
+    attributes = {
+        "Model": model["name"],
+        "ModelVersion": model["version"],
+        "WeightsSHA256": model["weights_sha256"],
+        "Version": report["versions"]["misfm"],
+        "Options": json.dumps(report["options"]),
+        "Device": report["device"],
+        "Finished": report["finished"],
+    }
+    for name, value in attributes.items():
+        node.SetAttribute(f"MISFM.{name}", str(value))
+
+
+def provenance(node: Any) -> dict[str, str]:
+    """Return what `setProvenance` wrote: attribute names without ``MISFM.``, and values."""
+    names = node.GetAttributeNames()
+    return {
+        name.removeprefix("MISFM."): node.GetAttribute(name)
+        for name in names
+        if name.startswith("MISFM.")
+    }
+
+
+def tableOf(node: Any) -> Any:
+    """Return the table of a segmentation's volumes, or None."""
+    return node.GetNodeReference(_TABLE)
+
+
+def putTable(node: Any, volume: Any, found: Sequence[SegmentVolume]) -> Any:
+    """Fill the table of a segmentation, a new one where there is none, and return it."""
+    table = tableOf(node)
+    if table is None:
+        name = slicer.mrmlScene.GenerateUniqueName(f"{node.GetName()} volumes")
+        table = slicer.mrmlScene.AddNewNodeByClass("vtkMRMLTableNode", name)
+        node.SetNodeReferenceID(_TABLE, table.GetID())
+        placeBeside(table, volume)
+    wasModifying = table.StartModify()
+    table.RemoveAllColumns()
+    names, voxels, volumes = vtk.vtkStringArray(), vtk.vtkLongLongArray(), vtk.vtkDoubleArray()
+    for array, title in ((names, "Segment"), (voxels, "Voxels"), (volumes, "Volume (ml)")):
+        array.SetName(title)
+    for item in found:
+        names.InsertNextValue(item.name)
+        voxels.InsertNextValue(item.voxels)
+        volumes.InsertNextValue(round(item.volumeMl, 6))
+    for array in (names, voxels, volumes):
+        table.AddColumn(array)
+    table.SetUseColumnTitleAsColumnHeader(True)
+    table.EndModify(wasModifying)
+    return table

@@ -1,0 +1,1 @@
+"""What is read from the MRML scene and put into it."""

@@ -1,0 +1,1 @@
+"""What this computer has: Python packages, models, settings, the self-check."""

@@ -1,0 +1,71 @@
+"""Settings of networks, model space and jobs as frozen dataclasses; needs neither torch nor numpy.
+
+Every default stands here and nowhere else. The line under a field is its help text on the command
+line and its tooltip in Slicer. `decode` and `encode` translate to and from JSON.
+"""
+
+from MISFMLib.configs.coding import (
+    decode,
+    encode,
+    raise_problems,
+)
+from MISFMLib.configs.finetune import (
+    FinetuneConfig,
+)
+from MISFMLib.configs.model_space import (
+    Code,
+    IntensityConfig,
+    LabelConfig,
+    PreprocessingConfig,
+)
+from MISFMLib.configs.network import (
+    NetworkConfig,
+)
+from MISFMLib.configs.prepare import (
+    PrepareConfig,
+)
+from MISFMLib.configs.pretrain import (
+    PretrainConfig,
+)
+from MISFMLib.configs.quantize import (
+    QuantizeConfig,
+)
+from MISFMLib.configs.segment import (
+    SegmentConfig,
+)
+from MISFMLib.configs.training import (
+    TrainingConfig,
+)
+from MISFMLib.configs.types import (
+    EngineName,
+    NetworkPreset,
+    Precision,
+    ResolutionMode,
+    SegmentPrecision,
+    Size,
+    Spacing,
+)
+
+__all__ = [
+    "Code",
+    "EngineName",
+    "FinetuneConfig",
+    "IntensityConfig",
+    "LabelConfig",
+    "NetworkConfig",
+    "NetworkPreset",
+    "Precision",
+    "PrepareConfig",
+    "PreprocessingConfig",
+    "PretrainConfig",
+    "QuantizeConfig",
+    "ResolutionMode",
+    "SegmentConfig",
+    "SegmentPrecision",
+    "Size",
+    "Spacing",
+    "TrainingConfig",
+    "decode",
+    "encode",
+    "raise_problems",
+]

@@ -1,0 +1,81 @@
+"""Settings of `misfm finetune`."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+from MISFMLib.configs.training import TrainingConfig
+from MISFMLib.configs.types import Spacing
+
+
+@dataclass(frozen=True, kw_only=True)
+class FinetuneConfig(TrainingConfig):
+    """Train a network on labelled volumes, from scratch or from pretrained weights."""
+
+    verb = "finetune"
+
+    validation_fraction: float = 0.2
+    """Part of the cases held out when the split is drawn."""
+    steps: int = 2000
+    batch_size: int = 2
+    validate_every: int = 250
+    checkpoint_every: int = 250
+    spacing_dhw: Spacing | None = None
+    """Voxel size in mm to train at; the median of the training volumes when not given."""
+
+    data: Path
+    """Folder with images/ and labels/ (or imagesTr/ and labelsTr/), a CSV with the columns image
+    and label, or a Medical Segmentation Decathlon dataset.json."""
+    split: Path | None = None
+    """JSON file with the lists train and validation; else dataset.json's split, else by seed."""
+    init: str | None = None
+    """Start from this bundle (installed name, folder, zip) or published .pt checkpoint."""
+    init_parts: Literal["all", "encoder"] = "all"
+    """What to take over from `init`: the whole network, or its encoder, which is better after
+    pretraining by restoring volumes."""
+    trainable: Literal["all", "decoder", "head", "lora"] = "all"
+    """What is trained of a network with trained weights: all; its decoder with the class outputs;
+    the class outputs alone; or, with lora, low-rank changes of the attention's linear layers (of
+    the convolutions in networks without attention), the norms and the class outputs. Whatever
+    `init` does not bring is trained in any case."""
+    warm_up_steps: int = 100
+    """Steps, at most a fifth of all, over which the learning rate rises to its full height. At full
+    height from the first step on, small labels may be given up before anything is learnt of them;
+    see Docs/evidence.md."""
+    layer_decay: float = 1.0
+    """Below 1 each level of the encoder learns more slowly by this factor than the next coarser
+    one, and the coarsest than the decoder; so the encoder keeps more of what it has learnt."""
+    intensity: Literal["auto", "ct-clip", "ct-percentile", "mr-zscore", "mr-percentile"] = "auto"
+    """Intensity scheme; auto follows the modality."""
+    deep_supervision: bool = True
+    """Train the coarse outputs too."""
+    augmentation: Literal["none", "light", "strong"] = "light"
+    """Random flips, rotation, scaling, contrast and noise of the training patches."""
+    mirror_axes: tuple[int, ...] | None = None
+    """Axes (0 depth, 1 height, 2 width) along which augmentation mirrors patches; when not given,
+    those along which no two labels differ, as left and right kidney do."""
+    foreground_share: float = 0.5
+    """Part of the patches that is centred on a labelled voxel."""
+
+    def _problems(self) -> list[str]:
+        problems = super()._problems()
+        problems += [
+            f"{name} is {getattr(self, name)}, it must be from 0 to 1"
+            for name in ("validation_fraction", "foreground_share")
+            if not 0 <= getattr(self, name) <= 1
+        ]
+        if self.warm_up_steps < 0:
+            problems.append(f"warm_up_steps is {self.warm_up_steps}, it must be 0 or more")
+        if not 0 < self.layer_decay <= 1:
+            problems.append(f"layer_decay is {self.layer_decay}, it must be above 0 and at most 1")
+        if self.layer_decay != 1 and self.trainable in ("decoder", "head"):
+            problems.append(f"layer_decay does nothing with trainable {self.trainable}")
+        if self.trainable != "all" and self.init is None:
+            problems.append(f"trainable {self.trainable} needs trained weights to start from: init")
+        if self.init_parts != "all" and self.init is None:
+            problems.append(f"init_parts {self.init_parts} needs init")
+        if not set(self.mirror_axes or ()) <= {0, 1, 2}:
+            problems.append(f"mirror_axes is {self.mirror_axes}, allowed are 0, 1 and 2")
+        return problems

@@ -1,0 +1,98 @@
+"""What a model expects of a volume, and what its classes are."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+from MISFMLib.configs.coding import raise_problems
+from MISFMLib.configs.types import Size, Spacing
+
+
+@dataclass(frozen=True, kw_only=True)
+class IntensityConfig:
+    """How the intensities of one channel become network input; statistics are always per volume."""
+
+    scheme: Literal["ct-clip", "ct-percentile", "mr-zscore", "mr-percentile"] = "mr-zscore"
+    """ct-clip: clip HU to `clip` and scale to [-1, 1]. ct-percentile: clip to `clip` (percentiles
+    of the training foreground in HU), then subtract `mean` and divide by `std`. mr-zscore: subtract
+    the volume's mean and divide by its deviation. mr-percentile: clip to the volume's `clip`
+    percentiles and scale to [-1, 1]."""
+    clip: tuple[float, float] | None = None
+    """Lower and upper bound: HU for the CT schemes, percentiles 0-100 for mr-percentile."""
+    mean: float = 0.0
+    """HU mean of the training foreground (ct-percentile)."""
+    std: float = 1.0
+    """HU standard deviation of the training foreground (ct-percentile)."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class PreprocessingConfig:
+    """From a volume as it was scanned to the model's space."""
+
+    modality: Literal["CT", "MR", "other"] = "other"
+    """What the model expects to see; a volume that looks otherwise gives a warning."""
+    channels: tuple[str, ...] = ("image",)
+    """Names of the input channels in the network's order, such as ``T1``."""
+    intensity: tuple[IntensityConfig, ...] = (IntensityConfig(),)
+    """One scheme per channel."""
+    spacing_dhw: Spacing | None = None
+    """Voxel size in mm that volumes are resampled to; None keeps the volume's own."""
+    orientation: str = "LPS"
+    """Canonical axes as three letters for x, y, z in SimpleITK's sense; LPS is the DICOM order."""
+    crop: Literal["none", "nonzero", "body"] = "none"
+    """Cut empty borders before the network: none, nonzero (zero voxels), body (HU <= -500)."""
+    patch_size: Size = (64, 128, 128)
+    """Window of the network in voxels of the model space."""
+    mirror_axes: tuple[int, ...] = (0, 1, 2)
+    """Axes (0 depth, 1 height, 2 width) along which the model was trained on mirrored volumes."""
+
+    def __post_init__(self) -> None:
+        problems = []
+        if len(self.intensity) != len(self.channels):
+            problems.append(
+                f"{len(self.intensity)} intensity schemes for {len(self.channels)} channels"
+            )
+        if min(self.patch_size) < 1:
+            problems.append(f"patch_size is {self.patch_size}, all edges must be at least 1")
+        if self.spacing_dhw is not None and min(self.spacing_dhw) <= 0:
+            problems.append(f"spacing_dhw is {self.spacing_dhw}, all values must be positive")
+        if not set(self.mirror_axes) <= {0, 1, 2}:
+            problems.append(f"mirror_axes is {self.mirror_axes}, allowed are 0, 1 and 2")
+        raise_problems(problems, "Correct the preprocessing settings.")
+
+
+@dataclass(frozen=True)
+class Code:
+    """A coded concept, as DICOM writes it."""
+
+    value: str
+    """Code, such as ``10200004``."""
+    scheme: str
+    """Coding scheme, such as ``SCT`` for SNOMED CT."""
+    meaning: str
+    """Plain words, such as ``Liver``."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class LabelConfig:
+    """One foreground class: how it is called, shown, coded and cleaned up."""
+
+    value: int
+    """Integer in the label map, 1 and up."""
+    name: str
+    """Name for people, unique in the model."""
+    color: tuple[int, int, int] = (128, 174, 128)
+    """Red, green, blue, 0 to 255."""
+    category: Code = Code("85756007", "SCT", "Tissue")
+    """Segmented property category."""
+    type: Code = Code("85756007", "SCT", "Tissue")
+    """Segmented property type."""
+    modifier: Code | None = None
+    """Modifier of the type, such as left or right."""
+    keep_largest: bool = False
+    """Keep only the largest connected component."""
+    min_volume_mm3: float = 0.0
+    """Remove connected components smaller than this."""
+    fill_holes: bool = False
+    """Fill cavities that the label encloses."""

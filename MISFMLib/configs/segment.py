@@ -1,0 +1,73 @@
+"""Settings of `misfm segment`."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+from MISFMLib.configs.coding import raise_problems
+from MISFMLib.configs.types import EngineName, SegmentPrecision
+
+
+@dataclass(frozen=True, kw_only=True)
+class SegmentConfig:
+    """Segment volumes with a model."""
+
+    images: tuple[Path, ...]
+    """Volumes (.nii .nii.gz .nrrd .mha .mhd), DICOM folders, or folders of volumes. The channels of
+    a multi-channel case are joined by commas, in the model's order: t1.nii.gz,flair.nii.gz"""
+    model: str
+    """Name of an installed model (see `misfm models list`), or path of a bundle folder or zip."""
+    output: Path
+    """Result file for one case (.nii.gz .nrrd .mha .seg.nrrd .dcm), or a folder for many."""
+    format: Literal["nii.gz", "nrrd", "mha", "seg.nrrd", "dcm"] = "seg.nrrd"
+    """File format when the output is a folder; dcm (DICOM SEG) needs DICOM input."""
+    series: str | None = None
+    """DICOM series instance UID to read when a folder holds several."""
+    device: str = "auto"
+    """auto, cpu, cuda, cuda:N or mps."""
+    precision: SegmentPrecision = "auto"
+    """Number format of the network; auto takes half precision where the chip is faster with it.
+    int8 is for models that `misfm quantize` has prepared on this computer; others are computed as
+    with auto."""
+    engine: EngineName = "auto"
+    """Program that computes the network: torch, or openvino, which is faster on x86 CPUs once it
+    has converted the model, which takes some seconds; auto does that as soon as it pays."""
+    overlap: float = 0.5
+    """Overlap of neighbouring windows as a fraction of the patch, 0 to below 1."""
+    batch_size: int | None = None
+    """Windows computed together; as many as make about a million voxels when not given."""
+    mirroring: bool = False
+    """Average over the mirror images that the model was trained on, up to eight: better by a
+    little, slower by their number."""
+    threads: int | None = None
+    """CPU threads; all cores when not given."""
+    postprocessing: Literal["model", "off"] = "model"
+    """Clean up components and holes as the model says, or leave the network's answer alone."""
+    statistics: Path | None = None
+    """Also write a table with the volume of every label in ml (.csv)."""
+    overview: Path | None = None
+    """Also write a picture of three planes with the labels (.png); a folder for many cases."""
+    uncertainty: Path | None = None
+    """Also write how undecided the network is in every voxel (.nii.gz .nii .nrrd .mha): the entropy
+    of the class probabilities, with --mirroring averaged over the mirror images, in percent of the
+    highest there can be; a folder for many cases. The report then lists where to look first. A high
+    value is a reason to check, a low one no proof: a network knows nothing of what it never saw."""
+    report: Path | None = None
+    """Also write a report of the run (.json); a folder for many cases."""
+    overwrite: bool = False
+    """Replace results that are already there; without it one file is refused, a batch resumes."""
+
+    def __post_init__(self) -> None:
+        problems = []
+        if not self.images:
+            problems.append("no image was given")
+        if not 0 <= self.overlap < 1:
+            problems.append(f"overlap is {self.overlap}, it must be at least 0 and below 1")
+        problems += [
+            f"{name} is {getattr(self, name)}, it must be at least 1"
+            for name in ("batch_size", "threads")
+            if getattr(self, name) is not None and getattr(self, name) < 1
+        ]
+        raise_problems(problems, "See `misfm segment --help`.")

@@ -1,0 +1,17 @@
+"""Names for the values that settings have."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+Size = tuple[int, int, int]
+"""Voxels along depth, height, width."""
+Spacing = tuple[float, float, float]
+"""Millimetres along depth, height, width."""
+ResolutionMode = Literal[0, 1, 2]
+"""How anisotropic the voxels are: 0 isotropic, 1 mildly (about 2:1), 2 strongly (3:1 and more)."""
+Precision = Literal["auto", "fp32", "bf16", "fp16"]
+SegmentPrecision = Literal["auto", "fp32", "bf16", "fp16", "int8"]
+EngineName = Literal["auto", "torch", "openvino"]
+NetworkPreset = Literal["small", "full", "fmunet", "unet3d", "unet3d-small"]
+"""Networks to train from scratch, by the names of the files in ``presets``."""

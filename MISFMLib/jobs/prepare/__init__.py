@@ -1,0 +1,1 @@
+"""Turn folders of volumes into a training store."""

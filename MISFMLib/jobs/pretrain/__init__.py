@@ -1,0 +1,1 @@
+"""Pretrain on volumes without labels."""

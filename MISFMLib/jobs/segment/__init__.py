@@ -1,0 +1,1 @@
+"""Segment one case or a batch."""

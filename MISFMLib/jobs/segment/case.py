@@ -1,0 +1,108 @@
+"""One case of a segmentation job: read, segment, write."""
+
+from __future__ import annotations
+
+import dataclasses
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from MISFMLib.configs import SegmentConfig
+from MISFMLib.errors import ConfigError
+from MISFMLib.events import EventSink, Progress
+from MISFMLib.export.statistics import LabelVolume, label_volumes, write_statistics
+from MISFMLib.files import write_json
+from MISFMLib.inference.segmenter import Segmenter, SegmentResult
+from MISFMLib.jobs.segment.plan import SegmentCase, is_dicom_seg
+from MISFMLib.jobs.segment.report import case_report
+from MISFMLib.models.bundle import BundleManifest
+from MISFMLib.volumes.volume import LabelMap, Volume, read_volume, write_label_map, write_volume
+
+
+@dataclass(frozen=True)
+class CaseResult:
+    """What is known about a finished case."""
+
+    report: dict[str, Any]
+    """JSON types only."""
+    volumes: Sequence[LabelVolume]
+    """Volume of every label."""
+    seconds: float
+    """Time from the start of reading to the end of writing."""
+    outputs: tuple[str, ...]
+    """Files written."""
+
+
+@dataclass(frozen=True)
+class CaseRunner:
+    """Carries out the cases of one job, one after another."""
+
+    config: SegmentConfig
+    manifest: BundleManifest
+    segmenter: Segmenter
+    overwrite: bool
+    """Replace results that are there."""
+
+    def run(self, case: SegmentCase, events: EventSink) -> CaseResult:
+        """Segment a case and write its results.
+
+        Raises:
+            MISFMError: The volume cannot be read or segmented, or a result cannot be written.
+        """
+        start = time.perf_counter()
+        events(Progress("read", 0.0, case.name))
+        volume = self._read(case)
+        read_s = time.perf_counter() - start
+        result = self.segmenter.segment(volume, events)
+        result = dataclasses.replace(result, timings_s={"read": read_s, **result.timings_s})
+        volumes = label_volumes(result.label_map, self.manifest.labels)
+        report = case_report(self.config, self.manifest, case, volume, result, volumes)
+        events(Progress("write", 0.0, case.output.name))
+        self._write(case, volume, result, report)
+        seconds = time.perf_counter() - start
+        return CaseResult(report, volumes, seconds, tuple(map(str, case.results)))
+
+    def write_statistics(self, cases: Mapping[str, Sequence[LabelVolume]]) -> None:
+        """Write the table of label volumes, if it was asked for."""
+        if self.config.statistics is not None:
+            write_statistics(self.config.statistics, cases, overwrite=self.overwrite)
+
+    def _read(self, case: SegmentCase) -> Volume:
+        source = case.inputs if len(case.inputs) > 1 else case.inputs[0]
+        volume = read_volume(source, series=self.config.series)
+        if is_dicom_seg(case.output) and not volume.dicom_files:
+            raise ConfigError(
+                f"{case.name} was not read from DICOM, to which a DICOM SEG has to refer.",
+                code="not-dicom",
+                remedy="Choose another output format, such as .seg.nrrd.",
+            )
+        return volume
+
+    def _write(
+        self, case: SegmentCase, volume: Volume, result: SegmentResult, report: dict[str, Any]
+    ) -> None:
+        """Write all results, the label map last: once it is there, the case is done."""
+        label_map = result.label_map
+        if case.uncertainty is not None and result.uncertainty is not None:
+            write_volume(result.uncertainty, case.uncertainty, overwrite=self.overwrite)
+        if case.overview is not None:
+            self._write_overview(volume, label_map, case.overview)
+        if case.report is not None:
+            write_json(case.report, report, overwrite=self.overwrite)
+        if is_dicom_seg(case.output):
+            self._write_dicom_seg(volume, label_map, case.output)
+        else:
+            labels = self.manifest.labels
+            write_label_map(label_map, case.output, labels=labels, overwrite=self.overwrite)
+
+    def _write_overview(self, volume: Volume, label_map: LabelMap, path: Path) -> None:
+        from MISFMLib.export.overview import write_overview  # needs matplotlib
+
+        write_overview(volume, label_map, self.manifest.labels, path, overwrite=self.overwrite)
+
+    def _write_dicom_seg(self, volume: Volume, label_map: LabelMap, path: Path) -> None:
+        from MISFMLib.export.dicom_seg import write_dicom_seg  # needs highdicom
+
+        write_dicom_seg(volume, label_map, self.manifest, path, overwrite=self.overwrite)

@@ -1,0 +1,257 @@
+"""What a segmentation job will read and write, settled and checked before anything is computed."""
+
+from __future__ import annotations
+
+import importlib.util
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from MISFMLib.configs import SegmentConfig
+from MISFMLib.errors import ConfigError, DataError, DependencyError
+from MISFMLib.files import check_output
+from MISFMLib.volumes.volume import case_name, find_volumes
+
+_SUFFIXES = (".seg.nrrd", ".nii.gz", ".nii", ".nrrd", ".mha", ".dcm")
+_VOLUME_SUFFIXES = (".nii.gz", ".nii", ".nrrd", ".mha")
+
+
+@dataclass(frozen=True)
+class SegmentCase:
+    """One volume to segment and where its results go."""
+
+    name: str
+    """Unique in the job."""
+    inputs: tuple[Path, ...]
+    """Volume file or DICOM folder, or one for each channel."""
+    output: Path
+    """Label map; written last, so it stands for a case that is done."""
+    overview: Path | None
+    """Picture."""
+    report: Path | None
+    """Report of the run."""
+    uncertainty: Path | None = None
+    """Volume of the uncertainty."""
+
+    @property
+    def results(self) -> tuple[Path, ...]:
+        """All files to be written."""
+        paths = (self.output, self.overview, self.report, self.uncertainty)
+        return tuple(path for path in paths if path is not None)
+
+
+@dataclass(frozen=True)
+class SegmentPlan:
+    """All cases of a job."""
+
+    cases: tuple[SegmentCase, ...]
+    folder: Path | None
+    """Folder of the results of a batch, which can be resumed; None for one case to one file."""
+
+
+def is_dicom_seg(path: Path) -> bool:
+    """Tell whether a label map goes into a DICOM SEG file."""
+    return path.suffix.lower() == ".dcm"
+
+
+def plan_cases(config: SegmentConfig, num_channels: int) -> SegmentPlan:
+    """Find the cases, name their results, and refuse what cannot work.
+
+    Args:
+        config: The job.
+        num_channels: Channels of the model.
+
+    Raises:
+        ConfigError: The output does not fit the inputs, or would replace one of them.
+        DataError: No volume is there, two are the same, or the channels do not fit the model.
+        DependencyError: An output needs a package that is not installed.
+        OutputError: A result of a single case is there already and may not be replaced.
+    """
+    inputs = list(_find_inputs(config, num_channels))
+    if not inputs:
+        raise DataError(
+            f"There is no volume in {', '.join(map(str, config.images))}.",
+            code="no-volume",
+            remedy="Give volume files, DICOM folders, or a folder that holds them.",
+        )
+    is_file = _is_file_output(config.output, len(inputs))
+    cases = tuple(
+        SegmentCase(
+            name,
+            paths,
+            config.output if is_file else config.output / f"{name}.{config.format}",
+            _beside(config.overview, name, (".png",), len(inputs)),
+            _beside(config.report, name, (".json",), len(inputs)),
+            _beside(config.uncertainty, name, _VOLUME_SUFFIXES, len(inputs)),
+        )
+        for name, paths in zip(_unique_names(inputs), inputs, strict=True)
+    )
+    _check_packages(config, cases)
+    _check_results(config, cases)
+    if is_file:
+        _check_absent(config, cases[0])
+    else:
+        check_output(config.output / "cases.csv", overwrite=True)
+    return SegmentPlan(cases, None if is_file else config.output)
+
+
+# ---------------------------------------------------------------------------------------- inputs
+
+
+def _find_inputs(config: SegmentConfig, num_channels: int) -> Iterator[tuple[Path, ...]]:
+    for image in config.images:
+        # A path that is there may have a comma in its name.
+        channels = (image,) if image.exists() else tuple(map(Path, str(image).split(",")))
+        if len(channels) > 1:
+            _check_channels(channels, num_channels)
+            yield channels
+        elif image.is_dir():
+            yield from ((path,) for path in _volumes_in(image, config))
+        else:
+            yield channels
+
+
+def _volumes_in(folder: Path, config: SegmentConfig) -> Iterator[Path]:
+    """Yield the volumes below a folder; segmentations and results of an earlier run are none."""
+    results = {path.resolve() for path in (config.output, config.uncertainty) if path is not None}
+    if folder.resolve() in results:
+        raise ConfigError(
+            f"The results would lie among the inputs in {folder}.",
+            code="output-is-input",
+            remedy="Choose another output folder.",
+        )
+    below = [result for result in results if folder.resolve() in result.parents]
+    for path in find_volumes(folder):
+        is_result = any(path.resolve().is_relative_to(result) for result in below)
+        if not is_result and not path.name.lower().endswith(".seg.nrrd"):
+            yield path
+
+
+def _check_channels(channels: Sequence[Path], num_channels: int) -> None:
+    if len(channels) != num_channels:
+        raise DataError(
+            f"{len(channels)} channels were given, the model expects {num_channels}: "
+            f"{', '.join(path.name for path in channels)}.",
+            code="channel-count",
+            remedy="Join one file per channel by commas, in the model's order.",
+        )
+
+
+def _unique_names(inputs: Sequence[tuple[Path, ...]]) -> list[str]:
+    """Name every case after its first file; where names repeat, put the folder's name before."""
+    first = [paths[0].absolute() for paths in inputs]
+    names = [case_name(path) for path in first]
+    counts = Counter(names)
+    names = [
+        f"{path.parent.name}_{name}" if counts[name] > 1 else name
+        for path, name in zip(first, names, strict=True)
+    ]
+    repeated = [name for name, count in Counter(names).items() if count > 1]
+    if repeated:
+        raise DataError(
+            f"Several inputs would share a result: {', '.join(repeated)}.",
+            code="same-name",
+            remedy="Give each volume once, or segment the folders one by one.",
+        )
+    return names
+
+
+# --------------------------------------------------------------------------------------- outputs
+
+
+def _is_file_output(output: Path, num_cases: int) -> bool:
+    """Tell whether the output is a file (or else a folder)."""
+    if output.is_dir():
+        return False
+    is_volume = output.name.endswith(_SUFFIXES)
+    if num_cases > 1 and is_volume:
+        raise ConfigError(
+            f"{num_cases} volumes cannot go to the one file {output}.",
+            code="output-is-file",
+            remedy="Give a folder as output, and choose the file type with --format.",
+        )
+    if num_cases == 1 and output.suffix and not is_volume:
+        raise ConfigError(
+            f"{output.name} has an ending that label maps cannot be written in.",
+            code="output-format",
+            remedy=f"Use one of {', '.join(_SUFFIXES)}, or an existing folder.",
+        )
+    return is_volume
+
+
+def _beside(option: Path | None, name: str, suffixes: Sequence[str], num_cases: int) -> Path | None:
+    """Return the path of a result beside the label map, which is in a folder when there are many.
+
+    Args:
+        option: What the user gave: a file, or a folder.
+        name: The case.
+        suffixes: Endings that such a file may have; the first is taken in a folder.
+        num_cases: Cases of the job.
+    """
+    if option is None:
+        return None
+    if option.is_dir() or not option.suffix:
+        return option / f"{name}{suffixes[0]}"
+    if not option.name.endswith(tuple(suffixes)) or option.name.endswith(".seg.nrrd"):
+        raise _wrong_ending(option, " or ".join(suffixes))
+    if num_cases > 1:
+        raise ConfigError(
+            f"{num_cases} cases cannot share the one file {option}.",
+            code="output-is-file",
+            remedy="Give a folder.",
+        )
+    return option
+
+
+def _check_packages(config: SegmentConfig, cases: Sequence[SegmentCase]) -> None:
+    needed = {"dicom": ("highdicom", "pydicom"), "report": ("matplotlib",)}
+    is_used = {
+        "dicom": any(is_dicom_seg(case.output) for case in cases),
+        "report": config.overview is not None,
+    }
+    for extra, packages in needed.items():
+        missing = [package for package in packages if importlib.util.find_spec(package) is None]
+        if is_used[extra] and missing:
+            raise DependencyError(
+                f"This needs {' and '.join(missing)}, which is not installed.",
+                code="package-missing",
+                remedy=f"pip install 'misfm[{extra}]'",
+            )
+
+
+def _wrong_ending(path: Path, suffix: str) -> ConfigError:
+    return ConfigError(
+        f"{path} was given for a result that ends in {suffix}.",
+        code="output-format",
+        remedy=f"Use a name that ends in {suffix}.",
+    )
+
+
+def _check_results(config: SegmentConfig, cases: Sequence[SegmentCase]) -> None:
+    """Refuse results that would replace an input or each other, or lie among DICOM files."""
+    if config.statistics is not None and config.statistics.suffix != ".csv":
+        raise _wrong_ending(config.statistics, ".csv")
+    inputs = {path.resolve() for case in cases for path in case.inputs}
+    results = [path for case in cases for path in case.results]
+    results += [config.statistics] if config.statistics else []
+    for path, count in Counter(path.resolve() for path in results).items():
+        # The files of a series need no ending, so that any file in its folder may be a slice.
+        if not inputs.isdisjoint({path, path.parent}):
+            raise ConfigError(
+                f"The result {path} would replace an input, or lie among the files of one.",
+                code="output-is-input",
+                remedy="Choose another output folder or file type.",
+            )
+        if count > 1:
+            raise ConfigError(
+                f"Several results would go to the one file {path}.",
+                code="same-result",
+                remedy="Give every result a name of its own.",
+            )
+
+
+def _check_absent(config: SegmentConfig, case: SegmentCase) -> None:
+    for path in (*case.results, config.statistics):
+        if path is not None:
+            check_output(path, overwrite=config.overwrite)

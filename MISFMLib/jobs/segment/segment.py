@@ -1,0 +1,119 @@
+"""``misfm segment``: volumes on disk, a model, label maps on disk."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from typing import Any
+
+from MISFMLib.configs import SegmentConfig
+from MISFMLib.device import set_threads
+from MISFMLib.errors import BundleError
+from MISFMLib.events import CaseDone, EventSink, ignore_events
+from MISFMLib.inference.segmenter import Segmenter, SegmenterOptions
+from MISFMLib.jobs.segment.batch import run_batch
+from MISFMLib.jobs.segment.case import CaseRunner
+from MISFMLib.jobs.segment.plan import SegmentCase, plan_cases
+from MISFMLib.models.bundle import Bundle
+from MISFMLib.models.store import find_model
+
+SegmenterLoader = Callable[[Bundle, SegmenterOptions], Segmenter]
+
+
+def run_segment(
+    config: SegmentConfig,
+    events: EventSink = ignore_events,
+    load_segmenter: SegmenterLoader = Segmenter.from_bundle,
+) -> dict[str, Any]:
+    """Segment one volume to a file, or any number of volumes to a folder.
+
+    Everything that can be checked without computing is checked first. A folder is a batch: cases
+    whose label map is there are skipped unless `config.overwrite`, a case that fails does not stop
+    the others, and cases.csv tells what became of each.
+
+    Args:
+        config: The job.
+        events: Hears progress, notices and the end of every case.
+        load_segmenter: Loads the model; for callers that keep it loaded.
+
+    Returns:
+        The report of the case or of the batch; its key ``text`` holds a summary for people.
+
+    Raises:
+        MISFMError: The model, an option or the only case cannot be used.
+        BatchError: Cases of a batch failed; the others were finished.
+    """
+    bundle = find_model(config.model)
+    check_segments(bundle)
+    plan = plan_cases(config, len(bundle.manifest.preprocessing.channels))
+    set_threads(config.threads)
+    segmenter = load_segmenter(bundle, _options(config))
+    # A batch decides case by case what to skip, and then replaces what is left of a broken run.
+    overwrite = config.overwrite or plan.folder is not None
+    runner = CaseRunner(config, bundle.manifest, segmenter, overwrite)
+    if plan.folder is not None:
+        return run_batch(runner, plan.cases, plan.folder, events)
+    return _run_single(runner, plan.cases[0], events)
+
+
+def load_model(config: SegmentConfig, load_segmenter: SegmenterLoader) -> Iterator[None]:
+    """Load the model of a job that may follow, without looking at its volumes.
+
+    Args:
+        config: The job.
+        load_segmenter: Loads the model and keeps it for the job.
+
+    Yields:
+        Nothing, before each step; whoever is in a hurry can stop there.
+
+    Raises:
+        MISFMError: The model or an option cannot be used.
+    """
+    yield
+    bundle = find_model(config.model)
+    check_segments(bundle)
+    set_threads(config.threads)
+    segmenter = load_segmenter(bundle, _options(config))
+    yield
+    segmenter.load_engine()
+
+
+def check_segments(bundle: Bundle) -> None:
+    """Refuse a bundle that is only a start for fine-tuning.
+
+    Raises:
+        BundleError: It is one.
+    """
+    if bundle.manifest.kind != "segmentation":
+        raise BundleError(
+            f"{bundle.manifest.name} is a start for fine-tuning and does not segment.",
+            code="not-for-segmentation",
+            remedy="Fine-tune it on labelled volumes first, with `misfm finetune --init`.",
+        )
+
+
+def _options(config: SegmentConfig) -> SegmenterOptions:
+    return SegmenterOptions(
+        device=config.device,
+        precision=config.precision,
+        engine=config.engine,
+        overlap=config.overlap,
+        batch_size=config.batch_size,
+        mirroring=config.mirroring,
+        postprocessing=config.postprocessing == "model",
+        uncertainty=config.uncertainty is not None,
+    )
+
+
+def _run_single(runner: CaseRunner, case: SegmentCase, events: EventSink) -> dict[str, Any]:
+    result = runner.run(case, events)
+    runner.write_statistics({case.name: result.volumes})
+    events(CaseDone(case.name, "done", outputs=result.outputs))
+    lines = [f"{item.name:32} {item.volume_ml:10.2f} ml" for item in result.volumes]
+    lines += [_line_of_place(place) for place in result.report.get("where_to_look", [])[:3]]
+    text = "\n".join([*lines, f"Written to {case.output}"])
+    return {**result.report, "seconds": round(result.seconds, 3), "text": text}
+
+
+def _line_of_place(place: dict[str, Any]) -> str:
+    position = ", ".join(f"{number:.1f}" for number in place["position_xyz"])
+    return f"Look at {position} mm (LPS): {' or '.join(place['labels'])}?"

@@ -1,0 +1,94 @@
+"""The table of a batch (cases.csv): what became of every case, kept from run to run."""
+
+from __future__ import annotations
+
+import csv
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from MISFMLib.errors import OutputError
+from MISFMLib.export.statistics import LabelVolume
+from MISFMLib.files import written_atomically
+from MISFMLib.models.bundle import BundleManifest
+
+_COLUMNS = ("case", "status", "seconds", "message", "model")
+
+
+@dataclass(frozen=True)
+class CaseRow:
+    """One line of the table."""
+
+    case: str
+    """Name of the case."""
+    status: str
+    """done, skipped (its result was there, from an unknown run) or failed."""
+    seconds: float | None = None
+    """Time it took."""
+    message: str = ""
+    """Why it failed."""
+    volumes: Sequence[LabelVolume] = ()
+    """Volume of every label."""
+
+
+class CaseTable:
+    """Rows by case in cases.csv, written anew after every case, so that a kill loses nothing.
+
+    Columns: case, status, seconds, message, model, and the millilitres of every label by its name.
+    """
+
+    def __init__(self, folder: Path, manifest: BundleManifest) -> None:
+        """Read the table of an earlier run, if there is one."""
+        self.path = folder / "cases.csv"
+        self._model = f"{manifest.name} {manifest.version} {manifest.weights_sha256[:8]}"
+        self._labels = [f"{label.name} (ml)" for label in manifest.labels]
+        self._rows: dict[str, dict[str, str]] = {}
+        if self.path.exists():
+            with self.path.open(encoding="utf-8", newline="") as file:
+                self._rows = {row.get("case", ""): row for row in csv.DictReader(file)}
+
+    def __contains__(self, case: str) -> bool:
+        """Tell whether the case has a row."""
+        return case in self._rows
+
+    def check_model(self, cases: Sequence[str]) -> None:
+        """Refuse to go on with results that another model made.
+
+        Raises:
+            OutputError: The row of one of the cases names another model.
+        """
+        for case in cases:
+            model = self._rows.get(case, {}).get("model", self._model)
+            if model != self._model:
+                raise OutputError(
+                    f"The result of {case} in {self.path.parent} was made by {model}, "
+                    f"not by {self._model}.",
+                    code="other-model",
+                    remedy="Choose another output folder, or replace the results with --overwrite.",
+                )
+
+    def add(self, row: CaseRow) -> None:
+        """Set the row of a case and write the table.
+
+        Raises:
+            OutputError: The table cannot be written.
+        """
+        values = (
+            row.case,
+            row.status,
+            "" if row.seconds is None else f"{row.seconds:.1f}",
+            row.message,
+            self._model,
+        )
+        volumes = {f"{item.name} (ml)": f"{item.volume_ml:.6f}" for item in row.volumes}
+        self._rows[row.case] = {**dict(zip(_COLUMNS, values, strict=True)), **volumes}
+        with (
+            written_atomically(self.path, overwrite=True) as temporary,
+            temporary.open("w", encoding="utf-8", newline="") as file,
+        ):
+            columns = (*_COLUMNS, *self._labels)
+            writer = csv.DictWriter(
+                file, columns, restval="", extrasaction="ignore", lineterminator="\n"
+            )
+            writer.writeheader()
+            writer.writerows(self._rows.values())

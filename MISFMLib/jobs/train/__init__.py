@@ -1,0 +1,1 @@
+"""Fine-tune on labelled cases, and what every training run shares."""

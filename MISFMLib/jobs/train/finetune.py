@@ -1,0 +1,184 @@
+"""Train a network on labelled volumes and ship it as a bundle: the job behind `misfm finetune`."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from functools import partial
+from typing import Any
+
+from lightning_fabric import Fabric
+
+from MISFMLib.configs import FinetuneConfig
+from MISFMLib.data.augmentation import Augmentation
+from MISFMLib.data.cases import Case, LabelledSet, find_cases
+from MISFMLib.data.datasets import PatchSource, PreparedCase, prepare_case
+from MISFMLib.data.label_check import examine_cases
+from MISFMLib.data.plan import TrainingPlan, plan_mirror_axes
+from MISFMLib.data.split import choose_split
+from MISFMLib.device import set_threads
+from MISFMLib.events import EventSink, Notice, ignore_events
+from MISFMLib.inference.sliding_window import Placement
+from MISFMLib.inference.windows import WindowConfig
+from MISFMLib.jobs.progress import counter
+from MISFMLib.jobs.train.finetune_job import FinetuneJob
+from MISFMLib.jobs.train.planning import find_start, make_plan, start_network
+from MISFMLib.jobs.train.run_folder import RunFolder
+from MISFMLib.jobs.train.trained_bundle import write_trained_bundle
+from MISFMLib.jobs.train.training_run import check_patience, fit_settings, open_run, run_training
+from MISFMLib.jobs.train.validation import subset, validate
+from MISFMLib.networks import SegmentationNetwork
+from MISFMLib.networks.trainable import count_weights, level_rate
+from MISFMLib.training.launch import Processes
+from MISFMLib.training.loop import fit
+from MISFMLib.training.losses import SegmentationLoss
+from MISFMLib.training.schedules import polynomial_decay
+from MISFMLib.training.task import Task, Validation
+
+_VALIDATION_OVERLAP = 0.25
+_MOST_WARM_UP = 5
+"""The learning rate rises during one of so many parts of the training at most."""
+"""Overlap of windows in the validations during a training; the final one uses the usual half."""
+
+
+def run_finetune(config: FinetuneConfig, events: EventSink = ignore_events) -> dict[str, Any]:
+    """Train on a labelled data set and write the model as a bundle.
+
+    Checkpoint, log, plan and split go to the folder ``<output>.run`` beside the bundle. A training
+    that was stopped or killed goes on from there with ``resume``.
+
+    Args:
+        config: Data, network and training.
+        events: Receives notices, progress and metrics.
+
+    Returns:
+        Report: where the bundle is, its held-out results, steps and what ended them, seconds, speed
+        of loader and network. Empty in processes that torchrun or SLURM has started to help the
+        first.
+
+    Raises:
+        DataError: The data set cannot be trained on.
+        ConfigError: Settings contradict each other, or the run that shall be resumed.
+        BundleError: The source model cannot be used.
+        OutputError: The bundle, or an unfinished run, is there already.
+        TrainingError: The loss is not finite any more.
+        KeyboardInterrupt: Stopped by the user; the checkpoint is saved.
+    """
+    return run_training(config, train, partial(_lead, config, events))
+
+
+def _lead(config: FinetuneConfig, events: EventSink, processes: Processes) -> dict[str, Any]:
+    with open_run(config, events, processes) as run:
+        job = _plan_job(config, run.folder, run.events)
+        on_case = counter(run.events, "prepare", job.case_count)
+        _prepared(job, [*job.train, *job.validation], on_case)
+        return write_trained_bundle(job, run.train(train, job), run.events)
+
+
+def _plan_job(config: FinetuneConfig, folder: RunFolder, events: EventSink) -> FinetuneJob:
+    """Find, split and check the cases, plan the training, and write both down."""
+    found = find_cases(config.data)
+    if found.unpaired:
+        files = ", ".join(file.name for file in found.unpaired[:10])
+        events(Notice(f"{len(found.unpaired)} files have no counterpart and are left out: {files}"))
+    split = choose_split(
+        found, config.split, validation_fraction=config.validation_fraction, seed=config.seed
+    )
+    check_patience(config, split.validation)
+    if not split.validation:
+        events(Notice("No case is held out, so the model will not be evaluated."))
+    start = find_start(config)
+    total = len(split.train) + len(split.validation)
+    facts = examine_cases(found, split, counter(events, "check", total))
+    plan = make_plan(config, found, [facts[name] for name in split.train], start)
+    folder.write_plan(plan, split)
+    lines = "\n".join(f"{topic:<12}{text}" for topic, text in plan.summary().items())
+    events(Notice(f"Plan\n{lines}", level="info"))
+    _warn_of_mirrored_labels(plan, events)
+    return FinetuneJob(
+        config=config,
+        plan=plan,
+        start=start,
+        folder=folder,
+        train=_named(found, split.train),
+        validation=_named(found, split.validation),
+    )
+
+
+def _warn_of_mirrored_labels(plan: TrainingPlan, events: EventSink) -> None:
+    """Tell when mirrored patches would teach the network to confuse labels, such as sides."""
+    names = [label.name for label in plan.labels]
+    sound = plan_mirror_axes(names, plan.preprocessing.orientation)
+    mirrored = plan.preprocessing.mirror_axes
+    if not set(mirrored) <= set(sound):
+        advice = " ".join(["--mirror-axes", *(str(axis) for axis in mirrored if axis in sound)])
+        events(
+            Notice(
+                "Some labels differ in their side or end only, and patches are mirrored along that "
+                f"axis, which makes them hard to tell apart. Use {advice} to keep them apart."
+            )
+        )
+
+
+def _named(found: LabelledSet, names: Sequence[str]) -> tuple[Case, ...]:
+    by_name = {case.name: case for case in found.cases}
+    return tuple(by_name[name] for name in names)
+
+
+def _prepared(
+    job: FinetuneJob, cases: Sequence[Case], on_case: Callable[[int], None] = lambda _done: None
+) -> list[PreparedCase]:
+    """Open cases in model space; the first call in a run brings them there."""
+    values = [label.value for label in job.plan.labels]
+    prepared = []
+    for case in cases:
+        prepared.append(prepare_case(case, job.plan.preprocessing, values, job.folder.cases))
+        on_case(len(prepared))
+    return prepared
+
+
+def train(fabric: Fabric, job: FinetuneJob, events: EventSink) -> None:
+    """Train in one process of a run; leaves the weights in the run's checkpoint."""
+    config, plan = job.config, job.plan
+    set_threads(config.threads)
+    network, load_report = start_network(config, plan, job.start)
+    if load_report and fabric.is_global_zero:
+        trained, total = count_weights(network)
+        lines = f"Start: {load_report.summary()}\n{trained} of {total} weights are trained"
+        events(Notice(lines, level="info"))
+    patches = PatchSource(
+        cases=_prepared(job, job.train),
+        patch_size=plan.preprocessing.patch_size,
+        batch_size=config.batch_size,
+        foreground_share=config.foreground_share,
+        augmentation=Augmentation(
+            config.augmentation,
+            plan.preprocessing.patch_size,
+            mirror_axes=plan.preprocessing.mirror_axes,
+            resolution_mode=plan.network.resolution_mode,
+        ),
+        seed=config.seed,
+    )
+    task = Task(
+        network=network,
+        batches=patches.batch,
+        loss=SegmentationLoss(),
+        schedule=partial(
+            polynomial_decay,
+            steps=config.steps,
+            warm_up=min(config.warm_up_steps, config.steps // _MOST_WARM_UP),
+        ),
+        rate=partial(level_rate, decay=config.layer_decay),
+        validate=partial(_validate, fabric, job, network) if job.validation else None,
+    )
+    fit(fabric, task, fit_settings(config), job.folder.checkpoint, events)
+
+
+def _validate(fabric: Fabric, job: FinetuneJob, network: SegmentationNetwork) -> Validation:
+    window = WindowConfig(
+        patch_size=job.plan.preprocessing.patch_size,
+        overlap=_VALIDATION_OVERLAP,
+        batch_size=job.config.batch_size,
+    )
+    placement = Placement(network=fabric.device, sums=fabric.device, precision=job.config.precision)
+    cases = subset(_prepared(job, job.validation))
+    return validate(network, cases, job.plan.labels, window, placement)

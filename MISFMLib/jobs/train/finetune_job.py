@@ -1,0 +1,30 @@
+"""What the parts of a fine-tuning share."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from MISFMLib.configs import FinetuneConfig
+from MISFMLib.data.cases import Case
+from MISFMLib.data.plan import TrainingPlan
+from MISFMLib.jobs.train.planning import Start
+from MISFMLib.jobs.train.run_folder import RunFolder
+
+
+@dataclass(frozen=True, kw_only=True)
+class FinetuneJob:
+    """All that one process of a training has to know; picklable."""
+
+    config: FinetuneConfig
+    plan: TrainingPlan
+    start: Start
+    folder: RunFolder
+    train: tuple[Case, ...]
+    """Cases to learn from."""
+    validation: tuple[Case, ...]
+    """Cases that are held out."""
+
+    @property
+    def case_count(self) -> int:
+        """Cases of both kinds."""
+        return len(self.train) + len(self.validation)

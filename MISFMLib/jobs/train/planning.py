@@ -1,0 +1,229 @@
+"""Plan of a fine-tuning, from network preset or source model, data set, and the user's wishes."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from MISFMLib.configs import (
+    FinetuneConfig,
+    LabelConfig,
+    NetworkConfig,
+    PreprocessingConfig,
+    ResolutionMode,
+    Size,
+    Spacing,
+    decode,
+)
+from MISFMLib.data.cases import LabelledSet
+from MISFMLib.data.label_check import CaseFacts
+from MISFMLib.data.plan import (
+    Modality,
+    TrainingPlan,
+    along,
+    plan_intensity,
+    plan_mirror_axes,
+    plan_modality,
+    plan_orientation,
+    plan_patch,
+    plan_spacing,
+)
+from MISFMLib.device import seed_everything
+from MISFMLib.models import store
+from MISFMLib.models.bundle import Bundle
+from MISFMLib.models.terminology import label_config
+from MISFMLib.networks import (
+    LoadReport,
+    SegmentationNetwork,
+    build_network,
+    choose_resolution_mode,
+    initialise,
+    load_published_checkpoint,
+    stride_dhw,
+)
+from MISFMLib.networks.trainable import choose_trainable
+
+_PRESETS = Path(__file__).resolve().parents[2] / "presets"
+_PUBLISHED_SUFFIXES = (".pt", ".pth")
+_PUBLISHED_PATCH = (64, 128, 128)
+
+
+@dataclass(frozen=True)
+class Start:
+    """What a training starts from: fresh weights, a bundle, or a published checkpoint."""
+
+    network: NetworkConfig
+    """Architecture and sizes; classes and channels follow the data set."""
+    max_patch_voxels: int
+    """Budget of the patch."""
+    bundle: Bundle | None = None
+    checkpoint: Path | None = None
+
+    @property
+    def source(self) -> Bundle | Path | None:
+        """Where the weights come from; None for fresh ones."""
+        return self.bundle or self.checkpoint
+
+    def sha256(self) -> str:
+        """Return the SHA-256 of the source; empty for fresh weights."""
+        if self.bundle:
+            return self.bundle.manifest.weights_sha256
+        return hashlib.sha256(self.checkpoint.read_bytes()).hexdigest() if self.checkpoint else ""
+
+
+def find_start(config: FinetuneConfig) -> Start:
+    """Find what the training starts from.
+
+    Raises:
+        BundleError: The source model is missing or damaged.
+    """
+    if config.init is None:
+        preset = json.loads((_PRESETS / f"{config.network}.json").read_text("utf-8"))
+        return Start(decode(NetworkConfig, preset["network"]), preset["max_patch_voxels"])
+    if config.init.endswith(_PUBLISHED_SUFFIXES):
+        checkpoint = Path(config.init)
+        # The tensors do not tell the mode; the released weights were made in mode 1.
+        mode = 1 if config.resolution_mode is None else config.resolution_mode
+        network, _ = load_published_checkpoint(checkpoint, resolution_mode=mode)
+        return Start(network.config, math.prod(_PUBLISHED_PATCH), checkpoint=checkpoint)
+    bundle = store.find_model(config.init)
+    patch_size = bundle.manifest.preprocessing.patch_size
+    return Start(bundle.manifest.network, math.prod(patch_size), bundle=bundle)
+
+
+def start_network(
+    config: FinetuneConfig, plan: TrainingPlan, start: Start
+) -> tuple[SegmentationNetwork, LoadReport | None]:
+    """Build the network to train, with the weights it starts from.
+
+    Returns:
+        The network, frozen apart from what is trained, and what was taken over from the source
+        when there is one.
+
+    Raises:
+        BundleError: The source does not fit.
+    """
+    seed_everything(config.seed)
+    network = build_network(replace(plan.network, deep_supervision=config.deep_supervision))
+    if start.source is None:
+        return network, None
+    encoder_only = config.init_parts == "encoder"
+    report = initialise(network, start.source, encoder_only=encoder_only)
+    choose_trainable(network, config.trainable, report.newly_initialised)
+    return network, report
+
+
+# ---------------------------------------------------------------------------------------- the plan
+
+
+def make_plan(
+    config: FinetuneConfig, found: LabelledSet, facts: Sequence[CaseFacts], start: Start
+) -> TrainingPlan:
+    """Derive the plan of a training.
+
+    What the user set comes first, then the model space of a source bundle of the same modality,
+    then what the training cases suggest.
+
+    Args:
+        config: The user's settings.
+        found: The data set.
+        facts: Facts of the training cases.
+        start: What the training starts from.
+    """
+    described = found.modality if config.modality == "auto" else config.modality
+    modality = plan_modality(facts, described)
+    space = _model_space(config, found, facts, modality, start)
+    facts = [along(fact, space.orientation) for fact in facts]
+    labels = _labels(found, facts, start)
+    space = replace(space, mirror_axes=_mirror_axes(config, labels, space.orientation))
+    spacing = config.spacing_dhw or space.spacing_dhw or plan_spacing(facts)
+    network = replace(
+        start.network,
+        in_channels=len(found.channels),
+        num_classes=len(labels) + 1,
+        resolution_mode=_resolution_mode(config, start, spacing),
+        deep_supervision=False,
+    )
+    patch = config.patch_size or _patch(facts, spacing, network, start)
+    return TrainingPlan(
+        network=replace(network, patch_size=patch),
+        preprocessing=replace(space, spacing_dhw=spacing, patch_size=patch),
+        labels=labels,
+        batch_size=config.batch_size,
+    )
+
+
+def _model_space(
+    config: FinetuneConfig,
+    found: LabelledSet,
+    facts: Sequence[CaseFacts],
+    modality: Modality,
+    start: Start,
+) -> PreprocessingConfig:
+    """Take over axes, crop, intensities and spacing of a source of the same modality, or plan them.
+
+    Patch and mirrored axes are left open, and the spacing too unless the source has one.
+    """
+    planned = PreprocessingConfig(
+        modality=modality,
+        channels=found.channels,
+        intensity=plan_intensity(facts, modality, config.intensity),
+        orientation=plan_orientation(facts),
+        crop="body" if modality == "CT" else "none",
+    )
+    source = start.bundle.manifest.preprocessing if start.bundle else None
+    if source is None or source.modality != modality:
+        return planned
+    has_same_channels = len(source.channels) == len(found.channels)
+    intensity = (
+        source.intensity if config.intensity == "auto" and has_same_channels else planned.intensity
+    )
+    return replace(source, channels=found.channels, intensity=intensity)
+
+
+def _mirror_axes(
+    config: FinetuneConfig, labels: Sequence[LabelConfig], orientation: str
+) -> tuple[int, ...]:
+    if config.augmentation == "none":
+        return ()
+    if config.mirror_axes is not None:
+        return config.mirror_axes
+    return plan_mirror_axes([label.name for label in labels], orientation)
+
+
+def _resolution_mode(config: FinetuneConfig, start: Start, spacing: Spacing) -> ResolutionMode:
+    if config.resolution_mode is not None:
+        return config.resolution_mode
+    return start.network.resolution_mode if start.source else choose_resolution_mode(spacing)
+
+
+def _patch(
+    facts: Sequence[CaseFacts], spacing: Spacing, network: NetworkConfig, start: Start
+) -> Size:
+    """Plan the patch; a source's patch stays, except where the volumes are smaller than it."""
+    stride = stride_dhw(network)
+    if start.bundle is None:
+        return plan_patch(facts, spacing, stride, start.max_patch_voxels)
+    depth, height, width = map(
+        min,
+        plan_patch(facts, spacing, stride, math.inf),
+        start.bundle.manifest.preprocessing.patch_size,
+    )
+    return depth, height, width
+
+
+def _labels(
+    found: LabelledSet, facts: Sequence[CaseFacts], start: Start
+) -> tuple[LabelConfig, ...]:
+    """Describe the labels; where the data set names none, as a source with the same values does."""
+    values = sorted({value for fact in facts for value in fact.label_values})
+    of_source = start.bundle.manifest.labels if start.bundle else ()
+    if not found.label_names and [label.value for label in of_source] == values:
+        return of_source
+    return tuple(
+        label_config(value, found.label_names.get(value, f"label {value}")) for value in values
+    )

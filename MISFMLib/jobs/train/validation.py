@@ -1,0 +1,165 @@
+"""Judging a segmentation network: quickly while it learns, and in full once it is a bundle."""
+
+from __future__ import annotations
+
+import csv
+import math
+import statistics
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, fields
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import nn
+
+from MISFMLib.configs import LabelConfig
+from MISFMLib.data.cases import Case
+from MISFMLib.data.datasets import PreparedCase
+from MISFMLib.files import written_atomically
+from MISFMLib.inference.sliding_window import Placement, predict_logits
+from MISFMLib.inference.windows import WindowConfig
+from MISFMLib.metrics import Agreement, compare_label_maps, dice
+from MISFMLib.training.task import Validation
+from MISFMLib.volumes.volume import LabelMap, Volume, read_label_map, read_volume
+
+_MAX_VOXELS = 20_000_000
+"""Voxels looked at in one validation during a training, to keep it short beside the training."""
+_MIN_CASES = 4
+_FOUND_DICE = 0.05
+"""A label below has not been found yet, as small ones are not for hundreds of steps."""
+_TOLERANCE_MM = 1.0
+"""Distance up to which surfaces count as the same in the surface Dice."""
+
+
+class FinestOutput(nn.Module):
+    """A deeply supervised network reduced to its logits at full resolution."""
+
+    def __init__(self, network: nn.Module) -> None:
+        super().__init__()
+        self.network = network
+
+    def forward(self, image_BCDHW: torch.Tensor) -> torch.Tensor:
+        """Return logits (B, K, D, H, W)."""
+        outputs = self.network(image_BCDHW)
+        logits: torch.Tensor = outputs if isinstance(outputs, torch.Tensor) else outputs[0]
+        return logits
+
+
+def subset(cases: Sequence[PreparedCase]) -> list[PreparedCase]:
+    """Choose some of the cases, at least one, evenly spread, that make a short validation."""
+    median = float(np.median([case.label().size for case in cases]))
+    count = min(len(cases), max(_MIN_CASES, int(_MAX_VOXELS / median)))
+    return [cases[index] for index in np.linspace(0, len(cases) - 1, count).round().astype(int)]
+
+
+def validate(
+    network: nn.Module,
+    cases: Sequence[PreparedCase],
+    labels: Sequence[LabelConfig],
+    window: WindowConfig,
+    placement: Placement,
+) -> Validation:
+    """Segment whole prepared volumes and compare them with their labels in model space.
+
+    Returns:
+        Dice of each label, the mean over the cases in which it is defined; as score their mean. It
+        is complete once every label has been found.
+    """
+    scores: dict[str, list[float]] = {label.name: [] for label in labels}
+    for case in cases:
+        image_CDHW = torch.from_numpy(case.image().astype(np.float32))
+        logits_KDHW = predict_logits(FinestOutput(network), image_CDHW, window, placement)
+        prediction_DHW = logits_KDHW.argmax(0).numpy()
+        reference_DHW = np.asarray(case.label())
+        for index, values in enumerate(scores.values(), start=1):
+            values.append(dice(prediction_DHW == index, reference_DHW == index))
+    means = {name: _mean(values) for name, values in scores.items()}
+    defined = {f"dice/{name}": mean for name, mean in means.items() if mean is not None}
+    score = _mean(list(defined.values())) or 0.0
+    return Validation(score, defined, all(mean >= _FOUND_DICE for mean in defined.values()))
+
+
+def _mean(values: Sequence[float]) -> float | None:
+    """Return the mean of the values that are not nan; None when there are none."""
+    defined = [value for value in values if not math.isnan(value)]
+    return math.fsum(defined) / len(defined) if defined else None
+
+
+# ----------------------------------------------------------------------------- the finished bundle
+
+
+def evaluate(
+    cases: Sequence[Case],
+    segment: Callable[[Volume], LabelMap],
+    labels: Sequence[LabelConfig],
+    table: Path,
+    on_case: Callable[[int], None],
+) -> dict[str, Any]:
+    """Segment held-out cases as a user would and compare them with their labels on their own grids.
+
+    Args:
+        cases: The held-out cases.
+        segment: The finished model.
+        labels: Classes to compare.
+        table: CSV to write, one line per case and label.
+        on_case: Called with the number of cases done.
+
+    Returns:
+        By label name the mean and standard deviation of each metric over the cases in which it is
+        defined; beside them the mean Dice over the labels and the conditions.
+    """
+    rows: list[dict[str, Any]] = []
+    for index, case in enumerate(cases, start=1):
+        volume, reference = read_volume(case.images), read_label_map(case.label)
+        agreements = compare_label_maps(
+            segment(volume).array_DHW,
+            reference.array_DHW,
+            [label.value for label in labels],
+            volume.geometry.spacing_dhw,
+            _TOLERANCE_MM,
+        )
+        rows += [
+            {"case": case.name, "label": label.name, **asdict(agreements[label.value])}
+            for label in labels
+        ]
+        on_case(index)
+    _write_table(rows, table)
+    return _summary(rows, labels, len(cases))
+
+
+def _write_table(rows: Sequence[Mapping[str, Any]], path: Path) -> None:
+    columns = ["case", "label", *(field.name for field in fields(Agreement))]
+    with (
+        written_atomically(path, overwrite=True) as temporary,
+        temporary.open("w", newline="", encoding="utf-8") as file,
+    ):
+        writer = csv.DictWriter(file, columns)
+        writer.writeheader()
+        writer.writerows(rows)
+
+
+def _summary(
+    rows: Sequence[Mapping[str, Any]], labels: Sequence[LabelConfig], case_count: int
+) -> dict[str, Any]:
+    summary: dict[str, Any] = {}
+    for label in labels:
+        of_label = [row for row in rows if row["label"] == label.name]
+        summary[label.name] = {}
+        for metric in (field.name for field in fields(Agreement)):
+            values = [row[metric] for row in of_label]
+            summary[label.name] |= {metric: _mean(values), f"{metric}_sd": _deviation(values)}
+    means = [summary[label.name]["dice"] for label in labels]
+    return {
+        **summary,
+        "mean Dice of the labels": _mean([mean for mean in means if mean is not None]),
+        "held-out cases": case_count,
+        "tolerance of the surface Dice in mm": _TOLERANCE_MM,
+    }
+
+
+def _deviation(values: Sequence[float]) -> float | None:
+    """Return the standard deviation of a sample, without its nan; None below two values."""
+    defined = [value for value in values if not math.isnan(value)]
+    return statistics.stdev(defined) if len(defined) > 1 else None

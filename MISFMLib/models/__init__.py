@@ -1,0 +1,1 @@
+"""Models as bundles: files, card, store, catalogue, download, terminology."""

@@ -1,0 +1,1 @@
+"""Volumes and label maps in memory and on disk."""

@@ -1,0 +1,104 @@
+"""NRRD and MetaImage headers: lines of text before the voxels, which tell how many bytes follow.
+
+Formats: https://teem.sourceforge.net/nrrd/format.html and https://itk.org/Wiki/MetaIO.
+"""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Mapping
+from pathlib import Path
+from typing import BinaryIO
+
+from MISFMLib.volumes.formats.problems import (
+    BLOCK_BYTES,
+    check_size,
+    check_sizes,
+    file_missing,
+    not_an_image,
+    unpacked,
+)
+
+
+def check_nrrd(path: Path) -> None:
+    """Refuse a .nrrd or .nhdr file that ITK would read wrongly.
+
+    Raises:
+        DataError: It is no NRRD image, holds no voxels, is shortened or damaged.
+    """
+    with path.open("rb") as file:
+        if not _line(file).startswith("NRRD000"):
+            raise not_an_image(path, "it does not begin like an NRRD file")
+        fields = {}
+        while line := _line(file):
+            name, _, value = line.partition(":")
+            fields[name.lower().replace(" ", "")] = value.strip()
+        sizes = _integers(fields.get("sizes", ""))
+        check_sizes(path, sizes)
+        if "datafile" not in fields:  # a list of other files is checked by ITK
+            expected = math.prod(sizes) * _nrrd_value_bytes(fields.get("type", ""))
+            encoding = fields.get("encoding", "").lower()
+            _check_data(file, path, expected, {"gz": "gzip"}.get(encoding, encoding))
+
+
+def check_metaimage(path: Path) -> None:
+    """Refuse a .mha or .mhd file that ITK would read wrongly.
+
+    Raises:
+        DataError: It is no MetaImage, holds no voxels, is shortened or damaged, or its file with
+            the voxels is missing.
+    """
+    with path.open("rb") as file:
+        fields: dict[str, str] = {}
+        while "ElementDataFile" not in fields:
+            name, equals, value = _line(file).partition("=")
+            if not equals:
+                raise not_an_image(path, "it does not begin like a MetaImage file")
+            fields[name.strip()] = value.strip()
+        sizes = _integers(fields.get("DimSize", ""))
+        check_sizes(path, sizes)
+        expected = math.prod(sizes) * _metaimage_value_bytes(fields)
+        encoding = _metaimage_encoding(fields)
+        data_path = path.parent / fields["ElementDataFile"]
+        if fields["ElementDataFile"] == "LOCAL":
+            _check_data(file, path, expected, encoding)
+        elif data_path.is_file():
+            with data_path.open("rb") as data:
+                _check_data(data, data_path, expected, encoding)
+        elif not re.search("LIST|%", data_path.name):  # many files, which ITK looks for
+            raise file_missing(data_path)
+
+
+def _line(file: BinaryIO) -> str:
+    return file.readline(BLOCK_BYTES).decode("utf-8", "replace").strip()
+
+
+def _integers(text: str) -> list[int]:
+    return [int(number) for number in re.findall(r"-?\d+", text)]
+
+
+def _check_data(file: BinaryIO, path: Path, expected: int, encoding: str) -> None:
+    if encoding == "gzip":
+        check_size(path, sum(map(len, unpacked(file, path))), expected)
+    elif encoding == "raw":
+        check_size(path, path.stat().st_size - file.tell(), expected)
+
+
+def _nrrd_value_bytes(type_name: str) -> int:
+    """Return the bytes of one value; the names of the types are those of C and of stdint.h."""
+    patterns = {"64|long long|double": 8, "16|short": 2, "8|char": 1, "32|int|float": 4}
+    return next((size for names, size in patterns.items() if re.search(names, type_name)), 0)
+
+
+def _metaimage_value_bytes(fields: Mapping[str, str]) -> int:
+    sizes = {"CHAR": 1, "SHORT": 2, "INT": 4, "FLOAT": 4, "LONG": 4, "DOUBLE": 8, "LONG_LONG": 8}
+    kind = re.sub("^MET_U?|_ARRAY$", "", fields.get("ElementType", ""))
+    channels = _integers(fields.get("ElementNumberOfChannels", "1"))
+    return sizes.get(kind, 0) * math.prod(channels)
+
+
+def _metaimage_encoding(fields: Mapping[str, str]) -> str:
+    if fields.get("CompressedData", "False").lower() == "true":
+        return "gzip"
+    return "raw" if fields.get("BinaryData", "True").lower() == "true" else "text"

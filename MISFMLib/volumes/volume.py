@@ -1,0 +1,279 @@
+"""Volumes and label maps on disk: read with their grid, written on exactly that grid.
+
+NRRD and MetaImage keep a grid in 64-bit numbers. NIfTI keeps 32-bit ones, which move the voxels of
+a volume of 600 x 512 x 512 by less than 0.0002 mm, and only axes at exactly right angles; a result
+whose voxels would be off by more than 1 % of their size is refused.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Collection, Iterator, Sequence
+from pathlib import Path
+
+import numpy as np
+import SimpleITK as sitk  # noqa: N813 the name everyone uses
+
+from MISFMLib.configs import LabelConfig
+from MISFMLib.errors import DataError
+from MISFMLib.volumes.dicom import is_dicom, is_series_folder, read_series
+from MISFMLib.volumes.formats.problems import file_missing, not_finite
+from MISFMLib.volumes.formats.slicer_segmentation import merge_layers, segment_fields
+from MISFMLib.volumes.volume_files import geometry_of, read_image, volume_suffix, write_image
+from MISFMLib.volumes.volume_types import (
+    Array,
+    Geometry,
+    LabelMap,
+    Volume,
+    check_same_grid,
+    describe_difference,
+)
+
+__all__ = [
+    "Geometry",
+    "LabelMap",
+    "Volume",
+    "case_name",
+    "check_same_grid",
+    "find_volumes",
+    "present_values",
+    "read_label_map",
+    "read_volume",
+    "write_label_map",
+    "write_volume",
+]
+
+_LARGEST_LABEL = int(np.iinfo(np.uint16).max)
+
+
+# ---------------------------------------------------------------------------------------- volumes
+
+
+def read_volume(path: Path | Sequence[Path], *, series: str | None = None) -> Volume:
+    """Read a volume from one file or DICOM folder, or one channel from each of several.
+
+    Numbers of up to 32 bits keep their type; 64-bit ones become 32-bit ones.
+
+    Args:
+        path: Volume file, DICOM folder, or several of them in the order of the channels.
+        series: Series instance UID to read from a DICOM folder that holds several.
+
+    Raises:
+        DataError: A file cannot be read, is no scalar volume, has no regular grid, is constant or
+            holds NaN or infinite values, or the channels lie on different grids.
+    """
+    paths = [path] if isinstance(path, Path) else list(path)
+    volumes = [_read_one(single, series) for single in paths]
+    return volumes[0] if len(volumes) == 1 else _join_channels(volumes)
+
+
+def _read_one(path: Path, series: str | None) -> Volume:
+    if path.is_dir() or (not volume_suffix(path) and is_dicom(path)):
+        volume = read_series(path, series)
+    else:
+        image = read_image(path)
+        volume = Volume(_channels(image, path), geometry_of(image), case_name(path))
+    for channel in volume.array_CDHW:
+        _check_intensities(channel, path)
+    return volume
+
+
+def _channels(image: sitk.Image, path: Path) -> Array:
+    array: Array = sitk.GetArrayFromImage(image)
+    if array.ndim == 3:
+        return _reduced(array)[np.newaxis]
+    if array.dtype == np.uint8 and array.shape[-1] in (3, 4):
+        raise DataError(
+            f"{path} is a colour picture, the intensities of a scan were expected.",
+            code="colour-image",
+            remedy="Give the scan itself, not a screenshot or rendering.",
+        )
+    return _reduced(np.ascontiguousarray(np.moveaxis(array, -1, 0)))
+
+
+def _reduced(array: Array) -> Array:
+    """Return numbers that need no more than 32 bits, in types that every library takes."""
+    if array.dtype == np.float64:
+        return array.astype(np.float32)
+    if array.dtype not in (np.int64, np.uint64, np.uint32) or not array.size:
+        return array
+    bounds = np.iinfo(np.int32)
+    fits = array.min() >= bounds.min and array.max() <= bounds.max
+    return array.astype(np.int32 if fits else np.float32)
+
+
+def _check_intensities(array_DHW: Array, path: Path) -> None:
+    """Refuse voxels that say nothing; goes slice by slice to need no second volume."""
+    if array_DHW.dtype.kind == "f" and not all(np.isfinite(plane).all() for plane in array_DHW):
+        raise not_finite(path)
+    first = array_DHW.flat[0]
+    if all((plane == first).all() for plane in array_DHW):
+        raise DataError(
+            f"{path} is constant: every voxel is {first}.",
+            code="constant-volume",
+            remedy="Export the image again.",
+        )
+
+
+def _join_channels(volumes: Sequence[Volume]) -> Volume:
+    first = volumes[0]
+    for other in volumes[1:]:
+        difference = describe_difference(first.geometry, other.geometry)
+        if difference:
+            raise DataError(
+                f"The channels {first.name} and {other.name} lie on different grids: {difference}.",
+                code="grid-mismatch",
+                remedy="Resample them to one grid first.",
+            )
+    return Volume(
+        np.concatenate([volume.array_CDHW for volume in volumes]),
+        first.geometry,
+        first.name,
+        first.modality,
+        first.dicom_files,
+    )
+
+
+def write_volume(volume: Volume, path: Path, *, overwrite: bool = False) -> None:
+    """Write intensities in their own type; several channels become components of the voxels.
+
+    Raises:
+        OutputError: The suffix is none that can be written, the file is there already or cannot be
+            written, or the format cannot store the grid.
+    """
+    array = volume.array_CDHW
+    array = array[0] if len(array) == 1 else np.moveaxis(array, 0, -1)
+    write_image(array, volume.geometry, path, overwrite=overwrite)
+
+
+# -------------------------------------------------------------------------------------- label maps
+
+
+def read_label_map(path: Path, *, allowed_values: Collection[int] | None = None) -> LabelMap:
+    """Read a label map as uint8, or as uint16 when a label is above 255.
+
+    Args:
+        path: Volume file; the layers of a .seg.nrrd file are merged.
+        allowed_values: Labels that may occur besides 0; all when not given.
+
+    Raises:
+        DataError: The file cannot be read, holds no non-negative integers up to 65535, holds a
+            value that is not allowed, or has segments that overlap.
+    """
+    image = read_image(path)
+    array: Array = sitk.GetArrayFromImage(image)
+    if array.ndim == 4:
+        array = _one_label_per_voxel(array, image, path)
+    _check_integers(array, path)
+    labels = array.astype(np.uint8 if array.max() <= 255 else np.uint16, copy=False)
+    if allowed_values is not None:
+        unknown = present_values(labels) - {0, *allowed_values}
+        if unknown:
+            raise DataError(
+                f"{path} holds the labels {_listed(unknown)}, allowed are "
+                f"{_listed(allowed_values)}.",
+                code="unknown-label",
+                remedy="Correct the label map, or the list of labels.",
+            )
+    return LabelMap(labels, geometry_of(image))
+
+
+def _one_label_per_voxel(array_DHWL: Array, image: sitk.Image, path: Path) -> Array:
+    if array_DHWL.shape[-1] == 1:
+        return array_DHWL[..., 0]
+    if volume_suffix(path) != ".seg.nrrd":
+        raise DataError(
+            f"{path} has {array_DHWL.shape[-1]} channels, one label per voxel was expected.",
+            code="label-channels",
+            remedy="Save it with one channel.",
+        )
+    fields = {key: image.GetMetaData(key) for key in image.GetMetaDataKeys()}
+    return merge_layers(array_DHWL, fields, path)
+
+
+def _check_integers(array_DHW: Array, path: Path) -> None:
+    is_float = array_DHW.dtype.kind == "f"
+    if is_float and not all((plane == np.rint(plane)).all() for plane in array_DHW):
+        raise DataError(
+            f"{path} holds values that are no integers, labels were expected.",
+            code="label-not-integer",
+            remedy="Give the label map, not the image or probabilities, and resample label maps "
+            "with nearest neighbour only.",
+        )
+    lowest, highest = array_DHW.min(), array_DHW.max()
+    if lowest < 0 or highest > _LARGEST_LABEL:
+        raise DataError(
+            f"{path} holds labels from {lowest:g} to {highest:g}, they must be from 0 to "
+            f"{_LARGEST_LABEL}.",
+            code="label-out-of-range",
+            remedy="Give the label map, not the image, with background 0.",
+        )
+
+
+def present_values(array_DHW: Array) -> set[int]:
+    """Return the values that occur in labels of an unsigned type."""
+    counts = np.zeros(int(np.iinfo(array_DHW.dtype).max) + 1, np.int64)
+    for plane in array_DHW:
+        counts += np.bincount(plane.ravel(), minlength=len(counts))
+    return set(map(int, np.flatnonzero(counts)))
+
+
+def _listed(values: Collection[int]) -> str:
+    ordered = sorted(values)
+    return ", ".join(map(str, ordered[:10])) + (" and more" if len(ordered) > 10 else "")
+
+
+def write_label_map(
+    label_map: LabelMap,
+    path: Path,
+    *,
+    labels: Sequence[LabelConfig] = (),
+    overwrite: bool = False,
+) -> None:
+    """Write labels on their grid, compressed.
+
+    Args:
+        label_map: Labels and grid.
+        path: Result; .nii.gz .nii .nrrd .mha, or .seg.nrrd, which 3D Slicer opens as a
+            segmentation.
+        labels: Names, colours and codes for .seg.nrrd; other formats have no place for them.
+        overwrite: Replace a file that is already there.
+
+    Raises:
+        OutputError: The suffix is none that can be written, the file is there already or cannot be
+            written, or the format cannot store the grid.
+    """
+    fields = {}
+    if volume_suffix(path) == ".seg.nrrd":
+        present = present_values(label_map.array_DHW)
+        fields = segment_fields(labels, present, label_map.geometry)
+    write_image(label_map.array_DHW, label_map.geometry, path, fields=fields, overwrite=overwrite)
+
+
+# ----------------------------------------------------------------------------------------- folders
+
+
+def find_volumes(folder: Path) -> list[Path]:
+    """Return the volume files and DICOM folders below a folder, sorted; hidden ones are left out.
+
+    Raises:
+        DataError: The folder does not exist.
+    """
+    if not folder.is_dir():
+        raise file_missing(folder)
+    return sorted(_volumes_below(folder))
+
+
+def _volumes_below(folder: Path) -> Iterator[Path]:
+    for place, folders, names in os.walk(folder):
+        folders[:] = [name for name in folders if not name.startswith(".")]
+        files = [Path(place, name) for name in names if not name.startswith(".")]
+        yield from (file for file in files if volume_suffix(file))
+        if is_series_folder(Path(place)):
+            yield Path(place)
+
+
+def case_name(path: Path) -> str:
+    """Return the name of a file without its volume suffix, or the name of a folder."""
+    suffix = volume_suffix(path) or (".dcm" if path.name.lower().endswith(".dcm") else "")
+    return path.name[: len(path.name) - len(suffix)]

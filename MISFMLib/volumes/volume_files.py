@@ -1,0 +1,217 @@
+"""One image file in, one image file out, through SimpleITK, with errors that say what is wrong."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from pathlib import Path
+
+import numpy as np
+import SimpleITK as sitk  # noqa: N813 the name everyone uses
+
+from MISFMLib.errors import DataError, OutputError
+from MISFMLib.files import written_atomically
+from MISFMLib.volumes.formats.itk import quiet_itk
+from MISFMLib.volumes.formats.nifti import check_nifti
+from MISFMLib.volumes.formats.problems import (
+    check_axes,
+    check_sizes,
+    check_spacing,
+    file_missing,
+    file_truncated,
+    four_dimensional,
+    not_an_image,
+    two_dimensional,
+)
+from MISFMLib.volumes.formats.text_headers import check_metaimage, check_nrrd
+from MISFMLib.volumes.volume_types import Array, Geometry, describe_difference
+
+VOLUME_SUFFIXES = (".seg.nrrd", ".nii.gz", ".nii", ".nrrd", ".nhdr", ".mha", ".mhd")
+"""Endings of volume files, the longer of two that fit first."""
+WRITTEN_SUFFIXES = (".seg.nrrd", ".nii.gz", ".nii", ".nrrd", ".mha")
+_HEADER_CHECKS: dict[str, Callable[[Path], Geometry | None]] = {
+    ".nii": check_nifti,
+    ".nii.gz": check_nifti,
+    ".nrrd": check_nrrd,
+    ".nhdr": check_nrrd,
+    ".seg.nrrd": check_nrrd,
+    ".mha": check_metaimage,
+    ".mhd": check_metaimage,
+}
+_AXES_TOLERANCE = 1e-3
+"""Rounded directions in text headers deviate by up to this; they are kept as they are."""
+
+
+def volume_suffix(path: Path) -> str:
+    """Return the suffix of a volume file in lower case, or an empty string for other names."""
+    name = path.name.lower()
+    return next((suffix for suffix in VOLUME_SUFFIXES if name.endswith(suffix)), "")
+
+
+def read_image(path: Path) -> sitk.Image:
+    """Read a volume file with three axes and one or several scalar components.
+
+    Raises:
+        DataError: The file is missing, no image, damaged, not 3D, or has an irregular grid.
+    """
+    if not path.exists():
+        raise file_missing(path)
+    if path.is_file() and not path.stat().st_size:
+        raise file_truncated(path, "the file is empty")
+    suffix = volume_suffix(path)
+    if not suffix or path.is_dir():
+        raise DataError(
+            f"{path} is no volume file, expected one of {', '.join(VOLUME_SUFFIXES)}.",
+            code="unsupported-format",
+            remedy="Convert it, for example in 3D Slicer, or give a DICOM folder.",
+        )
+    try:
+        expected = _HEADER_CHECKS[suffix](path)
+        with quiet_itk():
+            image = _read_checked(path)
+    except OSError as error:
+        raise DataError(
+            f"{path} cannot be read: {error.strerror or error}.",
+            code="file-unreadable",
+            remedy="Check that you may read it.",
+        ) from error
+    _check_grid(image, expected, path)
+    return image
+
+
+def _read_checked(path: Path) -> sitk.Image:
+    reader = sitk.ImageFileReader()
+    reader.SetFileName(str(path))
+    try:
+        reader.ReadImageInformation()
+        _check_shape(reader.GetSize(), path)
+        _check_pixels(reader, path)
+        image = reader.Execute()
+    except RuntimeError as error:
+        raise _translated(error, path) from error
+    # ITK may count a last axis of one time point.
+    return image[:, :, :, 0] if image.GetDimension() == 4 else image
+
+
+def _check_shape(size_xyz: tuple[int, ...], path: Path) -> None:
+    check_sizes(path, size_xyz)
+    if len(size_xyz) > 4 or (len(size_xyz) == 4 and size_xyz[3] > 1):
+        raise four_dimensional(path, size_xyz)
+    if len(size_xyz) < 3 or min(size_xyz[:3]) < 2:
+        raise two_dimensional(path, size_xyz)
+
+
+def _check_pixels(reader: sitk.ImageFileReader, path: Path) -> None:
+    kind = sitk.GetPixelIDValueAsString(reader.GetPixelID())
+    if "complex" in kind:
+        raise DataError(
+            f"{path} holds complex numbers, real intensities were expected.",
+            code="complex-image",
+            remedy="Save its magnitude.",
+        )
+
+
+def _translated(error: RuntimeError, path: Path) -> DataError:
+    """Put the cause in a message of ITK, which has many lines, into one sentence."""
+    text = str(error)
+    if "spacing" in text.lower() and ("Zero" in text or "invalid" in text):
+        return DataError(
+            f"{path} has a voxel size of zero.",
+            code="zero-spacing",
+            remedy="Correct its spacing in 3D Slicer, or convert the original files again.",
+        )
+    if "determinant" in text or "orthonormal" in text:
+        return DataError(
+            f"{path} has axes that no regular grid has.",
+            code="sheared-grid",
+            remedy="Resample it onto a regular grid first.",
+        )
+    last_line = text.strip().splitlines()[-1].rpartition("ERROR: ")[2]
+    return not_an_image(path, last_line.rstrip("."))
+
+
+def _check_grid(image: sitk.Image, expected: Geometry | None, path: Path) -> None:
+    check_spacing(path, image.GetSpacing())
+    check_axes(path, np.reshape(image.GetDirection(), (3, 3)), _AXES_TOLERANCE)
+    difference = expected and describe_difference(expected, geometry_of(image))
+    if difference:
+        raise DataError(
+            f"{path} states a grid that ITK {sitk.Version_ITKVersionString()} reads differently: "
+            f"{difference}.",
+            code="contradictory-grid",
+            remedy="Convert the original DICOM files again with a current converter.",
+        )
+
+
+def geometry_of(image: sitk.Image | sitk.ImageFileReader) -> Geometry:
+    """Return the grid of an image or of the file whose header was read."""
+    depth_height_width = image.GetSize()[::-1]
+    return Geometry(
+        shape_dhw=depth_height_width,
+        spacing_dhw=image.GetSpacing()[::-1],
+        origin_xyz=image.GetOrigin(),
+        direction=image.GetDirection(),
+    )
+
+
+def write_image(
+    array: Array,
+    geometry: Geometry,
+    path: Path,
+    *,
+    fields: Mapping[str, str] | None = None,
+    overwrite: bool = False,
+) -> None:
+    """Write an array on its grid, compressed where the format can, and check that the grid held.
+
+    Args:
+        array: Voxels (D, H, W), or (D, H, W, C) for several channels.
+        geometry: Grid of the voxels.
+        path: Result; its suffix chooses the format.
+        fields: Key-value pairs for the header of an NRRD file.
+        overwrite: Replace a file that is already there.
+
+    Raises:
+        OutputError: The suffix is none that can be written, the file is there already or cannot be
+            written, or the format cannot store the grid.
+    """
+    # ITK's NIfTI writer takes the suffix only in lower case.
+    if not path.name.endswith(WRITTEN_SUFFIXES):
+        raise OutputError(
+            f"{path.name} names no format that can be written, expected one of "
+            f"{', '.join(WRITTEN_SUFFIXES)}.",
+            code="unsupported-format",
+            remedy="Choose another ending.",
+        )
+    image = sitk.GetImageFromArray(array, isVector=array.ndim == 4)
+    image.SetSpacing(geometry.spacing_dhw[::-1])
+    image.SetOrigin(geometry.origin_xyz)
+    image.SetDirection(geometry.direction)
+    for key, value in (fields or {}).items():
+        image.SetMetaData(key, value)
+    with written_atomically(path, overwrite=overwrite) as temporary, quiet_itk():
+        _write(image, temporary, path)
+        _check_written(geometry, temporary, path)
+
+
+def _write(image: sitk.Image, temporary: Path, path: Path) -> None:
+    try:
+        sitk.WriteImage(image, str(temporary), useCompression=True)
+    except RuntimeError as error:
+        raise OutputError(
+            f"{path} cannot be written: {str(error).strip().splitlines()[-1]}",
+            code="output-not-writable",
+            remedy="Check that the folder is writable and the disk has room.",
+        ) from error
+
+
+def _check_written(geometry: Geometry, temporary: Path, path: Path) -> None:
+    reader = sitk.ImageFileReader()
+    reader.SetFileName(str(temporary))
+    reader.ReadImageInformation()
+    difference = describe_difference(geometry, geometry_of(reader))
+    if difference:
+        raise OutputError(
+            f"{path.name} cannot store the grid of the image: {difference}.",
+            code="grid-not-stored",
+            remedy="Choose .nrrd or .mha.",
+        )
