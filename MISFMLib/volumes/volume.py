@@ -64,7 +64,7 @@ def read_volume(path: Path | Sequence[Path], *, series: str | None = None) -> Vo
     """
     paths = [path] if isinstance(path, Path) else list(path)
     volumes = [_read_one(single, series) for single in paths]
-    return volumes[0] if len(volumes) == 1 else _join_channels(volumes)
+    return join_channels(volumes)
 
 
 def _read_one(path: Path, series: str | None) -> Volume:
@@ -74,24 +74,24 @@ def _read_one(path: Path, series: str | None) -> Volume:
         image = read_image(path)
         volume = Volume(_channels(image, path), geometry_of(image), case_name(path))
     for channel in volume.array_CDHW:
-        _check_intensities(channel, path)
+        check_intensities(channel, path)
     return volume
 
 
 def _channels(image: sitk.Image, path: Path) -> Array:
     array: Array = sitk.GetArrayFromImage(image)
     if array.ndim == 3:
-        return _reduced(array)[np.newaxis]
+        return reduced(array)[np.newaxis]
     if array.dtype == np.uint8 and array.shape[-1] in (3, 4):
         raise DataError(
             f"{path} is a colour picture, the intensities of a scan were expected.",
             code="colour-image",
             remedy="Give the scan itself, not a screenshot or rendering.",
         )
-    return _reduced(np.ascontiguousarray(np.moveaxis(array, -1, 0)))
+    return reduced(np.ascontiguousarray(np.moveaxis(array, -1, 0)))
 
 
-def _reduced(array: Array) -> Array:
+def reduced(array: Array) -> Array:
     """Return numbers that need no more than 32 bits, in types that every library takes."""
     if array.dtype == np.float64:
         return array.astype(np.float32)
@@ -102,7 +102,7 @@ def _reduced(array: Array) -> Array:
     return array.astype(np.int32 if fits else np.float32)
 
 
-def _check_intensities(array_DHW: Array, path: Path) -> None:
+def check_intensities(array_DHW: Array, path: Path | str) -> None:
     """Refuse voxels that say nothing; goes slice by slice to need no second volume."""
     if array_DHW.dtype.kind == "f" and not all(np.isfinite(plane).all() for plane in array_DHW):
         raise not_finite(path)
@@ -115,7 +115,14 @@ def _check_intensities(array_DHW: Array, path: Path) -> None:
         )
 
 
-def _join_channels(volumes: Sequence[Volume]) -> Volume:
+def join_channels(volumes: Sequence[Volume]) -> Volume:
+    """Put the channels of volumes on one grid together.
+
+    Raises:
+        DataError: The grids differ.
+    """
+    if len(volumes) == 1:
+        return volumes[0]
     first = volumes[0]
     for other in volumes[1:]:
         difference = describe_difference(first.geometry, other.geometry)

@@ -16,7 +16,7 @@ LIBRARY = "MISFMLib"
 # From the top to the bottom: a module may import from its own layer and from those below.
 LAYERS = (
     {"__main__"},
-    {"cli"},
+    {"cli", "api"},
     {"commands"},
     {"jobs"},
     {"inference", "training", "export"},

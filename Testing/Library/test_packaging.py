@@ -29,7 +29,8 @@ LARGEST_MODEL = 8_000_000
 
 def repository_files() -> Iterator[Path]:
     """Every file of the project, without what tools and programs leave behind."""
-    yield from (path for path in REPOSITORY.iterdir() if path.is_file())
+    # .git is a file in a linked work tree.
+    yield from (path for path in REPOSITORY.iterdir() if path.is_file() and path.name != ".git")
     for folder in FOLDERS:
         for path in (REPOSITORY / folder).rglob("*"):
             if path.is_file() and "__pycache__" not in path.parts:

@@ -133,7 +133,7 @@ def not_an_image(path: Path, reason: str) -> DataError:
     )
 
 
-def not_finite(path: Path) -> DataError:
+def not_finite(path: Path | str) -> DataError:
     """Describe intensities that are no numbers."""
     return DataError(
         f"{path} holds NaN or infinite intensities.",
