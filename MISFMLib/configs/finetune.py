@@ -20,6 +20,7 @@ class FinetuneConfig(TrainingConfig):
     """Part of the cases held out when the split is drawn."""
     steps: int = 2000
     batch_size: int = 2
+    learning_rate: float = 3e-3
     validate_every: int = 250
     checkpoint_every: int = 250
     spacing_dhw: Spacing | None = None

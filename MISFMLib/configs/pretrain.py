@@ -21,7 +21,6 @@ class PretrainConfig(TrainingConfig):
     steps: int = 10000
     batch_size: int = 4
     learning_rate: float = 1e-3
-    """Learning rate at the start."""
     validate_every: int = 500
     checkpoint_every: int = 500
     spacing_dhw: Spacing | None = None

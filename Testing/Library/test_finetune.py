@@ -182,7 +182,7 @@ def test_a_stopped_training_resumes_to_the_same_weights(config, tmp_path):
 
     with pytest.raises(OutputError, match="unfinished training"):
         run_finetune(config(**options))
-    with pytest.raises(ConfigError, match=r"learning_rate was 0\.001 and is 0\.1"):
+    with pytest.raises(ConfigError, match=r"learning_rate was 0\.003 and is 0\.1"):
         run_finetune(config(**options, learning_rate=0.1, resume=True))
     resumed = run_finetune(config(**options, resume=True))
 
@@ -257,6 +257,48 @@ def test_the_learning_rate_rises_over_the_first_steps_and_a_fifth_of_them_at_mos
     with pytest.raises(SeenError):
         run_finetune(config(steps=20, **options))
     assert rates == pytest.approx([min(1, (step + 1) / max(1, rising)) for step in range(20)])
+
+
+@pytest.fixture
+def first_biases(monkeypatch):
+    """Give a function that returns the biases of all class outputs when a training begins."""
+
+    class SeenError(Exception):
+        pass
+
+    def biases(config):
+        seen = {}
+
+        def fit(_fabric, task, *_):
+            state = task.network.state_dict()
+            seen.update({name: value for name, value in state.items() if "heads" in name})
+            raise SeenError
+
+        monkeypatch.setattr("MISFMLib.jobs.train.finetune.fit", fit)
+        with pytest.raises(SeenError):
+            run_finetune(config)
+        return [value for name, value in seen.items() if name.endswith("conv.bias")]
+
+    return biases
+
+
+def test_fresh_class_outputs_begin_at_the_shares_of_the_classes(config, first_biases):
+    biases = first_biases(config())
+    assert len(biases) == 4
+    for bias_K in biases:
+        assert float(bias_K.exp().sum()) == pytest.approx(1, abs=1e-4)
+        assert bias_K.equal(biases[0])
+    again = first_biases(config(overwrite=True))
+    assert again[0].equal(biases[0])
+
+
+def test_only_the_class_outputs_that_a_start_lacks_begin_at_the_shares(
+    config, a_source, first_biases
+):
+    finest, *coarser = first_biases(config(init=str(a_source.path)))
+    assert finest.tolist() == read_weights(a_source)["heads.0.conv.bias"].tolist()
+    for bias_K in coarser:
+        assert float(bias_K.exp().sum()) == pytest.approx(1, abs=1e-4)
 
 
 def test_a_training_ends_when_its_time_is_over_and_is_evaluated(config):

@@ -31,13 +31,14 @@ from MISFMLib.networks.trainable import count_weights, level_rate
 from MISFMLib.training.launch import Processes
 from MISFMLib.training.loop import fit
 from MISFMLib.training.losses import SegmentationLoss
+from MISFMLib.training.prior import PRIOR_PATCHES, class_shares, set_class_prior
 from MISFMLib.training.schedules import polynomial_decay
 from MISFMLib.training.task import Task, Validation
 
 _VALIDATION_OVERLAP = 0.25
+"""Overlap of windows in the validations during a training; the final one uses the usual half."""
 _MOST_WARM_UP = 5
 """The learning rate rises during one of so many parts of the training at most."""
-"""Overlap of windows in the validations during a training; the final one uses the usual half."""
 
 
 def run_finetune(config: FinetuneConfig, events: EventSink = ignore_events) -> dict[str, Any]:
@@ -145,19 +146,11 @@ def train(fabric: Fabric, job: FinetuneJob, events: EventSink) -> None:
         trained, total = count_weights(network)
         lines = f"Start: {load_report.summary()}\n{trained} of {total} weights are trained"
         events(Notice(lines, level="info"))
-    patches = PatchSource(
-        cases=_prepared(job, job.train),
-        patch_size=plan.preprocessing.patch_size,
-        batch_size=config.batch_size,
-        foreground_share=config.foreground_share,
-        augmentation=Augmentation(
-            config.augmentation,
-            plan.preprocessing.patch_size,
-            mirror_axes=plan.preprocessing.mirror_axes,
-            resolution_mode=plan.network.resolution_mode,
-        ),
-        seed=config.seed,
-    )
+    patches = _patches(job)
+    steps = range(-(-PRIOR_PATCHES // config.batch_size))
+    first = (patches.batch(step, range(config.batch_size)) for step in steps)
+    fresh = load_report.newly_initialised if load_report else None
+    set_class_prior(network, class_shares(first, plan.network.num_classes), fresh)
     task = Task(
         network=network,
         batches=patches.batch,
@@ -171,6 +164,24 @@ def train(fabric: Fabric, job: FinetuneJob, events: EventSink) -> None:
         validate=partial(_validate, fabric, job, network) if job.validation else None,
     )
     fit(fabric, task, fit_settings(config), job.folder.checkpoint, events)
+
+
+def _patches(job: FinetuneJob) -> PatchSource:
+    """Give the training patches of a job."""
+    config, plan = job.config, job.plan
+    return PatchSource(
+        cases=_prepared(job, job.train),
+        patch_size=plan.preprocessing.patch_size,
+        batch_size=config.batch_size,
+        foreground_share=config.foreground_share,
+        augmentation=Augmentation(
+            config.augmentation,
+            plan.preprocessing.patch_size,
+            mirror_axes=plan.preprocessing.mirror_axes,
+            resolution_mode=plan.network.resolution_mode,
+        ),
+        seed=config.seed,
+    )
 
 
 def _validate(fabric: Fabric, job: FinetuneJob, network: SegmentationNetwork) -> Validation:
