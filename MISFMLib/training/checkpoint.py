@@ -17,7 +17,7 @@ from MISFMLib.training.speed import Speed
 
 _FORMAT = 1
 
-EarlyEnd = Literal["", "minutes", "patience"]
+EarlyEnd = Literal["", "minutes", "patience", "request"]
 """What ended a training before its last step."""
 
 

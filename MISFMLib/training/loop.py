@@ -29,7 +29,7 @@ from MISFMLib.training.checkpoint import BestWeights, TrainState, network_weight
 from MISFMLib.training.ending import has_stalled
 from MISFMLib.training.parameters import build_optimizer, frozen_parts
 from MISFMLib.training.schedules import step_by_the_clock
-from MISFMLib.training.stop import stop_requests
+from MISFMLib.training.stop import Request, stop_requests, yielded_s
 from MISFMLib.training.task import FitSettings, Task
 
 _MOST_MAKERS = 4
@@ -46,7 +46,9 @@ def fit(
     Parts of the network without a weight to train stay in evaluation mode: their BatchNorm keeps
     its statistics, and nothing is dropped there.
 
-    Ctrl-C and SIGTERM let the step end, save the checkpoint, and raise. With several processes each
+    Ctrl-C and SIGTERM let the step end, save the checkpoint, and raise; so does the word ``pause``
+    in a file ``control`` beside the checkpoint, while ``finish`` ends the training there. Between
+    two steps a training waits while somebody waits for a segmentation. With several processes each
     computes its share of the batch, and the loss sees the outputs of all, so that their number
     changes nothing but the speed (except in batch normalisation on the CPU, which counts the
     samples of one process).
@@ -115,27 +117,38 @@ class _Training:
         steps = range(state.step, 0 if state.ended_early else settings.steps)
         makers = state.speed.makers
         batches = ahead(self._make, steps, count=makers + 2, threads=makers)
-        with contextlib.closing(batches), stop_requests() as stop:
+        control = self._checkpoint.with_name("control")
+        with contextlib.closing(batches), stop_requests(control) as stop:
             started = time.monotonic()
             for parts in state.speed.waiting(batches):
                 with state.speed.computing(len(self._share)):
                     self._losses.append(self._step(parts))
                 state.step += 1
                 state.seconds = self._first_seconds + time.monotonic() - started
-                is_requested = self._agreed(stop.requested)
-                if state.seconds >= self._budget_s and not self._is_over():
-                    state.ended_early = "minutes"
+                request = self._agreed(stop.request())
+                self._end_early(request)
                 if self._is_due(settings.validate_every):
                     self._validate()
                 self._report()
-                is_stopped = is_requested and not self._is_over()
+                is_stopped = request == "pause" and not self._is_over()
                 if is_stopped or self._is_due(settings.checkpoint_every):
                     self._save()
                 if is_stopped:
                     raise KeyboardInterrupt
                 if state.ended_early:
                     break
+                if self._fabric.is_global_zero:
+                    started += yielded_s(stop.request)
         return state
+
+    def _end_early(self, request: Request) -> None:
+        """Let this step be the last one when that is asked for, or the time is over."""
+        if self._is_over():
+            return
+        if request == "finish":
+            self._state.ended_early = "request"
+        elif self._state.seconds >= self._budget_s:
+            self._state.ended_early = "minutes"
 
     def _make(self, step: int) -> list[Batch]:
         """Make this process's samples of a step, in the parts that are computed one by one."""
@@ -221,12 +234,11 @@ class _Training:
     def _is_over(self) -> bool:
         return self._state.step == self._settings.steps or bool(self._state.ended_early)
 
-    def _agreed(self, is_requested: bool) -> bool:
+    def _agreed(self, request: Request) -> Request:
         """Take clock and stop request of the first process, so that all do the same."""
         if self._fabric.world_size > 1:
-            told = self._fabric.broadcast((is_requested, self._state.seconds))
-            is_requested, self._state.seconds = told
-        return is_requested
+            request, self._state.seconds = self._fabric.broadcast((request, self._state.seconds))
+        return request
 
     def _validate(self) -> None:
         """Judge the weights in the first process, keep the best, and see whether that goes on."""

@@ -528,6 +528,26 @@ def test_training_starts_from_a_bundle_and_takes_over_its_model_space(config, tm
     assert max(moved) < 1e-2
 
 
+def test_the_report_compares_with_the_model_it_started_from(config, tmp_path):
+    first = run_finetune(config(output=tmp_path / "first"))
+    same = {"init": str(tmp_path / "first"), "learning_rate": 1e-12, "precision": "fp32"}
+
+    comparison = run_finetune(config(validation_fraction=0.5, **same))["comparison"]
+
+    assert "comparison" not in first
+    assert len(comparison["cases"]) == 2
+    assert comparison["before"]["held-out cases"] == 2
+    assert comparison["gain"] == pytest.approx(0, abs=0.02)
+    assert comparison["is_better"] is False
+    assert (tmp_path / "model.run/before.csv").exists()
+
+
+def test_a_word_for_an_earlier_process_does_not_stop_the_next(config, tmp_path):
+    RunFolder.open(config()).control.write_text("pause")
+    RunFolder.open(config(resume=True))
+    assert not (tmp_path / "model.run/control").exists()
+
+
 def test_training_starts_from_a_published_checkpoint(config, published_fixtures, tmp_path):
     checkpoint = published_fixtures / "pct_mode1_multi_c5.pt"
 

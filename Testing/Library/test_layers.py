@@ -24,7 +24,7 @@ LAYERS = (
     {"device"},
     {"volumes"},
     {"models"},
-    {"__init__", "configs", "errors", "events", "files", "resources"},
+    {"__init__", "configs", "errors", "events", "files", "foreground", "resources"},
 )
 # Neighbours in a layer that must not know each other either.
 STRANGERS = {

@@ -37,6 +37,11 @@ class RunFolder:
         return self.path / "checkpoint.pt"
 
     @property
+    def control(self) -> Path:
+        """What the user asks of the training while it runs: ``pause`` or ``finish``."""
+        return self.checkpoint.with_name("control")
+
+    @property
     def cases(self) -> Path:
         """Prepared cases; can be made again from the data set."""
         return self.path / "cases"
@@ -51,6 +56,11 @@ class RunFolder:
         """Table of the final validation, one line per case and label."""
         return self.path / "validation.csv"
 
+    @property
+    def scores_before(self) -> Path:
+        """The same table of the model that the training started from."""
+        return self.path / "before.csv"
+
     @classmethod
     def open(cls, config: TrainingConfig) -> RunFolder:
         """Open the folder of a run, a new one or the one to resume.
@@ -64,6 +74,7 @@ class RunFolder:
         settings = folder.path / "settings.json"
         if settings.exists() and config.resume:
             _check_same_settings(json.loads(settings.read_text("utf-8")), config)
+            folder.control.unlink(missing_ok=True)  # it was meant for the process that has ended
         elif folder.checkpoint.exists() and not config.overwrite:
             raise OutputError(
                 f"{folder.path} holds an unfinished training.",
@@ -111,7 +122,11 @@ class RunFolder:
         """Remove what is of no use once the bundle is there: prepared cases, draft, checkpoint."""
         for large in (self.cases, self.draft):
             shutil.rmtree(large, ignore_errors=True)
-        for file in (self.checkpoint, *self.path.glob(f".misfm-*-{self.checkpoint.name}")):
+        for file in (
+            self.checkpoint,
+            self.control,
+            *self.path.glob(f".misfm-*-{self.checkpoint.name}"),
+        ):
             file.unlink(missing_ok=True)  # beside the checkpoint what kills have left of others
 
 

@@ -14,6 +14,7 @@ from MISFMLib.events import EventSink, Notice
 from MISFMLib.inference.segmenter import Segmenter, SegmenterOptions
 from MISFMLib.jobs.progress import counter
 from MISFMLib.jobs.provenance import command_line, model_name, without_folder
+from MISFMLib.jobs.train.comparison import compare_with_start
 from MISFMLib.jobs.train.finetune_job import FinetuneJob
 from MISFMLib.jobs.train.validation import evaluate
 from MISFMLib.models.bundle import Bundle, write_bundle
@@ -48,12 +49,14 @@ def write_trained_bundle(
     bundle = write_bundle(
         config.output, replace(manifest, evaluation=evaluation), weights, overwrite=config.overwrite
     )
+    comparison = compare_with_start(job, events)
     folder.clean()
     events(Notice(_outcome(bundle, job.plan.labels), level="info"))
     return {
         "bundle": str(bundle.path),
         "evaluation": evaluation,
         "scores": str(folder.scores) if job.validation else "",
+        **({"comparison": comparison} if comparison else {}),
         "weights_sha256": bundle.manifest.weights_sha256,
         **result.summary(),
     }

@@ -18,7 +18,11 @@ from MISFMLib.training.checkpoint import TrainResult, read_result
 from MISFMLib.training.launch import Processes, Training
 from MISFMLib.training.task import FitSettings
 
-_REASONS = {"minutes": "the time was over", "patience": "the score had stopped rising"}
+_REASONS = {
+    "minutes": "the time was over",
+    "patience": "the score had stopped rising",
+    "request": "it was asked to",
+}
 
 
 def run_training(
