@@ -22,7 +22,7 @@ LAYERS = (
     {"inference", "training", "export"},
     {"data", "networks", "metrics"},
     {"device"},
-    {"volumes"},
+    {"annotation", "volumes"},
     {"models"},
     {"__init__", "configs", "errors", "events", "files", "foreground", "resources"},
 )
@@ -30,6 +30,8 @@ LAYERS = (
 STRANGERS = {
     "inference": {"training", "export"},
     "export": {"inference", "training"},
+    "annotation": {"volumes"},
+    "volumes": {"annotation"},
     "data": {"networks", "metrics"},
     "networks": {"data", "metrics"},
     "metrics": {"data", "networks"},

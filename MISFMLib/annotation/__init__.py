@@ -1,0 +1,1 @@
+"""Training sets that an annotator builds case by case; standard library only."""

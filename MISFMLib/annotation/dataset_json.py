@@ -1,0 +1,109 @@
+"""``dataset.json`` of a training set, as the Medical Segmentation Decathlon has it, and more.
+
+Beside the Decathlon's keys it has ``split`` (train, validation), ``label_details`` (colours and
+codes), and in an entry of ``training`` ``not_drawn``: labels whose absence there says nothing.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from MISFMLib.annotation.case_table import CaseRow
+from MISFMLib.configs import LabelConfig, decode, encode
+from MISFMLib.errors import ConfigError, DataError
+from MISFMLib.files import write_json
+
+FILE = "dataset.json"
+LABELLED_IMAGES, OTHER_IMAGES, LABELS = "imagesTr", "imagesTs", "labelsTr"
+SUFFIX = ".nii.gz"
+
+
+def read_description(folder: Path) -> dict[str, Any]:
+    """Read the file of a set.
+
+    Raises:
+        DataError: It is missing or damaged.
+    """
+    try:
+        content = json.loads((folder / FILE).read_text("utf-8"))
+    except (OSError, ValueError) as error:
+        raise no_set(folder, str(error)) from error
+    if not isinstance(content, dict):
+        raise no_set(folder, f"{FILE} is no JSON object")
+    return content
+
+
+def described(name: str, labels: Sequence[LabelConfig], modality: str) -> dict[str, Any]:
+    """Return the file of a new set, without its cases."""
+    return {
+        "name": name,
+        "description": "Training set of an annotator, made with MISFM",
+        "tensorImageSize": "3D",
+        "modality": {"0": modality or "image"},
+        **label_fields(labels),
+    }
+
+
+def label_fields(labels: Sequence[LabelConfig]) -> dict[str, Any]:
+    """Return the keys that depend on the labels."""
+    labels = sorted(labels, key=lambda label: label.value)
+    return {
+        "labels": {"0": "background", **{str(label.value): label.name for label in labels}},
+        "label_details": [encode(label) for label in labels],
+    }
+
+
+def write_description(folder: Path, content: dict[str, Any], rows: Sequence[CaseRow]) -> None:
+    """Write the file with the cases that a set has now; keys that are not ours stay."""
+    labelled = [row for row in rows if row.is_labelled]
+    values = {label.name: label.value for label in labels_of(content, folder)}
+    training = [
+        {
+            "image": f"./{LABELLED_IMAGES}/{row.name}{SUFFIX}",
+            "label": f"./{LABELS}/{row.name}{SUFFIX}",
+            **_not_drawn(row, values),
+        }
+        for row in labelled
+    ]
+    others = [row.name for row in rows if not row.is_labelled and row.status != "left out"]
+    content = {
+        **content,
+        "numTraining": len(training),
+        "numTest": len(others),
+        "training": training,
+        "test": [f"./{OTHER_IMAGES}/{name}{SUFFIX}" for name in others],
+        "split": {
+            side: [row.name for row in labelled if row.split == side]
+            for side in ("train", "validation")
+        },
+    }
+    write_json(folder / FILE, content, overwrite=True)
+
+
+def _not_drawn(row: CaseRow, values: dict[str, int]) -> dict[str, Any]:
+    drawn = [values[name] for name in row.not_drawn if name in values]
+    return {"not_drawn": sorted(drawn)} if drawn else {}
+
+
+def labels_of(content: dict[str, Any], folder: Path) -> tuple[LabelConfig, ...]:
+    """Return the labels.
+
+    Raises:
+        DataError: They are not written as ours are.
+    """
+    try:
+        return tuple(decode(LabelConfig, each) for each in content.get("label_details", ()))
+    except (ConfigError, TypeError) as error:
+        raise no_set(folder, f"its labels are not ours: {error}") from error
+
+
+def no_set(folder: Path, why: str) -> DataError:
+    """Return the error that a folder holds no training set."""
+    return DataError(
+        f"{folder} is no training set: {why}.",
+        code="no-training-set",
+        remedy="Choose the folder of a training set, with its dataset.json and cases.csv.",
+    )

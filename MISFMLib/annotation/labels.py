@@ -1,0 +1,90 @@
+"""The one list of labels of a training set, and how labels from elsewhere map to it."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+
+from MISFMLib.configs import LabelConfig
+from MISFMLib.errors import DataError
+from MISFMLib.models.terminology import label_config
+
+_LARGEST_VALUE = 255
+"""Label maps for training hold 8-bit numbers."""
+
+
+@dataclass(frozen=True)
+class LabelMapping:
+    """What the labels of a case are in a training set."""
+
+    values: Mapping[str, int]
+    """Name in the case to value in the set, for names that are the same but for their spelling."""
+    unknown: tuple[str, ...]
+    """Names that the set does not have: somebody has to say what they are."""
+    missing: tuple[str, ...]
+    """Labels of the set that the case does not have: not drawn, or not there."""
+
+    @property
+    def is_certain(self) -> bool:
+        """Whether nobody has to be asked which label is which."""
+        return not self.unknown
+
+
+def plain(name: str) -> str:
+    """Return a name without case, underscores and double spaces: ``Left_Kidney``, ``left kidney``.
+
+    The words stay in their order: whoever writes "kidney left" is asked.
+    """
+    return " ".join(re.findall(r"\w+", name.replace("_", " ").casefold()))
+
+
+def match_labels(names: Iterable[str], labels: Sequence[LabelConfig]) -> LabelMapping:
+    """Find the labels of a set in those of a case, by their names alone.
+
+    Numbers are never matched: programs number segments as they come.
+    """
+    by_name = {plain(label.name): label for label in labels}
+    names = list(names)
+    values = {name: by_name[plain(name)].value for name in names if plain(name) in by_name}
+    found = set(values.values())
+    return LabelMapping(
+        values,
+        tuple(name for name in names if name not in values),
+        tuple(label.name for label in labels if label.value not in found),
+    )
+
+
+def new_label(
+    name: str, labels: Sequence[LabelConfig], color: tuple[int, int, int] | None = None
+) -> LabelConfig:
+    """Describe a label to add to a set: the next free value, its code when the name is known.
+
+    Raises:
+        DataError: The name is empty or taken, or there are too many labels.
+    """
+    name = " ".join(name.split())
+    if not plain(name) or plain(name) in {plain(label.name) for label in labels}:
+        raise DataError(
+            f"The label {name!r} has no name of its own.",
+            code="label-name",
+            remedy="Give every label of a training set a different name.",
+        )
+    value = max((label.value for label in labels), default=0) + 1
+    if value > _LARGEST_VALUE:
+        raise DataError(
+            f"A training set has at most {_LARGEST_VALUE} labels.",
+            code="label-values",
+            remedy="Leave some out, or train two models.",
+        )
+    described = label_config(value, name)
+    if color is None:
+        return described
+    return LabelConfig(
+        value=value,
+        name=name,
+        color=color,
+        category=described.category,
+        type=described.type,
+        modifier=described.modifier,
+    )

@@ -1,0 +1,290 @@
+"""A training set on disk: a Medical Segmentation Decathlon folder and a table of our own.
+
+    dataset.json    labels, and the cases that can be learnt from with their split
+    cases.csv       one line per case: status, split, certainty, who, when
+    imagesTr        images of labelled cases     labelsTr    their label maps
+    imagesTs        images of the others         proposals   what a model proposes for them
+
+``cases.csv`` is what counts; ``dataset.json`` follows from it and is written again with every
+change, so that nnU-Net, MONAI and `misfm finetune` read the set without knowing us. Every change
+reads the table anew and writes it beside the old one, so that two programs can work on a set and
+a crash at any moment leaves a set that is whole.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import datetime
+import getpass
+import re
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any, Literal
+
+from MISFMLib.annotation.case_table import CaseRow, Status, from_csv, to_csv
+from MISFMLib.annotation.dataset_json import (
+    LABELLED_IMAGES,
+    LABELS,
+    OTHER_IMAGES,
+    SUFFIX,
+    described,
+    label_fields,
+    labels_of,
+    no_set,
+    read_description,
+    write_description,
+)
+from MISFMLib.configs import LabelConfig
+from MISFMLib.errors import DataError
+from MISFMLib.files import written_atomically
+
+_VALIDATION_SHARE = 0.25
+_TABLE, _PROPOSALS = "cases.csv", "proposals"
+_MODALITIES = ("CT", "MR")
+
+Write = Callable[[Path], object]
+"""Writes a volume or label map to a path that ends in .nii.gz."""
+
+
+class TrainingSet:
+    """The set in a folder; holds nothing in memory but the folder."""
+
+    def __init__(self, folder: Path) -> None:
+        """Open a set.
+
+        Raises:
+            DataError: The folder holds no training set, or a damaged one.
+        """
+        self.folder = folder
+        self._description()
+        self.cases()
+
+    @classmethod
+    def create(
+        cls,
+        folder: Path,
+        labels: Sequence[LabelConfig] = (),
+        *,
+        name: str = "",
+        modality: Literal["CT", "MR", ""] = "",
+    ) -> TrainingSet:
+        """Make an empty set.
+
+        Args:
+            folder: A folder that is not there yet, or empty.
+            labels: What is segmented; more can be added with `set_labels`.
+            name: Name for people; the folder's when not given.
+            modality: CT or MR, if known.
+
+        Raises:
+            DataError: The folder has something in it.
+            OutputError: It cannot be written.
+        """
+        if folder.exists() and any(folder.iterdir()):
+            raise DataError(
+                f"{folder} is not empty.",
+                code="training-set-exists",
+                remedy="Choose a new folder for the training set, or open the one that is there.",
+            )
+        _write_text(folder / _TABLE, to_csv(()))
+        write_description(folder, described(name or folder.name, labels, modality), ())
+        return cls(folder)
+
+    # ----------------------------------------------------------------------------------- reading
+
+    @property
+    def name(self) -> str:
+        """Name for people."""
+        return str(self._description().get("name") or self.folder.name)
+
+    @property
+    def modality(self) -> str:
+        """CT, MR, or empty when unknown."""
+        found = str(self._description().get("modality", {}).get("0", ""))
+        return found if found in _MODALITIES else ""
+
+    @property
+    def labels(self) -> tuple[LabelConfig, ...]:
+        """The labels, in the order of their values."""
+        return labels_of(self._description(), self.folder)
+
+    def cases(self) -> list[CaseRow]:
+        """Return all cases in the order in which they were added."""
+        path = self.folder / _TABLE
+        try:
+            text = path.read_text("utf-8")
+        except (OSError, UnicodeDecodeError) as error:
+            raise no_set(self.folder, str(error)) from error
+        return from_csv(text, str(path))
+
+    def case(self, name: str) -> CaseRow:
+        """Return the case of this name.
+
+        Raises:
+            DataError: There is none.
+        """
+        found = next((row for row in self.cases() if row.name == name), None)
+        if found is None:
+            raise DataError(
+                f"The training set has no case {name}.",
+                code="case-unknown",
+                remedy="Perhaps it was removed meanwhile; look at the list again.",
+            )
+        return found
+
+    def image(self, name: str) -> Path:
+        """Return the image of a case, wherever its status has put it."""
+        labelled = self.folder / LABELLED_IMAGES / f"{name}{SUFFIX}"
+        return labelled if labelled.exists() else self.folder / OTHER_IMAGES / f"{name}{SUFFIX}"
+
+    def label_map(self, name: str) -> Path:
+        """Return the label map of a case, which is there when the case is labelled."""
+        return self.folder / LABELS / f"{name}{SUFFIX}"
+
+    def proposal(self, name: str, suffix: str = ".seg.nrrd") -> Path:
+        """Return what a model proposes for a case; it may not be there."""
+        return self.folder / _PROPOSALS / f"{name}{suffix}"
+
+    def free_name(self, wanted: str) -> str:
+        """Return a name for a new case that a file can have and no case has."""
+        wanted = re.sub(r"[^\w.-]+", "_", wanted).strip("._") or "case"
+        taken, name, number = {row.name.casefold() for row in self.cases()}, wanted, 1
+        while name.casefold() in taken:
+            number += 1
+            name = f"{wanted}_{number}"
+        return name
+
+    # ----------------------------------------------------------------------------------- changing
+
+    def set_labels(self, labels: Sequence[LabelConfig]) -> None:
+        """Replace the list of labels; one whose value is in use may change all but its value.
+
+        Raises:
+            DataError: Two labels have the same name or value.
+        """
+        names, values = {label.name for label in labels}, {label.value for label in labels}
+        if min(len(names), len(values)) < len(labels):
+            raise DataError(
+                "Two labels have the same name or number.",
+                code="label-name",
+                remedy="Give every label of a training set a name and a number of its own.",
+            )
+        content = {**self._description(), **label_fields(labels)}
+        write_description(self.folder, content, self.cases())
+
+    def add_case(self, name: str, write_image: Write) -> CaseRow:
+        """Add a case without labels.
+
+        Args:
+            name: As `free_name` gives it.
+            write_image: Writes its image.
+
+        Raises:
+            DataError: There is such a case already.
+            OutputError: The image cannot be written.
+        """
+        if name != self.free_name(name):
+            raise DataError(
+                f"The training set has a case {name} already.",
+                code="case-name-repeated",
+                remedy="Give the new case another name.",
+            )
+        with written_atomically(self.folder / OTHER_IMAGES / f"{name}{SUFFIX}") as temporary:
+            write_image(temporary)
+        row = CaseRow(name=name)
+        self._save([*self.cases(), row])
+        return row
+
+    def save_labels(self, name: str, write_labels: Write, **changes: Any) -> CaseRow:
+        """Keep the labels of a case, which can be learnt from now on.
+
+        Args:
+            name: The case.
+            write_labels: Writes its label map, with the values of `labels`.
+            **changes: Other fields of its row; `status` is corrected when not given.
+
+        Raises:
+            DataError: There is no such case.
+            OutputError: The label map cannot be written; what was there before stays.
+        """
+        self.case(name)
+        with written_atomically(self.label_map(name), overwrite=True) as temporary:
+            write_labels(temporary)
+        image, target = self.image(name), self.folder / LABELLED_IMAGES / f"{name}{SUFFIX}"
+        if image != target:
+            target.parent.mkdir(exist_ok=True)
+            image.replace(target)
+        stamp = {"who": _user(), "when": _now()}
+        return self.update(name, **{"status": "corrected", **stamp, **changes})
+
+    def update(self, name: str, **changes: Any) -> CaseRow:
+        """Change the row of a case; one that gets labels gets its side of the split, for good."""
+        rows = self.cases()
+        self.case(name)
+        index = next(index for index, row in enumerate(rows) if row.name == name)
+        row = dataclasses.replace(rows[index], **changes)
+        if row.is_labelled and not row.split:
+            row = dataclasses.replace(row, split=_next_split(rows))
+        rows[index] = row
+        self._save(rows)
+        return row
+
+    def set_status(self, name: str, status: Status) -> CaseRow:
+        """Change what a case is used for.
+
+        Raises:
+            DataError: It shall be learnt from and has no label map.
+        """
+        row = dataclasses.replace(self.case(name), status=status)
+        if row.is_labelled and not self.label_map(name).exists():
+            raise DataError(
+                f"{name} has no labels yet.",
+                code="case-unlabelled",
+                remedy="Correct its proposal, or draw its labels, first.",
+            )
+        return self.update(name, status=status)
+
+    def recover(self) -> list[str]:
+        """Take up labels that were written when a crash kept them out of the table.
+
+        Returns:
+            Names of the cases.
+        """
+        found = [
+            row.name
+            for row in self.cases()
+            if row.status in ("unlabelled", "proposed") and self.label_map(row.name).exists()
+        ]
+        for name in found:
+            self.update(name, status="corrected", who=_user(), when=_now())
+        return found
+
+    def _save(self, rows: Sequence[CaseRow]) -> None:
+        _write_text(self.folder / _TABLE, to_csv(rows))
+        write_description(self.folder, self._description(), rows)
+
+    def _description(self) -> dict[str, Any]:
+        return read_description(self.folder)
+
+
+def _next_split(rows: Sequence[CaseRow]) -> Literal["train", "validation"]:
+    """Hold every fourth labelled case out, beginning with the third: two can be learnt from."""
+    sides = [row.split for row in rows if row.split]
+    wanted = int(_VALIDATION_SHARE * (len(sides) + 1) + 0.5)
+    return "validation" if len(sides) >= 2 and sides.count("validation") < wanted else "train"
+
+
+def _write_text(path: Path, text: str) -> None:
+    with written_atomically(path, overwrite=True) as temporary:
+        temporary.write_text(text, "utf-8")
+
+
+def _now() -> str:
+    return datetime.datetime.now(datetime.timezone.utc).isoformat(timespec="seconds")
+
+
+def _user() -> str:
+    try:
+        return getpass.getuser()
+    except (OSError, KeyError, ImportError):  # no name for this user number, as in containers
+        return ""

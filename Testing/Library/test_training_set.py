@@ -1,0 +1,244 @@
+"""Training sets that grow case by case: the folder, the table, the labels, and crashes."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+
+from MISFMLib.annotation import training_set
+from MISFMLib.annotation.case_table import CaseRow, from_csv, to_csv
+from MISFMLib.annotation.labels import match_labels, new_label
+from MISFMLib.annotation.training_set import TrainingSet
+from MISFMLib.configs import LabelConfig
+from MISFMLib.errors import DataError
+from MISFMLib.models.terminology import label_config
+
+LABELS = (label_config(1, "left kidney"), label_config(2, "spleen"))
+
+
+@pytest.fixture
+def a_set(tmp_path):
+    return TrainingSet.create(tmp_path / "organs", LABELS, modality="CT")
+
+
+def write(text="x"):
+    return lambda path: path.write_text(text)
+
+
+def labelled(a_set, *names, **changes):
+    for name in names:
+        a_set.add_case(name, write())
+        a_set.save_labels(name, write("labels"), **changes)
+
+
+def test_a_new_set_is_a_decathlon_folder(a_set):
+    a_set.add_case("b", write("image"))
+    labelled(a_set, "a", status="checked")
+
+    content = json.loads((a_set.folder / "dataset.json").read_text("utf-8"))
+    assert content["labels"] == {"0": "background", "1": "left kidney", "2": "spleen"}
+    assert content["modality"] == {"0": "CT"}
+    assert content["training"] == [
+        {"image": "./imagesTr/a.nii.gz", "label": "./labelsTr/a.nii.gz"},
+    ]
+    assert content["test"] == ["./imagesTs/b.nii.gz"]
+    assert (content["numTraining"], content["numTest"]) == (1, 1)
+    assert content["split"] == {"train": ["a"], "validation": []}
+    for path in ("imagesTr/a.nii.gz", "labelsTr/a.nii.gz", "imagesTs/b.nii.gz"):
+        assert (a_set.folder / path).exists()
+    again = TrainingSet(a_set.folder)
+    assert again.labels == LABELS
+    assert (again.name, again.modality) == ("organs", "CT")
+    assert [row.name for row in again.cases()] == ["b", "a"]
+    assert again.case("a").when.endswith("+00:00")
+
+
+def test_finetune_reads_the_set_with_its_split(a_set):
+    pytest.importorskip("SimpleITK")
+    from MISFMLib.data.cases import find_cases
+
+    labelled(a_set, "a", "b", "c", "d")
+    a_set.add_case("e", write())
+
+    found = find_cases(a_set.folder)
+
+    assert [case.name for case in found.cases] == ["a", "b", "c", "d"]
+    assert found.split.train == ("a", "b", "d")
+    assert found.split.validation == ("c",)
+    assert dict(found.label_names) == {1: "left kidney", 2: "spleen"}
+    assert found.modality == "CT"
+
+
+def test_every_fourth_case_is_held_out_and_never_changes_sides(a_set):
+    names = [f"case{number}" for number in range(12)]
+    labelled(a_set, *names)
+    sides = [row.split for row in a_set.cases()]
+    assert sides[:3] == ["train", "train", "validation"]
+    assert sides.count("validation") == 3
+
+    a_set.set_status("case2", "left out")
+    a_set.set_status("case2", "checked")
+    assert [row.split for row in a_set.cases()] == sides
+
+
+def test_a_case_that_is_left_out_is_in_no_list(a_set):
+    labelled(a_set, "a", "b")
+    a_set.set_status("a", "left out")
+    content = json.loads((a_set.folder / "dataset.json").read_text("utf-8"))
+    assert [entry["label"] for entry in content["training"]] == ["./labelsTr/b.nii.gz"]
+    assert content["test"] == []
+
+
+def test_labels_that_were_not_drawn_are_named_with_the_case(a_set):
+    labelled(a_set, "a", not_drawn=("spleen",))
+    content = json.loads((a_set.folder / "dataset.json").read_text("utf-8"))
+    assert content["training"][0]["not_drawn"] == [2]
+    assert a_set.case("a").not_drawn == ("spleen",)
+
+
+def test_a_case_without_labels_cannot_be_learnt_from(a_set):
+    a_set.add_case("a", write())
+    with pytest.raises(DataError, match="no labels yet") as caught:
+        a_set.set_status("a", "checked")
+    assert caught.value.code == "case-unlabelled"
+
+
+def test_what_cannot_be_written_changes_nothing(a_set):
+    labelled(a_set, "a")
+
+    def fail(path):
+        path.write_text("half")
+        raise RuntimeError("the disk is gone")
+
+    with pytest.raises(RuntimeError):
+        a_set.save_labels("a", fail)
+    assert a_set.label_map("a").read_text() == "labels"
+    with pytest.raises(RuntimeError):
+        a_set.add_case("b", fail)
+    assert [row.name for row in a_set.cases()] == ["a"]
+    assert list(a_set.folder.rglob(".misfm-*")) == []
+
+
+@pytest.mark.parametrize("step", ["after the label map", "after the image", "after the table"])
+def test_labels_are_not_lost_when_the_program_is_killed_while_it_saves(a_set, monkeypatch, step):
+    a_set.add_case("a", write())
+
+    def die(*_arguments, **_options):
+        raise SystemExit
+
+    if step == "after the label map":
+        monkeypatch.setattr(a_set, "image", die)
+    elif step == "after the image":
+        monkeypatch.setattr(training_set, "to_csv", die)
+    else:
+        monkeypatch.setattr(training_set, "write_description", die)
+    with pytest.raises(SystemExit):
+        a_set.save_labels("a", write("labels"))
+    monkeypatch.undo()
+
+    again = TrainingSet(a_set.folder)
+    again.recover()
+    assert again.case("a").status == "corrected"
+    assert again.label_map("a").read_text() == "labels"
+    again.update("a", certainty=0.5)
+    content = json.loads((a_set.folder / "dataset.json").read_text("utf-8"))
+    assert len(content["training"]) == 1
+    assert again.image("a").exists()
+
+
+def test_two_programs_can_work_on_one_set(a_set):
+    other = TrainingSet(a_set.folder)
+    a_set.add_case("a", write())
+    other.add_case("b", write())
+    assert [row.name for row in a_set.cases()] == ["a", "b"]
+
+
+def test_names_of_cases_are_unique_and_can_be_file_names(a_set):
+    assert a_set.free_name("CT 1/2: Müller") == "CT_1_2_Müller"
+    assert a_set.free_name("..") == "case"
+    a_set.add_case("a", write())
+    assert a_set.free_name("A") == "A_2"
+    with pytest.raises(DataError, match="has a case a already"):
+        a_set.add_case("a", write())
+
+
+def test_a_folder_with_something_in_it_is_left_alone(tmp_path):
+    (tmp_path / "thesis.tex").write_text("")
+    with pytest.raises(DataError) as caught:
+        TrainingSet.create(tmp_path, LABELS)
+    assert caught.value.code == "training-set-exists"
+
+
+@pytest.mark.parametrize(
+    ("file", "content"),
+    [
+        ("dataset.json", "{"),
+        ("dataset.json", "[]"),
+        ("dataset.json", '{"label_details": [{"name": "x"}]}'),
+        ("cases.csv", "name,status\na,wonderful\n"),
+        ("cases.csv", "case\na\n"),
+    ],
+)
+def test_a_damaged_set_says_what_is_wrong(a_set, file, content):
+    (a_set.folder / file).write_text(content)
+    with pytest.raises(DataError, match=r"dataset\.json|cases\.csv|labels"):
+        _ = TrainingSet(a_set.folder).labels
+
+
+def test_a_folder_that_is_no_set_is_refused(tmp_path):
+    with pytest.raises(DataError) as caught:
+        TrainingSet(tmp_path)
+    assert caught.value.code == "no-training-set"
+
+
+def test_the_table_keeps_everything_and_survives_a_spreadsheet():
+    row = CaseRow(
+        name="a, b",
+        status="corrected",
+        split="train",
+        certainty=0.25,
+        not_drawn=("left kidney", "spleen"),
+        who="Ärztin",
+        when="2026-11-28T20:00:00+00:00",
+        model="ab12",
+        dice=0.75,
+        changed_voxels=120,
+        minutes=2.5,
+    )
+    text = to_csv([row, CaseRow(name="b")])
+    assert from_csv("\ufeff" + text, "t") == [row, CaseRow(name="b")]
+    more = (
+        text.replace("name,", "note,name,", 1)
+        .replace('"a, b"', 'hm,"a, b"')
+        .replace("\nb,", "\nhm,b,")
+    )
+    assert from_csv(more, "t") == [row, CaseRow(name="b")]
+
+
+def test_labels_match_by_their_names_and_what_is_unknown_is_asked():
+    found = match_labels(["Left_Kidney", "tumor"], LABELS)
+    assert dict(found.values) == {"Left_Kidney": 1}
+    assert found.unknown == ("tumor",)
+    assert found.missing == ("spleen",)
+    assert not found.is_certain
+    assert match_labels(["SPLEEN", "left  kidney"], LABELS).is_certain
+    assert match_labels(["kidney left"], LABELS).unknown == ("kidney left",)
+
+
+def test_a_new_label_gets_the_next_number_and_its_code():
+    label = new_label("liver", LABELS, (1, 2, 3))
+    assert (label.value, label.color, label.type.value) == (3, (1, 2, 3), "10200004")
+    assert new_label("liver", LABELS).color != (1, 2, 3)
+    for name in ("Spleen", " "):
+        with pytest.raises(DataError):
+            new_label(name, LABELS)
+    with pytest.raises(DataError, match="at most 255"):
+        new_label("x", [LabelConfig(value=255, name="y")])
+
+
+def test_labels_can_be_added_to_a_set_but_not_doubled(a_set):
+    a_set.set_labels([*LABELS, new_label("liver", LABELS)])
+    assert [label.name for label in a_set.labels] == ["left kidney", "spleen", "liver"]
+    with pytest.raises(DataError, match="same name or number"):
+        a_set.set_labels([*LABELS, LabelConfig(value=1, name="other")])
