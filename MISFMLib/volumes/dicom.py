@@ -22,7 +22,15 @@ from MISFMLib.volumes.formats.problems import file_missing
 from MISFMLib.volumes.formats.slice_stack import Plane, stack_planes
 from MISFMLib.volumes.volume_types import Array, Volume
 
-__all__ = ["SeriesInfo", "is_dicom", "is_series_folder", "list_series", "read_series"]
+__all__ = [
+    "Plane",
+    "SeriesInfo",
+    "is_dicom",
+    "is_series_folder",
+    "list_series",
+    "planes_of",
+    "read_series",
+]
 
 logger = logging.getLogger(__name__)
 
@@ -211,6 +219,25 @@ def _planes(images: Sequence[DicomImage]) -> list[Plane]:
         Plane(image.position_xyz, image.orientation, image.spacing_hw or (0, 0), image.shape_hw)
         for image in images
     ]
+
+
+def planes_of(files: Sequence[Path]) -> list[Plane]:
+    """Return where the slices of the files of a series lie, file by file, frame by frame.
+
+    Raises:
+        DataError: A file is no DICOM image, is damaged, or does not say where its slice lies.
+    """
+    planes = []
+    for path in files:
+        image = inspect_image(path)
+        if image is None:
+            raise DataError(
+                f"{path} is no DICOM image.",
+                code="dicom-no-images",
+                remedy="Load the series again.",
+            )
+        planes += _planes([image])
+    return planes
 
 
 def _read_files(images: Sequence[DicomImage]) -> Array:

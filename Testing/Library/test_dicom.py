@@ -19,7 +19,13 @@ from pydicom.uid import (
 )
 
 from MISFMLib.errors import DataError
-from MISFMLib.volumes.dicom import is_dicom, is_series_folder, list_series, read_series
+from MISFMLib.volumes.dicom import (
+    is_dicom,
+    is_series_folder,
+    list_series,
+    planes_of,
+    read_series,
+)
 from MISFMLib.volumes.volume import (
     LabelMap,
     case_name,
@@ -589,3 +595,17 @@ def test_a_real_series_with_a_slice_removed_is_refused(shared_data, tmp_path):
         if path.name != "17.dcm":
             (tmp_path / path.name).symlink_to(path)
     assert "1 to 2 mm apart" in refused("dicom-gaps", read_volume, tmp_path)
+
+
+def test_planes_say_where_the_slices_of_files_lie(tmp_path):
+    folder = tmp_path / "series"
+    folder.mkdir()
+    files = sorted(a_series(folder, along_z(4, 0, 2)).iterdir())
+    planes = planes_of(files)
+    assert [plane.position_xyz[2] for plane in planes] == [
+        pydicom.dcmread(file).ImagePositionPatient[2] for file in files
+    ]
+    path = a_multiframe(tmp_path / "frames.dcm", (1, 5, 3))
+    assert [plane.position_xyz[2] for plane in planes_of([path])] == [1, 5, 3]
+    (tmp_path / "text").write_text("no image")
+    refused("dicom-no-images", planes_of, [tmp_path / "text"])

@@ -66,7 +66,7 @@ def _contract() -> Iterator[Path]:
     """Yield the files of the library that the module uses in Slicer's own process."""
     yield from REPOSITORY.glob("MISFMLib/*.py")
     for room in ("configs", "models", "volumes"):
-        yield from REPOSITORY.glob(f"MISFMLib/{room}/*.py")
+        yield from (REPOSITORY / "MISFMLib" / room).rglob("*.py")
 
 
 def listed_names() -> list[dict[str, str]]:

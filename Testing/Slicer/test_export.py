@@ -1,7 +1,6 @@
 """Results as files that other programs, and Slicer itself, read back as they were."""
 
 import sys
-import types
 from pathlib import Path
 
 import numpy as np
@@ -10,7 +9,7 @@ import pytest
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 sys.path.insert(0, str(Path(__file__).resolve().parents[2] / "MISFM"))
 
-from MISFMLib.errors import DataError, DependencyError, OutputError
+from MISFMLib.errors import DataError, OutputError
 
 
 @pytest.fixture
@@ -108,66 +107,3 @@ def test_a_place_that_cannot_be_written_is_told(export, a_result, tmp_path):
         export.exportNifti(node, volume, tmp_path / "a file" / "x.nii.gz")
     with pytest.raises(OutputError):
         export.exportStl(node, tmp_path / "a file")
-
-
-# ------------------------------------------------------------------------------------- DICOM SEG
-
-
-@pytest.fixture
-def plugin(monkeypatch):
-    """Stands for Slicer's plug-in, which the host lacks; `export` returns an error text or ""."""
-
-    class DICOMSegmentationPluginClass:
-        problem = ""
-        writes = True
-        exported = []  # noqa: RUF012 one list for the class, as wanted
-
-        def examineForExport(self, item):
-            self.exported.append(item)
-            return [types.SimpleNamespace(directory="")]
-
-        def export(self, exportables):
-            (exportable,) = exportables
-            if self.writes:
-                (Path(exportable.directory) / "SEG.dcm").write_bytes(b"DICM")
-            return self.problem
-
-    module = types.ModuleType("DICOMSegmentationPlugin")
-    module.DICOMSegmentationPluginClass = DICOMSegmentationPluginClass
-    monkeypatch.setitem(sys.modules, "DICOMSegmentationPlugin", module)
-    return DICOMSegmentationPluginClass
-
-
-def test_dicom_seg_is_written_by_slicers_plug_in(export, a_result, plugin, tmp_path):
-    import slicer
-
-    volume, node = a_result
-    volume.SetAttribute("DICOM.instanceUIDs", "1.2.3 1.2.4")
-    (tmp_path / "older.dcm").write_bytes(b"")
-    assert export.exportDicomSeg(node, volume, tmp_path) == [tmp_path / "SEG.dcm"]
-    hierarchy = slicer.vtkMRMLSubjectHierarchyNode.GetSubjectHierarchyNode(slicer.mrmlScene)
-    assert plugin.exported[-1] == hierarchy.GetItemByDataNode(node)
-
-
-@pytest.mark.parametrize(("problem", "writes"), [("no files", True), ("", False)])
-def test_a_dicom_seg_that_was_not_written_is_told(
-    export, a_result, plugin, tmp_path, problem, writes
-):
-    volume, node = a_result
-    volume.SetAttribute("DICOM.instanceUIDs", "1.2.3")
-    plugin.problem, plugin.writes = problem, writes
-    with pytest.raises(OutputError):
-        export.exportDicomSeg(node, volume, tmp_path)
-
-
-def test_a_volume_that_is_not_from_dicom_has_no_dicom_seg(export, a_result, plugin, tmp_path):
-    with pytest.raises(DataError) as error:
-        export.exportDicomSeg(a_result[1], a_result[0], tmp_path)
-    assert error.value.code == "not-dicom"
-
-
-def test_a_slicer_without_the_plug_in_is_told(export, a_result, monkeypatch, tmp_path):
-    a_result[0].SetAttribute("DICOM.instanceUIDs", "1.2.3")
-    monkeypatch.setitem(sys.modules, "DICOMSegmentationPlugin", None)
-    with pytest.raises(DependencyError):
-        export.exportDicomSeg(a_result[1], a_result[0], tmp_path)

@@ -485,7 +485,7 @@ def test_edit_opens_the_segment_editor_on_the_result_and_its_volume(panel, volum
 @pytest.fixture
 def exported(monkeypatch):
     """Stand-ins for the exports; what they were called with."""
-    from MISFMSlicer.Scene import Export
+    from MISFMSlicer.Scene import DicomSeg, Export
 
     calls = []
 
@@ -496,8 +496,12 @@ def exported(monkeypatch):
 
         return export
 
-    for name in ("exportNifti", "exportStl", "exportDicomSeg"):
-        monkeypatch.setattr(Export, name, stand_in(name))
+    for module, name in (
+        (Export, "exportNifti"),
+        (Export, "exportStl"),
+        (DicomSeg, "exportDicomSeg"),
+    ):
+        monkeypatch.setattr(module, name, stand_in(name))
     return calls
 
 
@@ -508,7 +512,8 @@ def test_each_export_asks_where_and_says_what_was_written(panel, volume, host, e
     for slot in (result._onExportNifti, result._onExportStl, result._onExportDicom):
         host.dialogs.answer(str(tmp_path))
         slot()
-        assert panel.ui.nextLabel.text == f"Written to {tmp_path}: file"
+        assert panel.ui.nextLabel.text.startswith(f"Written to {tmp_path}: file")
+    assert panel.ui.nextLabel.text.endswith("DICOM database too.")
     segmentation = result.job.result.segmentation
     assert [name for name, _ in exported] == ["exportNifti", "exportStl", "exportDicomSeg"]
     assert all(arguments[0] is segmentation for _, arguments in exported)

@@ -16,8 +16,15 @@ from MISFMLib.errors import DataError
 from ..Job import JobResult, SegmentRequest, SegmentVolume
 from ..Scene.GridBox import GridBox, boxOf
 from ..Scene.SceneIO import checkVolume, isInScene, measure, readImage, readLabels, writeVolume
-from ..Scene.Segmentations import addSegmentation, putSegments, putTable, setProvenance
+from ..Scene.Segmentations import (
+    addSegmentation,
+    algorithmOf,
+    putSegments,
+    putTable,
+    setProvenance,
+)
 from ..Scene.Sequences import SegmentationSequence, framesOfAll
+from ..Scene.Transforms import checkTransforms, voxelMl
 from ..Scene.Uncertainty import colour, placesOf, putUncertainty
 
 _FORMAT = "seg.nrrd"
@@ -34,6 +41,7 @@ def checkRequest(request: SegmentRequest) -> None:
         raise DataError(_("No model is chosen."), code="no-model", remedy=_("Choose a model."))
     for volume in request.volumes:
         checkVolume(volume if isInScene(volume) else None)
+    checkTransforms(request.volumes)
     boxOf(request.volumes[0], request.region)
     if request.allFrames:
         framesOfAll(request.volumes)
@@ -86,13 +94,13 @@ class SegmentTask:
             return self._loadFrames(report)
         volume = self._request.volumes[0]
         labels = readLabels(self.folder / f"result.{_FORMAT}", volume, self._box)
-        found = measure(labels, report["labels"], self._box)
+        found = measure(labels, report["labels"], self._box, voxelMl(volume))
         # All is read before the scene changes.
         image = readImage(self.folder / _UNCERTAINTY, self._box) if self._hasUncertainty else None
         node = self._request.output
         if not isInScene(node):
             node = addSegmentation(volume, self._resultName())
-        putSegments(node, volume, labels, found)
+        putSegments(node, volume, labels, found, algorithmOf(report))
         result = self._result(node, found, report, frames=1)
         if image is not None:
             result.uncertainty = putUncertainty(node, volume, self._box, image)
@@ -127,8 +135,10 @@ class SegmentTask:
             name = f"frame{index:04d}-0"
             box = self._boxIn(frame)
             labels = readLabels(self.folder / "results" / f"{name}.{_FORMAT}", frame, box)
-            sizes.append(measure(labels, report["cases"][name]["labels"], box))
-            sequence.add(index, labels, sizes[-1])
+            case = report["cases"][name]
+            frameMl = voxelMl(frame, shownAs=self._request.volumes[0])
+            sizes.append(measure(labels, case["labels"], box, frameMl))
+            sequence.add(index, labels, sizes[-1], algorithmOf(case))
         node = sequence.show(self._request.volumes[0])
         current = frames.current
         caseReport = report["cases"][f"frame{current:04d}-0"]

@@ -11,6 +11,7 @@ from MISFMLib.errors import DataError
 from .. import Messages
 from ..Job import Job, Region, SegmentRequest
 from ..Scene.GridBox import boxOf
+from ..Scene.Segmentations import referenceVolume
 from ..Scene.Sequences import framesOf
 from ..Scene.VolumeFacts import VolumeFacts, domainWarnings, volumeFacts
 from ..Setup.Models import Model
@@ -72,7 +73,10 @@ class Outlook:
         facts, preprocessing = self._facts(request, model), model.manifest.preprocessing
         if facts is None:
             return []
-        return domainWarnings(facts, preprocessing, isSizeKnown=not _isSegment(request.region))
+        isSizeKnown = not _isSegment(request.region)
+        return _outputWarnings(request) + domainWarnings(
+            facts, preprocessing, isSizeKnown=isSizeKnown
+        )
 
     def _facts(self, request: SegmentRequest, model: Model) -> VolumeFacts | None:
         # Of a segment as of the whole volume: its size takes longer to find out than this may.
@@ -83,6 +87,18 @@ class Outlook:
         except DataError:
             return None
         return volumeFacts(request.volumes[0], orientation, box.sizeIjk)
+
+
+def _outputWarnings(request: SegmentRequest) -> list[str]:
+    """Return what is lost when the segmentation to update belongs to another volume."""
+    owner = referenceVolume(request.output) if request.output is not None else None
+    if owner is None or owner is request.volumes[0]:
+        return []
+    return [
+        _("{segmentation} belongs to {volume}: its segments of the same name are replaced.").format(
+            segmentation=request.output.GetName(), volume=owner.GetName()
+        )
+    ]
 
 
 def _isSegment(region: Region | None) -> bool:

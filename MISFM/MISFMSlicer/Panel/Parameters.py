@@ -7,6 +7,7 @@ from contextlib import contextmanager
 from typing import Any
 
 from ..Job import Region, SegmentRequest
+from ..Scene.Segmentations import referenceVolume
 
 SPEEDS: dict[str, dict[str, Any]] = {
     "fast": {"overlap": 0.25},
@@ -118,8 +119,16 @@ class Parameters:
         return self.node.GetNodeReference(f"volume{channel}")
 
     def setVolume(self, node: Any, channel: int = 0) -> None:
-        """Choose a volume node for a channel; None for none."""
-        self.node.SetNodeReferenceID(f"volume{channel}", node.GetID() if node else None)
+        """Choose a volume node for a channel; None for none.
+
+        A segmentation to update belongs to its volume: with another one a new one is made, unless
+        the segmentation is chosen again.
+        """
+        with self.changing():
+            isOther = channel == 0 and node is not self.volume() and self.output is not None
+            if isOther and referenceVolume(self.output) is not node:
+                self.output = None
+            self.node.SetNodeReferenceID(f"volume{channel}", node.GetID() if node else None)
 
     def region(self) -> Region | None:
         """Return the region that is chosen; None for the whole volume."""

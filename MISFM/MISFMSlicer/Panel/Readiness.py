@@ -9,6 +9,7 @@ import slicer
 from slicer.i18n import tr as _
 
 from ..LibraryMessages import forPanel
+from ..Scene.Transforms import bentProblem, bentRemedy, isBent
 from ..Setup.Models import Model
 from .Parameters import Parameters
 
@@ -43,6 +44,8 @@ def _volumesProblem(parameters: Parameters, channels: Sequence[str]) -> str:
             return _noVolume() if len(channels) == 1 else _noChannel(name)
         if not _hasVoxels(volume):
             return _("{volume} has no voxels.").format(volume=volume.GetName())
+        if isBent(volume):
+            return f"{bentProblem(volume)} {bentRemedy()}"
     if len({volume.GetID() for volume in volumes}) < len(volumes):
         return _("Each input needs a volume of its own.")
     return ""

@@ -14,14 +14,13 @@ from .. import Messages
 from ..Guard import guarded
 from ..Job import Job, JobResult
 from ..LibraryMessages import forPanel
-from ..Scene import Export
+from ..Scene import DicomSeg, Export
 from ..Scene.SliceViews import jumpTo
 from .PlacesView import PlacesView
 
 _MAX_ROWS = 8
 _ROW_MARGINS = 8
 _COLOUR_PIXELS = 12
-_DICOM_INSTANCES = "DICOM.instanceUIDs"
 
 
 class ResultView:
@@ -69,7 +68,7 @@ class ResultView:
         self._ui.show3DButton.setSegmentationNode(result.segmentation)
         self._places.show(result)
         self._ui.nextLabel.text = _nextStep(job)
-        self._dicomAction.enabled = bool(job.request.volumes[0].GetAttribute(_DICOM_INSTANCES))
+        self._dicomAction.enabled = bool(job.request.volumes[0].GetAttribute(DicomSeg.INSTANCES))
         self._ui.resultFrame.visible = True
         if found and in3D:
             self._ui.show3DButton.checked = True
@@ -190,16 +189,17 @@ class ResultView:
         folder = self._askForFolder()
         if folder:
             volume = self._job.request.volumes[0]
-            self._tell(Export.exportDicomSeg(self._segmentation(), volume, Path(folder)))
+            files = DicomSeg.exportDicomSeg(self._segmentation(), volume, Path(folder))
+            self._tell(files, _("It is in Slicer's DICOM database too."))
 
     def _askForFolder(self) -> str:
         return qt.QFileDialog.getExistingDirectory(self._ui.exportButton, _("Export"), "")
 
-    def _tell(self, files: list[Path]) -> None:
+    def _tell(self, files: list[Path], more: str = "") -> None:
         names = ", ".join(path.name for path in files)
         folder = str(files[0].parent) if files else ""
         text = _("Written to {folder}: {names}").format(folder=folder, names=names)
-        self._ui.nextLabel.text = text
+        self._ui.nextLabel.text = f"{text}. {more}" if more else text
 
 
 def _headline(job: Job) -> str:

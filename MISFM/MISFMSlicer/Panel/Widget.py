@@ -149,13 +149,16 @@ class MISFMWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
         self._watchVolume(self.segmentTab.volume())
 
     def _watchVolume(self, volume: Any) -> None:
-        """Hear when the chosen volume gets its voxels, or others."""
-        event = slicer.vtkMRMLVolumeNode.ImageDataModifiedEvent
+        """Hear when the chosen volume gets its voxels, or others, or another transform."""
+        events = (
+            slicer.vtkMRMLVolumeNode.ImageDataModifiedEvent,
+            slicer.vtkMRMLTransformableNode.TransformModifiedEvent,
+        )
         if volume is not self._volume:
-            if self._volume is not None:
+            for event in events if self._volume is not None else ():
                 self.removeObserver(self._volume, event, self._onVoxelsChanged)
             self._volume = volume
-            if volume is not None:
+            for event in events if volume is not None else ():
                 self.addObserver(volume, event, self._onVoxelsChanged)
 
     def _onVoxelsChanged(self, *_arguments: Any) -> None:

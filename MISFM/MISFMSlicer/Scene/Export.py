@@ -1,9 +1,8 @@
-"""A result for other programs: NIfTI, STL, DICOM SEG."""
+"""A result for other programs: NIfTI, STL."""
 
 from __future__ import annotations
 
 import csv
-import importlib
 import re
 from collections.abc import Iterator
 from pathlib import Path
@@ -14,7 +13,7 @@ import slicer
 import vtk
 from slicer.i18n import tr as _
 
-from MISFMLib.errors import DataError, DependencyError, OutputError
+from MISFMLib.errors import DataError, OutputError
 
 from .Segmentations import segments
 
@@ -77,41 +76,6 @@ def exportStl(segmentation: Any, folder: Path) -> list[Path]:
         path = folder / f"{name}.stl"
         _writeSurface(_surface(segmentation, segmentId), path)
         files.append(path)
-    return files
-
-
-def exportDicomSeg(segmentation: Any, volume: Any, folder: Path) -> list[Path]:
-    """Write a DICOM SEG that refers to the volume's series; return the files.
-
-    Raises:
-        DataError: The volume was not loaded from DICOM.
-        DependencyError: This Slicer cannot write DICOM SEG.
-        OutputError: It could not be written.
-    """
-    if not volume.GetAttribute("DICOM.instanceUIDs"):
-        raise DataError(
-            _("{volume} was not loaded from DICOM, to which a DICOM SEG has to refer.").format(
-                volume=volume.GetName()
-            ),
-            code="not-dicom",
-            remedy=_("Load the volume with the module DICOM, or export to NIfTI."),
-        )
-    plugin = _dicomPlugin()
-    hierarchy = slicer.vtkMRMLSubjectHierarchyNode.GetSubjectHierarchyNode(slicer.mrmlScene)
-    exportables = plugin.examineForExport(hierarchy.GetItemByDataNode(segmentation))
-    before = set(folder.iterdir())
-    for exportable in exportables:
-        exportable.directory = str(folder)
-    problem = plugin.export(exportables) if exportables else _("its series is not in the database")
-    files = sorted(set(folder.iterdir()) - before)
-    if problem or not files:
-        raise OutputError(
-            _("The DICOM SEG could not be written: {problem}.").format(
-                problem=problem or _("no file came")
-            ),
-            code="dicom-seg-failed",
-            remedy=_("See whether the volume's series is complete in Slicer's DICOM database."),
-        )
     return files
 
 
@@ -184,15 +148,3 @@ def _notWritten(path: Path) -> OutputError:
         code="output-not-writable",
         remedy=_("Choose a folder where you may write, on a disk with space left."),
     )
-
-
-def _dicomPlugin() -> Any:
-    try:
-        module = importlib.import_module("DICOMSegmentationPlugin")
-    except ImportError as error:
-        raise DependencyError(
-            _("This Slicer cannot write DICOM SEG."),
-            code="no-dicom-seg",
-            remedy=_("Install the extension QuantitativeReporting, or use Slicer 5.12 or newer."),
-        ) from error
-    return module.DICOMSegmentationPluginClass()

@@ -155,22 +155,23 @@ def voxelsOf(image: Any) -> Any:
 
 
 def measure(
-    segmentation: Any, labels: Sequence[dict[str, Any]], box: GridBox
+    segmentation: Any, labels: Sequence[dict[str, Any]], box: GridBox, voxelMl: float
 ) -> tuple[SegmentVolume, ...]:
     """Return the size of every segment; what a mask has erased is counted again.
 
     Args:
         segmentation: A vtkSegmentation of `readLabels`.
-        labels: The library's report: label, name, voxels, volume_ml.
+        labels: The library's report: label, name, voxels.
         box: Where labels are kept.
+        voxelMl: Size of a voxel in the patient, which the library does not know: it sees the
+            volume without its transform.
     """
     voxels = {label["label"]: label["voxels"] for label in labels}
     if box.mask is not None:
         maps = [voxelsOf(image) for image in _labelMaps(segmentation)]
         voxels = {value: sum(int((map_ == value).sum()) for map_ in maps) for value in voxels}
-    volumes = []
-    for label in labels:
-        mlPerVoxel = label["volume_ml"] / label["voxels"] if label["voxels"] else 0.0
-        count = voxels[label["label"]]
-        volumes.append(SegmentVolume(label["name"], count, count * mlPerVoxel))
-    return tuple(volumes)
+    return tuple(
+        SegmentVolume(label["name"], count, count * voxelMl)
+        for label in labels
+        for count in (voxels[label["label"]],)
+    )

@@ -11,9 +11,14 @@ import vtk
 
 from ..Job import SegmentVolume
 from .SceneIO import LABELMAP
+from .Transforms import followVolume
 
 _TABLE = "MISFM.Table"
 """Role of the reference from a segmentation to the table of its volumes."""
+_ALGORITHM_TYPE = "DICOM.SegmentAlgorithmType"
+_ALGORITHM_NAME = "DICOM.SegmentAlgorithmName"
+"""Tags of a segment that Slicer writes into DICOM SEG."""
+_LONGEST_DICOM_TEXT = 64
 
 
 def segments(segmentation: Any) -> Iterator[tuple[str, Any]]:
@@ -52,15 +57,36 @@ def addSegmentation(volume: Any, name: str) -> Any:
 
 def placeBeside(node: Any, volume: Any) -> None:
     """Move a node to the study (or folder) of a volume in the subject hierarchy."""
+    placeIn(folderOf(volume), node)
+
+
+def folderOf(node: Any) -> int:
+    """Return the item that a node is in; 0 outside of the subject hierarchy."""
     hierarchy = slicer.vtkMRMLSubjectHierarchyNode.GetSubjectHierarchyNode(slicer.mrmlScene)
-    if hierarchy is None:
+    item = hierarchy.GetItemByDataNode(node) if hierarchy is not None else 0
+    return hierarchy.GetItemParent(item) if item else 0
+
+
+def placeIn(folder: int, node: Any) -> None:
+    """Move a node to an item of `folderOf`, unless that was removed."""
+    hierarchy = slicer.vtkMRMLSubjectHierarchyNode.GetSubjectHierarchyNode(slicer.mrmlScene)
+    item = hierarchy.GetItemByDataNode(node) if hierarchy is not None else 0
+    if not item:
         return
-    item, volumeItem = hierarchy.GetItemByDataNode(node), hierarchy.GetItemByDataNode(volume)
-    if item and volumeItem:
-        hierarchy.SetItemParent(item, hierarchy.GetItemParent(volumeItem))
+    root, items = hierarchy.GetSceneItemID(), vtk.vtkIdList()
+    hierarchy.GetItemChildren(root, items, True)
+    if folder == root or items.IsId(folder) >= 0:
+        hierarchy.SetItemParent(item, folder)
 
 
-def putSegments(node: Any, volume: Any, source: Any, found: Sequence[SegmentVolume]) -> None:
+def referenceVolume(node: Any) -> Any:
+    """Return the volume that a segmentation belongs to, or None."""
+    return node.GetNodeReference(node.GetReferenceImageGeometryReferenceRole())
+
+
+def putSegments(
+    node: Any, volume: Any, source: Any, found: Sequence[SegmentVolume], algorithm: str
+) -> None:
     """Put the segments of a result that have voxels into a segmentation node.
 
     A segment of the same name is replaced and keeps its ID and looks; one of which nothing was
@@ -71,15 +97,17 @@ def putSegments(node: Any, volume: Any, source: Any, found: Sequence[SegmentVolu
         volume: The volume that was segmented.
         source: A vtkSegmentation of `readLabels`; it is empty afterwards.
         found: Sizes of the segments.
+        algorithm: What made them, of `algorithmOf`.
     """
     surface = slicer.vtkSegmentationConverter.GetSegmentationClosedSurfaceRepresentationName()
     hadSurface = node.GetSegmentation().ContainsRepresentation(surface)
     wasModifying = node.StartModify()
+    followVolume(node, volume)  # first: the grid is written down as it lies under this transform
     node.SetReferenceImageGeometryParameterFromVolumeNode(volume)
-    node.SetAndObserveTransformNodeID(volume.GetTransformNodeID())
     hasVoxels = {item.name: item.voxels > 0 for item in found}
     for segmentId, segment in takeOut(source):
         _putSegment(node.GetSegmentation(), segmentId, segment, hasVoxels[segment.GetName()])
+        _sign(segment, algorithm)
     if hadSurface:
         node.CreateClosedSurfaceRepresentation()
     node.EndModify(wasModifying)
@@ -98,6 +126,17 @@ def _putSegment(target: Any, segmentId: str, segment: Any, hasVoxels: bool) -> N
         target.RemoveSegment(oldId)
     if hasVoxels:
         target.AddSegment(segment, oldId or target.GenerateUniqueSegmentID(segmentId), following)
+
+
+def _sign(segment: Any, algorithm: str) -> None:
+    segment.SetTag(_ALGORITHM_TYPE, "AUTOMATIC")
+    segment.SetTag(_ALGORITHM_NAME, algorithm)
+
+
+def algorithmOf(report: dict[str, Any]) -> str:
+    """Return what DICOM calls the algorithm of a result: the model and its version."""
+    model = report["model"]
+    return f"MISFM {model['name']} {model['version']}".strip()[:_LONGEST_DICOM_TEXT]
 
 
 def setProvenance(node: Any, report: dict[str, Any]) -> None:

@@ -73,10 +73,10 @@ class SegmentationSequence:
         self._items: list[tuple[str, Any]] = []
         self._scene = slicer.vtkMRMLScene()
 
-    def add(self, index: int, labels: Any, found: Sequence[SegmentVolume]) -> None:
-        """Add the segmentation of a frame: a vtkSegmentation of `readLabels` and its sizes."""
+    def add(self, index: int, labels: Any, found: Sequence[SegmentVolume], algorithm: str) -> None:
+        """Add the segmentation of a frame; the arguments are those of `putSegments`."""
         node = self._scene.AddNewNodeByClass("vtkMRMLSegmentationNode", self._name)
-        putSegments(node, self._frames.volumes[index], labels, found)
+        putSegments(node, self._frames.volumes[index], labels, found, algorithm)
         self._items.append((self._frames.sequence.GetNthIndexValue(index), node))
 
     def show(self, volume: Any) -> Any:

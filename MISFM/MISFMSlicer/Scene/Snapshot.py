@@ -7,7 +7,7 @@ from typing import Any
 import slicer
 import vtk
 
-from .Segmentations import provenance, tableOf, takeOut
+from .Segmentations import folderOf, placeIn, provenance, referenceVolume, tableOf, takeOut
 
 
 class Snapshot:
@@ -22,6 +22,8 @@ class Snapshot:
         self._segmentation.DeepCopy(node.GetSegmentation())
         self._segments = takeOut(self._segmentation)
         self._transformId = node.GetTransformNodeID()
+        self._volumeId = referenceVolume(node).GetID() if referenceVolume(node) else None
+        self._folder = folderOf(node)
         self._provenance = provenance(node)
         self._table = vtk.vtkTable()
         if tableOf(node) is not None:
@@ -34,6 +36,8 @@ class Snapshot:
         for segmentId, segment in self._segments:
             node.GetSegmentation().AddSegment(segment, segmentId)
         node.SetAndObserveTransformNodeID(self._transformId)
+        node.SetNodeReferenceID(node.GetReferenceImageGeometryReferenceRole(), self._volumeId)
+        placeIn(self._folder, node)
         for name in provenance(node):
             node.RemoveAttribute(f"MISFM.{name}")
         for name, value in self._provenance.items():

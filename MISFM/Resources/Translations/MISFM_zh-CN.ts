@@ -369,48 +369,16 @@
         <translation>请选择有写入权限且磁盘有剩余空间的文件夹。</translation>
     </message>
     <message>
-        <source>Install the extension QuantitativeReporting, or use Slicer 5.12 or newer.</source>
-        <translation>请安装 QuantitativeReporting 扩展，或使用 Slicer 5.12 或更新版本。</translation>
-    </message>
-    <message>
-        <source>Load the volume with the module DICOM, or export to NIfTI.</source>
-        <translation>请用 DICOM 模块加载体数据，或导出为 NIfTI。</translation>
-    </message>
-    <message>
-        <source>See whether the volume&apos;s series is complete in Slicer&apos;s DICOM database.</source>
-        <translation>请检查该体数据的序列在 Slicer 的 DICOM 数据库中是否完整。</translation>
-    </message>
-    <message>
         <source>Segment first.</source>
         <translation>请先进行分割。</translation>
-    </message>
-    <message>
-        <source>The DICOM SEG could not be written: {problem}.</source>
-        <translation>无法写入 DICOM SEG：{problem}。</translation>
     </message>
     <message>
         <source>There is no segment to export.</source>
         <translation>没有可导出的分割段。</translation>
     </message>
     <message>
-        <source>This Slicer cannot write DICOM SEG.</source>
-        <translation>此 Slicer 无法写入 DICOM SEG。</translation>
-    </message>
-    <message>
-        <source>its series is not in the database</source>
-        <translation>其序列不在数据库中</translation>
-    </message>
-    <message>
-        <source>no file came</source>
-        <translation>没有生成文件</translation>
-    </message>
-    <message>
         <source>{path} cannot be written.</source>
         <translation>无法写入 {path}。</translation>
-    </message>
-    <message>
-        <source>{volume} was not loaded from DICOM, to which a DICOM SEG has to refer.</source>
-        <translation>{volume} 不是从 DICOM 加载的，而 DICOM SEG 必须引用 DICOM。</translation>
     </message>
 </context>
 <context>
@@ -1060,6 +1028,10 @@
         <source>Ready. The first run on this computer will tell how long it takes.</source>
         <translation>就绪。在本机首次运行后即可预估所需时间。</translation>
     </message>
+    <message>
+        <source>{segmentation} belongs to {volume}: its segments of the same name are replaced.</source>
+        <translation>{segmentation} 属于 {volume}：其中同名的分段会被替换。</translation>
+    </message>
 </context>
 <context>
     <name>Panel.PlacesView</name>
@@ -1260,6 +1232,10 @@
         <source>{volume}: {count} frames segmented in {time}.</source>
         <translation>{volume}：{count} 帧已分割，用时 {time}。</translation>
     </message>
+    <message>
+        <source>It is in Slicer&apos;s DICOM database too.</source>
+        <translation>它也已存入 Slicer 的 DICOM 数据库。</translation>
+    </message>
 </context>
 <context>
     <name>Panel.RunView</name>
@@ -1438,6 +1414,88 @@
     <message>
         <source>This looks like CT; the model was trained on MR.</source>
         <translation>这看起来像 CT；该模型用 MR 训练。</translation>
+    </message>
+</context>
+<context>
+    <name>Scene.Transforms</name>
+    <message>
+        <source>{first} and {other} are under different transforms.</source>
+        <translation>{first} 与 {other} 处于不同的变换之下。</translation>
+    </message>
+    <message>
+        <source>Harden the transforms and resample one volume to the other&apos;s grid.</source>
+        <translation>请固化（Harden）这些变换，并把一个体数据重采样到另一个的网格上。</translation>
+    </message>
+    <message>
+        <source>{volume} is under the non-linear transform {transform}: its slices are uneven, missing or tilted, or it was warped.</source>
+        <translation>{volume} 处于非线性变换 {transform} 之下：其切片间距不均、有缺失或倾斜，或者体数据被形变过。</translation>
+    </message>
+    <message>
+        <source>In the module Data, right-click its transform and choose Harden transform, or take the volume out of the transform.</source>
+        <translation>请在“Data”模块中右键单击其变换并选择“Harden transform”，或将体数据移出该变换。</translation>
+    </message>
+</context>
+<context>
+    <name>Scene.DicomSeg</name>
+    <message>
+        <source>Install the extension QuantitativeReporting, or use Slicer 5.12 or newer.</source>
+        <translation>请安装 QuantitativeReporting 扩展，或使用 Slicer 5.12 或更新版本。</translation>
+    </message>
+    <message>
+        <source>Load the volume with the module DICOM, or export to NIfTI.</source>
+        <translation>请用 DICOM 模块加载体数据，或导出为 NIfTI。</translation>
+    </message>
+    <message>
+        <source>See whether the volume&apos;s series is complete in Slicer&apos;s DICOM database.</source>
+        <translation>请检查该体数据的序列在 Slicer 的 DICOM 数据库中是否完整。</translation>
+    </message>
+    <message>
+        <source>Segment first.</source>
+        <translation>请先进行分割。</translation>
+    </message>
+    <message>
+        <source>The DICOM SEG could not be written: {problem}.</source>
+        <translation>无法写入 DICOM SEG：{problem}。</translation>
+    </message>
+    <message>
+        <source>There is no segment to export.</source>
+        <translation>没有可导出的分割段。</translation>
+    </message>
+    <message>
+        <source>This Slicer cannot write DICOM SEG.</source>
+        <translation>此 Slicer 无法写入 DICOM SEG。</translation>
+    </message>
+    <message>
+        <source>no file came</source>
+        <translation>没有生成文件</translation>
+    </message>
+    <message>
+        <source>{volume} was not loaded from DICOM, to which a DICOM SEG has to refer.</source>
+        <translation>{volume} 不是从 DICOM 加载的，而 DICOM SEG 必须引用 DICOM。</translation>
+    </message>
+    <message>
+        <source>its voxels no longer lie on the slices of its DICOM series</source>
+        <translation>其体素不再位于其 DICOM 序列的切片上</translation>
+    </message>
+    <message>
+        <source>it is under another transform than its volume</source>
+        <translation>它与其体数据处于不同的变换之下</translation>
+    </message>
+    <message>
+        <source>{name} was moved or resampled: {reason}.</source>
+        <translation>{name} 被移动或重采样过：{reason}。</translation>
+    </message>
+    <message>
+        <source>Export to NIfTI, or segment the volume as the module DICOM loads it.</source>
+        <translation>请导出为 NIfTI，或按 DICOM 模块加载的原样分割该体数据。</translation>
+    </message>
+    <message>
+        <source>The DICOM files of {volume} are not in Slicer&apos;s database.</source>
+        <translation>{volume} 的 DICOM 文件不在 Slicer 的数据库中。</translation>
+    </message>
+    <message>
+        <source>Import its series with the module DICOM.</source>
+        <translation>请用 DICOM 模块导入其序列。</translation>
     </message>
 </context>
 </TS>

@@ -1,0 +1,109 @@
+"""Where transforms put a node in the world."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import slicer
+import vtk
+from slicer.i18n import tr as _
+
+from MISFMLib.errors import DataError
+
+SAME_VOXELS = 0.1
+"""How far a voxel may lie off another, in voxels, to count as the same."""
+
+
+def isBent(node: Any) -> bool:
+    """Tell whether a node is under a transform that is not linear.
+
+    Slicer loads DICOM series with uneven or missing slices on an even grid, under such a transform.
+    """
+    transform = node.GetParentTransformNode()
+    return transform is not None and not transform.IsTransformToWorldLinear()
+
+
+def toWorld(node: Any) -> np.ndarray:
+    """Return the 4 x 4 matrix of all linear transforms above a node."""
+    matrix = vtk.vtkMatrix4x4()
+    transform = node.GetParentTransformNode()
+    if transform is not None:
+        transform.GetMatrixTransformToWorld(matrix)
+    return slicer.util.arrayFromVTKMatrix(matrix)
+
+
+def ijkToRas(volume: Any) -> np.ndarray:
+    """Return the 4 x 4 matrix from voxels of a volume to its own space."""
+    matrix = vtk.vtkMatrix4x4()
+    volume.GetIJKToRASMatrix(matrix)
+    return slicer.util.arrayFromVTKMatrix(matrix)
+
+
+def voxelMl(volume: Any, shownAs: Any = None) -> float:
+    """Return the size of a voxel in the world, which transforms may scale.
+
+    Args:
+        volume: The volume.
+        shownAs: The node in the scene that shows it, when it is a frame of a sequence.
+    """
+    grid = toWorld(shownAs or volume) @ ijkToRas(volume)
+    return float(abs(np.linalg.det(grid[:3, :3]))) / 1000
+
+
+def corners(volume: Any) -> np.ndarray:
+    """Return the voxels (i, j, k, 1) at the corners of a volume, shape (8, 4)."""
+    ends = [(0, size - 1) for size in volume.GetImageData().GetDimensions()]
+    return np.stack([*(each.ravel() for each in np.meshgrid(*ends)), np.ones(8)], axis=-1)
+
+
+def followVolume(node: Any, volume: Any) -> None:
+    """Put a segmentation under the transform of a volume; what it holds stays in its place."""
+    new = volume.GetParentTransformNode()
+    if node.GetParentTransformNode() is not new and node.GetSegmentation().GetNumberOfSegments():
+        node.HardenTransform()
+        if new is not None:
+            fromWorld = vtk.vtkMatrix4x4()
+            new.GetMatrixTransformFromWorld(fromWorld)
+            node.ApplyTransformMatrix(fromWorld)
+    node.SetAndObserveTransformNodeID(volume.GetTransformNodeID())
+
+
+def checkTransforms(volumes: Sequence[Any]) -> None:
+    """Refuse volumes whose voxels do not lie in the patient as a model would see them.
+
+    Raises:
+        DataError: A volume is bent, or the volumes of a case are moved against each other.
+    """
+    for volume in volumes:
+        if isBent(volume):
+            raise DataError(bentProblem(volume), code="volume-bent", remedy=bentRemedy())
+    grid, corner = ijkToRas(volumes[0]), corners(volumes[0])
+    toFirst = np.linalg.inv(toWorld(volumes[0]) @ grid)
+    for other in volumes[1:]:  # the library sees their own grids, and compares those
+        moved = corner @ (toFirst @ toWorld(other) @ grid).T
+        if np.abs(moved - corner).max() > SAME_VOXELS:
+            raise DataError(
+                _("{first} and {other} are under different transforms.").format(
+                    first=volumes[0].GetName(), other=other.GetName()
+                ),
+                code="volumes-moved",
+                remedy=_("Harden the transforms and resample one volume to the other's grid."),
+            )
+
+
+def bentProblem(volume: Any) -> str:
+    """Say that a volume is bent."""
+    return _(
+        "{volume} is under the non-linear transform {transform}: its slices are uneven, missing"
+        " or tilted, or it was warped."
+    ).format(volume=volume.GetName(), transform=volume.GetParentTransformNode().GetName())
+
+
+def bentRemedy() -> str:
+    """Say what to do with a volume that is bent."""
+    return _(
+        "In the module Data, right-click its transform and choose Harden transform, or take the"
+        " volume out of the transform."
+    )
