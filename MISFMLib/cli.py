@@ -11,12 +11,14 @@ import contextlib
 import os
 import sys
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Annotated, Any
 
 import tyro
 from tyro.conf import subcommand
 
 import MISFMLib
+from MISFMLib.commands.base import read_job
 from MISFMLib.commands.console import ConsoleEvents, JsonEvents
 from MISFMLib.commands.failures import asks_for_json, failure, known_error
 from MISFMLib.commands.interrupt import prompt_interrupt
@@ -97,6 +99,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _trains(words: Sequence[str]) -> bool:
+    if words[:1] == ["run"] and len(words) > 1:
+        with contextlib.suppress(MISFMError):
+            return read_job(Path(words[1]))[0] in ("finetune", "pretrain")
     return words[:1] in (["finetune"], ["pretrain"])
 
 

@@ -108,17 +108,24 @@ def groupOptions() -> dict[str, Any]:
 
 def killTree(process: subprocess.Popen[bytes]) -> None:
     """End a program that was started with `groupOptions` and everything it started, at once."""
-    if os.name == "nt":
-        if process.poll() is None:
-            subprocess.run(
-                ["taskkill", "/F", "/T", "/PID", str(process.pid)],
-                check=False,
-                capture_output=True,
-                creationflags=subprocess.CREATE_NO_WINDOW,
-            )
-    else:
+    if os.name != "nt" or process.poll() is None:
         # Also when the program itself has ended: what it left behind is still in its group.
-        with contextlib.suppress(ProcessLookupError, PermissionError):
-            os.killpg(process.pid, signal.SIGKILL)
+        endGroup(process.pid)
     with contextlib.suppress(subprocess.TimeoutExpired):
         process.wait(_END_TIMEOUT_S)
+
+
+def endGroup(pid: int) -> None:
+    """End the processes of a group at once, by the number of the first; 0 for none."""
+    if pid <= 0:
+        return
+    if os.name == "nt":
+        subprocess.run(
+            ["taskkill", "/F", "/T", "/PID", str(pid)],
+            check=False,
+            capture_output=True,
+            creationflags=subprocess.CREATE_NO_WINDOW,
+        )
+    else:
+        with contextlib.suppress(ProcessLookupError, PermissionError):
+            os.killpg(pid, signal.SIGKILL)
