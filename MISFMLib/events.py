@@ -49,6 +49,24 @@ class Notice:
 
 
 @dataclass(frozen=True)
+class Measured:
+    """What a window costs on this machine; told when somebody asked for it, and of no job."""
+
+    model: str
+    """Name of the model, as it was asked for."""
+    device: str
+    """Device that computed it, such as ``cpu`` or ``cuda:0``."""
+    engine: str
+    """Program that computed it, and its version."""
+    window_s: float
+    """Seconds for one window."""
+    memory_bytes: int
+    """Most memory that the process, or the GPU it used, has held: program, network and window."""
+    can_convert: bool = False
+    """Whether a faster program takes over as soon as that pays."""
+
+
+@dataclass(frozen=True)
 class CaseDone:
     """One case of a batch has ended."""
 
@@ -84,11 +102,13 @@ class Failed:
     """Python traceback of an unexpected error, for the report; empty for user errors."""
 
 
-Event = Progress | Metric | Notice | CaseDone | Finished | Failed
+Event = Progress | Metric | Notice | Measured | CaseDone | Finished | Failed
 EventSink = Callable[[Event], None]
 """Takes the events of a job; must not block for long."""
 
-_EVENT_TYPES = {cls.__name__: cls for cls in (Progress, Metric, Notice, CaseDone, Finished, Failed)}
+_EVENT_TYPES = {
+    cls.__name__: cls for cls in (Progress, Metric, Notice, Measured, CaseDone, Finished, Failed)
+}
 
 
 def ignore_events(_event: Event) -> None:

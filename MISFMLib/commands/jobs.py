@@ -6,7 +6,7 @@ import dataclasses
 import itertools
 import sys
 import typing
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -26,7 +26,7 @@ from MISFMLib.configs import (
     Size,
     decode,
 )
-from MISFMLib.events import EventSink
+from MISFMLib.events import EventSink, Measured
 from MISFMLib.resources import read_preset
 
 FinetunePreset = Literal["one-shot", "few-shot"]
@@ -237,9 +237,11 @@ class Serve(Command):
             job, settings = read_job(path)
             return jobs.run(job, decode(JOB_CONFIGS[job], settings), events)
 
-        def load_model(settings: dict[str, Any]) -> Iterator[None]:
+        def load_model(
+            settings: dict[str, Any], is_wanted: Callable[[], bool] | None
+        ) -> Iterator[Measured | None]:
             no_files = {"images": [""], "output": ""}  # they may not be there yet
-            return jobs.load(decode(SegmentConfig, {**settings, **no_files}))
+            return jobs.load(decode(SegmentConfig, {**settings, **no_files}), is_wanted)
 
         reset_priority()
         jobs.load_libraries(events)

@@ -31,6 +31,7 @@ from MISFMLib.configs.quantize import (
     QuantizeConfig,
 )
 from MISFMLib.configs.segment import (
+    WORTH_CONVERTING,
     SegmentConfig,
 )
 from MISFMLib.configs.training import (
@@ -47,6 +48,7 @@ from MISFMLib.configs.types import (
 )
 
 __all__ = [
+    "WORTH_CONVERTING",
     "Code",
     "EngineName",
     "FinetuneConfig",

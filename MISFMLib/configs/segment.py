@@ -9,6 +9,9 @@ from typing import Literal
 from MISFMLib.configs.coding import raise_problems
 from MISFMLib.configs.types import EngineName, SegmentPrecision
 
+WORTH_CONVERTING = 8 * 2**20
+"""Voxels in all windows of a model from which `engine` auto converts it for the CPU."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class SegmentConfig:

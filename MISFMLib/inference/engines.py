@@ -20,7 +20,7 @@ from typing import Any
 import torch
 from torch import nn
 
-from MISFMLib.configs import EngineName, SegmentPrecision
+from MISFMLib.configs import WORTH_CONVERTING, EngineName, SegmentPrecision
 from MISFMLib.device import inference_precisions
 from MISFMLib.inference import openvino_network
 from MISFMLib.inference.cuda_network import CUDANetwork, record
@@ -32,8 +32,6 @@ from MISFMLib.networks.folding import fold_norms
 
 _log = logging.getLogger(__name__)
 
-_WORTH_CONVERTING = 8 * 2**20
-"""Voxels in windows; see `Engines`."""
 _WORTH_RECORDING = 16 * 2**20
 """Voxels in windows from which a CUDA graph is recorded: what the recording computes, twice."""
 
@@ -150,19 +148,27 @@ class Engines:
         self._recorded.clear()
 
     def load_kept(
-        self, name: EngineName, precision: SegmentPrecision, window_shape: tuple[int, int, int, int]
-    ) -> None:
-        """Load what `choose` would find kept for the CPU; nothing is converted.
+        self,
+        name: EngineName,
+        precision: SegmentPrecision,
+        window_shape: tuple[int, int, int, int],
+        device: torch.device,
+    ) -> Engine:
+        """Load and return what `choose` would find kept; nothing is converted or recorded.
 
         Args:
             name: As in `choose`.
             precision: As in `choose`.
             window_shape: Channels, depth, height, width of the windows.
+            device: Where.
         """
-        work = Work(
-            device=torch.device("cpu"), windows=0, window_shape=window_shape, sample=torch.Tensor
-        )
-        self.choose(name, precision, work, before_conversion=_not_now)
+        work = Work(device=device, windows=0, window_shape=window_shape, sample=torch.Tensor)
+        return self.choose(name, precision, work, before_conversion=_not_now)
+
+    def can_convert(self, device: torch.device) -> bool:
+        """Tell whether `choose` converts the network for a device once that pays."""
+        is_possible = self._bundle is not None and device.type == "cpu"
+        return is_possible and not openvino_network.why_unavailable()
 
     @property
     def network(self) -> nn.Module:
@@ -223,7 +229,7 @@ class Engines:
         made = self._made.get((recipe, threads))
         if made is None:
             must_pay = name == "auto" and precision != "int8"
-            if must_pay and self._voxels < _WORTH_CONVERTING and not recipe.is_kept():
+            if must_pay and self._voxels < WORTH_CONVERTING and not recipe.is_kept():
                 raise UnavailableError("A conversion to OpenVINO does not pay yet.")
             made = _attempt("OpenVINO", openvino_network.load, recipe, threads)
         if made is None and precision == "int8":

@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
-from dataclasses import dataclass, field, replace
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
 
 import torch
 
@@ -14,20 +13,17 @@ from MISFMLib.configs import EngineName, LabelConfig, PreprocessingConfig, Segme
 from MISFMLib.data.preprocessing import PreparedVolume, prepare_volume
 from MISFMLib.device import resolve_precision, select_device
 from MISFMLib.errors import DeviceError
-from MISFMLib.events import EventSink, Notice, Progress, ignore_events
+from MISFMLib.events import EventSink, Progress, ignore_events
 from MISFMLib.inference.domain import domain_warnings
 from MISFMLib.inference.engines import Engine, Engines, Work
 from MISFMLib.inference.ladder import Rung, memory_ladder
 from MISFMLib.inference.postprocessing import clean_labels
 from MISFMLib.inference.restoration import LabelRestorer
-from MISFMLib.inference.sliding_window import (
-    Placement,
-    WindowCounter,
-    iterate_slabs,
-    pad_to_patch,
-)
+from MISFMLib.inference.run import Run, window_progress
+from MISFMLib.inference.sliding_window import Placement, iterate_slabs, pad_to_patch
 from MISFMLib.inference.uncertainty import Uncertainty
 from MISFMLib.inference.where_to_look import UncertainPlace, find_uncertain_places
+from MISFMLib.inference.window_time import WindowFigures, counted_windows, window_seconds
 from MISFMLib.inference.windows import WindowConfig, count_windows, suitable_batch_size
 from MISFMLib.models.bundle import Bundle
 from MISFMLib.volumes.volume import LabelMap, Volume
@@ -71,7 +67,9 @@ class SegmentResult:
     model_shape_dhw: Size
     """Voxels of the volume in model space."""
     windows: int
-    """Windows computed."""
+    """Windows of the volume."""
+    computed_windows: int
+    """Windows that the network computed: mirror images count, those in air once for all."""
     timings_s: dict[str, float]
     """Seconds of the stages preprocess, engine (loading or making one), network, restore,
     uncertainty, postprocess."""
@@ -83,28 +81,6 @@ class SegmentResult:
     """`Uncertainty.percent_DHW` on the grid of the volume, if that was asked for."""
     places: tuple[UncertainPlace, ...] = ()
     """Where the network is least certain, if that was asked for."""
-
-
-@dataclass
-class _Run:
-    """What is collected while one volume is segmented."""
-
-    events: EventSink
-    notices: list[str] = field(default_factory=list)
-    timings_s: dict[str, float] = field(default_factory=dict)
-
-    def notify(self, message: str) -> None:
-        """Tell the user and keep it for the report."""
-        self.notices.append(message)
-        self.events(Notice(message))
-
-    @contextmanager
-    def timed(self, stage: str) -> Iterator[None]:
-        """Add the block's seconds to a stage."""
-        start = time.perf_counter()
-        yield
-        seconds = time.perf_counter() - start
-        self.timings_s[stage] = self.timings_s.get(stage, 0.0) + seconds
 
 
 class Segmenter:
@@ -170,8 +146,35 @@ class Segmenter:
         Only for the CPU: the memory of a GPU is taken when there is something to compute.
         """
         if self._placement.network.type == "cpu":
-            window_shape = (len(self._preprocessing.channels), *self._windows.patch_size)
-            self._engines.load_kept(self._engine_name, self._placement.precision, window_shape)
+            self._load_kept()
+
+    def measure_window(self, is_wanted: Callable[[], bool]) -> WindowFigures:
+        """Measure how long a window takes with the engine that the next volume starts with.
+
+        Args:
+            is_wanted: Asked again and again whether a volume waits for the network.
+
+        Raises:
+            InterruptedMeasurementError: One does.
+        """
+        engine = self._load_kept()
+        device = self._placement.network
+        channels = len(self._preprocessing.channels)
+        placement = replace(self._placement, precision=engine.precision)
+        seconds = window_seconds(engine.network, channels, self._windows, placement, is_wanted)
+        peak = _device_peak(device)
+        if device.type != "cpu":  # its memory is for volumes
+            engine.network.cpu()
+            if device.type == "cuda":
+                torch.cuda.empty_cache()
+        can_convert = engine.name.startswith("PyTorch") and self._engines.can_convert(device)
+        return WindowFigures(str(device), engine.name, seconds, peak, can_convert)
+
+    def _load_kept(self) -> Engine:
+        window_shape = (len(self._preprocessing.channels), *self._windows.patch_size)
+        return self._engines.load_kept(
+            self._engine_name, self._placement.precision, window_shape, self._placement.network
+        )
 
     def segment(self, volume: Volume, events: EventSink = ignore_events) -> SegmentResult:
         """Segment a volume.
@@ -185,7 +188,7 @@ class Segmenter:
             DeviceError: Memory does not suffice in any way, or the logits are not finite.
             BundleError: The network does not fit its labels.
         """
-        run = _Run(events)
+        run = Run(events)
         with run.timed("preprocess"):
             prepared = prepare_volume(volume, self._preprocessing)
             for warning in domain_warnings(volume, prepared.record, self._preprocessing):
@@ -213,6 +216,7 @@ class Segmenter:
             patch_size=rung.windows.patch_size,
             model_shape_dhw=shape,
             windows=count_windows(shape, rung.windows),
+            computed_windows=run.computed_windows,
             timings_s=run.timings_s,
             notices=tuple(run.notices),
             device_peak_bytes=_device_peak(self._placement.network),
@@ -220,7 +224,7 @@ class Segmenter:
             places=places,
         )
 
-    def _climb_down(self, prepared: PreparedVolume, run: _Run) -> tuple[Rung, Engine, _Restored]:
+    def _climb_down(self, prepared: PreparedVolume, run: Run) -> tuple[Rung, Engine, _Restored]:
         """Compute the label map on the first rung whose memory suffices."""
         for rung in memory_ladder(self._windows, self._placement):
             if rung.change:
@@ -239,13 +243,13 @@ class Segmenter:
         )
 
     def _compute_on(
-        self, rung: Rung, prepared: PreparedVolume, run: _Run
+        self, rung: Rung, prepared: PreparedVolume, run: Run
     ) -> tuple[Engine, _Restored]:
         """Compute the label map; when that fails, nothing here holds on to the engine's memory."""
         engine = self._choose_engine(prepared, rung, run)
         return engine, self._compute(prepared, rung, engine, run)
 
-    def _choose_engine(self, prepared: PreparedVolume, rung: Rung, run: _Run) -> Engine:
+    def _choose_engine(self, prepared: PreparedVolume, rung: Rung, run: Run) -> Engine:
         patch_size, placement = rung.windows.patch_size, rung.placement
         work = Work(
             device=placement.network,
@@ -266,9 +270,7 @@ class Segmenter:
             run.notify(f"The network is not computed in int8. {engine.reason}")
         return engine
 
-    def _compute(
-        self, prepared: PreparedVolume, rung: Rung, engine: Engine, run: _Run
-    ) -> _Restored:
+    def _compute(self, prepared: PreparedVolume, rung: Rung, engine: Engine, run: Run) -> _Restored:
         start = time.perf_counter()
         restorer = LabelRestorer(
             prepared.record, self._labels, with_uncertainty=self._with_uncertainty
@@ -278,26 +280,17 @@ class Segmenter:
             prepared,
             rung.windows,
             replace(rung.placement, precision=engine.precision),
-            _progress(run.events),
+            window_progress(run.events),
         )
         run.timings_s["restore"] = 0.0
-        for slab in slabs:
-            with run.timed("restore"):
-                restorer.add(slab)
+        with counted_windows(engine.network) as batches:
+            for slab in slabs:
+                with run.timed("restore"):
+                    restorer.add(slab)
+        run.computed_windows = sum(batches)
         seconds = time.perf_counter() - start
         run.timings_s["network"] = seconds - run.timings_s["restore"]
         return restorer.label_map(), restorer.uncertainty()
-
-
-def _progress(events: EventSink) -> WindowCounter:
-    """Return a window counter that reports the share done and the time left."""
-    start = time.perf_counter()
-
-    def report(done: int, total: int) -> None:
-        left_s = (time.perf_counter() - start) * (total - done) / done
-        events(Progress("segment", done / total, f"window {done} of {total}", left_s))
-
-    return report
 
 
 def central_window(prepared: PreparedVolume, patch_size: Size) -> torch.Tensor:

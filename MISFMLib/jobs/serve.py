@@ -16,13 +16,14 @@ from pathlib import Path
 from typing import Any
 
 from MISFMLib.errors import ConfigError
-from MISFMLib.events import EventSink, Failed, Finished, Progress
+from MISFMLib.events import EventSink, Failed, Finished, Measured, Progress
 from MISFMLib.jobs import load_job
 
 _log = logging.getLogger(__name__)
 
 RunJobFile = Callable[[Path, EventSink], dict[str, Any]]
-LoadModel = Callable[[dict[str, Any]], Iterator[None]]
+IsWanted = Callable[[], bool]
+LoadModel = Callable[[dict[str, Any], IsWanted | None], Iterator[Measured | None]]
 
 
 class WarmJobs:
@@ -44,10 +45,10 @@ class WarmJobs:
         report: dict[str, Any] = load_job(name)(*arguments)
         return report
 
-    def load(self, config: Any) -> Iterator[None]:
-        """Load the model of a segmentation that may follow; yields before each step."""
+    def load(self, config: Any, is_wanted: IsWanted | None) -> Iterator[Measured | None]:
+        """Load the model of a segmentation that may follow; see `load_model` there."""
         segment = importlib.import_module("MISFMLib.jobs.segment.segment")
-        yield from segment.load_model(config, self._loader())
+        yield from segment.load_model(config, self._loader(), is_wanted)
 
     def _loader(self) -> Any:
         if self._segmenters is None:
@@ -68,15 +69,17 @@ class Server:
     ``{"command": "run", "file": "job.json"}`` runs a job file; paths in it are relative to its
     folder. ``{"command": "load", "config": {"model": "name", ...}}`` loads a model before the job
     that will need it, with the settings of that job as far as they are known; no event tells of it,
-    and what goes wrong is found again by the job. ``{"command": "release"}`` frees the model and
-    the memory of the GPU. The end of the input ends the server, also in the middle of a job:
-    whoever asked is gone then.
+    and what goes wrong is found again by the job. With ``"measure": true`` a window is measured
+    then, which a `Measured` tells of unless a command comes first. ``{"command": "release"}``
+    frees the model and the memory of the GPU. The end of the input ends the server, also in the
+    middle of a job: whoever asked is gone then.
     """
 
     run_job_file: RunJobFile
     """Runs a job file and returns the job's report."""
     load: LoadModel
-    """Loads the model of a segmentation, by settings of its job; yields before each step."""
+    """Loads the model of a segmentation, by settings of its job; yields before each step. With a
+    second argument, which tells whether a command waits, also measures a window."""
     describe: Callable[[BaseException], Failed]
     """Turns what a job raised into its last event."""
     release: Callable[[], None]
@@ -108,7 +111,7 @@ class Server:
         if name == "run" and isinstance(file, str):
             return self._run(Path(file))
         if name == "load" and isinstance(config, dict):
-            self._load(config, commands)
+            self._load(config, commands, measures=command.get("measure") is True)
         elif name == "release":
             self.release()
         else:
@@ -123,10 +126,12 @@ class Server:
         )
         return self.describe(error)
 
-    def _load(self, config: dict[str, Any], commands: _Commands) -> None:
+    def _load(self, config: dict[str, Any], commands: _Commands, *, measures: bool) -> None:
         try:
-            for _ in self.load(config):
-                if commands.are_waiting():  # a job, which loads what it needs, or another model
+            for measured in self.load(config, commands.are_waiting if measures else None):
+                if measured is not None:
+                    self.events(measured)
+                elif commands.are_waiting():  # a job, which loads what it needs, or another model
                     break
         except Exception:  # the job will find it again, and tell
             _log.debug("The model was not loaded.", exc_info=True)

@@ -187,10 +187,10 @@ def test_what_was_converted_in_another_process_serves_even_one_window(fake, bund
 
 def test_what_is_kept_is_loaded_ahead_and_nothing_is_converted(fake, bundle):
     for name in ("auto", "openvino"):
-        Engines.from_bundle(bundle).load_kept(name, "bf16", WINDOW)
+        Engines.from_bundle(bundle).load_kept(name, "bf16", WINDOW, torch.device("cpu"))
     fake.kept.add("bf16")
     engines = Engines.from_bundle(bundle)
-    engines.load_kept("auto", "auto", WINDOW)
+    engines.load_kept("auto", "auto", WINDOW, torch.device("cpu"))
     loaded = ("load", "bf16", 1)
     assert fake.calls == [loaded, loaded]  # whoever asks for OpenVINO has it looked up
     assert engines.choose("auto", "auto", some_work()).name == "OpenVINO 1.0"

@@ -61,6 +61,7 @@ EVENTS = [
     events.Metric(10, {"loss": 0.25, "dice/left atrium": 0.9}),
     events.Notice("The GPU is full; the CPU goes on."),
     events.Notice("Reading.", level="info"),
+    events.Measured("liver", "cpu", "PyTorch 2.13.0", 0.5, 400_000_000, can_convert=True),
     events.CaseDone("case 1", "done", outputs=("a.nrrd", "b.csv")),
     events.CaseDone("case 2", "failed", message="It is 2D."),
     events.Finished({"labels": [{"name": "Liver", "ml": 1500.5}], "device": None}),

@@ -173,6 +173,7 @@ def test_the_report_tells_what_made_the_result_but_no_folder(tmp_path, model):
     assert set(report["versions"]) == {"misfm", "python", "torch", "numpy", "SimpleITK"}
     assert report["options"]["overlap"] == 0
     assert (report["device"], report["precision"], report["windows"]) == ("cpu", "float32", 8)
+    assert report["computed_windows"] == 8
     assert report["engine"] == f"PyTorch {torch.__version__}"
     assert report["input"]["files"] == ["scan.nii.gz"]
     assert report["input"]["shape_dhw"] == [9, 10, 11]

@@ -20,7 +20,7 @@ import torch
 from MISFMLib import cli
 from MISFMLib.configs import LabelConfig, NetworkConfig, PreprocessingConfig, SegmentConfig
 from MISFMLib.errors import DataError
-from MISFMLib.events import CaseDone, Failed, Finished, Progress, event_from_json
+from MISFMLib.events import CaseDone, Failed, Finished, Measured, Progress, event_from_json
 from MISFMLib.inference.segmenter import SegmenterOptions
 from MISFMLib.inference.segmenter_cache import SegmenterCache
 from MISFMLib.jobs import serve
@@ -50,6 +50,9 @@ def a_model(tmp_path):
     return write_model(tmp_path / "tiny")
 
 
+MEASURED = Measured("a", "cpu", "PyTorch", 0.5, 100_000)
+
+
 class Client:
     """The other end of a server that runs in this thread, with jobs that the test makes up."""
 
@@ -60,18 +63,20 @@ class Client:
         self._reader, self._writer = os.pipe()
         self._server = Server(
             run_job_file=run_job_file,
-            load=lambda config: self.load(config),
+            load=lambda config, is_wanted: self.load(config, is_wanted),
             describe=lambda error: Failed(str(error), code="described"),
             release=self._release,
             events=self.events.append,
         )
 
-    def load(self, config):
+    def load(self, config, is_wanted):
         for step in ("network", "engine"):
             yield
             if "error" in config:
                 raise DataError("It was so.", code="so", remedy="Do this.")
             self.loaded.append((config["model"], step))
+        if is_wanted is not None and not is_wanted():
+            yield MEASURED
 
     def _release(self):
         self.released += 1
@@ -173,6 +178,13 @@ def test_a_model_is_loaded_in_silence():
     assert client.events == []
 
 
+def test_a_window_is_measured_on_request():
+    client = Client()
+    client.send(load_command("a").replace("}}", '}, "measure": true}'))
+    client.serve()
+    assert client.events == [MEASURED]
+
+
 def test_what_goes_wrong_while_loading_is_left_to_the_job(tmp_path):
     client = Client(lambda path, events: client.loaded.append("job") or {})
     client.send(load_command("a", error=True))
@@ -194,7 +206,7 @@ def test_no_model_is_loaded_while_commands_wait(tmp_path):
 def test_a_job_waits_for_the_step_at_hand_only(tmp_path):
     client = Client()
 
-    def load(config):
+    def load(config, is_wanted):
         for step in range(3):
             yield
             client.loaded.append(step)
@@ -308,7 +320,7 @@ def test_clear_lets_go_of_the_network(a_model):
 def test_the_job_finds_what_was_loaded_ahead(a_model):
     jobs = WarmJobs()
     config = SegmentConfig(images=(Path(),), output=Path(), model=str(a_model.path), device="cpu")
-    steps = jobs.load(config)
+    steps = jobs.load(config, None)
     next(steps)
     assert jobs._segmenters._engines is None
     next(steps)
@@ -316,7 +328,7 @@ def test_the_job_finds_what_was_loaded_ahead(a_model):
     engines.load_kept = lambda *arguments: loaded.append(arguments)
     loaded = []
     assert list(steps) == []
-    assert loaded == [("auto", "auto", (1, 16, 16, 16))]
+    assert loaded == [("auto", "auto", (1, 16, 16, 16), torch.device("cpu"))]
     assert jobs._segmenters.get(a_model, SegmenterOptions(device="cpu"))._engines is engines
 
 
@@ -418,6 +430,23 @@ def test_a_process_loads_a_model_in_silence(a_worker, a_model, tmp_path, write_c
     assert events[1] == Progress("read", 0.0, "volume")
     assert isinstance(events[-1], Finished)
     assert read_label_map(tmp_path / "result.seg.nrrd").array_DHW.shape == (16, 16, 16)
+
+
+def test_a_window_is_measured_when_nobody_waits(a_model):
+    config = SegmentConfig(images=(Path(),), output=Path(), model=str(a_model.path), device="cpu")
+    *_, measured = WarmJobs().load(config, lambda: False)
+    assert (measured.model, measured.device) == (str(a_model.path), "cpu")
+    assert measured.engine.startswith("PyTorch")
+    assert 0 < measured.window_s < 60
+    assert measured.memory_bytes > 1e6
+
+
+def test_a_job_interrupts_the_measurement(a_model):
+    config = SegmentConfig(images=(Path(),), output=Path(), model=str(a_model.path), device="cpu")
+    asked = []
+    steps = list(WarmJobs().load(config, lambda: bool(asked.append(1)) or len(asked) > 3))
+    assert steps == [None, None, None]
+    assert len(asked) == 4
 
 
 def test_a_process_segments_twice_and_survives_a_bad_job_between(

@@ -13,7 +13,7 @@ from typing import ClassVar
 import numpy as np
 
 from MISFMLib.configs import LabelConfig
-from MISFMLib.events import Finished, Progress
+from MISFMLib.events import Finished, Measured, Progress
 from MISFMLib.models.terminology import label_config
 from MISFMLib.volumes.formats.slicer_segmentation import segment_fields
 from MISFMLib.volumes.volume_types import Geometry
@@ -26,7 +26,12 @@ REPORT = {
     "options": {"overlap": 0.5, "mirroring": False},
     "device": "cpu",
     "finished": "2026-11-23T01:02:03+00:00",
-    "timings_s": {},
+    "timings_s": {"network": 0.01, "engine": 0.0},
+    "engine": "PyTorch 2.0",
+    "computed_windows": 1,
+    "seconds": 0.02,
+    "peak_memory_bytes": 500_000_000,
+    "device_peak_bytes": 0,
     "notices": [],
 }
 _LPS = np.diag([-1.0, -1.0, 1.0])
@@ -154,9 +159,15 @@ class FakeRunner:
     def isBusy(self):
         return self._folder is not None
 
-    def prepare(self, config=None):
+    @property
+    def hasLoaded(self):
+        return self.hasRun
+
+    def prepare(self, config=None, *, measures=False):
         self.isWarm = True
         self.loaded.append(config)
+        if measures and self._folder is None:
+            self._pending = [Measured(config["model"], "cpu", "PyTorch 2.0", 2.5, 500_000_000)]
 
     def start(self, job_file):
         assert not self.isBusy

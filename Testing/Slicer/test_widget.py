@@ -35,6 +35,17 @@ def test_the_volume_in_the_slice_views_and_a_model_are_chosen_already(panel, mak
     assert panel.ui.segmentButton.enabled
 
 
+def test_the_first_forecast_comes_from_what_the_worker_measures(panel, make_volume):
+    make_volume()
+    panel.settle()
+    panel.host.wait_until(lambda: panel.ui.statusLabel.text.startswith("About"))
+    assert panel.ui.statusLabel.text.endswith("of memory on the CPU.")
+    count = len(panel.runner.loaded)
+    make_volume(name="another")
+    panel.settle()
+    assert len(panel.runner.loaded) == count  # it is known now
+
+
 @pytest.mark.parametrize("width", [400, 520])
 def test_the_panel_fits_into_its_width(panel, make_volume, width):
     make_volume(name="a volume whose name is longer than any panel could be wide " * 3)

@@ -72,7 +72,7 @@ def dice(job, known):
 
 
 def test_load_segment_and_again_with_a_warm_worker_and_a_forecast(real, sample, screenshot):
-    assert real.ui.statusLabel.text.startswith("Ready. The first run")
+    real.host.wait_until(lambda: real.ui.statusLabel.text.startswith("About "))
     assert real.logic._runner.isWarm  # started by the panel; the memory is learned all the same
     first = click(real)
     job = real.widget.segmentTab._result.job

@@ -189,7 +189,7 @@ def test_a_run_inside_a_segment_is_forecast_as_the_whole_volume_and_not_learned_
     assert work.voxels == volume.GetImageData().GetNumberOfPoints()
     panel.segment()
     assert panel.shown("resultFrame")
-    assert settings.value("MISFM/History/hippocampus-mr@auto") is None
+    assert settings.value("MISFM/Forecast/rest@cpu") is None
 
 
 def test_an_existing_segmentation_is_updated_and_can_be_restored(panel, volume):

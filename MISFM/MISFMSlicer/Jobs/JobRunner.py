@@ -13,7 +13,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from MISFMLib.events import Event, Failed, Finished, event_from_json
+from MISFMLib.events import Event, Failed, Finished, Measured, event_from_json
 
 from .WorkerEnvironment import findPython, workerEnvironment
 from .WorkerProcess import WorkerProcess
@@ -50,6 +50,7 @@ class JobRunner:
         self._worker: WorkerProcess | None = None
         self._isBusy = False
         self._hasRun = False
+        self._hasLoaded = False
         self._startProblem = ""
         self._lastEventAt = 0.0
         self._otherLines: deque[str] = deque(maxlen=_LOG_LINES)
@@ -70,7 +71,12 @@ class JobRunner:
         """Whether the living worker was handed a job before, and may hold what it loaded for it."""
         return self._hasRun and self.isWarm
 
-    def prepare(self, config: Mapping[str, Any] | None = None) -> None:
+    @property
+    def hasLoaded(self) -> bool:
+        """Whether the living worker has told that it holds a model, or was handed a job."""
+        return self.hasRun or (self._hasLoaded and self.isWarm)
+
+    def prepare(self, config: Mapping[str, Any] | None = None, *, measures: bool = False) -> None:
         """Start the worker, so that it loads its libraries while the caller still writes files.
 
         A worker that is running stays; one that cannot start fails the job that follows.
@@ -78,11 +84,12 @@ class JobRunner:
         Args:
             config: What is known of the job to come, which the worker then loads the model of:
                 fields of `MISFMLib.configs.SegmentConfig`. A busy worker is left alone.
+            measures: Then let it measure a window too; `poll` returns what came out.
         """
         if not self.isWarm:
             self._startWorker()
         if config is not None and self._worker is not None and not self._isBusy:
-            self._worker.send({"command": "load", "config": dict(config)})
+            self._worker.send({"command": "load", "config": dict(config), "measure": measures})
 
     def _startWorker(self) -> None:
         self.close()
@@ -145,7 +152,10 @@ class JobRunner:
                 self._otherLines.append(line)
                 continue
             self._lastEventAt = time.monotonic()
-            if self._isBusy:
+            if isinstance(event, Measured):
+                self._hasLoaded = True
+                events.append(event)
+            elif self._isBusy:
                 events.append(event)
                 self._isBusy = not isinstance(event, Finished | Failed)
         return events
@@ -167,7 +177,7 @@ class JobRunner:
             self._keepLog()
             self._worker.end()
             self._worker = None
-            self._hasRun = False
+            self._hasRun = self._hasLoaded = False
             self._otherLines.clear()
 
     def _keepLog(self) -> None:

@@ -12,7 +12,7 @@ from slicer.i18n import tr as _
 from slicer.ScriptedLoadableModule import ScriptedLoadableModuleLogic
 
 from MISFMLib.errors import MISFMError
-from MISFMLib.events import Event, Failed, Finished, Notice, Progress
+from MISFMLib.events import Event, Failed, Finished, Measured, Notice, Progress
 
 from ..Job import Job, JobState, SegmentRequest
 from ..Scene.SceneIO import isInScene
@@ -35,6 +35,7 @@ class MISFMLogic(ScriptedLoadableModuleLogic):
     - ``failed(job)``: ``job.failure`` says why and what to do; the scene is as it was.
     - ``cancelled(job)``: the scene is as it was.
     - ``queueChanged()``: `jobs` changed.
+    - ``measured(measured)``: what a window of a model costs; see `warmUp`.
 
     Nothing here opens a dialog, starts a thread or needs a main window::
 
@@ -53,6 +54,7 @@ class MISFMLogic(ScriptedLoadableModuleLogic):
         self.failed = Signal()
         self.cancelled = Signal()
         self.queueChanged = Signal()
+        self.measured = Signal()
         self._runner = runner or JobRunner()
         self._jobs: list[Job] = []
         self._task: SegmentTask | None = None
@@ -73,9 +75,21 @@ class MISFMLogic(ScriptedLoadableModuleLogic):
         """Whether the worker has run a job, and perhaps holds its model in memory."""
         return self._runner.hasRun
 
-    def warmUp(self, request: SegmentRequest) -> None:
-        """Let the worker load its libraries and the model, so that a job to come need not wait."""
-        self._runner.prepare({**request.options, "model": request.model})
+    @property
+    def isWorkerLoaded(self) -> bool:
+        """Whether the worker is known to hold a model, so that a job need not wait for it."""
+        return self._runner.hasLoaded
+
+    def warmUp(self, request: SegmentRequest, *, measures: bool = False) -> None:
+        """Let the worker load its libraries and the model, so that a job to come need not wait.
+
+        Args:
+            request: The job that may come.
+            measures: Also let it measure a window; `measured` tells what came out.
+        """
+        self._runner.prepare({**request.options, "model": request.model}, measures=measures)
+        if measures and not self._jobs:
+            self._watch()
 
     def start(self, request: SegmentRequest) -> Job:
         """Queue a job; it starts at once when no other is running.
@@ -159,7 +173,10 @@ class MISFMLogic(ScriptedLoadableModuleLogic):
     def _poll(self) -> None:
         """Tell what happened since the last time; called by the timer."""
         job = self._jobs[0] if self._jobs else None
-        if job is None or job.state is not JobState.RUNNING:
+        if job is None:
+            self._pollIdle()
+            return
+        if job.state is not JobState.RUNNING:
             return
         if not all(map(isInScene, job.request.volumes)):
             self._runner.cancel()
@@ -169,6 +186,14 @@ class MISFMLogic(ScriptedLoadableModuleLogic):
             if not job.hasEnded:  # who heard of the last one may have cancelled it
                 self._take(job, event)
 
+    def _pollIdle(self) -> None:
+        """Wait for what `warmUp` has asked for, as long as there is a worker."""
+        events = [event for event in self._runner.poll() if isinstance(event, Measured)]
+        if self._timer is not None and (events or not self._runner.isWarm):
+            self._timer.stop()
+        for event in events:
+            self.measured.emit(event)
+
     def _take(self, job: Job, event: Event) -> None:
         if isinstance(event, Progress):
             job.progress = event
@@ -176,6 +201,8 @@ class MISFMLogic(ScriptedLoadableModuleLogic):
         elif isinstance(event, Notice):
             job.notices.append(event)
             self.progressed.emit(job)
+        elif isinstance(event, Measured):  # just before the job came
+            self.measured.emit(event)
         elif isinstance(event, Failed):
             self._fail(job, event)
         elif isinstance(event, Finished):

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from slicer.i18n import tr as _
 
 from MISFMLib.errors import DataError
+from MISFMLib.events import Measured
 
 from .. import Messages
 from ..Job import Job, Region, SegmentRequest
@@ -15,15 +16,18 @@ from ..Scene.Segmentations import referenceVolume
 from ..Scene.Sequences import framesOf
 from ..Scene.VolumeFacts import VolumeFacts, domainWarnings, volumeFacts
 from ..Setup.Models import Model
-from .Forecast import Forecast, History, Run, Workload, workload
+from .Forecast import Forecast, History, Run
+from .Workload import Grid, Workload, workload
 
 
 @dataclass(frozen=True)
 class _Start:
     """What was known about a job before it started."""
 
+    key: str
     work: Workload | None
     wasCold: bool
+    wasFirst: bool
 
 
 class Outlook:
@@ -33,17 +37,29 @@ class Outlook:
         """Keep the past runs."""
         self._history = history
         self._starts: dict[Job, _Start] = {}
+        self._asked: dict[str, str] = {}
 
     def forecast(self, request: SegmentRequest, model: Model, *, isWarm: bool) -> Forecast | None:
         """Return what a run will take; None while this machine has no experience with it."""
         work = self.workload(request, model)
         if work is None:
             return None
-        return self._history.forecast(model.name, _device(request), work, isWarm=isWarm)
+        return self._history.forecast(_key(request, model), work, isWarm=isWarm)
 
-    def watch(self, job: Job, model: Model, *, wasCold: bool) -> None:
-        """Remember what a job has to do, and whether it is the worker's first."""
-        self._starts[job] = _Start(self.workload(job.request, model), wasCold)
+    def wantsMeasurement(self, request: SegmentRequest, model: Model) -> bool:
+        """Tell whether the worker has to be asked for a measurement; `keep` will be told."""
+        self._asked[request.model] = _key(request, model)
+        return not self._history.knows(_key(request, model))
+
+    def keep(self, measured: Measured) -> None:
+        """Remember what the worker has measured."""
+        if measured.model in self._asked:
+            self._history.keep(self._asked[measured.model], measured)
+
+    def watch(self, job: Job, model: Model, *, wasCold: bool, wasFirst: bool) -> None:
+        """Remember what a job has to do, and what its worker held before; see `Run`."""
+        work = self.workload(job.request, model)
+        self._starts[job] = _Start(_key(job.request, model), work, wasCold, wasFirst)
 
     def learn(self, job: Job) -> None:
         """Remember how long a watched job took that has finished, and forget the job."""
@@ -53,20 +69,29 @@ class Outlook:
         report = job.result.report
         # The report of a single frame has no total, and of a segment only the run knew the size.
         if "seconds" in report and not _isSegment(job.request.region):
-            run = Run(report, job.seconds, start.work, start.wasCold)
-            self._history.learn(job.request.model, _device(job.request), run)
+            run = Run(report, job.seconds, start.work, start.wasCold, start.wasFirst)
+            self._history.learn(start.key, run)
 
     def workload(self, request: SegmentRequest, model: Model) -> Workload | None:
         """Count what there is to compute, at most; None when the region is outside the volume."""
         facts = self._facts(request, model)
         if facts is None:
             return None
+        preprocessing = model.manifest.preprocessing
         work = workload(
-            facts.shapeDhw, facts.spacingDhw, model.manifest.preprocessing, request.options
+            Grid(
+                facts.shapeDhw,
+                facts.spacingDhw,
+                facts.voxelBytes,
+                facts.isOccupied(preprocessing),
+            ),
+            preprocessing,
+            request.options,
+            classes=1 + len(model.labels),
         )
         frames = framesOf(request.volumes[0]) if request.allFrames else None
         count = len(frames.volumes) if frames is not None else 1
-        return Workload(work.windows * count, work.voxels * count)
+        return replace(work, windows=work.windows * count, voxels=work.voxels * count)
 
     def warnings(self, request: SegmentRequest, model: Model) -> list[str]:
         """Return why the result may be poor."""
@@ -86,7 +111,7 @@ class Outlook:
             box = boxOf(request.volumes[0], region)
         except DataError:
             return None
-        return volumeFacts(request.volumes[0], orientation, box.sizeIjk)
+        return volumeFacts(request.volumes[0], orientation, box)
 
 
 def _outputWarnings(request: SegmentRequest) -> list[str]:
@@ -105,14 +130,17 @@ def _isSegment(region: Region | None) -> bool:
     return region is not None and bool(region.segmentId)
 
 
-def _device(request: SegmentRequest) -> str:
-    return str(request.options.get("device", "auto"))
+def _key(request: SegmentRequest, model: Model) -> str:
+    """Return what figures belong to: the weights, and the settings that change a window's time."""
+    names = ("device", "precision", "threads")
+    chosen = "-".join(str(request.options.get(name, "auto")) for name in names)
+    return f"{model.manifest.name}-{model.manifest.weights_sha256[:8]}@{chosen}"
 
 
 def forecastText(forecast: Forecast | None) -> str:
     """Return a forecast in words."""
     if forecast is None:
-        return _("Ready. The first run on this computer will tell how long it takes.")
+        return _("Ready. How long it takes will be known in a moment.")
     time, device = Messages.duration(forecast.seconds), Messages.deviceName(forecast.device)
     if not forecast.memoryBytes:
         return _("About {time} on the {device}.").format(time=time, device=device)

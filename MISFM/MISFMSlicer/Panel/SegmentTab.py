@@ -9,7 +9,7 @@ from typing import Any
 import slicer
 from slicer.i18n import tr as _
 
-from MISFMLib.events import Failed
+from MISFMLib.events import Failed, Measured
 
 from ..Guard import guarded
 from ..Job import Job, JobState, SegmentRequest
@@ -20,7 +20,7 @@ from ..Jobs.Report import failureReport, jobReport
 from ..Setup.Models import Model
 from ..Setup.Settings import Settings
 from .DeviceView import DeviceView
-from .Forecast import Forecast, History, mirrorImages
+from .Forecast import Forecast, History
 from .InputsView import InputsView
 from .ModelActions import ModelActions
 from .ModelsView import ModelsView
@@ -32,6 +32,7 @@ from .Readiness import problem
 from .ResultView import ResultView
 from .RunView import RunView, progressText
 from .SetupView import SetupView
+from .Workload import mirrorImages
 
 _LAST_MODEL = "MISFM/lastModel"
 _DOUBLE_CLICK_S = 0.4
@@ -84,6 +85,7 @@ class SegmentTab:
             logic.finished: self._onFinished,
             logic.failed: self._onFailed,
             logic.cancelled: self._onCancelled,
+            logic.measured: self._onMeasured,
         }
         for signal, slot in self._signals.items():
             signal.connect(slot)
@@ -141,12 +143,12 @@ class SegmentTab:
             self.refresh()
             return
         request = self._request(model)
-        wasCold = not self._logic.isWorkerWarm
+        wasCold, wasFirst = not self._logic.isWorkerLoaded, not self._logic.isWorkerWarm
         self._startedAt = time.monotonic()
         self._store.setValue(_LAST_MODEL, model.name)
         job = self._logic.start(request)
         if not job.hasEnded:
-            self._outlook.watch(job, model, wasCold=wasCold)
+            self._outlook.watch(job, model, wasCold=wasCold, wasFirst=wasFirst)
         self.refresh()
 
     @guarded
@@ -223,17 +225,17 @@ class SegmentTab:
         self._run.showReady(self._note or self._setup.announcement or forecast)
         self._notices.showWarnings(self._outlook.warnings(request, model))
         self._showSpeeds(request, model)
-        self._warmUp(request)
+        self._warmUp(request, model)
 
-    def _warmUp(self, request: SegmentRequest) -> None:
+    def _warmUp(self, request: SegmentRequest, model: Model) -> None:
         """Start the worker while the user still looks, once for a choice: it ends when idle."""
         choice = (request.volumes[0].GetID(), request.model)
         if choice != self._warmedFor and not self._setup.announcement:
             self._warmedFor = choice
-            self._logic.warmUp(request)
+            self._logic.warmUp(request, measures=self._outlook.wantsMeasurement(request, model))
 
     def _forecast(self, request: SegmentRequest, model: Model) -> Forecast | None:
-        return self._outlook.forecast(request, model, isWarm=self._logic.isWorkerWarm)
+        return self._outlook.forecast(request, model, isWarm=self._logic.isWorkerLoaded)
 
     def _showSpeeds(self, request: SegmentRequest, model: Model) -> None:
         times = {}
@@ -300,7 +302,13 @@ class SegmentTab:
             slicer.util.showStatusMessage(f"MISFM: {progressText(job)}", _STATUS_BAR_MS)
 
     @guarded
+    def _onMeasured(self, measured: Measured) -> None:
+        self._outlook.keep(measured)
+        self.refresh()
+
+    @guarded
     def _onFinished(self, job: Job) -> None:
+        self._warmedFor = None  # a window is measured now if the job came before that
         self._result.show(job, in3D=self._parameters is not None and self._parameters.show3D)
         self._tellEnd(job, _("{job}: segmented"))
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -15,11 +14,16 @@ from slicer.i18n import tr as _
 from MISFMLib.configs import PreprocessingConfig
 
 from .. import Messages
+from .GridBox import GridBox
 
 _SOFT_TISSUE_HU = -200
 """A CT reaches far below this; see MISFMLib.inference.domain, which judges the same in the job."""
 _AIR_HU = -900
 _SPACING_RATIO = 3.0
+_BODY_HU = -500
+"""Above this is the body; as in MISFMLib.data.outside_air."""
+_SAMPLES = 48
+"""Samples along an axis that tell where a volume is empty."""
 _SMALL_WINDOW_VOXELS = 100_000
 """Windows are planned as large as the training volumes, up to several times this."""
 _TOO_LARGE = 8
@@ -38,24 +42,44 @@ class VolumeFacts:
     """Lowest intensity."""
     modality: str
     """As DICOM says, such as CT or MR; empty when unknown."""
+    voxelBytes: int = 2
+    """Bytes of a voxel."""
+    samplesDhw: np.ndarray | None = None
+    """A coarse grid of its intensities; the axes may run the other way."""
+
+    def isOccupied(self, preprocessing: PreprocessingConfig) -> np.ndarray | None:
+        """Tell of each sample whether it is more than air or an empty border."""
+        if self.samplesDhw is None:
+            return None
+        isCt = preprocessing.modality == "CT" or preprocessing.crop == "body"
+        return self.samplesDhw > (_BODY_HU if isCt else self.lowest)
 
 
-def volumeFacts(volume: Any, orientation: str, sizeIjk: Sequence[int]) -> VolumeFacts:
+def volumeFacts(volume: Any, orientation: str, box: GridBox) -> VolumeFacts:
     """Look at a volume node that has voxels.
 
     Args:
         volume: The vtkMRMLScalarVolumeNode.
         orientation: Canonical axes x, y, z of the model, such as LPS.
-        sizeIjk: Voxels along i, j and k of the part that is segmented.
+        box: The part that is segmented.
     """
     axes = _axesOf(volume, orientation)
     spacing = volume.GetSpacing()
     return VolumeFacts(
-        tuple(sizeIjk[axis] for axis in axes),
+        tuple(box.sizeIjk[axis] for axis in axes),
         tuple(spacing[axis] for axis in axes),
         volume.GetImageData().GetScalarRange()[0],
         dicomModality(volume),
+        volume.GetImageData().GetScalarSize(),
+        _samples(volume, box).transpose([2 - axis for axis in axes]),
     )
+
+
+def _samples(volume: Any, box: GridBox) -> np.ndarray:
+    """Return a few thousand voxels (k, j, i) of a box, evenly spread."""
+    part = slicer.util.arrayFromVolume(volume)[box.slices]
+    steps = tuple(slice(None, None, -(-size // _SAMPLES)) for size in part.shape)
+    return part[steps]
 
 
 def _axesOf(volume: Any, orientation: str) -> tuple[int, ...]:

@@ -1025,8 +1025,8 @@
         <translation>约需 {time}，使用 {device}。</translation>
     </message>
     <message>
-        <source>Ready. The first run on this computer will tell how long it takes.</source>
-        <translation>就绪。在本机首次运行后即可预估所需时间。</translation>
+        <source>Ready. How long it takes will be known in a moment.</source>
+        <translation>就绪。所需时间稍后显示。</translation>
     </message>
     <message>
         <source>{segmentation} belongs to {volume}: its segments of the same name are replaced.</source>

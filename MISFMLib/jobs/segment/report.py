@@ -75,6 +75,7 @@ def case_report(
         "patch_size": list(result.patch_size),
         "model_shape_dhw": list(result.model_shape_dhw),
         "windows": result.windows,
+        "computed_windows": result.computed_windows,
         "timings_s": {stage: round(seconds, 3) for stage, seconds in result.timings_s.items()},
         "peak_memory_bytes": peak_memory_bytes(),
         "device_peak_bytes": result.device_peak_bytes,

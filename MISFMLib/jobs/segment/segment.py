@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Callable, Iterator
 from typing import Any
 
 from MISFMLib.configs import SegmentConfig
 from MISFMLib.device import set_threads
 from MISFMLib.errors import BundleError
-from MISFMLib.events import CaseDone, EventSink, ignore_events
+from MISFMLib.events import CaseDone, EventSink, Measured, ignore_events
 from MISFMLib.inference.segmenter import Segmenter, SegmenterOptions
+from MISFMLib.inference.window_time import InterruptedMeasurementError
 from MISFMLib.jobs.segment.batch import run_batch
 from MISFMLib.jobs.segment.case import CaseRunner
 from MISFMLib.jobs.segment.plan import SegmentCase, plan_cases
+from MISFMLib.jobs.segment.report import peak_memory_bytes
 from MISFMLib.models.bundle import Bundle
 from MISFMLib.models.store import find_model
 
@@ -55,26 +58,45 @@ def run_segment(
     return _run_single(runner, plan.cases[0], events)
 
 
-def load_model(config: SegmentConfig, load_segmenter: SegmenterLoader) -> Iterator[None]:
+def load_model(
+    config: SegmentConfig,
+    load_segmenter: SegmenterLoader,
+    is_wanted: Callable[[], bool] | None = None,
+) -> Iterator[Measured | None]:
     """Load the model of a job that may follow, without looking at its volumes.
 
     Args:
         config: The job.
         load_segmenter: Loads the model and keeps it for the job.
+        is_wanted: When given, a window is measured at the end, unless this says meanwhile that a
+            job waits.
 
     Yields:
-        Nothing, before each step; whoever is in a hurry can stop there.
+        None before each step, so that whoever is in a hurry can stop there; at last what was
+        measured.
 
     Raises:
         MISFMError: The model or an option cannot be used.
     """
-    yield
+    yield None
     bundle = find_model(config.model)
     check_segments(bundle)
     set_threads(config.threads)
     segmenter = load_segmenter(bundle, _options(config))
-    yield
+    yield None
     segmenter.load_engine()
+    if is_wanted is not None:
+        yield None
+        with contextlib.suppress(InterruptedMeasurementError):
+            figures = segmenter.measure_window(is_wanted)
+            yield Measured(
+                config.model,
+                figures.device,
+                figures.engine,
+                figures.seconds,
+                figures.device_peak_bytes or peak_memory_bytes(),
+                figures.can_convert,
+            )
 
 
 def check_segments(bundle: Bundle) -> None:
