@@ -525,3 +525,15 @@ def test_dicom_is_offered_only_for_volumes_from_dicom(panel, volume):
     volume.SetAttribute("DICOM.instanceUIDs", "1.2")
     panel.segment()
     assert panel.widget.segmentTab._result._dicomAction.enabled
+
+
+def test_structures_that_the_3d_view_shrinks_are_named(panel, volume):
+    panel.segment()
+    assert not panel.shown("resultNoticeLabel")
+    panel.ui.show3DButton.click()
+    panel.settle()
+    segmentation = panel.widget.segmentTab._result.job.result.segmentation
+    segmentation.CreateClosedSurfaceRepresentation()
+    panel.widget.segmentTab._result._on3DToggled(True)
+    assert "left hippocampus" in panel.ui.resultNoticeLabel.text
+    assert "%" in panel.ui.resultNoticeLabel.text

@@ -16,11 +16,14 @@ from ..Job import Job, JobResult
 from ..LibraryMessages import forPanel
 from ..Scene import DicomSeg, Export
 from ..Scene.SliceViews import jumpTo
+from ..Scene.Surfaces import shrunkIn3D
 from .PlacesView import PlacesView
 
 _MAX_ROWS = 8
 _ROW_MARGINS = 8
 _COLOUR_PIXELS = 12
+_KEPT_IN_3D = 0.9
+"""Of a structure's volume; with less the user is told."""
 
 
 class ResultView:
@@ -58,9 +61,7 @@ class ResultView:
         self._job = job
         result = job.result
         self._ui.resultLabel.text = _headline(job)
-        notices = [forPanel(notice.message) for notice in job.notices if notice.level == "warning"]
-        self._ui.resultNoticeLabel.text = "\n".join(notices)
-        self._ui.resultNoticeLabel.visible = bool(notices)
+        self._showNotices()
         self._fillTable(result)
         found = not result.isEmpty
         for name in ("resultTable", "show3DButton", "editButton", "exportButton"):
@@ -92,6 +93,13 @@ class ResultView:
     def _segmentation(self) -> Any:
         node = self._job.result.segmentation if self._job is not None else None
         return node if node is not None and slicer.mrmlScene.IsNodePresent(node) else None
+
+    def _showNotices(self) -> None:
+        """Show what the job warned of, and which segments the 3D view shows too small."""
+        warnings = [each.message for each in self._job.notices if each.level == "warning"]
+        notices = [*map(forPanel, warnings), _shrunkNotice(self._segmentation())]
+        self._ui.resultNoticeLabel.text = "\n".join(filter(None, notices))
+        self._ui.resultNoticeLabel.visible = any(notices)
 
     # ------------------------------------------------------------------------------------- table
 
@@ -147,6 +155,7 @@ class ResultView:
 
     @guarded
     def _on3DToggled(self, isShown: bool, *_arguments: Any) -> None:
+        self._showNotices()
         layout = slicer.app.layoutManager()
         if isShown and layout is not None:
             layout.resetThreeDViews()
@@ -211,6 +220,17 @@ def _headline(job: Job) -> str:
         text = _("{volume}: {count} frames segmented in {time}.")
         return text.format(volume=name, count=result.frames, time=time)
     return _("{volume}: segmented in {time}.").format(volume=name, time=time)
+
+
+def _shrunkNotice(segmentation: Any) -> str:
+    shrunk = shrunkIn3D(segmentation, _KEPT_IN_3D) if segmentation is not None else {}
+    if not shrunk:
+        return ""
+    shares = ", ".join(f"{name} {100 * kept:.0f} %" for name, kept in sorted(shrunk.items()))
+    return _(
+        "Smoothing lets the 3D view show less than there is: {shares} of the volume. Smoothing 0,"
+        " beside Show 3D in Segment Editor, shows more; exported surfaces keep all."
+    ).format(shares=shares)
 
 
 def _nextStep(job: Job) -> str:

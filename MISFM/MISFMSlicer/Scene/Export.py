@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import itertools
 import re
 from collections.abc import Iterator
 from pathlib import Path
@@ -14,29 +15,34 @@ import vtk
 from slicer.i18n import tr as _
 
 from MISFMLib.errors import DataError, OutputError
+from MISFMLib.files import written_atomically
 
 from .Segmentations import segments
+from .Surfaces import exactSurface
+from .Transforms import SAME_VOXELS, corners, ijkToRas
 
 _STL_HEADER = "3D Slicer output. SPACE=LPS"
 """As Slicer writes it, so that Slicer reads the surface back where it was."""
+_STL_HEAD_BYTES, _STL_TRIANGLE_BYTES = 84, 50
 
 
 def exportNifti(segmentation: Any, volume: Any, path: Path) -> list[Path]:
-    """Write the segments as one label map on the volume's grid, and a table of their values.
+    """Write the segments as one label map on the volume's own grid, and a table of their values.
 
     Segments keep their label values where these differ, and else get 1, 2, ... Where segments
-    overlap, the later one is written.
+    overlap, the later one is written. A transform is left out, as Slicer does: the labels lie on
+    the volume's file.
 
     Args:
         segmentation: The vtkMRMLSegmentationNode.
         volume: The volume whose grid is written.
-        path: File, .nii.gz; the table goes beside it (.csv).
+        path: File, .nii.gz; the table goes beside it (.csv). Both are replaced.
 
     Returns:
         The files.
 
     Raises:
-        DataError: There is no segment.
+        DataError: There is no segment, or NIfTI cannot hold the volume's grid.
         OutputError: A file cannot be written.
     """
     values = _labelValues(segmentation)
@@ -45,38 +51,78 @@ def exportNifti(segmentation: Any, volume: Any, path: Path) -> list[Path]:
         labels[slicer.util.arrayFromSegmentBinaryLabelmap(segmentation, segmentId, volume) > 0] = (
             value
         )
-    node = slicer.mrmlScene.AddNewNodeByClass("vtkMRMLLabelMapVolumeNode")
-    try:
-        node.CopyOrientation(volume)
-        slicer.util.updateVolumeFromArray(node, labels)
-        _write(slicer.vtkMRMLVolumeArchetypeStorageNode(), node, path)
-    finally:
-        slicer.mrmlScene.RemoveNode(node)
+    with written_atomically(path, overwrite=True) as temporary:
+        _writeLabels(labels, volume, temporary)
     names = {key: segment.GetName() for key, segment in segments(segmentation.GetSegmentation())}
     table = path.with_name(path.name.removesuffix(".nii.gz") + "-labels.csv")
-    try:
-        with table.open("w", encoding="utf-8", newline="") as file:
-            rows = [("value", "name"), *((value, names[key]) for key, value in values.items())]
-            csv.writer(file, lineterminator="\n").writerows(rows)
-    except OSError as error:
-        raise _notWritten(table) from error
+    with (
+        written_atomically(table, overwrite=True) as temporary,
+        temporary.open("w", encoding="utf-8", newline="") as file,
+    ):
+        rows = [("value", "name"), *((value, names[key]) for key, value in values.items())]
+        csv.writer(file, lineterminator="\n").writerows(rows)
     return [path, table]
 
 
+def _writeLabels(labels: np.ndarray, volume: Any, path: Path) -> None:
+    """Write a label map and read it again: neither Slicer nor ITK tells when it went wrong."""
+    scene = slicer.vtkMRMLScene()  # its own, so that the user's sees nothing of it
+    node, read = (scene.AddNewNodeByClass("vtkMRMLLabelMapVolumeNode") for _ in range(2))
+    node.CopyOrientation(volume)
+    slicer.util.updateVolumeFromArray(node, labels)
+    storage = slicer.vtkMRMLVolumeArchetypeStorageNode()
+    storage.SetFileName(path.as_posix())
+    storage.SetSingleFile(True)
+    if not storage.WriteData(node) or not storage.ReadData(read):
+        raise _notWritten(path)
+    # A left-handed grid comes back with its slices reversed, in the same places.
+    steps = np.linalg.inv(ijkToRas(volume)) @ ijkToRas(read)
+    found = slicer.util.arrayFromVolume(read)[:: -1 if steps[2, 2] < 0 else 1]
+    if not np.array_equal(found, labels):
+        raise _notWritten(path)
+    places = corners(read) @ steps.T
+    if np.abs(np.sort(places, axis=0) - np.sort(corners(volume), axis=0)).max() > SAME_VOXELS:
+        raise DataError(
+            _("The axes of {volume} are not at right angles, as NIfTI needs them.").format(
+                volume=volume.GetName()
+            ),
+            code="sheared",
+            remedy=_("Save the segmentation as .seg.nrrd instead."),
+        )
+
+
 def exportStl(segmentation: Any, folder: Path) -> list[Path]:
-    """Write one surface per segment (.stl, millimetres, LPS); return the files.
+    """Write one surface per segment (.stl, millimetres, LPS), where the segment is seen in 3D.
+
+    The surfaces follow the voxels and so hold the volume of each structure, also of small ones,
+    which the smoothing of the 3D view lets shrink or vanish. Files that are there stay.
+
+    Args:
+        segmentation: The vtkMRMLSegmentationNode.
+        folder: Where the files go.
+
+    Returns:
+        The files; a segment without voxels has none.
 
     Raises:
-        DataError: There is no segment.
+        DataError: There is no segment with voxels.
         OutputError: A file cannot be written.
     """
-    segmentation.CreateClosedSurfaceRepresentation()
     files = []
     for segmentId, name in _namesForFiles(segmentation):
-        path = folder / f"{name}.stl"
-        _writeSurface(_surface(segmentation, segmentId), path)
-        files.append(path)
+        surface = exactSurface(segmentation, segmentId)
+        if surface.GetNumberOfCells():
+            path = _freePath(folder, name)
+            _writeSurface(_inLps(surface, segmentation), path)
+            files.append(path)
+    if not files:
+        raise _nothingToExport()
     return files
+
+
+def _freePath(folder: Path, name: str) -> Path:
+    candidates = (f"{name}{number}.stl" for number in itertools.chain([""], itertools.count(2)))
+    return next(path for each in candidates if not (path := folder / each).exists())
 
 
 def _labelValues(segmentation: Any) -> dict[str, int]:
@@ -90,12 +136,14 @@ def _labelValues(segmentation: Any) -> dict[str, int]:
 def _existing(segmentation: Any) -> list[tuple[str, Any]]:
     found = list(segments(segmentation.GetSegmentation()))
     if not found:
-        raise DataError(
-            _("There is no segment to export."),
-            code="nothing-to-export",
-            remedy=_("Segment first."),
-        )
+        raise _nothingToExport()
     return found
+
+
+def _nothingToExport() -> DataError:
+    return DataError(
+        _("There is no segment to export."), code="nothing-to-export", remedy=_("Segment first.")
+    )
 
 
 def _namesForFiles(segmentation: Any) -> Iterator[tuple[str, str]]:
@@ -109,16 +157,16 @@ def _namesForFiles(segmentation: Any) -> Iterator[tuple[str, str]]:
         yield segmentId, name
 
 
-def _surface(segmentation: Any, segmentId: str) -> vtk.vtkPolyData:
+def _inLps(surface: vtk.vtkPolyData, segmentation: Any) -> vtk.vtkPolyData:
     """Return a surface in LPS, with the transform of the segmentation."""
-    surface = vtk.vtkPolyData()
-    slicer.vtkSlicerSegmentationsModuleLogic.GetSegmentClosedSurfaceRepresentation(
-        segmentation, segmentId, surface
+    toLps = vtk.vtkGeneralTransform()
+    slicer.vtkMRMLTransformNode.GetTransformBetweenNodes(
+        segmentation.GetParentTransformNode(), None, toLps
     )
-    rasToLps = vtk.vtkTransform()
-    rasToLps.Scale(-1, -1, 1)
+    toLps.PostMultiply()
+    toLps.Scale(-1, -1, 1)
     transformed = vtk.vtkTransformPolyDataFilter()
-    transformed.SetTransform(rasToLps)
+    transformed.SetTransform(toLps)
     transformed.SetInputData(surface)
     transformed.Update()
     return transformed.GetOutput()
@@ -127,19 +175,16 @@ def _surface(segmentation: Any, segmentId: str) -> vtk.vtkPolyData:
 def _writeSurface(surface: vtk.vtkPolyData, path: Path) -> None:
     triangles = vtk.vtkTriangleFilter()
     triangles.SetInputData(surface)
-    writer = vtk.vtkSTLWriter()
-    writer.SetFileTypeToBinary()
-    writer.SetHeader(_STL_HEADER)
-    writer.SetFileName(path.as_posix())
-    writer.SetInputConnection(triangles.GetOutputPort())
-    if not writer.Write() or not path.exists():
-        raise _notWritten(path)
-
-
-def _write(storage: Any, node: Any, path: Path) -> None:
-    storage.SetFileName(path.as_posix())
-    if not storage.WriteData(node) or not path.exists():
-        raise _notWritten(path)
+    triangles.Update()
+    with written_atomically(path) as temporary:
+        writer = vtk.vtkSTLWriter()
+        writer.SetFileTypeToBinary()
+        writer.SetHeader(_STL_HEADER)
+        writer.SetFileName(temporary.as_posix())
+        writer.SetInputData(triangles.GetOutput())
+        size = _STL_HEAD_BYTES + _STL_TRIANGLE_BYTES * triangles.GetOutput().GetNumberOfCells()
+        if not writer.Write() or not temporary.exists() or len(temporary.read_bytes()) != size:
+            raise _notWritten(path)
 
 
 def _notWritten(path: Path) -> OutputError:

@@ -380,6 +380,14 @@
         <source>{path} cannot be written.</source>
         <translation>无法写入 {path}。</translation>
     </message>
+    <message>
+        <source>The axes of {volume} are not at right angles, as NIfTI needs them.</source>
+        <translation>{volume} 的轴不成直角，而 NIfTI 要求直角。</translation>
+    </message>
+    <message>
+        <source>Save the segmentation as .seg.nrrd instead.</source>
+        <translation>请改为将分割保存为 .seg.nrrd。</translation>
+    </message>
 </context>
 <context>
     <name>Scene.GridBox</name>
@@ -1235,6 +1243,10 @@
     <message>
         <source>It is in Slicer&apos;s DICOM database too.</source>
         <translation>它也已存入 Slicer 的 DICOM 数据库。</translation>
+    </message>
+    <message>
+        <source>Smoothing lets the 3D view show less than there is: {shares} of the volume. Smoothing 0, beside Show 3D in Segment Editor, shows more; exported surfaces keep all.</source>
+        <translation>平滑会使三维视图显示得比实际小：仅为体积的 {shares}。在 Segment Editor 的“Show 3D”旁将平滑设为 0 可显示更多；导出的表面保留全部体积。</translation>
     </message>
 </context>
 <context>
