@@ -3,10 +3,15 @@
 #
 #   bash Testing/run.sh demo [options of misfm demo]   segment a sample with the bundled model
 #   bash Testing/run.sh test [options of pytest]       check the code and run the tests
+#   bash Testing/run.sh slicer [--slicer PATH] [options of pytest]
+#                                                      the tests of the Slicer module, in real Slicer
 #
 # Everything goes into .venv in the repository and stays there for the next time. Where Python or
 # its venv module is missing, apt-get installs it (with sudo when you are not root).
 #
+# MISFM_SLICER       the Slicer to test in: its launcher, or a script that takes the same arguments.
+#                    When neither this nor --slicer names one, the kit of ../shared/slicer is
+#                    installed into .slicer; without a kit the real application is not tried.
 # MISFM_TORCH_INDEX  package index to take torch from. When it is not set, a machine without an
 #                    NVIDIA driver takes the CPU build, because the usual one brings gigabytes of
 #                    CUDA libraries. Set it to nothing to use only what pip is configured for.
@@ -152,9 +157,50 @@ test_slicer_module() {
   "$slicer/bin/python" -m pytest Testing/Slicer --durations 5
 }
 
+# The real application: its own Slicer, or the kit. Prints nothing when there is neither.
+find_slicer() {
+  local kit="${MISFM_SHARED:-$repository/../shared}/slicer" installed="$repository/.slicer"
+  [ -z "${MISFM_SLICER-}" ] || { echo "$MISFM_SLICER"; return; }
+  [ -f "$kit/install.sh" ] || return 0
+  bash "$kit/install.sh" "$installed" >&2
+  echo "$installed/run-slicer.sh"
+}
+
+test_in_slicer() {
+  [ "${1-}" != --slicer ] || { export MISFM_SLICER="$2"; shift 2; }
+  MISFM_SLICER="$(find_slicer)"
+  if [ -z "$MISFM_SLICER" ]; then
+    say "The real Slicer was not tried: name one with --slicer or MISFM_SLICER"
+    return
+  fi
+  command -v "$MISFM_SLICER" >/dev/null || fail "$MISFM_SLICER is no program."
+  # MISFM_PYTHON is what the module's worker runs on; pytest is pure Python, so Slicer's may differ.
+  [ -n "${MISFM_PYTHON-}" ] || { set_up test; MISFM_PYTHON="$venv/bin/python"; }
+  local packages="$repository/.slicer/pytest" paths=(Testing/Slicer) word
+  if ! cmp -s "$constraints" "$packages/constraints.txt"; then
+    "$MISFM_PYTHON" -m pip install --quiet --no-deps --upgrade -c "$constraints" \
+      --target "$packages" pytest pluggy iniconfig pygments packaging
+    cp "$constraints" "$packages/constraints.txt"
+  fi
+  cd "$repository"
+  for word in "$@"; do [ ! -e "${word%%::*}" ] || paths=(); done
+  say "pytest: the Slicer module, in $MISFM_SLICER"
+  export MISFM_SLICER MISFM_PYTHON OMP_NUM_THREADS=1
+  export MISFM_PYTEST_PACKAGES="$packages" SLICER_BACKGROUND_THREAD_PRIORITY=0
+  export SLICER_TEST_TIMEOUT="${SLICER_TEST_TIMEOUT:-1200}"
+  MISFM_PYTEST_ARGUMENTS="$("$MISFM_PYTHON" -c \
+    'import json, sys; print(json.dumps(sys.argv[1:]))' -p no:cacheprovider --durations 5 \
+    "$@" "${paths[@]}")"
+  export MISFM_PYTEST_ARGUMENTS
+  "$MISFM_SLICER" --no-splash --additional-module-paths "$repository/MISFM" \
+    --python-script "$repository/Testing/Host/real_slicer/run_pytest.py" </dev/null 2>&1 | cat
+  # (cat, because Slicer writes from several places of a file that it is given)
+}
+
 case "${1-}" in
   demo) shift && demo "$@" ;;
   test) shift && run_tests "$@" ;;
+  slicer) shift && test_in_slicer "$@" ;;
   *)
     sed -n '2,/^$/s/^# \{0,1\}//p' "${BASH_SOURCE[0]}"
     exit 2

@@ -1,4 +1,4 @@
-"""Tests of the Slicer module: they run in the stand-in application of Testing/Host."""
+"""Tests of the Slicer module: in the stand-in of Testing/Host and, unchanged, in real Slicer."""
 
 import sys
 from pathlib import Path
@@ -8,7 +8,8 @@ import pytest
 sys.path.insert(0, str(Path(__file__).resolve().parent))
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "Host"))
 
-from misfm_host.fixtures import (  # found through the lines above
+from host_fixtures import (  # found through the lines above
+    IN_SLICER,
     fail_on_swallowed_errors,
     host,
     load_module,
@@ -30,8 +31,11 @@ __all__ = [
 
 
 def pytest_collection_modifyitems(items):
+    other = "standin_only" if IN_SLICER else "slicer_only"
     for item in items:  # VTK does it, NumPy 2.5 deprecates it
         item.add_marker(pytest.mark.filterwarnings("ignore:Setting the shape:DeprecationWarning"))
+        for mark in item.iter_markers(other):
+            item.add_marker(pytest.mark.skip(reason=f"{other}: {mark.args[0]}"))
 
 
 @pytest.hookimpl(wrapper=True)

@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+pytestmark = pytest.mark.standin_only("about the stand-in itself")
 _RUN = Path(__file__).parents[1] / "Host" / "run.py"
 
 

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+pytestmark = pytest.mark.standin_only("compares the stand-in with real Slicer's answers")
 _HERE = Path(__file__).parent
 
 

@@ -10,7 +10,6 @@ import xml.etree.ElementTree as ET
 
 import pytest
 from panel_fixtures import MODULE
-from PySide6 import QtCore
 
 from MISFMLib.events import Failed
 
@@ -66,8 +65,10 @@ def test_every_text_is_translated_with_the_same_placeholders():
         assert sorted(re.findall(r"{\w+}", text)) == sorted(re.findall(r"{\w+}", translation)), text
 
 
-def test_the_compiled_catalogue_is_that_of_the_source():
-    translator = QtCore.QTranslator()
+def test_the_compiled_catalogue_is_that_of_the_source(host):
+    import qt
+
+    translator = qt.QTranslator()
     assert translator.load(str(CATALOGUE.with_suffix(".qm")))
     for (context, text), translation in catalogue().items():
         assert translator.translate(context, text) == translation
@@ -76,16 +77,8 @@ def test_the_compiled_catalogue_is_that_of_the_source():
 @pytest.fixture
 def chinese(host):
     """Slicer in Chinese."""
-    import slicer
-
-    app = QtCore.QCoreApplication.instance()
-    app.applicationLocaleName = "zh_CN"
-    slicer.app.loadTranslations(str(FOLDER))
-    yield
-    app.applicationLocaleName = "en_US"
-    for translator in app.findChildren(QtCore.QTranslator):
-        app.removeTranslator(translator)
-        translator.deleteLater()
+    with host.language("zh_CN", CATALOGUE.with_suffix(".qm")):
+        yield
 
 
 def test_the_panel_speaks_chinese(chinese, panel, make_volume):

@@ -348,7 +348,7 @@ def test_3d_is_shown_on_request_or_when_done(panel, make_volume):
         return segmentation.ContainsRepresentation("Closed surface")
 
     assert not has_surface()
-    panel.ui.show3DButton.click()
+    panel.host.click(panel.ui.show3DButton)
     assert has_surface()
     panel.parameters.show3D = True
     panel.settle()

@@ -13,7 +13,7 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
-from PySide6 import QtCore, QtWidgets
+from PySide6 import QtCore, QtTest, QtWidgets
 
 from .process import INTERPRETER
 from .pythonqt import connections, runtime
@@ -103,6 +103,11 @@ class Host:
                 raise TimeoutError(f"The condition did not hold within {timeout_s} s.")
             self.process_events(0.005)
 
+    def click(self, widget: Any) -> None:
+        """Press and release the left mouse button in the middle of a widget."""
+        raw: QtWidgets.QWidget = getattr(widget, "_raw", widget)
+        QtTest.QTest.mouseClick(raw, QtCore.Qt.MouseButton.LeftButton)
+
     def screenshot(self, path: Path | str, widget: Any = None) -> Path:
         """Save a picture of a widget, or of the whole window."""
         self.process_events(0.05)
@@ -141,6 +146,19 @@ class Host:
             yield
         finally:
             command_options.testingEnabled = before
+
+    @contextmanager
+    def language(self, name: str, catalogue: Path) -> Iterator[None]:
+        """Speak a language such as "zh_CN", with the texts of a compiled catalogue (.qm)."""
+        self.app.applicationLocaleName = name
+        self.app.loadTranslations(str(catalogue.parent))
+        try:
+            yield
+        finally:
+            self.app.applicationLocaleName = "en_US"
+            for translator in self.app.findChildren(QtCore.QTranslator):
+                self.app.removeTranslator(translator)
+                translator.deleteLater()
 
     @contextmanager
     def python_slicer(self) -> Iterator[Path]:

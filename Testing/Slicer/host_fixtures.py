@@ -1,8 +1,12 @@
-"""Fixtures for tests of scripted modules; a conftest.py imports them by name."""
+"""Fixtures for tests of scripted modules, in the stand-in for Slicer or in Slicer itself.
+
+What differs between the two lies behind `host`; a conftest.py imports the fixtures by name.
+"""
 
 from __future__ import annotations
 
 import os
+import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -10,7 +14,13 @@ from typing import Any
 import numpy as np
 import pytest
 
-from .host import Host, start
+IN_SLICER = "PythonQt" in sys.modules
+"""Whether the application around us is the real one (started by `run.sh slicer`)."""
+if IN_SLICER:
+    from real_slicer.host import SlicerHost as Host
+    from real_slicer.host import start
+else:
+    from misfm_host.host import Host, start
 
 # Directions of the axes i, j, k in RAS, one column each.
 _AXIAL = np.diag([-1.0, -1.0, 1.0])
