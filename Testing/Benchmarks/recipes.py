@@ -1,0 +1,275 @@
+"""What was tried to make a training from scratch find every label: one change at a time.
+
+    python Testing/Benchmarks/recipes.py run DATA WORK [--sets headneck_ct] [--seeds 1 2 3]
+        [--only NAME ...]
+    python Testing/Benchmarks/recipes.py report WORK        # prints the tables
+
+DATA holds the labelled sets. Every row is the training of ``misfm finetune`` with the settings of
+its set below and one change; the judge is the training's own validation on whole volumes in model
+space, on cases that it never saw, once, after the last step. What lies in WORK is not computed
+again, and several processes share the load.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import logging
+import statistics
+from collections import defaultdict
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractContextManager, contextmanager
+from dataclasses import dataclass, field
+from functools import partial
+from pathlib import Path
+from typing import Any
+from unittest import mock
+
+import torch
+from pretraining_evidence import mean_sd, table_row
+from torch import nn
+from trials import LabelledCases, last_look, open_trial, write_result
+
+from MISFMLib.data.datasets import Batch
+from MISFMLib.jobs.train import finetune
+from MISFMLib.training import loop, losses, parameters
+
+CASES = 12
+SETS: dict[str, dict[str, Any]] = {
+    "headneck_ct": {"steps": 400, "spacing_dhw": (6.0, 6.0, 6.0), "patch_size": (32, 32, 32)},
+    "hippocampus_mr": {"steps": 240, "patch_size": (32, 48, 32)},
+    "left_atrium_mr": {"steps": 150, "spacing_dhw": (2.0, 2.0, 2.0), "patch_size": (32, 48, 48)},
+}
+"""Settings of a training that takes a minute or two of one core, and shows what is lost."""
+
+Change = Callable[[], AbstractContextManager[Any]]
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """A change to the training."""
+
+    title: str
+    settings: dict[str, Any] = field(default_factory=dict)
+    """Of `FinetuneConfig`; those of the set where not given."""
+    changes: Sequence[Change] = ()
+    """What the product does not offer."""
+    faster: float = 1
+    """Number of steps as a part of the usual one, where a step sees more or fewer voxels."""
+
+
+# ---------------------------------------------------------------- what the product does not offer
+
+
+def without_prior() -> AbstractContextManager[Any]:
+    """Let fresh outputs begin with all classes alike."""
+    return mock.patch.object(finetune, "set_class_prior", lambda *_: [])
+
+
+class _WeightedLoss(losses.SegmentationLoss):
+    """Cross-entropy weighted by the square root of the inverse share of a class."""
+
+    shares: torch.Tensor
+
+    def __init__(self) -> None:
+        super().__init__()
+        weight = self.shares.clamp(min=1e-5).rsqrt()
+        weight /= (weight * self.shares).sum()
+        self.dice_and_cross_entropy.cross_entropy = nn.CrossEntropyLoss(weight=weight)
+
+
+@contextmanager
+def weighted_cross_entropy() -> Iterator[None]:
+    """Weight the cross-entropy by the classes' shares."""
+    count = finetune.class_shares
+
+    def counted(*arguments: Any) -> torch.Tensor:
+        _WeightedLoss.shares = count(*arguments)
+        return _WeightedLoss.shares
+
+    with (
+        mock.patch.object(finetune, "class_shares", counted),
+        mock.patch.object(finetune, "SegmentationLoss", _WeightedLoss),
+    ):
+        yield
+
+
+class _PerSampleLoss(losses.SegmentationLoss):
+    """Dice of every sample for itself."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.dice_and_cross_entropy.dice.batch = False
+
+
+def dice_per_sample() -> AbstractContextManager[Any]:
+    """Compute Dice for each sample of a batch for itself."""
+    return mock.patch.object(finetune, "SegmentationLoss", _PerSampleLoss)
+
+
+def with_background() -> AbstractContextManager[Any]:
+    """Count the background in Dice, as published."""
+    loss = partial(losses.SegmentationLoss, include_background=True)
+    return mock.patch.object(finetune, "SegmentationLoss", loss)
+
+
+def sgd() -> AbstractContextManager[Any]:
+    """Train with SGD and Nesterov momentum, as nnU-Net does."""
+    kind = partial(torch.optim.SGD, momentum=0.99, nesterov=True)
+    return mock.patch.dict(parameters._KINDS, adamw=kind)
+
+
+class _InstanceNorm(nn.InstanceNorm3d):
+    def __init__(self, channels: int) -> None:
+        super().__init__(channels, affine=True)
+
+
+def instance_norm() -> AbstractContextManager[Any]:
+    """Normalise every sample for itself."""
+    return mock.patch.object(nn, "BatchNorm3d", _InstanceNorm)
+
+
+@contextmanager
+def averaged_weights(decay: float = 0.98) -> Iterator[None]:
+    """Judge the moving average of the weights instead of the weights."""
+    averages: dict[nn.Parameter, torch.Tensor] = {}
+    build, validate = loop.build_optimizer, finetune._validate
+
+    def built(*arguments: Any, **options: Any) -> Any:
+        optimizer, rates = build(*arguments, **options)
+
+        def follow(optimizer: torch.optim.Optimizer, *_: Any) -> None:
+            for group in optimizer.param_groups:
+                for weight in group["params"]:
+                    average = averages.setdefault(weight, weight.detach().clone())
+                    average.lerp_(weight.detach(), 1 - decay)
+
+        optimizer.register_step_post_hook(follow)
+        return optimizer, rates
+
+    def judged(*arguments: Any) -> Any:
+        for weight, average in averages.items():
+            weight.data.copy_(average)
+        return validate(*arguments)
+
+    with (
+        mock.patch.object(loop, "build_optimizer", built),
+        mock.patch.object(finetune, "_validate", judged),
+    ):
+        yield
+
+
+# ------------------------------------------------------------------------------------ the recipes
+
+RECIPES = {
+    "default": Recipe("the default: prior, 3e-3, AdamW, warm-up 100"),
+    "no-prior-1e-3": Recipe(
+        "no prior, rate 1e-3 (as before)", {"learning_rate": 1e-3}, (without_prior,)
+    ),
+    "no-prior": Recipe("no prior", {}, (without_prior,)),
+    "weighted": Recipe(
+        "no prior, weighted cross-entropy", {}, (without_prior, weighted_cross_entropy)
+    ),
+    "prior-weighted": Recipe("weighted cross-entropy", {}, (weighted_cross_entropy,)),
+    "1e-3": Recipe("rate 1e-3", {"learning_rate": 1e-3}),
+    "1e-2": Recipe("rate 1e-2", {"learning_rate": 1e-2}),
+    "no-warm-up": Recipe("no warm-up", {"warm_up_steps": 0}),
+    "per-sample": Recipe("Dice of each sample for itself", {}, (dice_per_sample,)),
+    "background": Recipe("Dice counts the background too", {}, (with_background,)),
+    "batch-4": Recipe("4 patches a step, half the steps", {"batch_size": 4}, faster=0.5),
+    "batch-1": Recipe("1 patch a step, twice the steps", {"batch_size": 1}, faster=2),
+    "foreground-1/3": Recipe("a third of the patches on a label", {"foreground_share": 0.33}),
+    "foreground-1": Recipe("all patches on a label", {"foreground_share": 1.0}),
+    "sgd": Recipe("SGD 1e-2, momentum 0.99", {"learning_rate": 1e-2}, (sgd,)),
+    "instance-norm": Recipe("instance norm", {}, (instance_norm,)),
+    "average": Recipe("moving average of the weights (0.98)", {}, (averaged_weights,)),
+    "no-deep-supervision": Recipe("finest output only", {"deep_supervision": False}),
+    "no-augmentation": Recipe("no augmentation", {"augmentation": "none"}),
+    "strong": Recipe("strong augmentation", {"augmentation": "strong"}),
+    "ct-percentile": Recipe("CT percentiles to z-score", {"intensity": "ct-percentile"}),
+    "unet": Recipe("3D U-Net", {"network": "unet3d-small"}),
+    "unet-no-prior-1e-3": Recipe(
+        "3D U-Net, no prior, rate 1e-3",
+        {"network": "unet3d-small", "learning_rate": 1e-3},
+        (without_prior,),
+    ),
+}
+_CT_ONLY = ("ct-percentile",)
+
+
+def run(arguments: argparse.Namespace) -> None:
+    """Compute what is not there yet, and no other process is computing."""
+    for name in arguments.sets:
+        cases = LabelledCases(arguments.data / name, arguments.work)
+        held_out = cases.held_out(CASES)
+        for seed in arguments.seeds:
+            for key in arguments.only or RECIPES:
+                if key in _CT_ONLY and not name.endswith("_ct"):
+                    continue
+                result = arguments.work / name / f"{key.replace('/', '-')}.{seed}.json"
+                with open_trial(result) as is_open:
+                    if is_open:
+                        _try(RECIPES[key], cases, held_out, seed, result)
+
+
+def _try(
+    recipe: Recipe, cases: LabelledCases, held_out: Sequence[Any], seed: int, result: Path
+) -> None:
+    settings = {**SETS[cases.name], **recipe.settings, "seed": seed}
+    settings["steps"] = round(settings["steps"] * recipe.faster)
+    drawn = cases.drawn(CASES, seed)
+    data = cases.write(drawn, held_out, result.with_suffix(".data"))
+    changes = [change() for change in recipe.changes]
+    facts = last_look(data, result.with_suffix(".bundle"), changes, **settings)
+    write_result(result, {"title": recipe.title, "seed": seed, **facts})
+
+
+def report(work: Path) -> str:
+    """Write a table in Markdown for every set."""
+    sections = []
+    for folder in sorted(path for path in work.iterdir() if path.name in SETS):
+        rows: dict[str, list[dict[str, Any]]] = defaultdict(list)
+        for path in sorted(folder.glob("*.json")):
+            facts = json.loads(path.read_text("utf-8"))
+            rows[facts["title"]].append(facts)
+        titles = [recipe.title for recipe in RECIPES.values() if recipe.title in rows]
+        labels = list(rows[titles[0]][0]["dice"])
+        head = ["training", "seeds", "Dice", *labels, "lost labels", "CPU s"]
+        lines = [f"{folder.name}:", "", table_row(head), table_row(["---"] * len(head))]
+        lines += [_row(title, rows[title], labels) for title in titles]
+        sections.append("\n".join(lines))
+    return "\n\n".join(sections)
+
+
+def _row(title: str, results: Sequence[dict[str, Any]], labels: Sequence[str]) -> str:
+    lost = sum(dice < 0.3 for result in results for dice in result["dice"].values())
+    means = [statistics.fmean(result["dice"].values()) for result in results]
+    each = [mean_sd([result["dice"].get(label, 0) for result in results]) for label in labels]
+    seconds = statistics.fmean(result["cpu_seconds"] for result in results)
+    count = len(labels) * len(results)
+    return table_row(
+        [title, str(len(results)), mean_sd(means), *each, f"{lost} of {count}", f"{seconds:.0f}"]
+    )
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    commands = parser.add_subparsers(dest="command", required=True)
+    compute = commands.add_parser("run", help="compute what is not there yet")
+    compute.add_argument("data", type=Path)
+    compute.add_argument("work", type=Path)
+    compute.add_argument("--sets", nargs="+", default=["headneck_ct"], choices=list(SETS))
+    compute.add_argument("--seeds", type=int, nargs="+", default=[1, 2, 3])
+    compute.add_argument("--only", nargs="+", choices=list(RECIPES))
+    show = commands.add_parser("report", help="print the tables")
+    show.add_argument("work", type=Path)
+    arguments = parser.parse_args()
+    logging.getLogger().setLevel(logging.ERROR)
+    if arguments.command == "run":
+        run(arguments)
+    else:
+        print(report(arguments.work))
+
+
+if __name__ == "__main__":
+    main()

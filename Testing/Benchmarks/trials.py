@@ -1,0 +1,158 @@
+"""What the training benchmarks share: drawn cases, one training, and the judging of whole volumes.
+
+A trial lives in one JSON file. What is there is not computed again, and several processes on one
+folder share the load, so that every benchmark can be stopped and started at will.
+"""
+
+from __future__ import annotations
+
+import json
+import random
+import statistics
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+from typing import Any
+
+from pretraining_evidence import claimed
+
+from MISFMLib.configs import FinetuneConfig
+from MISFMLib.data.cases import Case, LabelledSet, find_cases
+from MISFMLib.events import Event, Metric
+from MISFMLib.jobs.train.finetune import run_finetune
+
+COMPLETE = {"headneck_ct": 4}
+"""Of these sets only the first labels were drawn in every case."""
+
+
+class LabelledCases:
+    """A labelled set with its own split, reduced to the labels that all cases have."""
+
+    def __init__(self, folder: Path, work: Path) -> None:
+        self.name = folder.name
+        self.found: LabelledSet = find_cases(_first_labels(folder, work))
+        self._cases = {case.name: case for case in self.found.cases}
+
+    def drawn(self, count: int | None, seed: int) -> list[Case]:
+        """Draw training cases, as a user has them; all of them without a count."""
+        names = sorted(self.found.split.train)
+        chosen = names if count is None else random.Random(seed).sample(names, count)
+        return [self._cases[name] for name in chosen]
+
+    def held_out(self, most: int | None = None, *, without: Sequence[Case] = ()) -> list[Case]:
+        """Return cases that no training sees; with a small validation part training cases too."""
+        used = {case.name for case in without}
+        names = sorted(self.found.split.validation)
+        if most and len(names) < most:
+            rest = sorted(set(self.found.split.train) - used)
+            names += random.Random(0).sample(rest, min(len(rest), most - len(names)))
+        return [self._cases[name] for name in names[:most]]
+
+    def write(self, cases: Sequence[Case], held_out: Sequence[Case], folder: Path) -> Path:
+        """Write a data set of these cases; its split holds out others where there are any."""
+        names = self.found.label_names
+        facts = {
+            "labels": {"0": "background", **{str(v): name for v, name in names.items()}},
+            "modality": {"0": self.found.modality},
+            "training": [
+                {"image": str(c.images[0]), "label": str(c.label)} for c in (*cases, *held_out)
+            ],
+        }
+        if held_out:
+            facts["split"] = {
+                "train": [case.name for case in cases],
+                "validation": [case.name for case in held_out],
+            }
+        folder.mkdir(parents=True, exist_ok=True)
+        path = folder / "dataset.json"
+        path.write_text(json.dumps(facts), "utf-8")
+        return path
+
+
+def _first_labels(folder: Path, work: Path) -> Path:
+    """Write a data set without the labels that were not drawn in every case."""
+    if folder.name not in COMPLETE:
+        return folder
+    import numpy as np
+    import SimpleITK as sitk
+
+    target = work / "labelled" / folder.name
+    target.mkdir(parents=True, exist_ok=True)
+    facts = json.loads((folder / "dataset.json").read_text("utf-8"))
+    with claimed(target / "dataset.json", wait=True) as is_open:
+        if not is_open:
+            return target
+        most = COMPLETE[folder.name]
+        for entry in facts["training"]:
+            label = sitk.ReadImage(str(folder / entry["label"]))
+            array = sitk.GetArrayFromImage(label)
+            reduced = sitk.GetImageFromArray(np.where(array <= most, array, 0).astype(np.uint8))
+            reduced.CopyInformation(label)
+            path = target / "labelsTr" / Path(entry["label"]).name
+            path.parent.mkdir(exist_ok=True)
+            sitk.WriteImage(reduced, str(path), useCompression=True)
+            entry["image"] = str((folder / entry["image"]).resolve())
+            entry["label"] = str(path)
+        facts["labels"] = {k: v for k, v in facts["labels"].items() if int(k) <= most}
+        (target / "dataset.json").write_text(json.dumps(facts), "utf-8")
+    return target
+
+
+class _JudgedError(Exception):
+    """The last validation was there; what a training does afterwards is of no interest."""
+
+
+def last_look(data: Path, output: Path, changes: Sequence[Any] = (), **settings: Any) -> dict:
+    """Train, and return what the last validation said, seconds, and the loss.
+
+    Args:
+        data: Data set with a split; its validation part judges, once, at the end.
+        output: Folder for the run.
+        changes: Context managers under which the training runs.
+        settings: Of `FinetuneConfig`.
+    """
+    config = FinetuneConfig(
+        data=data,
+        output=output,
+        device="cpu",
+        overwrite=True,
+        validate_every=settings["steps"],
+        checkpoint_every=settings["steps"],
+        **{"threads": 1, **settings},
+    )
+    values: dict[str, float] = {}
+
+    def listen(event: Event) -> None:
+        if isinstance(event, Metric):
+            values.update(event.values)
+            if "score" in event.values:
+                raise _JudgedError
+
+    start = time.process_time()
+    with ExitStack() as stack:
+        for change in changes:
+            stack.enter_context(change)
+        try:
+            run_finetune(config, listen)
+        except _JudgedError:
+            pass
+    dice = {n.removeprefix("dice/"): v for n, v in values.items() if n.startswith("dice/")}
+    return {"dice": dice, "loss": values["loss"], "cpu_seconds": time.process_time() - start}
+
+
+@contextmanager
+def open_trial(result: Path) -> Iterator[bool]:
+    """Tell whether a trial is still to be computed, and keep other processes from it meanwhile."""
+    result.parent.mkdir(parents=True, exist_ok=True)
+    with claimed(result, wait=False) as is_open:
+        yield is_open
+
+
+def write_result(result: Path, facts: dict[str, Any]) -> None:
+    """Write down a trial."""
+    result.write_text(json.dumps(facts, indent=1) + "\n", "utf-8")
+    dice = facts["dice"]
+    each = ", ".join(f"{name} {100 * value:.1f}" for name, value in dice.items())
+    mean = 100 * statistics.fmean(dice.values())
+    print(f"{result.stem}: Dice {mean:.1f} ({each}), {facts['cpu_seconds']:.0f} s", flush=True)
