@@ -18,7 +18,9 @@ class FinetuneConfig(TrainingConfig):
 
     validation_fraction: float = 0.2
     """Part of the cases held out when the split is drawn."""
-    steps: int = 2000
+    steps: int | None = None
+    """Optimizer steps; when not given they are planned from the numbers of cases and labels, and
+    four validations without a better score let the training end earlier."""
     batch_size: int = 2
     learning_rate: float = 3e-3
     validate_every: int = 250

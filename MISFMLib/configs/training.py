@@ -33,14 +33,15 @@ class TrainingConfig:
     """Anisotropy mode of the network; planned from the voxel sizes when not given."""
     validation_fraction: float
     """Part of the volumes that is held out to judge the weights and keep the best."""
-    steps: int
+    steps: int | None
     """Optimizer steps."""
     minutes: float | None = None
     """End after so many minutes of training if the steps are not done by then; the learning rate
     falls accordingly. Such a training cannot be repeated bit for bit."""
     patience: int | None = None
-    """End when so many validations in a row have not raised the score of the held-out volumes, its
-    mean over three validations, by 0.001; in a fine-tuning they count once all labels are found."""
+    """When so many validations in a row have not raised the score of the held-out volumes, its mean
+    over three validations, by 0.001, let the learning rate fall to zero within a fifth of the steps
+    done, and end; in a fine-tuning they count once all labels are found."""
     batch_size: int
     """Samples per step."""
     accumulate: int = 1

@@ -46,6 +46,10 @@ class TrainState:
     speed: Speed = field(default_factory=Speed)
     scores: list[float] = field(default_factory=list)
     """Score of every validation since all that is to be learnt has begun to be."""
+    missing: tuple[str, ...] = ()
+    """What the last validation did not find."""
+    stalled_at: int | None = None
+    """Step at which the score had stopped rising, from which on the learning rate falls to zero."""
     best: BestWeights | None = None
     ended_early: EarlyEnd = ""
 
@@ -62,6 +66,8 @@ class TrainState:
             "seconds": self.seconds,
             "speed": asdict(self.speed),
             "scores": self.scores,
+            "missing": list(self.missing),
+            "stalled_at": self.stalled_at,
             "ended_early": self.ended_early,
             "network": self.network.state_dict(),
             "optimizer": self.optimizer.state_dict(),
@@ -92,6 +98,8 @@ class TrainState:
             group["fused"] = value  # a matter of the device, which may be another one now
         self.step, self.seconds = content["step"], content["seconds"]
         self.speed, self.scores = _speed(content), content.get("scores", [])
+        self.missing = tuple(content.get("missing", ()))
+        self.stalled_at = content.get("stalled_at")
         self.ended_early = content.get("ended_early", "")
         self.best = BestWeights(**content["best"]) if content["best"] else None
 
@@ -110,6 +118,8 @@ class TrainResult:
     """Optimizer steps of the whole training."""
     ended_early: EarlyEnd
     """What ended it before its last step."""
+    missing: tuple[str, ...]
+    """What the last validation did not find."""
     seconds: float
     """Wall time of the training, over all sessions."""
     speed: Speed
@@ -121,6 +131,7 @@ class TrainResult:
             "steps": self.steps,
             "best_step": self.step,
             "ended_by": self.ended_early or "steps",
+            **({"not_found": list(self.missing)} if self.missing else {}),
             "training_seconds": round(self.seconds, 1),
             "speed": self.speed.summary(),
         }
@@ -138,6 +149,7 @@ def read_result(path: Path) -> TrainResult:
         **(content["best"] or newest),
         steps=content["step"],
         ended_early=content.get("ended_early", ""),
+        missing=tuple(content.get("missing", ())),
         seconds=content["seconds"],
         speed=_speed(content),
     )

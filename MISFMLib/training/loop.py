@@ -26,9 +26,9 @@ from MISFMLib.errors import TrainingError
 from MISFMLib.events import EventSink, Metric, Progress
 from MISFMLib.networks.base import recompute_levels
 from MISFMLib.training.checkpoint import BestWeights, TrainState, network_weights
-from MISFMLib.training.ending import has_stalled
+from MISFMLib.training.ending import has_stalled, last_step, scheduled_step
+from MISFMLib.training.missing import told
 from MISFMLib.training.parameters import build_optimizer, frozen_parts
-from MISFMLib.training.schedules import step_by_the_clock
 from MISFMLib.training.stop import Request, stop_requests, yielded_s
 from MISFMLib.training.task import FitSettings, Task
 
@@ -105,10 +105,10 @@ class _Training:
         self._network, self._optimizer = fabric.setup(module, self._state.optimizer)
         if checkpoint.exists():  # after the set-up, so that the optimizer's state is on the device
             self._state.load(checkpoint)
+            task.attend(self._state.missing)
         self._state.speed.makers = _makers(fabric.device)
         self._scales_gradients = fabric.strategy.precision.precision == "16-mixed"
         self._first_step, self._first_seconds = self._state.step, self._state.seconds
-        self._budget_s = 60 * settings.minutes if settings.minutes else math.inf
         self._losses: list[float] = []
 
     def run(self) -> TrainState:
@@ -147,8 +147,10 @@ class _Training:
             return
         if request == "finish":
             self._state.ended_early = "request"
-        elif self._state.seconds >= self._budget_s:
+        elif self._state.seconds >= self._settings.budget_s:
             self._state.ended_early = "minutes"
+        elif self._state.step >= last_step(self._state, self._settings):
+            self._state.ended_early = "patience"
 
     def _make(self, step: int) -> list[Batch]:
         """Make this process's samples of a step, in the parts that are computed one by one."""
@@ -162,7 +164,9 @@ class _Training:
     def _step(self, parts: Sequence[Batch]) -> float:
         """Update the weights once; return the loss."""
         step, settings = self._state.step, self._settings
-        rate = settings.learning_rate * self._task.schedule(self._scheduled_step())
+        rate = settings.learning_rate * self._task.schedule(
+            scheduled_step(self._state, self._settings)
+        )
         for group, relative in zip(self._state.optimizer.param_groups, self._rates, strict=True):
             group["lr"] = rate * relative
         torch.manual_seed(_step_seed(settings.seed, step, self._fabric.global_rank))
@@ -198,10 +202,6 @@ class _Training:
             )
         self._optimizer.step()
         return float(value)
-
-    def _scheduled_step(self) -> float:
-        state = self._state
-        return step_by_the_clock(state.step, self._settings.steps, state.seconds, self._budget_s)
 
     def _backward(self, batch: Batch, count: int, *, is_last: bool) -> torch.Tensor:
         """Add the gradient of one of several parts of a step; return its part of the loss."""
@@ -249,13 +249,18 @@ class _Training:
             state.network.eval()
             validation = self._task.validate()
             self._events(Metric(state.step, {"score": validation.score, **validation.values}))
-            state.scores = [*state.scores, validation.score] if validation.is_complete else []
+            notice = told(state.step, validation.missing, state.missing)
+            self._events(notice) if notice else None
+            state.missing = validation.missing
+            state.scores = [] if state.missing else [*state.scores, validation.score]
             if state.best is None or validation.score > state.best.score:
                 weights = network_weights(state.network)
                 state.best = BestWeights(validation.score, state.step, weights)
-        state.scores = self._fabric.broadcast(state.scores)
-        if patience and has_stalled(state.scores, patience) and not self._is_over():
-            state.ended_early = "patience"
+        state.scores, state.missing = self._fabric.broadcast((state.scores, state.missing))
+        self._task.attend(state.missing)
+        is_going_on = state.stalled_at is None and not self._is_over()
+        if patience and is_going_on and has_stalled(state.scores, patience):
+            state.stalled_at = state.step
 
     def _save(self) -> None:
         if self._fabric.is_global_zero:
@@ -263,7 +268,7 @@ class _Training:
         self._fabric.barrier()
 
     def _report(self) -> None:
-        step, steps = self._state.step, self._settings.steps
+        step, steps = self._state.step, last_step(self._state, self._settings)
         if not self._fabric.is_global_zero or not self._is_due(_REPORT_EVERY):
             return
         loss = sum(self._losses) / len(self._losses)
@@ -272,9 +277,10 @@ class _Training:
         self._events(Metric(step, {"loss": loss, "learning_rate": rate}))
         seconds = self._state.seconds - self._first_seconds
         left_s = (steps - step) * seconds / (step - self._first_step)
-        left_s = max(0.0, min(left_s, self._budget_s - self._state.seconds))
+        left_s = max(0.0, min(left_s, self._settings.budget_s - self._state.seconds))
         message = f"step {step} of {steps}, loss {loss:.4f}"
-        self._events(Progress("train", self._scheduled_step() / steps, message, left_s))
+        fraction = scheduled_step(self._state, self._settings) / self._settings.steps
+        self._events(Progress("train", fraction, message, left_s))
 
 
 def _makers(device: torch.device) -> int:

@@ -5,7 +5,7 @@ Axes: B batch, K class, D depth, H height, W width.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 
 import torch
 import torch.nn.functional as F
@@ -41,6 +41,18 @@ class SegmentationLoss(nn.Module):
             lambda_ce=0.5,
         )
 
+    def emphasise(self, classes: Collection[int], shares_K: torch.Tensor) -> None:
+        """Let the voxels of some classes count more in the cross-entropy, and no others.
+
+        Args:
+            classes: Each counts by the square root of how much rarer it is than the background.
+            shares_K: Share of every class, above 0.
+        """
+        weight_K = torch.ones(len(shares_K))
+        for index in classes:
+            weight_K[index] = (shares_K[0] / shares_K[index]).sqrt().clamp(min=1)
+        self.dice_and_cross_entropy.cross_entropy.weight = weight_K if classes else None
+
     def forward(
         self, logits_BKDHW: torch.Tensor | Sequence[torch.Tensor], batch: Batch
     ) -> torch.Tensor:
@@ -51,6 +63,7 @@ class SegmentationLoss(nn.Module):
             batch: Labels (B, D, H, W) at full resolution.
         """
         scales = [logits_BKDHW] if isinstance(logits_BKDHW, torch.Tensor) else list(logits_BKDHW)
+        self.to(scales[0].device)  # where classes are emphasised, their weights
         target_BKDHW = _one_hot(batch.label_BDHW, scales[0].shape[1])
         weights = [0.5**level for level in range(len(scales))]
         losses = [

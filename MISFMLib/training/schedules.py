@@ -29,6 +29,18 @@ def repeated_halving(step: float, every: int) -> float:
     return float(0.5 ** (step // every))
 
 
+def cooled_down(step: int, steps: int, begin: int, length: int) -> float:
+    """Return the step that a schedule should be at on a short way to its end.
+
+    Args:
+        step: Optimizer steps done so far.
+        steps: Optimizer steps of the schedule.
+        begin: Step at which the short way began.
+        length: Steps that it takes.
+    """
+    return min(float(steps), begin + (steps - begin) * (step - begin) / length)
+
+
 def step_by_the_clock(step: int, steps: int, seconds: float, budget_s: float) -> float:
     """Return the step that a schedule should be at when there is a limit to the time as well.
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal
@@ -20,9 +21,9 @@ class Validation:
     """Higher is better; the weights with the highest are kept."""
     values: dict[str, float] = field(default_factory=dict)
     """Numbers to report, such as the Dice of each label."""
-    is_complete: bool = True
-    """Whether all that is to be learnt has begun to be; until then a score that stands still does
-    not mean that it has risen as far as it can."""
+    missing: tuple[str, ...] = ()
+    """Names of what is to be learnt and has not begun to be. As long as there are any, a score that
+    stands still does not mean that it has risen as far as it can."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -39,6 +40,9 @@ class Task:
     """Part of the starting learning rate at a step."""
     rate: Callable[[str], float] = lambda _name: 1.0
     """Part of the learning rate that the parameter of this name gets."""
+    attend: Callable[[Sequence[str]], None] = lambda _missing: None
+    """Told after every validation, and when a training goes on, what is missing; may let it count
+    more."""
     validate: Callable[[], Validation] | None = None
     """Judges the network as it is, on its device and in eval mode; None trains without."""
 
@@ -70,3 +74,8 @@ class FitSettings:
     checkpoint_every: int
     """Steps between checkpoints; there is one after the last step too."""
     seed: int
+
+    @property
+    def budget_s(self) -> float:
+        """Seconds that there are for the training; infinite without a limit."""
+        return 60 * self.minutes if self.minutes else math.inf

@@ -1,7 +1,7 @@
 """What was tried to make a training from scratch find every label: one change at a time.
 
     python Testing/Benchmarks/recipes.py run DATA WORK [--sets headneck_ct] [--seeds 1 2 3]
-        [--only NAME ...]
+        [--cases 4 16] [--only NAME ...]
     python Testing/Benchmarks/recipes.py report WORK        # prints the tables
 
 DATA holds the labelled sets. Every row is the training of ``misfm finetune`` with the settings of
@@ -21,6 +21,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass, field
 from functools import partial
+from itertools import product
 from pathlib import Path
 from typing import Any
 from unittest import mock
@@ -30,13 +31,12 @@ from pretraining_evidence import mean_sd, table_row
 from torch import nn
 from trials import LabelledCases, last_look, open_trial, write_result
 
-from MISFMLib.data.datasets import Batch
 from MISFMLib.jobs.train import finetune
 from MISFMLib.training import loop, losses, parameters
 
-CASES = 12
+HELD_OUT = 12
 SETS: dict[str, dict[str, Any]] = {
-    "headneck_ct": {"steps": 400, "spacing_dhw": (6.0, 6.0, 6.0), "patch_size": (32, 32, 32)},
+    "headneck_ct": {"steps": 300, "spacing_dhw": (6.0, 6.0, 6.0), "patch_size": (32, 32, 32)},
     "hippocampus_mr": {"steps": 240, "patch_size": (32, 48, 32)},
     "left_atrium_mr": {"steps": 150, "spacing_dhw": (2.0, 2.0, 2.0), "patch_size": (32, 48, 48)},
 }
@@ -63,7 +63,7 @@ class Recipe:
 
 def without_prior() -> AbstractContextManager[Any]:
     """Let fresh outputs begin with all classes alike."""
-    return mock.patch.object(finetune, "set_class_prior", lambda *_: [])
+    return mock.patch.object(finetune, "set_class_prior", return_value=[])
 
 
 class _WeightedLoss(losses.SegmentationLoss):
@@ -163,6 +163,7 @@ def averaged_weights(decay: float = 0.98) -> Iterator[None]:
 
 RECIPES = {
     "default": Recipe("the default: prior, 3e-3, AdamW, warm-up 100"),
+    "start": Recipe("from pretrained-general", {"init": "pretrained-general"}),
     "no-prior-1e-3": Recipe(
         "no prior, rate 1e-3 (as before)", {"learning_rate": 1e-3}, (without_prior,)
     ),
@@ -201,54 +202,60 @@ def run(arguments: argparse.Namespace) -> None:
     """Compute what is not there yet, and no other process is computing."""
     for name in arguments.sets:
         cases = LabelledCases(arguments.data / name, arguments.work)
-        held_out = cases.held_out(CASES)
-        for seed in arguments.seeds:
-            for key in arguments.only or RECIPES:
-                if key in _CT_ONLY and not name.endswith("_ct"):
-                    continue
-                result = arguments.work / name / f"{key.replace('/', '-')}.{seed}.json"
-                with open_trial(result) as is_open:
-                    if is_open:
-                        _try(RECIPES[key], cases, held_out, seed, result)
+        trials = product(arguments.seeds, arguments.cases, arguments.only or RECIPES)
+        for seed, count, key in trials:
+            if key in _CT_ONLY and not name.endswith("_ct"):
+                continue
+            file = f"{count}-{key.replace('/', '-')}-{seed}.json"
+            with open_trial(arguments.work / name / file) as is_open:
+                if is_open:
+                    _try(RECIPES[key], cases, count, seed, arguments.work / name / file)
 
 
-def _try(
-    recipe: Recipe, cases: LabelledCases, held_out: Sequence[Any], seed: int, result: Path
-) -> None:
+def _try(recipe: Recipe, cases: LabelledCases, count: int, seed: int, result: Path) -> None:
     settings = {**SETS[cases.name], **recipe.settings, "seed": seed}
     settings["steps"] = round(settings["steps"] * recipe.faster)
-    drawn = cases.drawn(CASES, seed)
+    drawn = cases.drawn(count, seed)
+    held_out = cases.held_out(HELD_OUT, without=drawn)
     data = cases.write(drawn, held_out, result.with_suffix(".data"))
     changes = [change() for change in recipe.changes]
     facts = last_look(data, result.with_suffix(".bundle"), changes, **settings)
-    write_result(result, {"title": recipe.title, "seed": seed, **facts})
+    write_result(result, {"title": recipe.title, "cases": count, "seed": seed, **facts})
 
 
 def report(work: Path) -> str:
     """Write a table in Markdown for every set."""
     sections = []
     for folder in sorted(path for path in work.iterdir() if path.name in SETS):
-        rows: dict[str, list[dict[str, Any]]] = defaultdict(list)
+        rows: dict[tuple[int, str], list[dict[str, Any]]] = defaultdict(list)
         for path in sorted(folder.glob("*.json")):
             facts = json.loads(path.read_text("utf-8"))
-            rows[facts["title"]].append(facts)
-        titles = [recipe.title for recipe in RECIPES.values() if recipe.title in rows]
-        labels = list(rows[titles[0]][0]["dice"])
-        head = ["training", "seeds", "Dice", *labels, "lost labels", "CPU s"]
+            rows[facts["cases"], facts["title"]].append(facts)
+        order = [recipe.title for recipe in RECIPES.values()]
+        keys = sorted(rows, key=lambda key: (-key[0], order.index(key[1])))
+        labels = list(rows[keys[0]][0]["dice"])
+        head = ["cases", "training", "seeds", "Dice", *labels, "lost labels", "CPU s"]
         lines = [f"{folder.name}:", "", table_row(head), table_row(["---"] * len(head))]
-        lines += [_row(title, rows[title], labels) for title in titles]
+        lines += [_row(key, rows[key], labels) for key in keys]
         sections.append("\n".join(lines))
     return "\n\n".join(sections)
 
 
-def _row(title: str, results: Sequence[dict[str, Any]], labels: Sequence[str]) -> str:
+def _row(key: tuple[int, str], results: Sequence[dict[str, Any]], labels: Sequence[str]) -> str:
     lost = sum(dice < 0.3 for result in results for dice in result["dice"].values())
     means = [statistics.fmean(result["dice"].values()) for result in results]
     each = [mean_sd([result["dice"].get(label, 0) for result in results]) for label in labels]
     seconds = statistics.fmean(result["cpu_seconds"] for result in results)
     count = len(labels) * len(results)
     return table_row(
-        [title, str(len(results)), mean_sd(means), *each, f"{lost} of {count}", f"{seconds:.0f}"]
+        [
+            *map(str, key),
+            str(len(results)),
+            mean_sd(means),
+            *each,
+            f"{lost} of {count}",
+            f"{seconds:.0f}",
+        ]
     )
 
 
@@ -260,6 +267,7 @@ def main() -> None:
     compute.add_argument("work", type=Path)
     compute.add_argument("--sets", nargs="+", default=["headneck_ct"], choices=list(SETS))
     compute.add_argument("--seeds", type=int, nargs="+", default=[1, 2, 3])
+    compute.add_argument("--cases", type=int, nargs="+", default=[16])
     compute.add_argument("--only", nargs="+", choices=list(RECIPES))
     show = commands.add_parser("report", help="print the tables")
     show.add_argument("work", type=Path)

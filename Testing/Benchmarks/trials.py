@@ -11,7 +11,7 @@ import random
 import statistics
 import time
 from collections.abc import Iterator, Sequence
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -44,8 +44,8 @@ class LabelledCases:
         """Return cases that no training sees; with a small validation part training cases too."""
         used = {case.name for case in without}
         names = sorted(self.found.split.validation)
+        rest = sorted(set(self.found.split.train) - used)
         if most and len(names) < most:
-            rest = sorted(set(self.found.split.train) - used)
             names += random.Random(0).sample(rest, min(len(rest), most - len(names)))
         return [self._cases[name] for name in names[:most]]
 
@@ -133,10 +133,8 @@ def last_look(data: Path, output: Path, changes: Sequence[Any] = (), **settings:
     with ExitStack() as stack:
         for change in changes:
             stack.enter_context(change)
-        try:
+        with suppress(_JudgedError):
             run_finetune(config, listen)
-        except _JudgedError:
-            pass
     dice = {n.removeprefix("dice/"): v for n, v in values.items() if n.startswith("dice/")}
     return {"dice": dice, "loss": values["loss"], "cpu_seconds": time.process_time() - start}
 

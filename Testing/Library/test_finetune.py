@@ -36,6 +36,7 @@ from MISFMLib.models.bundle import read_bundle, read_card, read_weights, write_b
 from MISFMLib.models.bundle_manifest import BundleManifest
 from MISFMLib.networks import build_network, network_from_bundle, weights_to_numpy
 from MISFMLib.resources import read_preset
+from MISFMLib.training.losses import SegmentationLoss
 from MISFMLib.training.schedules import polynomial_decay
 
 pytestmark = pytest.mark.usefixtures("one_thread")
@@ -314,7 +315,8 @@ def test_a_training_ends_when_its_score_has_stopped_rising(config, tmp_path, mon
     events = []
     options = {"steps": 50, "patience": 2, "learning_rate": 1e-9}
     report = run_finetune(config(**options), events.append)
-    assert (report["steps"], report["ended_by"]) == (3, "patience")
+    # After three steps it stands still; the way down to a rate of zero is one step long.
+    assert (report["steps"], report["ended_by"]) == (4, "patience")
     assert read_bundle(tmp_path / "model").manifest.provenance["ended early by"] == "patience"
     assert any("the score had stopped rising" in message for message in notices(events))
 
@@ -323,6 +325,67 @@ def test_a_training_goes_on_while_labels_have_not_been_found(config, monkeypatch
     monkeypatch.setattr(validation, "_FOUND_DICE", 1.0)
     report = run_finetune(config(steps=6, patience=2, learning_rate=1e-9))
     assert (report["steps"], report["ended_by"]) == (6, "steps")
+
+
+def test_labels_that_are_not_found_are_told_and_count_more(config, monkeypatch):
+    monkeypatch.setattr(validation, "_FOUND_DICE", 1.1)
+    attended, emphasise = [], SegmentationLoss.emphasise
+
+    def seen(loss, classes, shares_K):
+        attended.append(list(classes))
+        emphasise(loss, classes, shares_K)
+
+    monkeypatch.setattr(SegmentationLoss, "emphasise", seen)
+    events = []
+    report = run_finetune(config(steps=2), events.append)
+
+    assert attended == [[1, 2]] * 2
+    assert report["not_found"] == ["left kidney", "spleen"]
+    told = [message for message in notices(events) if message.startswith("Not found")]
+    assert [message.split(":")[0] for message in told] == [
+        "Not found after 1 steps",
+        "Not found after 2 steps",
+        "Not found in 2 steps",
+    ]
+    found = [
+        e.values["labels found"] for e in events if isinstance(e, Metric) and "score" in e.values
+    ]
+    assert found == [0, 0]
+
+
+def test_labels_that_are_found_count_as_always(config, monkeypatch):
+    monkeypatch.setattr(validation, "_FOUND_DICE", 0.0)
+    attended = []
+    monkeypatch.setattr(
+        SegmentationLoss, "emphasise", lambda _, classes, __: attended.append(classes)
+    )
+    report = run_finetune(config(steps=2))
+    assert attended == [[]] * 2
+    assert "not_found" not in report
+
+
+@pytest.mark.parametrize(
+    ("options", "patience"), [({}, 4), ({"patience": 2}, 2), ({"validation_fraction": 0.0}, None)]
+)
+def test_the_length_is_planned_when_it_is_not_given(
+    config, tmp_path, monkeypatch, options, patience
+):
+    class SeenError(Exception):
+        pass
+
+    def fit(_fabric, _task, settings, *_):
+        seen.append((settings.steps, settings.patience))
+        raise SeenError
+
+    seen, events = [], []
+    monkeypatch.setattr("MISFMLib.jobs.train.finetune.fit", fit)
+    with pytest.raises(SeenError):
+        run_finetune(config(steps=None, **options), events.append)
+    assert seen == [(750, patience)]
+    assert any("length      750 steps at most" in message for message in notices(events))
+    # The settings that a resumed run is compared with are the user's.
+    settings = json.loads((tmp_path / "model.run/settings.json").read_text())
+    assert (settings["steps"], settings["patience"]) == (None, options.get("patience"))
 
 
 def test_patience_without_held_out_cases_is_refused_before_the_training(config, tmp_path):
@@ -690,7 +753,8 @@ def test_a_preset_takes_the_place_of_the_defaults_but_not_of_own_options(name, a
     preset, own, plain = a_job
     assert (preset.data, preset.output, preset.init) == (Path("data"), Path("model"), "start")
     assert preset.augmentation == "strong"
-    assert preset.steps < plain.steps
+    assert preset.steps is not None
+    assert plain.steps is None
     assert own == replace(preset, steps=7, augmentation="none")
     assert plain == FinetuneConfig(data=Path("data"), output=Path("model"), init="start")
 

@@ -23,7 +23,7 @@ from torch import nn
 from MISFMLib.configs import NetworkConfig
 from MISFMLib.data.datasets import Batch
 from MISFMLib.errors import BundleError, ConfigError, TrainingError
-from MISFMLib.events import Metric, Progress, ignore_events
+from MISFMLib.events import Metric, Notice, Progress, ignore_events
 from MISFMLib.networks import build_network
 from MISFMLib.networks.base import recompute_levels
 from MISFMLib.networks.trainable import choose_trainable
@@ -555,7 +555,7 @@ def test_a_checkpoint_of_an_earlier_version_can_be_resumed(tmp_path):
     whole = run(tmp_path / "whole")
     run(tmp_path, replace(SETTINGS, steps=2))
     content = torch.load(tmp_path / "checkpoint.pt", weights_only=True)
-    for name in ("speed", "scores", "ended_early"):
+    for name in ("speed", "scores", "ended_early", "missing", "stalled_at"):
         del content[name]
     torch.save(content, tmp_path / "checkpoint.pt")
     assert read_result(tmp_path / "checkpoint.pt").ended_early == ""
@@ -613,26 +613,81 @@ def test_steps_that_are_all_done_are_no_early_end(tmp_path, clock):
     assert run(tmp_path, replace(SETTINGS, steps=2, minutes=0.5))["ended_early"] == ""
 
 
-def test_a_score_that_has_stopped_rising_ends_the_training(tmp_path):
-    settings = replace(SETTINGS, steps=20, patience=2)
-    run(tmp_path, settings, validate=scoring([0.5, 0.6, 0.4, 0.5]))
+def test_a_score_that_has_stopped_rising_lets_the_rate_fall_to_zero_and_ends(tmp_path):
+    events = []
+    settings = replace(SETTINGS, steps=60, patience=2)
+    options = {"schedule": partial(polynomial_decay, steps=60, power=1)}
+    looks = scoring([0.5, 0.6, 0.4, 0.5, 0.7])
+    run(tmp_path, settings, events.append, validate=looks, **options)
     result = read_result(tmp_path / "checkpoint.pt")
-    assert (result.ended_early, result.steps, result.step, result.score) == ("patience", 8, 4, 0.6)
+    # Stalled after 8 steps, a short way down follows, of the length between two looks.
+    assert (result.ended_early, result.steps, result.step, result.score) == (
+        "patience",
+        10,
+        10,
+        0.7,
+    )
+    rates = [
+        e.values["learning_rate"] for e in events if isinstance(e, Metric) and "loss" in e.values
+    ]
+    assert rates[-1] == pytest.approx(SETTINGS.learning_rate * (1 - (8 + 52 / 2) / 60))
+    assert [e for e in events if isinstance(e, Progress)][-1].fraction == 1
+
+
+def test_a_training_that_was_stopped_on_its_way_down_resumes_bit_for_bit(tmp_path):
+    settings = replace(SETTINGS, steps=60, patience=2, checkpoint_every=1)
+    options = {"schedule": partial(polynomial_decay, steps=60)}
+    scores = [0.5, 0.6, 0.4, 0.5, 0.7]
+    whole = run(tmp_path / "whole", settings, validate=scoring(scores), **options)
+
+    def stop_on_the_way(event):
+        if isinstance(event, Metric) and event.step == 8:
+            raise SystemExit
+
+    looks = scoring(scores)
+    with pytest.raises(SystemExit):
+        run(
+            tmp_path,
+            replace(settings, validate_every=2),
+            stop_on_the_way,
+            validate=looks,
+            **options,
+        )
+    assert_same(run(tmp_path, settings, validate=scoring(scores[3:]), **options), whole)
 
 
 def test_patience_waits_until_all_that_is_to_be_learnt_has_begun_to_be(tmp_path):
-    found = [False, False, True, False, *[True] * 3]
-    looks = iter([Validation(0.3, is_complete=is_complete) for is_complete in found])
+    found = [False, False, True, False, *[True] * 4]
+    missing = [() if is_found else ("small",) for is_found in found]
+    looks = iter([Validation(0.3, missing=names) for names in missing])
+    events, attended = [], []
     settings = replace(SETTINGS, steps=20, patience=2)
-    run(tmp_path, settings, validate=lambda: next(looks))
+    run(tmp_path, settings, events.append, validate=lambda: next(looks), attend=attended.append)
     result = read_result(tmp_path / "checkpoint.pt")
     assert (result.ended_early, result.steps) == ("patience", 2 * len(found))
+    assert attended == missing
+    told = [event.message for event in events if isinstance(event, Notice)]
+    assert [("small" in text, text.startswith("All")) for text in told] == [
+        *[(True, False)] * 2,
+        (False, True),
+        (True, False),
+        (False, True),
+    ]
+
+
+def test_what_was_missing_is_attended_to_again_when_a_training_goes_on(tmp_path):
+    look = Validation(0.1, missing=("small",))
+    run(tmp_path, replace(SETTINGS, steps=2), validate=lambda: look)
+    attended = []
+    run(tmp_path, validate=lambda: look, attend=attended.append)
+    assert attended[0] == ("small",)
+    assert read_result(tmp_path / "checkpoint.pt").summary()["not_found"] == ["small"]
 
 
 def test_patience_remembers_the_scores_of_earlier_sessions(tmp_path):
     settings = replace(SETTINGS, steps=20, patience=2)
     run(tmp_path, replace(settings, steps=4), validate=scoring([0.5, 0.5]))
-    assert run(tmp_path, settings, validate=scoring([0.5]))["step"] == 6
+    assert run(tmp_path, settings, validate=scoring([0.5, 0.5]))["step"] == 8
 
 
 def test_without_patience_a_flat_score_ends_nothing(tmp_path):
@@ -712,7 +767,7 @@ def launched(tmp_path, monkeypatch):
         events = []
         run_folder = tmp_path / str(devices)
         run_folder.mkdir()
-        settings = replace(SETTINGS, batch_size=4, accumulate=2, minutes=60, patience=2, steps=8)
+        settings = replace(SETTINGS, batch_size=4, accumulate=2, minutes=60, patience=2, steps=9)
         with Processes(CPU, torch.float32, devices) as processes:
             processes.run(module.train_anywhere, str(run_folder), settings, events=events.append)
         return read_result(run_folder / "checkpoint.pt"), events
@@ -731,8 +786,8 @@ def test_two_processes_give_what_one_gives(launched):
         [(event.step, event.values) for event in events if isinstance(event, Metric)]
         for events in (events_of_one, events_of_two)
     ]
-    assert len(numbers[0]) == len(numbers[1]) == 4
-    assert (one.ended_early, one.steps) == (two.ended_early, two.steps) == ("patience", 6)
+    assert len(numbers[0]) == len(numbers[1]) == 5
+    assert (one.ended_early, one.steps) == (two.ended_early, two.steps) == ("patience", 8)
     for (step, values), (other_step, other_values) in zip(*numbers, strict=True):
         assert step == other_step
         assert values == pytest.approx(other_values, rel=1e-5)

@@ -46,6 +46,22 @@ def test_one_output_gives_half_dice_and_half_cross_entropy():
     )
 
 
+def test_classes_that_are_missing_count_more_until_they_are_found():
+    batch, logits = a_batch()
+    shares = torch.tensor([0.9, 0.09, 0.01])
+    loss = SegmentationLoss()
+    plain = loss(logits, batch)
+
+    loss.emphasise([2], shares)
+    emphasised = loss(logits, batch)
+    loss.emphasise([], shares)
+
+    of_class_2 = one_hot(batch.label_BDHW, 3)[:, 2] * logits.log_softmax(1)[:, 2]
+    more = 0.5 * (90**0.5 - 1) * float(-of_class_2.mean())
+    assert float(emphasised) == pytest.approx(float(plain) + more, rel=1e-4)
+    assert loss(logits, batch).equal(plain)
+
+
 def test_coarser_outputs_count_half_each_and_see_averaged_labels():
     batch, fine = a_batch()
     coarse = torch.nn.functional.avg_pool3d(fine, 2)

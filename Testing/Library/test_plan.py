@@ -16,6 +16,7 @@ from MISFMLib.data.plan import (
     plan_orientation,
     plan_patch,
     plan_spacing,
+    plan_steps,
 )
 
 
@@ -106,6 +107,14 @@ def test_the_patch_counts_voxels_at_the_planned_spacing():
     at_2_mm = plan_patch([fact(shape=(64, 64, 64))], (2, 2, 2), (16, 16, 16), 10**6)
 
     assert at_2_mm == (32, 32, 32)
+
+
+@pytest.mark.parametrize(
+    ("cases", "labels", "steps"),
+    [(1, 1, 500), (5, 4, 1000), (16, 4, 1750), (100, 4, 4500), (100, 60, 8750), (10**6, 9, 20000)],
+)
+def test_the_length_of_a_training_follows_cases_and_labels(cases, labels, steps):
+    assert plan_steps(cases, labels) == steps
 
 
 @pytest.mark.parametrize(

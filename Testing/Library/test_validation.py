@@ -49,9 +49,10 @@ def test_the_score_is_the_mean_over_labels_of_the_mean_over_cases(tmp_path):
     found = validate(ReadsTheLabel(), cases, LABELS, windows, Placement())
 
     first = (1 + 2 * 2 / (2 + 4)) / 2  # in the second case class 2 is taken for class 1
-    assert found.values == pytest.approx({"dice/first": first, "dice/second": 0.0})
+    expected = {"dice/first": first, "dice/second": 0.0, "labels": 2, "labels found": 1}
+    assert found.values == pytest.approx(expected)
     assert found.score == pytest.approx(first / 2)
-    assert not found.is_complete
+    assert found.missing == ("second",)
 
 
 def test_a_label_in_no_held_out_case_does_not_lower_the_score(tmp_path):
@@ -63,9 +64,9 @@ def test_a_label_in_no_held_out_case_does_not_lower_the_score(tmp_path):
         ReadsTheLabel(), [prepared(tmp_path / "a", label)], LABELS, windows, Placement()
     )
 
-    assert found.values == {"dice/first": 1.0}
+    assert found.values == {"dice/first": 1.0, "labels": 1, "labels found": 1}
     assert found.score == 1.0
-    assert found.is_complete
+    assert found.missing == ()
 
 
 def test_a_validation_takes_evenly_spread_cases_within_its_budget(tmp_path, monkeypatch):

@@ -7,6 +7,7 @@ from functools import partial
 from typing import Any
 
 from lightning_fabric import Fabric
+from torch import Tensor
 
 from MISFMLib.configs import FinetuneConfig
 from MISFMLib.data.augmentation import Augmentation
@@ -21,7 +22,7 @@ from MISFMLib.inference.sliding_window import Placement
 from MISFMLib.inference.windows import WindowConfig
 from MISFMLib.jobs.progress import counter
 from MISFMLib.jobs.train.finetune_job import FinetuneJob
-from MISFMLib.jobs.train.planning import find_start, make_plan, start_network
+from MISFMLib.jobs.train.planning import find_start, make_plan, start_network, with_length
 from MISFMLib.jobs.train.run_folder import RunFolder
 from MISFMLib.jobs.train.trained_bundle import write_trained_bundle
 from MISFMLib.jobs.train.training_run import check_patience, fit_settings, open_run, run_training
@@ -92,7 +93,9 @@ def _plan_job(config: FinetuneConfig, folder: RunFolder, events: EventSink) -> F
     facts = examine_cases(found, split, counter(events, "check", total))
     plan = make_plan(config, found, [facts[name] for name in split.train], start)
     folder.write_plan(plan, split)
-    lines = "\n".join(f"{topic:<12}{text}" for topic, text in plan.summary().items())
+    config = with_length(config, split, len(plan.labels))
+    summary = {**plan.summary(), "length": f"{config.steps} steps at most"}
+    lines = "\n".join(f"{topic:<12}{text}" for topic, text in summary.items())
     events(Notice(f"Plan\n{lines}", level="info"))
     _warn_of_mirrored_labels(plan, events)
     return FinetuneJob(
@@ -140,6 +143,7 @@ def _prepared(
 def train(fabric: Fabric, job: FinetuneJob, events: EventSink) -> None:
     """Train in one process of a run; leaves the weights in the run's checkpoint."""
     config, plan = job.config, job.plan
+    assert config.steps is not None, "the plan gives every training its length"
     set_threads(config.threads)
     network, load_report = start_network(config, plan, job.start)
     if load_report and fabric.is_global_zero:
@@ -150,11 +154,14 @@ def train(fabric: Fabric, job: FinetuneJob, events: EventSink) -> None:
     steps = range(-(-PRIOR_PATCHES // config.batch_size))
     first = (patches.batch(step, range(config.batch_size)) for step in steps)
     fresh = load_report.newly_initialised if load_report else None
-    set_class_prior(network, class_shares(first, plan.network.num_classes), fresh)
+    shares_K = class_shares(first, plan.network.num_classes)
+    set_class_prior(network, shares_K, fresh)
+    loss = SegmentationLoss()
     task = Task(
         network=network,
         batches=patches.batch,
-        loss=SegmentationLoss(),
+        loss=loss,
+        attend=partial(_emphasise, loss, shares_K, [label.name for label in plan.labels]),
         schedule=partial(
             polynomial_decay,
             steps=config.steps,
@@ -164,6 +171,13 @@ def train(fabric: Fabric, job: FinetuneJob, events: EventSink) -> None:
         validate=partial(_validate, fabric, job, network) if job.validation else None,
     )
     fit(fabric, task, fit_settings(config), job.folder.checkpoint, events)
+
+
+def _emphasise(
+    loss: SegmentationLoss, shares_K: Tensor, names: Sequence[str], missing: Sequence[str]
+) -> None:
+    """Let labels that have not been found yet count more."""
+    loss.emphasise([1 + names.index(name) for name in missing], shares_K)
 
 
 def _patches(job: FinetuneJob) -> PatchSource:

@@ -19,7 +19,7 @@ from MISFMLib.configs import (
     Spacing,
     decode,
 )
-from MISFMLib.data.cases import LabelledSet
+from MISFMLib.data.cases import LabelledSet, Split
 from MISFMLib.data.label_check import CaseFacts
 from MISFMLib.data.plan import (
     Modality,
@@ -31,6 +31,7 @@ from MISFMLib.data.plan import (
     plan_orientation,
     plan_patch,
     plan_spacing,
+    plan_steps,
 )
 from MISFMLib.device import seed_everything
 from MISFMLib.models import store
@@ -49,6 +50,8 @@ from MISFMLib.networks.trainable import choose_trainable
 
 _PRESETS = Path(__file__).resolve().parents[2] / "presets"
 _PUBLISHED_SUFFIXES = (".pt", ".pth")
+_PATIENCE = 4
+"""Validations without a better score before a training of planned length comes to its end."""
 _PUBLISHED_PATCH = (64, 128, 128)
 
 
@@ -155,6 +158,20 @@ def make_plan(
         labels=labels,
         batch_size=config.batch_size,
     )
+
+
+def with_length(config: FinetuneConfig, split: Split, label_count: int) -> FinetuneConfig:
+    """Plan how long to train, unless the user has said it, and to end when the score stands still.
+
+    Args:
+        config: The user's settings.
+        split: Cases to learn from, and those held out, without which there is no score.
+        label_count: Labels to find.
+    """
+    if config.steps is not None:
+        return config
+    patience = config.patience or (_PATIENCE if split.validation else None)
+    return replace(config, steps=plan_steps(len(split.train), label_count), patience=patience)
 
 
 def _model_space(

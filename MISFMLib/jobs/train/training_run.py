@@ -65,6 +65,14 @@ class TrainingRun:
             reason = _REASONS[result.ended_early]
             message = f"The training ended after {result.steps} steps: {reason}."
             self.events(Notice(message, level="info"))
+        if result.missing:
+            self.events(
+                Notice(
+                    f"Not found in {result.steps} steps: {', '.join(result.missing)}. More --steps "
+                    "may find them, or more cases that have them; look also whether they are too "
+                    "small for the voxel size of the plan."
+                )
+            )
         return result
 
 

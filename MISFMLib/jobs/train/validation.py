@@ -64,8 +64,8 @@ def validate(
     """Segment whole prepared volumes and compare them with their labels in model space.
 
     Returns:
-        Dice of each label, the mean over the cases in which it is defined; as score their mean. It
-        is complete once every label has been found.
+        Dice of each label, the mean over the cases in which it is defined; as score their mean; how
+        many labels are found, and which are not.
     """
     scores: dict[str, list[float]] = {label.name: [] for label in labels}
     for case in cases:
@@ -78,7 +78,9 @@ def validate(
     means = {name: _mean(values) for name, values in scores.items()}
     defined = {f"dice/{name}": mean for name, mean in means.items() if mean is not None}
     score = _mean(list(defined.values())) or 0.0
-    return Validation(score, defined, all(mean >= _FOUND_DICE for mean in defined.values()))
+    missing = tuple(name for name, mean in means.items() if mean is not None and mean < _FOUND_DICE)
+    counts = {"labels": len(defined), "labels found": len(defined) - len(missing)}
+    return Validation(score, {**defined, **counts}, missing)
 
 
 def _mean(values: Sequence[float]) -> float | None:
