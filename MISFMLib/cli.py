@@ -36,7 +36,7 @@ from MISFMLib.commands.jobs import (
     preset_defaults,
 )
 from MISFMLib.commands.models import Models
-from MISFMLib.errors import JobCancelled, MISFMError
+from MISFMLib.errors import JobCancelled, MISFMError, OutputError
 from MISFMLib.events import EventSink, Failed, Finished
 from MISFMLib.files import remove_unfinished
 
@@ -114,6 +114,6 @@ def _follows(words: Sequence[str]) -> bool:
 
 def _end_badly(events: EventSink, error: BaseException) -> int:
     known = known_error(error)
-    with contextlib.suppress(JobCancelled):  # Nobody listens any more.
+    with contextlib.suppress(JobCancelled, OutputError):  # Nobody listens, or can be told.
         events(failure(known or error))
     return known.exit_code if known else MISFMError.exit_code

@@ -2,6 +2,16 @@
 
 from __future__ import annotations
 
+import errno
+import re
+
+_NO_MEMORY = re.compile(
+    r"out of memory|(can't|cannot|failed to|unable to) allocate|not enough memory|bad_alloc"
+    r"|DefaultCPUAllocator|insufficient memory",
+    re.IGNORECASE,
+)
+"""How PyTorch, its allocators, NumPy, ITK, Blosc2 and OpenVINO say that the memory is full."""
+
 
 class MISFMError(Exception):
     """Base of every error that MISFM raises on purpose.
@@ -74,6 +84,21 @@ class TrainingError(MISFMError):
     """A training cannot go on, for example because the loss is no longer finite."""
 
     exit_code = 9
+
+
+def is_out_of_memory(error: BaseException) -> bool:
+    """Tell whether an exception, of Python or of any library, means that memory was too small."""
+    if isinstance(error, MemoryError):
+        return True
+    if isinstance(error, OSError):
+        return error.errno == errno.ENOMEM
+    return isinstance(error, RuntimeError) and _NO_MEMORY.search(str(error)) is not None
+
+
+def first_line(error: BaseException) -> str:
+    """Return the first line of what an exception says, without the stop at its end."""
+    lines = str(error).strip().splitlines() or [type(error).__name__]
+    return lines[0].rstrip(".")
 
 
 class JobCancelled(MISFMError):

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import sys
+from pathlib import Path
 from typing import TextIO
 
 from tqdm import tqdm
@@ -18,6 +20,7 @@ from MISFMLib.events import (
     Progress,
     event_to_json,
 )
+from MISFMLib.files import output_error
 
 
 class JsonEvents:
@@ -36,6 +39,8 @@ class JsonEvents:
             self._stream.flush()
         except BrokenPipeError as error:
             raise JobCancelled("The program that reads the events is gone.") from error
+        except OSError as error:  # such as a log file on a disk that is full
+            raise output_error(error, Path("The list of events")) from error
 
     def close(self) -> None:
         """Nothing to tidy up."""
@@ -50,7 +55,11 @@ class ConsoleEvents:
         self._stage = ""
 
     def __call__(self, event: Event) -> None:
-        """Show the event."""
+        """Show the event; where nobody can see it, the job goes on."""
+        with contextlib.suppress(OSError):
+            self._show(event)
+
+    def _show(self, event: Event) -> None:
         if isinstance(event, Progress):
             self._advance(event)
         elif isinstance(event, Metric):

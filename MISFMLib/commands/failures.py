@@ -2,12 +2,24 @@
 
 from __future__ import annotations
 
+import errno
 import itertools
+import os
 import traceback
 from collections.abc import Sequence
+from pathlib import Path
 
-from MISFMLib.errors import DependencyError, DeviceError, JobCancelled, MISFMError
+from MISFMLib.errors import (
+    DataError,
+    DependencyError,
+    DeviceError,
+    JobCancelled,
+    MISFMError,
+    first_line,
+    is_out_of_memory,
+)
 from MISFMLib.events import Failed
+from MISFMLib.files import output_error
 
 # Package to the extra of `pip install misfm[...]` that brings it.
 EXTRAS = {
@@ -23,6 +35,14 @@ EXTRAS = {
     "scipy": "train",
     "tensorboard": "train",
 }
+
+_WHEN_WRITING = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS}
+_CAUSED_BY_USERS = _WHEN_WRITING | {
+    *(errno.EACCES, errno.EPERM, errno.ENOENT, errno.ENOTDIR, errno.EISDIR, errno.ELOOP),
+    *(errno.ENAMETOOLONG, errno.EIO, errno.ENXIO, errno.ESTALE, errno.EMFILE, errno.ENFILE),
+    *(errno.EINVAL, errno.EBUSY, errno.ETXTBSY),
+}
+"""Refusals of the system that a file, a folder or a disk of the user is the reason of."""
 
 
 def asks_for_json(words: Sequence[str]) -> bool:
@@ -42,18 +62,31 @@ def failure(error: BaseException) -> Failed:
     )
 
 
+def _refused_by_the_system(error: OSError) -> MISFMError:
+    path = Path(os.fsdecode(error.filename)) if isinstance(error.filename, str | bytes) else None
+    if error.errno in _WHEN_WRITING:
+        return output_error(error, path or Path("The result"))
+    return DataError(
+        f"{path or 'A file'} cannot be used: {error.strerror}.",
+        code="file-unreadable",
+        remedy="Check that it is there and that you may use it.",
+    )
+
+
 def known_error(error: BaseException) -> MISFMError | None:
     """Name the causes that arrive as exceptions of Python or of a library."""
     if isinstance(error, MISFMError):
         return error
     if isinstance(error, KeyboardInterrupt):
         return JobCancelled()
-    if isinstance(error, MemoryError):
+    if is_out_of_memory(error):
         return DeviceError(
-            "The computer has too little free memory for this volume.",
+            f"There is too little free memory for this ({first_line(error)}).",
             code="out-of-memory",
-            remedy="Close other programs, or crop the volume.",
+            remedy="Close other programs, crop the volume, or take smaller patches.",
         )
+    if isinstance(error, OSError) and error.errno in _CAUSED_BY_USERS:
+        return _refused_by_the_system(error)
     package = (error.name or "").partition(".")[0] if isinstance(error, ModuleNotFoundError) else ""
     if package in EXTRAS:
         return DependencyError(

@@ -9,6 +9,9 @@ Axes: C channel, D depth, H height, W width, B batch.
 
 from __future__ import annotations
 
+import shutil
+import zipfile
+import zlib
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -83,7 +86,8 @@ def prepare_case(
         DataError: The case cannot be read, or no label is left in model space.
     """
     target = folder / case.name
-    if not target.exists():
+    if not is_whole(target):
+        shutil.rmtree(target, ignore_errors=True)  # cut short by a fault of the disk
         prepared = prepare_volume(read_volume(case.images), preprocessing)
         label_map = prepare_label_map(read_label_map(case.label), prepared.record)
         label_DHW = _class_indices(label_map.numpy(), label_values)
@@ -93,6 +97,17 @@ def prepare_case(
             np.save(temporary / _LABEL, label_DHW)
             np.savez(temporary / _CENTRES, *_centres(label_DHW, case.name))
     return PreparedCase(case.name, target)
+
+
+def is_whole(folder: Path) -> bool:
+    """Tell whether all arrays of a prepared case are there with all that their headers name."""
+    try:
+        image_CDHW = np.load(folder / _IMAGE, mmap_mode="r")
+        label_DHW = np.load(folder / _LABEL, mmap_mode="r")
+        PreparedCase(folder.name, folder).centres()
+    except (OSError, ValueError, EOFError, KeyError, zipfile.BadZipFile, zlib.error):
+        return False
+    return bool(image_CDHW.shape[1:] == label_DHW.shape)
 
 
 def _class_indices(label_DHW: np.ndarray, label_values: Sequence[int]) -> np.ndarray:

@@ -23,7 +23,7 @@ from MISFMLib.data.store_index import (
     read_text,
 )
 from MISFMLib.data.store_sources import Source
-from MISFMLib.data.stored_arrays import write_array
+from MISFMLib.data.stored_arrays import holds, write_array
 from MISFMLib.data.unlabelled import Preparation, PreparedFile, UnlabelledFile, prepare_image
 from MISFMLib.data.volume_checks import (
     Limits,
@@ -32,7 +32,7 @@ from MISFMLib.data.volume_checks import (
     check_volume,
     hash_voxels,
 )
-from MISFMLib.errors import ConfigError, DataError, MISFMError, OutputError
+from MISFMLib.errors import ConfigError, DataError, MISFMError, OutputError, is_out_of_memory
 from MISFMLib.volumes.dicom import SeriesInfo, list_series
 from MISFMLib.volumes.volume import Geometry, Volume, read_volume
 
@@ -97,7 +97,7 @@ def quarantined(source: Source, error: BaseException, series: str = "") -> Store
     """Return the entry of a volume that is of no use."""
     if isinstance(error, MISFMError):
         reason, message = error.code, error.message
-    elif isinstance(error, MemoryError):
+    elif is_out_of_memory(error):
         reason, message = "out-of-memory", "It does not fit into the memory."
     else:
         logger.warning("%s failed", source.name, exc_info=error)
@@ -146,8 +146,9 @@ def _store(volume: Volume, source: Source, recipe: Recipe, folder: Path) -> dict
         raise DataError(facts.problem, code="nothing-left", remedy="Leave it out.")
     sha256 = hash_voxels(volume)
     array = _array_name(sha256, volume.geometry, facts, recipe.preparation)
-    if not (folder / array).exists():
-        write_array(image_DHW, folder / array)
+    path = folder / array
+    if not holds(path, image_DHW):
+        write_array(image_DHW, path)
     return {
         "status": "ok",
         "modality": facts.modality,
@@ -156,6 +157,7 @@ def _store(volume: Volume, source: Source, recipe: Recipe, folder: Path) -> dict
         "spacing_dhw": facts.spacing_dhw,
         "sha256": sha256,
         "array": array,
+        "bytes": path.stat().st_size,
     }
 
 

@@ -18,7 +18,7 @@ from typing import Any, Literal, get_args
 from MISFMLib.configs import Size, Spacing
 from MISFMLib.data.plan import Modality
 from MISFMLib.errors import DataError
-from MISFMLib.files import written_atomically
+from MISFMLib.files import write_bytes
 
 INDEX, SETTINGS, ARRAYS = "index.csv", "store.json", "arrays"
 HELD_OUT = "held-out"
@@ -53,8 +53,18 @@ class StoreEntry:
     """Hash of the voxels as they were read, whatever the file format."""
     array: str = ""
     """The array's path in the store."""
+    bytes: int = 0
+    """Size of the array's file; 0 in stores of versions that did not write it down."""
     signature: str = ""
     """Number, size and time of the source's files, to notice when it has changed."""
+
+    def is_whole(self, folder: Path) -> bool:
+        """Tell whether the array is there with the size it was written with."""
+        try:
+            size = (folder / self.array).stat().st_size
+        except OSError:
+            return False
+        return size == self.bytes or not self.bytes
 
     @property
     def key(self) -> tuple[str, str]:
@@ -80,9 +90,10 @@ def from_row(row: Mapping[str, str]) -> StoreEntry:
     Raises:
         ValueError: A column is missing, or holds something else.
     """
+    row = {"bytes": "0", **row}
     if None in row.values() or set(row) != set(_COLUMNS):
         raise ValueError(f"the columns are {', '.join(map(str, row))}")
-    values: dict[str, Any] = dict(row)
+    values: dict[str, Any] = {**row, "bytes": int(row["bytes"])}
     for name, number in (("shape_dhw", int), ("spacing_dhw", float)):
         depth, height, width = map(number, row[name].split())
         values[name] = (depth, height, width)
@@ -105,8 +116,7 @@ def write_index(entries: Iterable[StoreEntry], folder: Path) -> None:
     content = text.getvalue().encode()
     path = folder / INDEX
     if not path.exists() or path.read_bytes() != content:
-        with written_atomically(path, overwrite=True) as temporary:
-            temporary.write_bytes(content)
+        write_bytes(path, content, overwrite=True)
 
 
 def read_index(location: str) -> list[StoreEntry]:

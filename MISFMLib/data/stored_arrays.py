@@ -10,6 +10,7 @@ Axes: D depth, H height, W width.
 
 from __future__ import annotations
 
+import errno
 import threading
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -49,7 +50,12 @@ def write_array(image_DHW: npt.NDArray[np.float16], path: Path) -> None:
         typesize=image_DHW.itemsize,
         nthreads=1,
     )
-    with written_atomically(path, overwrite=True) as temporary:
+
+    def check(temporary: Path) -> None:
+        if not holds(temporary, image_DHW):
+            raise OSError(errno.EIO, "the disk holds something else than what was written")
+
+    with written_atomically(path, overwrite=True, check=check) as temporary:
         try:
             blosc2.asarray(
                 np.ascontiguousarray(image_DHW),
@@ -65,6 +71,15 @@ def write_array(image_DHW: npt.NDArray[np.float16], path: Path) -> None:
                 code="output-not-writable",
                 remedy="Check that the folder is writable and the disk has room.",
             ) from error
+
+
+def holds(path: Path, image_DHW: npt.NDArray[np.float16]) -> bool:
+    """Tell whether a file is there that holds a volume, whole."""
+    try:
+        stored = _open(str(path))
+        return bool(stored.shape == image_DHW.shape and (stored[:] == image_DHW).all())
+    except (OSError, RuntimeError, ValueError):
+        return False
 
 
 @dataclass(frozen=True)
@@ -139,9 +154,11 @@ def usable_entries(location: str) -> list[StoreEntry]:
     """Return the rows of the volumes of a store to learn from.
 
     Raises:
-        DataError: There is no finished store, or it holds no such volume.
+        DataError: There is no finished store, it holds no such volume, or arrays were damaged.
     """
     usable = [entry for entry in read_index(location) if entry.status == "ok"]
+    if not is_url(location):
+        _check_whole([entry for entry in usable if not entry.is_whole(Path(location))], location)
     if not usable:
         raise DataError(
             f"The training store {location} holds no volume to learn from.",
@@ -149,6 +166,18 @@ def usable_entries(location: str) -> list[StoreEntry]:
             remedy="Its table says what is wrong with each.",
         )
     return usable
+
+
+def _check_whole(damaged: Sequence[StoreEntry], location: str) -> None:
+    if damaged:
+        listed = ", ".join(f"{entry.array} ({entry.path})" for entry in damaged[:3])
+        more = f" and {len(damaged) - 3} more" if len(damaged) > 3 else ""
+        raise DataError(
+            f"The training store {location} is damaged: {listed}{more} is missing or has another "
+            "size than it was written with.",
+            code="store-damaged",
+            remedy="Run the same `misfm prepare` again: it makes what is missing.",
+        )
 
 
 def open_arrays(location: str, entries: Sequence[StoreEntry] | None = None) -> StoredArrays:

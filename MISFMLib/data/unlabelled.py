@@ -19,7 +19,7 @@ from MISFMLib.data.cases import find_cases
 from MISFMLib.data.plan import Modality, plan_orientation
 from MISFMLib.data.preprocessing import prepare_volume
 from MISFMLib.data.spatial import canonical_axes
-from MISFMLib.errors import DataError
+from MISFMLib.errors import DataError, is_out_of_memory
 from MISFMLib.files import write_json, written_atomically
 from MISFMLib.volumes.volume import Geometry, Volume, find_volumes, read_volume
 
@@ -176,7 +176,9 @@ def _prepare(file: UnlabelledFile, preparation: Preparation, target: Path) -> Pr
         image_DHW, facts = prepare_image(read_volume(file.path), file, preparation)
     except DataError as error:
         return PreparedFile(path=file.path, problem=error.message)
-    except MemoryError:
+    except (MemoryError, RuntimeError) as error:
+        if not is_out_of_memory(error):
+            raise
         return PreparedFile(path=file.path, problem="It does not fit into the memory.")
     if not facts.problem:
         np.save(target, image_DHW)

@@ -8,6 +8,7 @@ beside it in an archive.
 from __future__ import annotations
 
 import contextlib
+import io
 import warnings
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -19,7 +20,7 @@ import numpy.typing as npt
 from MISFMLib import __version__
 from MISFMLib.configs import Code, LabelConfig
 from MISFMLib.errors import DataError, DependencyError
-from MISFMLib.files import check_output, written_atomically
+from MISFMLib.files import check_output, write_bytes
 from MISFMLib.models.bundle import BundleManifest
 from MISFMLib.volumes.volume import Geometry, LabelMap, Volume, check_same_grid
 
@@ -83,8 +84,9 @@ def write_dicom_seg(
     hd = _import_highdicom()
     with _patient_data_as_it_is():
         segmentation = _build(hd, volume, numbers, manifest)
-        with written_atomically(path, overwrite=overwrite) as temporary:
-            segmentation.save_as(temporary)
+        content = io.BytesIO()
+        segmentation.save_as(content)
+    write_bytes(path, content.getvalue(), overwrite=overwrite)
 
 
 def check_dicom_source(volume: Volume) -> None:

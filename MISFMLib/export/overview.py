@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -12,7 +13,7 @@ from MISFMLib.configs import LabelConfig
 from MISFMLib.errors import ConfigError, DependencyError
 from MISFMLib.export.planes import Plane, cut_planes, display_window
 from MISFMLib.export.statistics import LabelVolume, label_volumes
-from MISFMLib.files import check_output, written_atomically
+from MISFMLib.files import check_output, write_bytes
 from MISFMLib.volumes.volume import LabelMap, Volume, check_same_grid
 
 if TYPE_CHECKING:
@@ -65,8 +66,9 @@ def write_overview(
         )
     check_output(path, overwrite=overwrite)
     figure = draw_overview(volume, label_map, labels, title=title)
-    with written_atomically(path, overwrite=overwrite) as temporary:
-        figure.savefig(temporary, format="png", dpi=_DOTS_PER_INCH)
+    picture = io.BytesIO()
+    figure.savefig(picture, format="png", dpi=_DOTS_PER_INCH)
+    write_bytes(path, picture.getvalue(), overwrite=overwrite)
 
 
 def draw_overview(

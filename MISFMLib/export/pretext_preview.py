@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 
-from MISFMLib.files import written_atomically
+from MISFMLib.files import write_bytes
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -54,8 +55,9 @@ def write_pretext_preview(rows: Sequence[Sequence[Panel]], path: Path) -> None:
     for row, axes_of_row in zip(rows, grid, strict=True):
         for panel, axes in zip(row, axes_of_row, strict=True):
             _draw(axes, panel)
-    with written_atomically(path, overwrite=True) as temporary:
-        figure.savefig(temporary, format="png", dpi=_DOTS_PER_INCH)
+    picture = io.BytesIO()
+    figure.savefig(picture, format="png", dpi=_DOTS_PER_INCH)
+    write_bytes(path, picture.getvalue(), overwrite=True)
 
 
 def _draw(axes: Axes, panel: Panel) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import io
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -13,7 +14,7 @@ import numpy as np
 import numpy.typing as npt
 
 from MISFMLib.configs import LabelConfig
-from MISFMLib.files import written_atomically
+from MISFMLib.files import write_text
 from MISFMLib.volumes.volume import LabelMap
 
 COLUMNS = ("case", "label", "name", "voxels", "volume_ml")
@@ -67,16 +68,14 @@ def write_statistics(
     Raises:
         OutputError: The table exists already, or its place is read-only or full.
     """
-    with (
-        written_atomically(path, overwrite=overwrite) as temporary,
-        temporary.open("w", encoding="utf-8", newline="") as file,
-    ):
-        writer = csv.writer(file, lineterminator="\n")
-        writer.writerow(COLUMNS)
-        for case, volumes in cases.items():
-            for item in volumes:
-                volume_ml = f"{item.volume_ml:.6f}"
-                writer.writerow((case, item.label, item.name, item.voxels, volume_ml))
+    text = io.StringIO(newline="")
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerow(COLUMNS)
+    for case, volumes in cases.items():
+        for item in volumes:
+            volume_ml = f"{item.volume_ml:.6f}"
+            writer.writerow((case, item.label, item.name, item.voxels, volume_ml))
+    write_text(path, text.getvalue(), overwrite=overwrite)
 
 
 def _count_values(array_DHW: npt.NDArray[np.unsignedinteger[Any]]) -> Counter[int]:

@@ -9,6 +9,7 @@ made, and made again when anything it was made from has changed.
 from __future__ import annotations
 
 import contextlib
+import errno
 import hashlib
 import importlib.metadata
 import importlib.util
@@ -32,7 +33,7 @@ from MISFMLib import __version__
 from MISFMLib.configs import NetworkConfig, Precision, encode
 from MISFMLib.device import cpu_features, cpu_name, resolve_precision
 from MISFMLib.errors import OutputError
-from MISFMLib.files import written_atomically
+from MISFMLib.files import write_json, written_atomically
 from MISFMLib.inference.deviation import BOUNDS, RefusedError, measure_deviation
 from MISFMLib.inference.voxel_pairs import pair_voxels
 from MISFMLib.models import store
@@ -223,20 +224,37 @@ def keep(recipe: Recipe, model: Any, measured: Mapping[str, Any], refused: str) 
     Raises:
         OutputError: It cannot be written.
     """
-    with written_atomically(recipe.folder, overwrite=True) as folder:
+
+    def is_ours(_folder: Path) -> str:
+        return ""
+
+    with written_atomically(recipe.folder, overwrite=True, foreign=is_ours) as folder:
         folder.mkdir()
         if not refused:
             # Not in half precision, which OpenVINO would store otherwise.
             import_openvino().save_model(model, folder / _FILES[0], compress_to_fp16=False)
+            _check_saved(folder)
         record = {
             "made_from": recipe.made_from(),
             **measured,
             "refused": refused,
             "sha256": {name: _sha256(folder / name) for name in _FILES if not refused},
         }
-        (folder / _RECORD).write_text(json.dumps(record, indent=2), "utf-8")
+        write_json(folder / _RECORD, record)
     with contextlib.suppress(OSError):  # another process may do the same
         _remove_least_used(recipe.folder.parents[1])
+
+
+def _check_saved(folder: Path) -> None:
+    """Read a network back, since OpenVINO's writer says nothing of a full disk.
+
+    Raises:
+        OSError: It was not written whole.
+    """
+    try:
+        import_openvino().Core().read_model(folder / _FILES[0])
+    except RuntimeError as error:
+        raise OSError(errno.EIO, "it was not written whole") from error
 
 
 def _remove_least_used(models_folder: Path) -> None:

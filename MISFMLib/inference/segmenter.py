@@ -12,7 +12,7 @@ import torch
 from MISFMLib.configs import EngineName, LabelConfig, PreprocessingConfig, SegmentPrecision, Size
 from MISFMLib.data.preprocessing import PreparedVolume, prepare_volume
 from MISFMLib.device import resolve_precision, select_device
-from MISFMLib.errors import DeviceError
+from MISFMLib.errors import DeviceError, is_out_of_memory
 from MISFMLib.events import EventSink, Progress, ignore_events
 from MISFMLib.inference.domain import domain_warnings
 from MISFMLib.inference.engines import Engine, Engines, Work
@@ -231,7 +231,9 @@ class Segmenter:
                 run.notify(f"The memory of the device does not suffice; trying {rung.change}.")
             try:
                 return rung, *self._compute_on(rung, prepared, run)
-            except torch.OutOfMemoryError as error:
+            except (RuntimeError, MemoryError) as error:
+                if not is_out_of_memory(error):
+                    raise
                 _log.warning("out of memory: %s", error)
             self._engines.free_recordings()
             if self._placement.network.type == "cuda":

@@ -14,8 +14,12 @@ from MISFMLib.configs import (
     ResolutionMode,
     Size,
 )
-from MISFMLib.files import check_output
-from MISFMLib.models.bundle import Bundle, BundleManifest, write_bundle
+from MISFMLib.models.bundle import (
+    Bundle,
+    BundleManifest,
+    check_bundle_output,
+    write_bundle,
+)
 from MISFMLib.models.bundle_files import file_sha256
 from MISFMLib.models.catalogue import CatalogueEntry, read_catalogue
 from MISFMLib.models.terminology import label_config
@@ -65,7 +69,7 @@ def convert_checkpoint(
         ConfigError: The number of labels or the name of the output does not fit.
         OutputError: The bundle exists already or cannot be written.
     """
-    check_output(output, overwrite=overwrite)
+    check_bundle_output(output, overwrite=overwrite)
     network, report = _load(path, resolution_mode, patch_size, deep_supervision=not labels)
     source = {
         "file": path.name,

@@ -6,8 +6,10 @@ safetensors, never as pickle, and our own settings stand in the metadata under t
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import json
+import zipfile
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -17,13 +19,14 @@ import numpy as np
 
 from MISFMLib.configs import decode
 from MISFMLib.errors import BundleError, ConfigError
-from MISFMLib.files import written_atomically
+from MISFMLib.files import check_output, parse_json, write_whole, written_atomically
 from MISFMLib.models import bundle_card, bundle_files, bundle_metadata
 from MISFMLib.models.bundle_manifest import BundleManifest
 
 __all__ = [
     "Bundle",
     "BundleManifest",
+    "check_bundle_output",
     "read_bundle",
     "read_card",
     "read_weights",
@@ -145,10 +148,11 @@ def write_bundle(
         bundle_files.CARD: bundle_card.card_text(manifest).encode(),
         bundle_files.LICENSE: bundle_card.license_text(manifest).encode(),
     }
-    with written_atomically(folder, overwrite=overwrite) as temporary:
+    foreign = bundle_files.foreign_content
+    with written_atomically(folder, overwrite=overwrite, foreign=foreign) as temporary:
         for name, data in files.items():
             (temporary / name).parent.mkdir(parents=True, exist_ok=True)
-            (temporary / name).write_bytes(data)
+            write_whole(temporary / name, data)
     return read_bundle(folder)
 
 
@@ -164,15 +168,35 @@ def zip_bundle(bundle: Bundle, path: Path, *, overwrite: bool = False) -> Path:
         f"{bundle.manifest.name}/{name}": bundle_files.read_file(bundle.path, name)
         for name in bundle_files.list_files(bundle.path)
     }
-    with written_atomically(path, overwrite=overwrite) as temporary:
+    with written_atomically(path, overwrite=overwrite, check=_check_zip) as temporary:
         bundle_files.pack_zip(contents, temporary)
     return path
 
 
+def _check_zip(path: Path) -> None:
+    """Read a zip back: its members hold checksums.
+
+    Raises:
+        OSError: It is not as it was written.
+    """
+    with zipfile.ZipFile(path) as archive:
+        if broken := archive.testzip():
+            raise OSError(errno.EIO, f"{broken} was not written whole")
+
+
+def check_bundle_output(folder: Path, *, overwrite: bool) -> None:
+    """Refuse, before any work, a folder that `write_bundle` will not write.
+
+    Raises:
+        OutputError: It exists and may not be replaced, or cannot be written.
+    """
+    check_output(folder, overwrite=overwrite, foreign=bundle_files.foreign_content)
+
+
 def _parse_json(path: Path, name: str) -> Any:
     try:
-        return json.loads(bundle_files.read_file(path, name).decode("utf-8"))
-    except (ValueError, RecursionError) as error:
+        return parse_json(bundle_files.read_file(path, name).decode("utf-8"))
+    except ValueError as error:
         raise BundleError(
             f"{path} is damaged: {name} is no JSON ({error}).",
             code="bundle-damaged",

@@ -7,6 +7,7 @@ sizes beyond any model are refused before a byte is read. The same files always 
 from __future__ import annotations
 
 import hashlib
+import os
 import stat
 import zipfile
 import zlib
@@ -14,6 +15,7 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path, PurePosixPath
 
 from MISFMLib.errors import BundleError
+from MISFMLib.files import MOST_TEXT_BYTES, open_file, write_whole
 
 METADATA = "configs/metadata.json"
 INFERENCE = "configs/inference.json"
@@ -27,6 +29,7 @@ MAX_BYTES = 4 * 2**30
 MAX_FILES = 1000
 _PICKLE_SUFFIXES = (".pt", ".pth", ".pkl", ".pickle", ".ckpt", ".bin", ".joblib", ".npy", ".npz")
 _CODE_SUFFIXES = (".ts", ".py", ".pyc", ".so", ".dll")
+_LEFT_BY_FILE_MANAGERS = (".DS_Store", "Thumbs.db", "desktop.ini")
 _ZIP_DATE = (1980, 1, 1, 0, 0, 0)
 
 
@@ -64,14 +67,19 @@ def read_file(path: Path, name: str) -> bytes:
     Raises:
         BundleError: The file is missing or damaged.
     """
+    most = MAX_BYTES if name == WEIGHTS else MOST_TEXT_BYTES
     if not path.is_file():
         try:
-            return (path / name).read_bytes()
+            with open_file(path / name) as file:
+                _check_length(path, name, os.fstat(file.fileno()).st_size, most)
+                content: bytes = file.read()
+                return content
         except OSError as error:
-            raise _damaged(path, f"{name}: {error.strerror}") from error
+            raise _damaged(path, f"{name}: {error.strerror or error}") from error
     members = _zip_members(path)
     if name not in members:
         raise _damaged(path, f"{name} is missing")
+    _check_length(path, name, members[name].file_size, most)
     try:
         with zipfile.ZipFile(path) as archive:
             return archive.read(members[name])
@@ -84,7 +92,20 @@ def copy_files(path: Path, folder: Path) -> None:
     for name in list_files(path):
         target = folder / name
         target.parent.mkdir(parents=True, exist_ok=True)
-        target.write_bytes(read_file(path, name))
+        write_whole(target, read_file(path, name))
+
+
+def foreign_content(folder: Path) -> str:
+    """Say what a folder holds that is no part of a bundle as we write it, or nothing."""
+    if not (folder / METADATA).is_file():
+        return "it is a folder, but no bundle of ours"
+    rooms = {part.as_posix() for name in REQUIRED for part in PurePosixPath(name).parents}
+    for path in sorted(folder.rglob("*")):
+        name = path.relative_to(folder).as_posix()
+        is_part = name in (rooms if path.is_dir() else REQUIRED) and not path.is_symlink()
+        if not is_part and path.name not in _LEFT_BY_FILE_MANAGERS:
+            return f"it holds {name}, which is no part of a bundle"
+    return ""
 
 
 def file_sha256(path: Path) -> str:
@@ -166,6 +187,11 @@ def _root(path: Path, names: Iterable[str]) -> str:
     if len(roots) != 1:
         raise _no_bundle(path, f"it holds {len(roots)} files {METADATA}, one was expected")
     return roots[0]
+
+
+def _check_length(path: Path, name: str, length: int, most: int) -> None:
+    if length > most:
+        raise _damaged(path, f"{name} has {length / 2**20:.0f} MB, at most {most / 2**20:.0f}")
 
 
 def _is_clutter(parts: tuple[str, ...]) -> bool:

@@ -26,6 +26,9 @@ from MISFMLib.models.catalogue import CatalogueEntry, read_catalogue
 from MISFMLib.models.download import Source, download
 from MISFMLib.resources import resource_path
 
+_NO_HOME = Path(os.devnull, "MISFM")
+"""Where there is no home: nothing is ever found below it, and nothing can be written."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class ModelEntry:
@@ -52,9 +55,10 @@ class ModelEntry:
 def home() -> Path:
     """Return the folder of the model store, which may not exist yet."""
     chosen = os.environ.get("MISFM_HOME")
-    if chosen:
-        return Path(chosen).expanduser()
-    return _user_data_folder() / "MISFM"
+    try:
+        return Path(chosen).expanduser() if chosen else _user_data_folder() / "MISFM"
+    except RuntimeError:  # Containers and batch systems run as users without name and home.
+        return _NO_HOME
 
 
 def _user_data_folder() -> Path:
@@ -147,9 +151,15 @@ def import_model(path: Path, *, name: str | None = None, overwrite: bool = False
             "a bundled model has.",
         )
     folder = models_folder() / name
-    with written_atomically(folder, overwrite=overwrite) as temporary:
+    with written_atomically(folder, overwrite=overwrite, foreign=_foreign_model) as temporary:
         bundle_files.copy_files(bundle.path, temporary)
     return read_bundle(folder)
+
+
+def _foreign_model(folder: Path) -> str:
+    """Say why a folder of the store is no model, or nothing; an imported one may hold any file."""
+    is_model = (folder / bundle_files.METADATA).is_file()
+    return "" if is_model else "it is a folder, but no model"
 
 
 def export_model(name_or_path: str | Path, path: Path, *, overwrite: bool = False) -> Path:

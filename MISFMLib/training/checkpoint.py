@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import os
+import errno
 import pickle
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -13,6 +13,7 @@ from torch import nn
 
 from MISFMLib.errors import BundleError
 from MISFMLib.files import written_atomically
+from MISFMLib.training.sealed_file import has_no_seal, is_sealed, save_sealed
 from MISFMLib.training.speed import Speed
 
 _FORMAT = 1
@@ -52,6 +53,8 @@ class TrainState:
     """Step at which the score had stopped rising, from which on the learning rate falls to zero."""
     best: BestWeights | None = None
     ended_early: EarlyEnd = ""
+    _newest_is_whole: bool = False
+    """Whether the newest checkpoint on the disk was read or written by this object."""
 
     def save(self, path: Path) -> None:
         """Write the state; a checkpoint that is there stays valid until the new one is complete.
@@ -73,21 +76,38 @@ class TrainState:
             "optimizer": self.optimizer.state_dict(),
             "best": best and {"score": best.score, "step": best.step, "weights": best.weights},
         }
-        with (
-            written_atomically(path, overwrite=True) as temporary,
-            temporary.open("xb") as file,
-        ):
-            torch.save(content, file)
-            file.flush()
-            os.fsync(file.fileno())
 
-    def load(self, path: Path) -> None:
-        """Continue from a state that `save` wrote.
+        def check(temporary: Path) -> None:
+            if not is_sealed(temporary):
+                raise OSError(errno.EIO, "the disk holds something else than what was written")
+            if path.exists() and self._newest_is_whole:
+                path.replace(previous(path))
+
+        with written_atomically(path, overwrite=True, check=check) as temporary:
+            save_sealed(content, temporary)
+        self._newest_is_whole = True
+
+    def load(self, path: Path) -> str:
+        """Continue from a state that `save` wrote; from the one before if the newest is damaged.
+
+        Returns:
+            Why the one before was taken, as a sentence; empty where the newest was.
 
         Raises:
-            BundleError: The checkpoint is damaged or belongs to another network.
+            BundleError: Both checkpoints are damaged, or belong to another network.
         """
-        content = _read(path)
+        notice = ""
+        try:
+            content = _read(path)
+            self._newest_is_whole = True
+        except BundleError as error:
+            if not previous(path).exists():
+                raise
+            content = _read(previous(path))
+            notice = (
+                f"{error.message} The training goes on from the checkpoint before, "
+                f"step {content['step']}."
+            )
         fused = [group["fused"] for group in self.optimizer.param_groups]
         try:
             self.network.load_state_dict(content["network"])
@@ -102,6 +122,17 @@ class TrainState:
         self.stalled_at = content.get("stalled_at")
         self.ended_early = content.get("ended_early", "")
         self.best = BestWeights(**content["best"]) if content["best"] else None
+        return notice
+
+
+def has_checkpoint(path: Path) -> bool:
+    """Tell whether there is a state to go on from."""
+    return path.exists() or previous(path).exists()
+
+
+def previous(path: Path) -> Path:
+    """Return the place of the checkpoint before the newest one."""
+    return path.with_name(f"{path.stem}.previous{path.suffix}")
 
 
 @dataclass(frozen=True)
@@ -157,11 +188,13 @@ def read_result(path: Path) -> TrainResult:
 
 def _read(path: Path) -> dict[str, Any]:
     try:
+        if not is_sealed(path) and not has_no_seal(path):
+            raise _damaged(path, "its checksum is wrong")
         content = torch.load(path, map_location="cpu", weights_only=True)
-    except (OSError, RuntimeError, EOFError, pickle.UnpicklingError) as error:
+    except (OSError, RuntimeError, EOFError, ValueError, pickle.UnpicklingError) as error:
         raise _damaged(path, error) from error
     if not isinstance(content, dict) or content.get("format") != _FORMAT:
-        raise _damaged(path, ValueError("it has another format"))
+        raise _damaged(path, "it is of another version")
     return content
 
 
@@ -169,7 +202,7 @@ def _speed(content: dict[str, Any]) -> Speed:
     return Speed(**content.get("speed", {}))
 
 
-def _damaged(path: Path, error: Exception) -> BundleError:
+def _damaged(path: Path, error: Exception | str) -> BundleError:
     return BundleError(
         f"The checkpoint {path} cannot be used: {error}.",
         code="checkpoint-unusable",

@@ -22,10 +22,15 @@ from torch import nn
 from MISFMLib.data.ahead import ahead
 from MISFMLib.data.datasets import Batch
 from MISFMLib.device import keep_freed_memory, usable_cores
-from MISFMLib.errors import TrainingError
-from MISFMLib.events import EventSink, Metric, Progress
+from MISFMLib.errors import DeviceError, TrainingError, first_line, is_out_of_memory
+from MISFMLib.events import EventSink, Metric, Notice, Progress
 from MISFMLib.networks.base import recompute_levels
-from MISFMLib.training.checkpoint import BestWeights, TrainState, network_weights
+from MISFMLib.training.checkpoint import (
+    BestWeights,
+    TrainState,
+    has_checkpoint,
+    network_weights,
+)
 from MISFMLib.training.ending import has_stalled, last_step, scheduled_step
 from MISFMLib.training.missing import told
 from MISFMLib.training.parameters import build_optimizer, frozen_parts
@@ -103,8 +108,10 @@ class _Training:
         self._frozen = frozen_parts(module)
         self._share = range(fabric.global_rank, settings.batch_size, fabric.world_size)
         self._network, self._optimizer = fabric.setup(module, self._state.optimizer)
-        if checkpoint.exists():  # after the set-up, so that the optimizer's state is on the device
-            self._state.load(checkpoint)
+        if has_checkpoint(checkpoint):  # after the set-up: the optimizer's state is on the device
+            notice = self._state.load(checkpoint)
+            if notice and fabric.is_global_zero:
+                events(Notice(notice))
             task.attend(self._state.missing)
         self._state.speed.makers = _makers(fabric.device)
         self._scales_gradients = fabric.strategy.precision.precision == "16-mixed"
@@ -179,9 +186,11 @@ class _Training:
                 self._backward(part.to(self._fabric.device), len(parts), is_last=part is parts[-1])
                 for part in parts
             ]
-        except torch.OutOfMemoryError as error:
-            raise TrainingError(
-                f"A step needs more memory than the device has: {str(error).splitlines()[0]}",
+        except (RuntimeError, MemoryError) as error:
+            if not is_out_of_memory(error):
+                raise
+            raise DeviceError(
+                f"A step needs more memory than the device has: {first_line(error)}.",
                 code="out-of-memory",
                 remedy="Take more --recompute-levels (up to 5), more parts with --accumulate, or a "
                 "smaller --batch-size or --patch-size.",

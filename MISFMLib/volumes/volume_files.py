@@ -182,36 +182,49 @@ def write_image(
             code="unsupported-format",
             remedy="Choose another ending.",
         )
+
+    def check(temporary: Path) -> None:
+        _check_written(array, geometry, temporary, path)
+
+    with quiet_itk(), written_atomically(path, overwrite=overwrite, check=check) as temporary:
+        try:
+            sitk.WriteImage(_to_image(array, geometry, fields or {}), str(temporary), True)
+        except RuntimeError as error:
+            raise _not_whole(path, str(error).strip().splitlines()[-1]) from error
+
+
+def _to_image(array: Array, geometry: Geometry, fields: Mapping[str, str]) -> sitk.Image:
     image = sitk.GetImageFromArray(array, isVector=array.ndim == 4)
     image.SetSpacing(geometry.spacing_dhw[::-1])
     image.SetOrigin(geometry.origin_xyz)
     image.SetDirection(geometry.direction)
-    for key, value in (fields or {}).items():
+    for key, value in fields.items():
         image.SetMetaData(key, value)
-    with written_atomically(path, overwrite=overwrite) as temporary, quiet_itk():
-        _write(image, temporary, path)
-        _check_written(geometry, temporary, path)
+    return image
 
 
-def _write(image: sitk.Image, temporary: Path, path: Path) -> None:
+def _check_written(array: Array, geometry: Geometry, temporary: Path, path: Path) -> None:
+    """Read a file back whole: on a full disk ITK's writers go on, and some say nothing."""
     try:
-        sitk.WriteImage(image, str(temporary), useCompression=True)
+        image = sitk.ReadImage(str(temporary))
     except RuntimeError as error:
-        raise OutputError(
-            f"{path} cannot be written: {str(error).strip().splitlines()[-1]}",
-            code="output-not-writable",
-            remedy="Check that the folder is writable and the disk has room.",
-        ) from error
-
-
-def _check_written(geometry: Geometry, temporary: Path, path: Path) -> None:
-    reader = sitk.ImageFileReader()
-    reader.SetFileName(str(temporary))
-    reader.ReadImageInformation()
-    difference = describe_difference(geometry, geometry_of(reader))
+        raise _not_whole(path, str(error).strip().splitlines()[-1]) from error
+    difference = describe_difference(geometry, geometry_of(image))
     if difference:
         raise OutputError(
             f"{path.name} cannot store the grid of the image: {difference}.",
             code="grid-not-stored",
             remedy="Choose .nrrd or .mha.",
         )
+    nan_is_nan = array.dtype.kind == "f"
+    planes = zip(sitk.GetArrayViewFromImage(image), array, strict=True)
+    if not all(np.array_equal(read, plane, equal_nan=nan_is_nan) for read, plane in planes):
+        raise _not_whole(path, "the file holds other voxels than were written")
+
+
+def _not_whole(path: Path, reason: str) -> OutputError:
+    return OutputError(
+        f"{path} cannot be written: {reason}.",
+        code="output-not-writable",
+        remedy="Check that the folder is writable, the disk has room, and files may be so large.",
+    )

@@ -9,8 +9,16 @@ from pathlib import Path
 
 import pytest
 
-from MISFMLib.errors import OutputError
-from MISFMLib.files import check_output, remove_unfinished, write_json, written_atomically
+from MISFMLib.errors import DataError, OutputError
+from MISFMLib.files import (
+    check_output,
+    read_json,
+    read_text,
+    remove_unfinished,
+    write_bytes,
+    write_json,
+    written_atomically,
+)
 
 
 def leftovers(folder: Path) -> list[str]:
@@ -22,8 +30,13 @@ def write(path: Path, text: str, *, overwrite: bool = False) -> None:
         temporary.write_text(text)
 
 
+def foreign(folder: Path) -> str:
+    others = [path.name for path in folder.iterdir() if path.suffix != ".txt"]
+    return f"it holds {others[0]}" if others else ""
+
+
 def write_folder(path: Path, name: str, *, overwrite: bool = False) -> None:
-    with written_atomically(path, overwrite=overwrite) as temporary:
+    with written_atomically(path, overwrite=overwrite, foreign=foreign) as temporary:
         temporary.mkdir()
         (temporary / name).write_text("content")
 
@@ -43,12 +56,35 @@ def test_a_file_appears_only_when_the_block_ends(tmp_path):
     assert leftovers(tmp_path) == []
 
 
-def test_the_temporary_name_keeps_folder_and_whole_suffix(tmp_path):
-    with written_atomically(tmp_path / "case.seg.nrrd") as temporary:
+@pytest.mark.parametrize(
+    ("name", "suffix"),
+    [
+        ("case.seg.nrrd", ".seg.nrrd"),
+        ("case.2024.nii.gz", ".nii.gz"),
+        ("Case Nr. 12 of Dr. Sample.mha", ".mha"),
+        ("bundle", ""),
+    ],
+)
+def test_the_temporary_name_keeps_folder_and_suffix(tmp_path, name, suffix):
+    with written_atomically(tmp_path / name) as temporary:
         assert temporary.parent == tmp_path
-        assert temporary.name.endswith("case.seg.nrrd")
+        assert temporary.name.endswith(suffix)
+        assert len(temporary.name) == len(".misfm-01234567") + len(suffix)
         assert not temporary.exists()
         temporary.write_text("")
+
+
+@pytest.mark.parametrize("name", ["n" * 240 + ".seg.nrrd", "\N{CJK UNIFIED IDEOGRAPH-4F53}" * 80])
+def test_the_longest_names_that_the_file_system_allows_are_written(tmp_path, name):
+    write(tmp_path / name, "x")
+    assert (tmp_path / name).read_text() == "x"
+
+
+def test_a_name_that_is_too_long_is_our_error(tmp_path):
+    with pytest.raises(OutputError) as caught:
+        write(tmp_path / ("n" * 300), "x")
+    assert caught.value.code == "output-not-writable"
+    assert "shorter name" in caught.value.remedy
 
 
 def test_missing_parent_folders_are_made(tmp_path):
@@ -81,7 +117,8 @@ def test_an_existing_result_is_refused_before_any_work(tmp_path):
 
 def test_check_output_accepts_a_free_name_and_an_allowed_replacement(tmp_path):
     check_output(tmp_path / "new", overwrite=False)
-    check_output(tmp_path, overwrite=True)
+    (tmp_path / "table.csv").write_text("old")
+    check_output(tmp_path / "table.csv", overwrite=True)
     with pytest.raises(OutputError):
         check_output(tmp_path, overwrite=False)
 
@@ -108,6 +145,62 @@ def test_a_folder_replaces_a_folder_with_all_it_held(tmp_path):
     write_folder(path, "new.txt", overwrite=True)
     assert [file.name for file in path.iterdir()] == ["new.txt"]
     assert leftovers(tmp_path) == []
+
+
+@pytest.mark.parametrize("as_what", ["folder", "file"])
+def test_a_folder_that_is_none_of_ours_is_never_replaced(tmp_path, as_what):
+    holiday = tmp_path / "pictures" / "holiday.png"
+    holiday.parent.mkdir()
+    holiday.write_text("sea")
+    write_anything = write_folder if as_what == "folder" else write
+    with pytest.raises(OutputError) as caught:
+        write_anything(tmp_path / "pictures", "new.txt", overwrite=True)
+    assert caught.value.code == "output-not-ours"
+    assert holiday.read_text() == "sea"
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="this system has no named pipes")
+def test_a_pipe_is_neither_replaced_nor_waited_for(tmp_path):
+    os.mkfifo(tmp_path / "pipe")
+    with pytest.raises(OutputError, match="device or a pipe"):
+        write(tmp_path / "pipe", "x", overwrite=True)
+    with pytest.raises(OSError, match="a pipe or device"):
+        read_text(tmp_path / "pipe")
+
+
+def test_what_the_disk_does_not_hold_as_written_is_our_error(tmp_path, monkeypatch):
+    (tmp_path / "table.csv").write_text("old")
+    monkeypatch.setattr(Path, "read_bytes", lambda _path: b"")
+    with pytest.raises(OutputError, match="something else than what was written"):
+        write_bytes(tmp_path / "table.csv", b"new", overwrite=True)
+    assert (tmp_path / "table.csv").read_text() == "old"
+    assert leftovers(tmp_path) == []
+
+
+def test_a_check_of_the_writer_decides(tmp_path):
+    def check(path: Path) -> None:
+        raise OSError(errno.EIO, f"{path.read_text()} is cut")
+
+    with (
+        pytest.raises(OutputError, match="half is cut"),
+        written_atomically(tmp_path / "result.nrrd", check=check) as temporary,
+    ):
+        temporary.write_text("half")
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("content", [b"\xff\xfe\x00", b"[" * 100_000, b"{", b""])
+def test_json_of_any_content_is_read_or_refused(tmp_path, content):
+    (tmp_path / "settings.json").write_bytes(content)
+    with pytest.raises(DataError, match=r"settings\.json cannot be read") as caught:
+        read_json(tmp_path / "settings.json", DataError, code="bad-settings", remedy="Remove it.")
+    assert caught.value.code == "bad-settings"
+
+
+def test_json_with_a_byte_order_mark_is_read(tmp_path):
+    (tmp_path / "settings.json").write_bytes(b'\xef\xbb\xbf{"steps": 3}')
+    content = read_json(tmp_path / "settings.json", DataError, code="bad", remedy="")
+    assert content == {"steps": 3}
 
 
 def test_a_folder_that_cannot_be_replaced_stays_as_it_was(tmp_path, monkeypatch):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import errno
 import hashlib
 import json
 import re
@@ -139,6 +140,7 @@ def test_the_run_folder_keeps_the_record_and_drops_the_rest(config, tmp_path):
     folder = tmp_path / "model.run"
     kept = {path.name for path in folder.iterdir()}
     assert kept == {
+        "lock",
         "log.jsonl",
         "plan.json",
         "settings.json",
@@ -199,7 +201,7 @@ def test_a_training_that_only_lacks_its_evaluation_resumes_there(config, tmp_pat
         with pytest.raises(DataError, match="is gone"):
             run_finetune(config())
     assert not (tmp_path / "model").exists()
-    (tmp_path / "model.run" / ".misfm-01234567-checkpoint.pt").touch()  # as a kill leaves it
+    (tmp_path / "model.run" / ".misfm-01234567.pt").touch()  # as a kill leaves it
     events = []
 
     run_finetune(config(resume=True), events.append)
@@ -207,6 +209,60 @@ def test_a_training_that_only_lacks_its_evaluation_resumes_there(config, tmp_pat
     assert "train" not in {event.stage for event in events if isinstance(event, Progress)}
     assert read_bundle(tmp_path / "model").manifest.evaluation
     assert not list((tmp_path / "model.run").glob(".*"))
+
+
+@pytest.mark.parametrize("settings", [{}, {"resume": True}, {"overwrite": True}])
+def test_a_second_training_to_the_same_output_is_refused_and_harms_nothing(
+    config, tmp_path, settings
+):
+    RunFolder.open(config())
+    before = {path.name: path.read_bytes() for path in (tmp_path / "model.run").iterdir()}
+    with RunFolder.of(config()).alone(lambda _event: None):
+        with pytest.raises(OutputError, match=r"model\.run") as caught:
+            run_finetune(config(**settings))
+        after = {path.name: path.read_bytes() for path in (tmp_path / "model.run").iterdir()}
+    assert caught.value.code == "run-busy"
+    assert after == before
+
+
+def test_a_file_system_without_locks_gets_a_notice(config, monkeypatch):
+    fcntl = pytest.importorskip("fcntl")
+
+    def refuse(*_arguments):
+        raise OSError(errno.ENOLCK, "No locks available")
+
+    monkeypatch.setattr(fcntl, "flock", refuse)
+    events = []
+    with RunFolder.of(config()).alone(events.append):
+        pass
+    assert "No locks available" in notices(events)[0]
+
+
+def test_a_run_folder_of_somebody_else_is_never_emptied(config, tmp_path):
+    (tmp_path / "model.run").mkdir()
+    (tmp_path / "model.run" / "settings.json").write_text("{}")
+    (tmp_path / "model.run" / "thesis.tex").write_text("much work")
+    with pytest.raises(OutputError) as caught:
+        run_finetune(config(overwrite=True))
+    assert caught.value.code == "run-folder-taken"
+    assert (tmp_path / "model.run" / "thesis.tex").read_text() == "much work"
+
+
+def test_what_others_put_into_a_run_stays(config, tmp_path):
+    RunFolder.open(config())
+    (tmp_path / "model.run" / "notes.txt").write_text("mine")
+    RunFolder.open(config(overwrite=True))
+    assert (tmp_path / "model.run" / "notes.txt").read_text() == "mine"
+
+
+@pytest.mark.parametrize("content", [b"", b"{", b"[1]", b"\xff", b"[" * 100_000])
+def test_damaged_settings_of_a_run_are_named(config, tmp_path, content):
+    RunFolder.open(config())
+    (tmp_path / "model.run" / "settings.json").write_bytes(content)
+    with pytest.raises(DataError, match=r"settings\.json") as caught:
+        RunFolder.open(config(resume=True))
+    assert caught.value.code == "run-damaged"
+    RunFolder.open(config(overwrite=True))
 
 
 def notices(events):

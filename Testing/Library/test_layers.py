@@ -24,7 +24,10 @@ LAYERS = (
     {"device"},
     {"annotation", "volumes"},
     {"models"},
-    {"__init__", "configs", "errors", "events", "files", "foreground", "resources"},
+    {
+        *("__init__", "configs", "errors", "events", "files", "foreground", "locks"),
+        "resources",
+    },
 )
 # Neighbours in a layer that must not know each other either.
 STRANGERS = {

@@ -22,7 +22,7 @@ from torch import nn
 
 from MISFMLib.configs import NetworkConfig
 from MISFMLib.data.datasets import Batch
-from MISFMLib.errors import BundleError, ConfigError, TrainingError
+from MISFMLib.errors import BundleError, ConfigError, DeviceError, TrainingError
 from MISFMLib.events import Metric, Notice, Progress, ignore_events
 from MISFMLib.networks import build_network
 from MISFMLib.networks.base import recompute_levels
@@ -33,6 +33,7 @@ from MISFMLib.training.launch import Processes, _child, _Relay
 from MISFMLib.training.loop import fit
 from MISFMLib.training.losses import SegmentationLoss
 from MISFMLib.training.schedules import polynomial_decay
+from MISFMLib.training.sealed_file import save_sealed
 from MISFMLib.training.stop import stop_requests
 from MISFMLib.training.task import FitSettings, Task, Validation
 
@@ -154,7 +155,7 @@ def test_too_little_memory_is_told_with_what_helps(tmp_path):
     def loss(_outputs, _batch):
         raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB.\nMore.")
 
-    with pytest.raises(TrainingError, match=r"2\.00 GiB\. Take") as caught:
+    with pytest.raises(DeviceError, match=r"2\.00 GiB\. Take") as caught:
         run(tmp_path / "run", loss=loss)
     assert caught.value.code == "out-of-memory"
     assert "--recompute-levels" in caught.value.remedy
@@ -262,9 +263,53 @@ def test_a_damaged_checkpoint_is_an_error(tmp_path, content):
         run(tmp_path)
 
 
+def flip_one_bit(path):
+    content = bytearray(path.read_bytes())
+    content[len(content) // 2] ^= 4
+    path.write_bytes(content)
+
+
+def test_one_changed_bit_is_noticed_and_the_checkpoint_before_goes_on_bit_for_bit(tmp_path):
+    settings = replace(SETTINGS, checkpoint_every=1)
+    whole = run(tmp_path / "whole", settings)
+    run(tmp_path / "a", replace(settings, steps=3))
+    flip_one_bit(tmp_path / "a" / "checkpoint.pt")
+    events = []
+
+    assert_same(whole, run(tmp_path / "a", settings, events.append))
+
+    (notice,) = [event.message for event in events if isinstance(event, Notice)]
+    assert "its checksum is wrong" in notice
+    assert "the checkpoint before, step 2." in notice
+
+
+def test_a_damaged_checkpoint_never_becomes_the_one_before(tmp_path):
+    settings = replace(SETTINGS, checkpoint_every=1)
+    run(tmp_path, replace(settings, steps=3))
+    flip_one_bit(tmp_path / "checkpoint.pt")
+    before = (tmp_path / "checkpoint.previous.pt").read_bytes()
+
+    with pytest.raises(ZeroDivisionError):
+        run(tmp_path, settings, stop_at(4))
+    assert (tmp_path / "checkpoint.previous.pt").read_bytes() == before
+
+    flip_one_bit(tmp_path / "checkpoint.previous.pt")
+    flip_one_bit(tmp_path / "checkpoint.pt")
+    with pytest.raises(BundleError, match="checksum is wrong"):
+        run(tmp_path, settings)
+
+
+def stop_at(step):
+    def events(event):
+        if isinstance(event, Progress) and f"step {step} " in event.message:
+            raise ZeroDivisionError
+
+    return events
+
+
 def test_a_checkpoint_of_another_format_or_network_is_an_error(tmp_path):
-    torch.save({"format": 0}, tmp_path / "checkpoint.pt")
-    with pytest.raises(BundleError, match="another format"):
+    save_sealed({"format": 0}, tmp_path / "checkpoint.pt")
+    with pytest.raises(BundleError, match="another version"):
         run(tmp_path)
 
     run(tmp_path / "a", replace(SETTINGS, steps=2))

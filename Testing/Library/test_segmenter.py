@@ -181,7 +181,7 @@ def test_memory_that_never_suffices_is_an_error(rng):
         segmenter.segment(a_volume(rng.normal(size=(8, 8, 8))))
 
 
-@pytest.mark.parametrize("error", [RuntimeError("size mismatch"), MemoryError(), ValueError("x")])
+@pytest.mark.parametrize("error", [RuntimeError("size mismatch"), ValueError("x")])
 def test_any_other_error_passes_untouched(rng, error):
     class Broken(nn.Module):
         def forward(self, image):
@@ -190,6 +190,28 @@ def test_any_other_error_passes_untouched(rng, error):
     with pytest.raises(type(error)) as caught:
         a_segmenter(Broken(), batch_size=2).segment(a_volume(rng.normal(size=(8, 8, 8))))
     assert caught.value is error
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        MemoryError("Unable to allocate 4.00 GiB for an array"),
+        RuntimeError(
+            "[enforce fail at alloc_cpu.cpp:127] err == 0. DefaultCPUAllocator: can't allocate "
+            "memory: you tried to allocate 4294967296 bytes. Error code 12 (Cannot allocate memory)"
+        ),
+        RuntimeError("MPS backend out of memory (MPS allocated: 8.00 GB)"),
+        RuntimeError("std::bad_alloc"),
+    ],
+)
+def test_too_little_memory_of_any_device_and_library_has_one_end(rng, error):
+    class Hungry(nn.Module):
+        def forward(self, image):
+            raise error
+
+    with pytest.raises(DeviceError) as caught:
+        a_segmenter(Hungry(), batch_size=2).segment(a_volume(rng.normal(size=(8, 8, 8))))
+    assert caught.value.code == "out-of-memory"
 
 
 def test_the_ladder_leads_from_batch_to_sums_to_patch_to_cpu():

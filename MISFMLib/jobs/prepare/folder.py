@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import contextlib
 import json
-import sys
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -29,7 +28,9 @@ from MISFMLib.data.store_index import (
 )
 from MISFMLib.data.store_sources import Source
 from MISFMLib.errors import ConfigError, OutputError
-from MISFMLib.files import write_json
+from MISFMLib.events import EventSink, Notice
+from MISFMLib.files import parse_json, write_json
+from MISFMLib.locks import lock
 
 _JOURNAL = "journal.jsonl"
 
@@ -49,7 +50,7 @@ class StoreFolder:
 
     @classmethod
     @contextlib.contextmanager
-    def open(cls, path: Path, recipe: Recipe) -> Iterator[StoreFolder]:
+    def open(cls, path: Path, recipe: Recipe, events: EventSink) -> Iterator[StoreFolder]:
         """Open a store, a new one or one to go on with.
 
         Raises:
@@ -57,16 +58,21 @@ class StoreFolder:
             OutputError: The folder is something else, or another run works on it.
         """
         _check_settings(path, recipe)
-        with (path / _JOURNAL).open("a+", encoding="utf-8", newline="\n") as journal:
-            _lock(journal, path)
+        with (path / _JOURNAL).open(
+            "a+", encoding="utf-8", errors="surrogateescape", newline="\n"
+        ) as journal:
+            lock(journal, _busy(path), events)
             index = read_index(str(path)) if (path / INDEX).exists() else []
-            yield cls(path, _by_source(index), _read_journal(journal), journal)
+            done, problem = _read_journal(journal)
+            if problem:
+                events(Notice(f"{path / _JOURNAL}, {problem}: what it said is prepared again."))
+            yield cls(path, _by_source(index), done, journal)
 
     def entries_of(self, source: Source) -> Entries:
         """Return what is known of a source; nothing if it is new, has changed or lost an array."""
         entries = self.done.get(source.name) or self.finished.get(source.name) or []
         is_same = all(entry.signature == source.signature for entry in entries)
-        is_whole = all((self.path / entry.array).exists() for entry in entries if entry.array)
+        is_whole = all(entry.is_whole(self.path) for entry in entries if entry.array)
         return entries if is_same and is_whole else []
 
     def add(self, source: Source, entries: Sequence[StoreEntry]) -> None:
@@ -114,37 +120,33 @@ def _settings(recipe: Recipe) -> dict[str, Any]:
     return {**encode(recipe.preparation), **encode(recipe.limits)}
 
 
-def _lock(journal: IO[str], path: Path) -> None:
-    """Keep a second run away; the system gives the lock back however this one ends."""
-    try:
-        if sys.platform == "win32":
-            import msvcrt
-
-            journal.seek(0)
-            msvcrt.locking(journal.fileno(), msvcrt.LK_NBLCK, 1)
-        else:
-            import fcntl
-
-            fcntl.flock(journal, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except OSError as error:
-        raise OutputError(
-            f"Another run is preparing the store {path}.",
-            code="store-busy",
-            remedy="Wait for it, or choose another output folder.",
-        ) from error
+def _busy(path: Path) -> OutputError:
+    return OutputError(
+        f"Another run is preparing the store {path}.",
+        code="store-busy",
+        remedy="Wait for it, or choose another output folder.",
+    )
 
 
-def _read_journal(journal: IO[str]) -> dict[str, Entries]:
-    """Read the lines of a run that was killed; where it was writing one, that one is cut off."""
+def _read_journal(journal: IO[str]) -> tuple[dict[str, Entries], str]:
+    """Read the lines of a run that was killed; where it was writing one, that one is cut off.
+
+    Returns:
+        Entries by source, and what is wrong with lines that were damaged since.
+    """
     journal.seek(0)
     whole, _, torn = journal.read().rpartition("\n")
     if torn:
-        journal.truncate(len(whole) + bool(whole))
+        journal.truncate(len((whole + "\n" if whole else "").encode("utf-8", "surrogateescape")))
     found: dict[str, Entries] = {}
-    for line in whole.splitlines():
-        content: dict[str, Any] = json.loads(line)
-        found[content["path"]] = [from_row(row) for row in content["entries"]]
-    return found
+    problem = ""
+    for number, line in enumerate(whole.splitlines(), 1):
+        try:
+            content = parse_json(line)
+            found[str(content["path"])] = [from_row(row) for row in content["entries"]]
+        except (ValueError, TypeError, KeyError, AttributeError):
+            problem = f"line {number}, is damaged"
+    return found, problem
 
 
 # ------------------------------------------------------------------------------------------ the end

@@ -54,7 +54,7 @@ def run_prepare(config: PrepareConfig, events: EventSink = ignore_events) -> dic
     if config.check_only:
         return _check(config, [source.name for source in sources])
     recipe = _recipe(config)
-    with StoreFolder.open(config.output.absolute(), recipe) as folder:
+    with StoreFolder.open(config.output.absolute(), recipe, events) as folder:
         known = [(source, folder.entries_of(source)) for source in sources]
         todo = [source for source, entries in known if _is_open(entries, config)]
         if len(todo) < len(sources):

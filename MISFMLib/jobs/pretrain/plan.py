@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections import Counter
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -33,7 +32,7 @@ from MISFMLib.files import write_json
 from MISFMLib.jobs.pretrain.methods import with_outputs
 from MISFMLib.jobs.pretrain.store import stored_volumes, uses_stores, with_settings_of_stores
 from MISFMLib.jobs.progress import counter
-from MISFMLib.jobs.train.run_folder import RunFolder
+from MISFMLib.jobs.train.run_folder import RunFolder, read_listing
 from MISFMLib.jobs.train.training_run import check_patience
 from MISFMLib.networks import choose_resolution_mode, stride_dhw
 from MISFMLib.resources import read_preset
@@ -126,8 +125,7 @@ def _find_files(config: PretrainConfig, folder: RunFolder) -> dict[Path, Unlabel
     """
     listing = folder.path / _LISTING
     if listing.exists():
-        content = json.loads(listing.read_text("utf-8"))
-        files = [decode(UnlabelledFile, entry) for entry in content]
+        files = read_listing(listing, UnlabelledFile)
     else:
         files = find_unlabelled(config.data)
         write_json(listing, [encode(file) for file in files])

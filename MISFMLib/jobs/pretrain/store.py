@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterable
 from dataclasses import replace
 from pathlib import Path
 
-from MISFMLib.configs import PretrainConfig, decode, encode, raise_problems
+from MISFMLib.configs import PretrainConfig, encode, raise_problems
 from MISFMLib.data.store_building import read_recipe
 from MISFMLib.data.store_index import is_store, join, to_location
 from MISFMLib.data.stored_arrays import usable_entries
 from MISFMLib.data.unlabelled import PreparedFile
 from MISFMLib.files import write_json
+from MISFMLib.jobs.train.run_folder import read_listing
 
 _SETTINGS_OF_STORE = ("modality", "intensity", "spacing_dhw")
 
@@ -66,8 +66,7 @@ def stored_volumes(stores: Iterable[Path], listing: Path) -> dict[Path, Prepared
         listing: File that keeps the list for a run that goes on, whatever was added to the stores.
     """
     if listing.exists():
-        content = json.loads(listing.read_text("utf-8"))
-        return {file.path: file for file in (decode(PreparedFile, entry) for entry in content)}
+        return {file.path: file for file in read_listing(listing, PreparedFile)}
     files = [
         PreparedFile(
             path=Path(join(to_location(store), entry.array)),

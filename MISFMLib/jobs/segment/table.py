@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import csv
+import io
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from MISFMLib.errors import OutputError
 from MISFMLib.export.statistics import LabelVolume
-from MISFMLib.files import written_atomically
+from MISFMLib.files import write_text
 from MISFMLib.models.bundle import BundleManifest
 
 _COLUMNS = ("case", "status", "seconds", "message", "model")
@@ -82,13 +83,11 @@ class CaseTable:
         )
         volumes = {f"{item.name} (ml)": f"{item.volume_ml:.6f}" for item in row.volumes}
         self._rows[row.case] = {**dict(zip(_COLUMNS, values, strict=True)), **volumes}
-        with (
-            written_atomically(self.path, overwrite=True) as temporary,
-            temporary.open("w", encoding="utf-8", newline="") as file,
-        ):
-            columns = (*_COLUMNS, *self._labels)
-            writer = csv.DictWriter(
-                file, columns, restval="", extrasaction="ignore", lineterminator="\n"
-            )
-            writer.writeheader()
-            writer.writerows(self._rows.values())
+        text = io.StringIO(newline="")
+        columns = (*_COLUMNS, *self._labels)
+        writer = csv.DictWriter(
+            text, columns, restval="", extrasaction="ignore", lineterminator="\n"
+        )
+        writer.writeheader()
+        writer.writerows(self._rows.values())
+        write_text(self.path, text.getvalue(), overwrite=True)

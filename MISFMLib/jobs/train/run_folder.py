@@ -4,25 +4,38 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
-import json
 import shutil
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
-from MISFMLib.configs import TrainingConfig, encode
+from MISFMLib.configs import TrainingConfig, decode, encode
 from MISFMLib.data.cases import Split
 from MISFMLib.data.plan import TrainingPlan
-from MISFMLib.errors import ConfigError, OutputError
+from MISFMLib.errors import ConfigError, DataError, OutputError
 from MISFMLib.events import Event, EventSink, Metric, Notice, event_to_json
-from MISFMLib.files import write_json
+from MISFMLib.files import TEMPORARY, output_error, read_json, write_json
+from MISFMLib.locks import lock
+from MISFMLib.training.checkpoint import has_checkpoint, previous
 
 _FREE_TO_CHANGE = (
     *("resume", "overwrite", "device", "devices", "precision", "threads", "preview"),
     *("minutes", "patience", "recompute_levels"),
 )
 """Settings that a resumed training may change; all others would make it another training."""
+_LOCK = "lock"
+_CHECKPOINT = Path("checkpoint.pt")
+_OF_NO_USE = ("cases", "draft", "control", str(_CHECKPOINT), str(previous(_CHECKPOINT)))
+"""What is of no use once the bundle is there."""
+_OWN = (
+    *_OF_NO_USE,
+    *("settings.json", "plan.json", "split.json", "volumes.json", "log.jsonl"),
+    *("before.csv", "validation.csv", "tensorboard"),
+)
+"""All that a training writes into its folder, but its lock."""
+
+ItemT = TypeVar("ItemT")
 
 
 @dataclass(frozen=True)
@@ -34,7 +47,7 @@ class RunFolder:
     @property
     def checkpoint(self) -> Path:
         """State to go on from."""
-        return self.path / "checkpoint.pt"
+        return self.path / _CHECKPOINT
 
     @property
     def control(self) -> Path:
@@ -62,6 +75,46 @@ class RunFolder:
         return self.path / "before.csv"
 
     @classmethod
+    def of(cls, config: TrainingConfig) -> RunFolder:
+        """Return the folder of a run, which may not exist yet."""
+        return cls(config.output.with_name(f"{config.output.name}.run"))
+
+    @contextlib.contextmanager
+    def alone(self, events: EventSink) -> Iterator[None]:
+        """Keep every other training out of the folder.
+
+        Raises:
+            OutputError: Another training works in it, it is none of ours, or cannot be written.
+        """
+        self._check_ours()
+        try:
+            self.path.mkdir(parents=True, exist_ok=True)
+            file = (self.path / _LOCK).open("a")
+        except OSError as error:
+            raise output_error(error, self.path) from error
+        with file:
+            lock(file, self._busy(), events)
+            yield
+
+    def _busy(self) -> OutputError:
+        return OutputError(
+            f"Another training writes to {self.path}.",
+            code="run-busy",
+            remedy="Wait for it, or choose another output.",
+        )
+
+    def _check_ours(self) -> None:
+        names = {path.name for path in self.path.iterdir()} if self.path.is_dir() else set()
+        # Programs of others call folders .run and files settings.json too.
+        is_ours = "settings.json" in names and names & {_LOCK, "log.jsonl", "plan.json"}
+        if (names - {_LOCK} and not is_ours) or (self.path.exists() and not self.path.is_dir()):
+            raise OutputError(
+                f"{self.path} is in the way: the files of the training shall go there.",
+                code="run-folder-taken",
+                remedy="Move it, or choose another output.",
+            )
+
+    @classmethod
     def open(cls, config: TrainingConfig) -> RunFolder:
         """Open the folder of a run, a new one or the one to resume.
 
@@ -70,26 +123,22 @@ class RunFolder:
                 folder of that name is no run.
             ConfigError: The run to resume was started with other settings.
         """
-        folder = cls(config.output.with_name(f"{config.output.name}.run"))
+        folder = cls.of(config)
+        folder._check_ours()
         settings = folder.path / "settings.json"
         if settings.exists() and config.resume:
-            _check_same_settings(json.loads(settings.read_text("utf-8")), config)
+            _check_same_settings(_read_settings(settings), config)
             folder.control.unlink(missing_ok=True)  # it was meant for the process that has ended
-        elif folder.checkpoint.exists() and not config.overwrite:
+        elif has_checkpoint(folder.checkpoint) and not config.overwrite:
             raise OutputError(
                 f"{folder.path} holds an unfinished training.",
                 code="run-exists",
                 remedy="Go on with --resume, or start over with --overwrite.",
             )
-        elif folder.path.exists() and not settings.exists():
-            raise OutputError(
-                f"{folder.path} is in the way: the files of the training shall go there.",
-                code="run-folder-taken",
-                remedy="Move it, or choose another output.",
-            )
         else:
-            shutil.rmtree(folder.path, ignore_errors=True)
+            folder._remove(_OWN)
             write_json(settings, encode(config))
+            (folder.path / _LOCK).touch()
         return folder
 
     def write_plan(self, plan: TrainingPlan, split: Split) -> None:
@@ -120,14 +169,15 @@ class RunFolder:
 
     def clean(self) -> None:
         """Remove what is of no use once the bundle is there: prepared cases, draft, checkpoint."""
-        for large in (self.cases, self.draft):
-            shutil.rmtree(large, ignore_errors=True)
-        for file in (
-            self.checkpoint,
-            self.control,
-            *self.path.glob(f".misfm-*-{self.checkpoint.name}"),
-        ):
-            file.unlink(missing_ok=True)  # beside the checkpoint what kills have left of others
+        self._remove(_OF_NO_USE)
+
+    def _remove(self, names: Iterable[str]) -> None:
+        """Remove files and folders of these names, and what kills have left half-written."""
+        for path in [*map(self.path.joinpath, names), *self.path.glob(f"{TEMPORARY}*")]:
+            if path.is_dir() and not path.is_symlink():
+                shutil.rmtree(path, ignore_errors=True)
+            else:
+                path.unlink(missing_ok=True)
 
 
 @contextlib.contextmanager
@@ -146,6 +196,28 @@ def _scalars(folder: Path) -> Iterator[Any]:
                 writer.add_scalar(name, value, event.step)
 
         yield add
+
+
+def _read_settings(path: Path) -> dict[str, Any]:
+    remedy = "Start over with --overwrite and without --resume."
+    content = read_json(path, DataError, code="run-damaged", remedy=remedy)
+    if not isinstance(content, dict):
+        raise DataError(f"{path} holds no settings.", code="run-damaged", remedy=remedy)
+    return content
+
+
+def read_listing(path: Path, item_class: type[ItemT]) -> list[ItemT]:
+    """Read a list that a training has written into its folder.
+
+    Raises:
+        DataError: The file was damaged since.
+    """
+    remedy = "Start over with --overwrite and without --resume."
+    content = read_json(path, DataError, code="run-damaged", remedy=remedy)
+    try:
+        return [decode(item_class, item) for item in content]
+    except (ConfigError, TypeError) as error:
+        raise DataError(f"{path} is damaged: {error}", code="run-damaged", remedy=remedy) from error
 
 
 def _check_same_settings(earlier: dict[str, Any], config: TrainingConfig) -> None:

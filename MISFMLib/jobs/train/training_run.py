@@ -12,9 +12,9 @@ from MISFMLib.configs import TrainingConfig
 from MISFMLib.device import set_threads
 from MISFMLib.errors import ConfigError
 from MISFMLib.events import EventSink, Notice
-from MISFMLib.files import check_output
 from MISFMLib.jobs.train.run_folder import RunFolder
-from MISFMLib.training.checkpoint import TrainResult, read_result
+from MISFMLib.models.bundle import check_bundle_output
+from MISFMLib.training.checkpoint import TrainResult, has_checkpoint, read_result
 from MISFMLib.training.launch import Processes, Training
 from MISFMLib.training.task import FitSettings
 
@@ -84,12 +84,14 @@ def open_run(
 
     Raises:
         ConfigError: The run to resume was started with other settings.
-        OutputError: The bundle, or an unfinished run, is there already.
+        OutputError: The bundle, or an unfinished run, is there already, or another training runs.
     """
-    check_output(config.output, overwrite=config.overwrite)
-    folder = RunFolder.open(config)
-    with folder.logged(events) as logged:
-        if config.resume and not folder.checkpoint.exists():
+    check_bundle_output(config.output, overwrite=config.overwrite)
+    with contextlib.ExitStack() as stack:
+        stack.enter_context(RunFolder.of(config).alone(events))
+        folder = RunFolder.open(config)
+        logged = stack.enter_context(folder.logged(events))
+        if config.resume and not has_checkpoint(folder.checkpoint):
             logged(
                 Notice("There is no checkpoint to resume: the training starts at its beginning.")
             )

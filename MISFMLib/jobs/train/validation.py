@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import io
 import math
 import statistics
 from collections.abc import Callable, Mapping, Sequence
@@ -17,7 +18,7 @@ from torch import nn
 from MISFMLib.configs import LabelConfig
 from MISFMLib.data.cases import Case
 from MISFMLib.data.datasets import PreparedCase
-from MISFMLib.files import written_atomically
+from MISFMLib.files import write_text
 from MISFMLib.inference.sliding_window import Placement, predict_logits
 from MISFMLib.inference.windows import WindowConfig
 from MISFMLib.metrics import Agreement, compare_label_maps, dice
@@ -133,13 +134,11 @@ def evaluate(
 
 def _write_table(rows: Sequence[Mapping[str, Any]], path: Path) -> None:
     columns = ["case", "label", *(field.name for field in fields(Agreement))]
-    with (
-        written_atomically(path, overwrite=True) as temporary,
-        temporary.open("w", newline="", encoding="utf-8") as file,
-    ):
-        writer = csv.DictWriter(file, columns)
-        writer.writeheader()
-        writer.writerows(rows)
+    text = io.StringIO(newline="")
+    writer = csv.DictWriter(text, columns)
+    writer.writeheader()
+    writer.writerows(rows)
+    write_text(path, text.getvalue(), overwrite=True)
 
 
 def _summary(
