@@ -7,15 +7,18 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 
 from MISFMLib.configs import Size, Spacing
-from MISFMLib.data.cases import Case, LabelledSet, Split
+from MISFMLib.data.case_reading import read_case, without_unlabelled
+from MISFMLib.data.cases import Case, LabelledSet, Split, listed
+from MISFMLib.data.label_sides import LabelSide, label_sides
 from MISFMLib.data.spatial import canonical_axes
 from MISFMLib.errors import DataError
-from MISFMLib.volumes.volume import LabelMap, Volume, check_same_grid, read_label_map, read_volume
+from MISFMLib.volumes.volume import LabelMap, Volume, present_values
+from MISFMLib.volumes.volume_types import numbers
 
 _FOREGROUND_SAMPLES = 2000
 _PROBLEMS_SHOWN = 20
@@ -43,40 +46,72 @@ class CaseFacts:
     image_digest: str
     """Digest of the intensities; equal for copies of one image."""
     label_digest: str
-    """Digest of the label map."""
+    """Digest of the label map; empty for an empty one, which healthy cases share."""
+    sides: Mapping[int, LabelSide] = field(default_factory=dict)
+    """Where each label lies."""
+
+
+@dataclass(frozen=True)
+class Problem:
+    """One thing that would spoil a training."""
+
+    case: str
+    """Where; empty when it is about the whole data set."""
+    code: str
+    """Short stable name of the cause."""
+    message: str
+    """What was found, with an example, and what was expected."""
+    remedy: str
+    """What to do about this one."""
 
 
 def examine_cases(
-    found: LabelledSet, split: Split, on_case: Callable[[int], None] = lambda _index: None
+    found: LabelledSet, names: Sequence[str], on_case: Callable[[int], None] = lambda _index: None
 ) -> dict[str, CaseFacts]:
-    """Read every case of the split once and check it.
+    """Read cases once and check each.
 
     Args:
         found: The data set.
-        split: Which cases to read, and for what.
+        names: Which cases to read.
         on_case: Called with the number of cases read so far.
 
     Returns:
-        Facts by case name, in the order of the split.
+        Facts by case name, in the order of the names.
 
     Raises:
-        DataError: Label maps are empty, unreadable, on another grid than their image or hold
-            values without a name; a class occurs in no training case; training and validation
-            share an image or label map. All problems are named.
+        DataError: Label maps are unreadable, on another grid than their image or hold values
+            without a name. All problems are named, each with its remedy.
     """
+    facts, problems = try_cases(found, names, on_case)
+    raise_problems(problems)
+    return facts
+
+
+def try_cases(
+    found: LabelledSet, names: Sequence[str], on_case: Callable[[int], None] = lambda _index: None
+) -> tuple[dict[str, CaseFacts], list[Problem]]:
+    """Read cases once; return facts by case name, and what is wrong with the other cases."""
     cases = {case.name: case for case in found.cases}
     facts: dict[str, CaseFacts] = {}
-    problems: list[str] = []
-    for index, name in enumerate((*split.train, *split.validation), start=1):
+    problems: list[Problem] = []
+    for index, name in enumerate(names, start=1):
         try:
             facts[name] = examine_case(cases[name], found.label_names)
         except DataError as error:
-            problems.append(f"{name}: {error.message}")
+            message = error.message.removeprefix(f"{name}: ")
+            problems.append(Problem(name, error.code, message, error.remedy))
         on_case(index)
-    if not problems:
-        problems = [*_missing_classes(facts, found, split), *_shared_content(facts, split)]
-    _raise_problems(problems)
-    return facts
+    return facts, problems
+
+
+def check_parts(facts: Mapping[str, CaseFacts], found: LabelledSet, split: Split) -> None:
+    """Check that the two parts of a split can teach and judge.
+
+    Raises:
+        DataError: A class occurs in no training case, or training and validation share an image or
+            label map. All problems are named.
+    """
+    raise_problems([*_missing_classes(facts, found, split), *_shared_content(facts, split)])
 
 
 def examine_case(case: Case, label_names: Mapping[int, str]) -> CaseFacts:
@@ -87,22 +122,12 @@ def examine_case(case: Case, label_names: Mapping[int, str]) -> CaseFacts:
         label_names: Allowed foreground values; empty allows any.
 
     Raises:
-        DataError: A file cannot be read, the grids differ, or the label map is empty or holds
-            values that are not allowed.
+        DataError: A file cannot be read, the grids differ, or the label map holds values that are
+            not allowed. An empty one is allowed: the case is healthy.
     """
-    volume = read_volume(case.images)
-    label_map = read_label_map(
-        case.label, allowed_values={0, *label_names} if label_names else None
-    )
-    check_same_grid(volume, label_map)
-    label_values = tuple(int(value) for value in np.unique(label_map.array_DHW) if value)
-    if not label_values or label_values[-1] > _LARGEST_VALUE:
-        found = f"goes up to {label_values[-1]}" if label_values else "is empty"
-        raise DataError(
-            f"the label map {found}, values from 1 to {_LARGEST_VALUE} were expected.",
-            code="label-values",
-            remedy="Label the case or leave it out; give structures smaller numbers.",
-        )
+    volume, label_map = read_case(case, label_names)
+    label_values = tuple(sorted(present_values(label_map.array_DHW) - {0, case.unlabelled}))
+    _check_values(label_values, label_map, label_names)
     axes, _flips = canonical_axes(volume.geometry.direction, "LPS")
     shape, spacing = volume.geometry.shape_dhw, volume.geometry.spacing_dhw
     first_channel = volume.array_CDHW[0]
@@ -113,14 +138,43 @@ def examine_case(case: Case, label_names: Mapping[int, str]) -> CaseFacts:
         modality=volume.modality,
         intensity_range=(float(first_channel.min()), float(first_channel.max())),
         label_values=label_values,
-        foreground_samples=_foreground_samples(volume, label_map),
+        foreground_samples=_foreground_samples(volume, label_map, case.unlabelled),
+        sides=label_sides(label_map, label_values),
         image_digest=_digest(volume.array_CDHW),
-        label_digest=_digest(label_map.array_DHW),
+        label_digest=_digest(label_map.array_DHW) if label_values else "",
     )
 
 
-def _foreground_samples(volume: Volume, label_map: LabelMap) -> np.ndarray:
-    positions = np.flatnonzero(label_map.array_DHW)
+def _check_values(
+    values: Sequence[int], label_map: LabelMap, label_names: Mapping[int, str]
+) -> None:
+    allowed = set(label_names) or set(range(1, _LARGEST_VALUE + 1))
+    wrong = [value for value in values if value not in allowed or value > _LARGEST_VALUE]
+    if not wrong:
+        return
+    example = np.argwhere(label_map.array_DHW == wrong[0])
+    place = numbers(label_map.geometry.position_xyz(tuple(example[0])))
+    if label_names and wrong[0] <= _LARGEST_VALUE:
+        names = ", ".join(f"{value} {name}" for value, name in label_names.items())
+        expected, remedy = f"the data set names {names}", (
+            "Correct the label map, or name the label with --labels, labels.json or dataset.json."
+        )
+    else:
+        expected = f"values from 1 to {_LARGEST_VALUE} were expected"
+        remedy = "Give the structures smaller numbers."
+    raise DataError(
+        f"the label map holds {', '.join(map(str, wrong[:10]))}; {expected}. For example "
+        f"{len(example)} voxels hold {wrong[0]}, one at {place} mm (LPS).",
+        code="label-values",
+        remedy=remedy,
+    )
+
+
+def _foreground_samples(
+    volume: Volume, label_map: LabelMap, unlabelled: int | None
+) -> np.ndarray:
+    array_DHW = label_map.array_DHW
+    positions = np.flatnonzero(without_unlabelled(array_DHW, array_DHW, unlabelled))
     step = max(1, len(positions) // _FOREGROUND_SAMPLES)
     channels = volume.array_CDHW.reshape(len(volume.array_CDHW), -1)
     return channels[:, positions[::step][:_FOREGROUND_SAMPLES]].astype(np.float32)
@@ -134,35 +188,69 @@ def _digest(array: np.ndarray) -> str:
 
 def _missing_classes(
     facts: Mapping[str, CaseFacts], found: LabelledSet, split: Split
-) -> Iterable[str]:
+) -> Iterable[Problem]:
     in_training = {value for name in split.train for value in facts[name].label_values}
     everywhere = {value for fact in facts.values() for value in fact.label_values}
-    for value in sorted(({*found.label_names} | everywhere) - in_training):
+    # A segment or mask that is empty in all cases is none of the labels.
+    expected = everywhere if found.names_of_segments else {*found.label_names} | everywhere
+    if not expected:
+        yield Problem(
+            "",
+            "label-maps-empty",
+            f"none of the {len(facts)} label maps holds a label",
+            "Label at least one case.",
+        )
+    for value in sorted(expected - in_training):
         name = found.label_names.get(value, "unnamed")
-        yield f"label {value} ({name}) occurs in no training case"
+        held_out = [case for case in split.validation if value in facts[case].label_values]
+        where = f", but in the held-out {listed(held_out)}" if held_out else " nor in any other"
+        remedy = (
+            "Move one of them to the training part with --split."
+            if held_out
+            else "Label it in a training case, or take its name out of the data set's description."
+        )
+        message = f"label {value} ({name}) occurs in no training case{where}"
+        yield Problem("", "label-not-trained", message, remedy)
 
 
-def _shared_content(facts: Mapping[str, CaseFacts], split: Split) -> Iterable[str]:
+def _shared_content(facts: Mapping[str, CaseFacts], split: Split) -> Iterable[Problem]:
     for what in ("image", "label map"):
         trained = {_digest_of(facts[name], what): name for name in split.train}
         for name in split.validation:
             twin = trained.get(_digest_of(facts[name], what))
-            if twin:
-                yield f"{name} (validation) has the same {what} as {twin} (train)"
+            if twin and _digest_of(facts[name], what):
+                yield Problem(
+                    "",
+                    "case-on-both-sides",
+                    f"{name} (validation) has the same {what} as {twin} (train)",
+                    "Leave one of the two out, or put both into one part with --split.",
+                )
 
 
 def _digest_of(fact: CaseFacts, what: str) -> str:
     return fact.image_digest if what == "image" else fact.label_digest
 
 
-def _raise_problems(problems: Sequence[str]) -> None:
+def raise_problems(problems: Sequence[Problem]) -> None:
+    """Put all problems into one error, those with one remedy together.
+
+    Raises:
+        DataError: There are any.
+    """
     if not problems:
         return
-    shown = [f"- {problem}" for problem in problems[:_PROBLEMS_SHOWN]]
+    groups: dict[str, list[Problem]] = {}
+    for problem in problems[:_PROBLEMS_SHOWN]:
+        groups.setdefault(problem.remedy, []).append(problem)
+    lines = []
+    for remedy, group in groups.items():
+        lines += [f"- {problem.case}: {problem.message}" if problem.case else f"- {problem.message}"
+                  for problem in group]
+        lines.append(f"  What to do: {remedy}")
     if len(problems) > _PROBLEMS_SHOWN:
-        shown.append(f"- and {len(problems) - _PROBLEMS_SHOWN} more")
+        lines.append(f"- and {len(problems) - _PROBLEMS_SHOWN} more")
     raise DataError(
-        "The data set cannot be trained on:\n" + "\n".join(shown) + "\n",
+        "The data set cannot be trained on:\n" + "\n".join(lines) + "\n",
         code="labels-unusable",
-        remedy="Correct these cases or leave them out; nothing was trained.",
+        remedy="Nothing was trained.",
     )

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Collection, Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
 
-from MISFMLib.data.cases import LabelledSet, Split, listed, read_json
+from MISFMLib.data.cases import LabelledSet, Split, listed
+from MISFMLib.data.descriptions import read_split
 from MISFMLib.errors import DataError
 
 
@@ -25,22 +27,80 @@ def choose_split(
         DataError: The split names cases that the data set lacks, or one case on both sides, or
             leaves nothing to learn from.
     """
-    if path is not None:
-        content = read_json(path)
-        split = Split(tuple(content.get("train", ())), tuple(content.get("validation", ())))
-    else:
-        split = found.split or _draw_split(found, validation_fraction, seed)
-    _check_split(split, {case.name for case in found.cases})
+    return given_split(found, path) or draw_split(found, validation_fraction, seed)
+
+
+def given_split(found: LabelledSet, path: Path | None) -> Split | None:
+    """Return the split of a file, else the data set's own; None when there is neither.
+
+    Raises:
+        DataError: It cannot be used.
+    """
+    split = read_split(path) if path is not None else found.split
+    if split is not None:
+        _check_split(split, {case.name for case in found.cases})
     return split
 
 
-def _draw_split(found: LabelledSet, validation_fraction: float, seed: int) -> Split:
+def draw_split(
+    found: LabelledSet,
+    validation_fraction: float,
+    seed: int,
+    labels_of: Mapping[str, Collection[int]] | None = None,
+) -> Split:
+    """Draw a split at random that keeps every label in the training part.
+
+    Args:
+        found: The data set.
+        validation_fraction: Part of the cases to hold out.
+        seed: Seed of the draw.
+        labels_of: Labels in each case, as far as they are known.
+
+    Raises:
+        DataError: Nothing would be left to learn from.
+    """
     names = [case.name for case in found.cases]
     held_out = round(validation_fraction * len(names))
     if validation_fraction > 0:
         held_out = max(held_out, 1)
+    if held_out >= len(names):
+        raise DataError(
+            f"The data set has {len(names)} case{'s' if len(names) > 1 else ''}, and "
+            f"{validation_fraction:.0%} held out leaves no case to learn from.",
+            code="bad-split",
+            remedy="Learn from all cases with --validation-fraction 0 or --preset one-shot; the "
+            "model is then not evaluated.",
+        )
     shuffled = [names[index] for index in np.random.default_rng(seed).permutation(len(names))]
-    return Split(tuple(sorted(shuffled[held_out:])), tuple(sorted(shuffled[:held_out])))
+    train, validation = shuffled[held_out:], shuffled[:held_out]
+    _keep_rare_labels(train, validation, labels_of or {})
+    return Split(tuple(sorted(train)), tuple(sorted(validation)))
+
+
+def _keep_rare_labels(
+    train: list[str], validation: list[str], labels_of: Mapping[str, Collection[int]]
+) -> None:
+    """Exchange held-out cases for training cases until every label can be learnt."""
+
+    def labels(names: Sequence[str]) -> set[int]:
+        return {value for name in names for value in labels_of.get(name, ())}
+
+    everywhere = labels([*train, *validation])
+    while missing := everywhere - labels(train):
+        incoming = max(validation, key=lambda name: len(missing & labels([name])))
+        validation.remove(incoming)
+        outgoing = next((name for name in train if _is_covered(name, train, labels)), None)
+        train.append(incoming)
+        if outgoing is not None:
+            train.remove(outgoing)
+            validation.append(outgoing)
+
+
+def _is_covered(
+    name: str, train: Sequence[str], labels: Callable[[Sequence[str]], set[int]]
+) -> bool:
+    """Tell whether the other training cases have all labels of a case."""
+    return labels([name]) <= labels([other for other in train if other != name])
 
 
 def _check_split(split: Split, known: set[str]) -> None:

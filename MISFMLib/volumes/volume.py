@@ -16,10 +16,20 @@ import SimpleITK as sitk  # noqa: N813 the name everyone uses
 
 from MISFMLib.configs import LabelConfig
 from MISFMLib.errors import DataError
+from MISFMLib.volumes.case_names import case_name, distinct_names
 from MISFMLib.volumes.dicom import is_dicom, is_series_folder, read_series
 from MISFMLib.volumes.formats.problems import file_missing, not_finite
-from MISFMLib.volumes.formats.slicer_segmentation import merge_layers, segment_fields
-from MISFMLib.volumes.volume_files import geometry_of, read_image, volume_suffix, write_image
+from MISFMLib.volumes.formats.slicer_segmentation import merge_layers, segment_fields, segment_names
+from MISFMLib.volumes.same_grid import TOLERANCE, fitted, on_grid
+from MISFMLib.volumes.volume_files import (
+    count_frames,
+    geometry_of,
+    header_fields,
+    read_frames,
+    read_image,
+    volume_suffix,
+    write_image,
+)
 from MISFMLib.volumes.volume_types import (
     Array,
     Geometry,
@@ -35,9 +45,13 @@ __all__ = [
     "Volume",
     "case_name",
     "check_same_grid",
+    "count_frames",
+    "distinct_names",
     "find_volumes",
+    "on_grid",
     "present_values",
     "read_label_map",
+    "read_segment_names",
     "read_volume",
     "write_label_map",
     "write_volume",
@@ -49,7 +63,9 @@ _LARGEST_LABEL = int(np.iinfo(np.uint16).max)
 # ---------------------------------------------------------------------------------------- volumes
 
 
-def read_volume(path: Path | Sequence[Path], *, series: str | None = None) -> Volume:
+def read_volume(
+    path: Path | Sequence[Path], *, series: str | None = None, num_channels: int = 1
+) -> Volume:
     """Read a volume from one file or DICOM folder, or one channel from each of several.
 
     Numbers of up to 32 bits keep their type; 64-bit ones become 32-bit ones.
@@ -57,22 +73,26 @@ def read_volume(path: Path | Sequence[Path], *, series: str | None = None) -> Vo
     Args:
         path: Volume file, DICOM folder, or several of them in the order of the channels.
         series: Series instance UID to read from a DICOM folder that holds several.
+        num_channels: Channels that are expected; so many frames of one file are taken as channels,
+            which is how the Medical Segmentation Decathlon keeps them.
 
     Raises:
         DataError: A file cannot be read, is no scalar volume, has no regular grid, is constant or
             holds NaN or infinite values, or the channels lie on different grids.
     """
     paths = [path] if isinstance(path, Path) else list(path)
-    volumes = [_read_one(single, series) for single in paths]
-    return join_channels(volumes)
+    frames = num_channels if len(paths) == 1 else 1
+    return join_channels([_read_one(single, series, frames) for single in paths])
 
 
-def _read_one(path: Path, series: str | None) -> Volume:
+def _read_one(path: Path, series: str | None, num_frames: int) -> Volume:
     if path.is_dir() or (not volume_suffix(path) and is_dicom(path)):
         volume = read_series(path, series)
     else:
-        image = read_image(path)
-        volume = Volume(_channels(image, path), geometry_of(image), case_name(path))
+        frames = read_frames(path, num_frames)
+        channels = [_channels(frame, path) for frame in frames]
+        array = channels[0] if len(channels) == 1 else np.concatenate(channels)
+        volume = Volume(array, geometry_of(frames[0]), case_name(path))
     for channel in volume.array_CDHW:
         check_intensities(channel, path)
     return volume
@@ -123,17 +143,19 @@ def join_channels(volumes: Sequence[Volume]) -> Volume:
     """
     if len(volumes) == 1:
         return volumes[0]
-    first = volumes[0]
+    first, arrays = volumes[0], [volumes[0].array_CDHW]
     for other in volumes[1:]:
-        difference = describe_difference(first.geometry, other.geometry)
-        if difference:
+        array = fitted(other.array_CDHW, other.geometry, first.geometry, f"Channel {other.name}")
+        if array is None:
+            difference = describe_difference(first.geometry, other.geometry, TOLERANCE)
             raise DataError(
                 f"The channels {first.name} and {other.name} lie on different grids: {difference}.",
                 code="grid-mismatch",
                 remedy="Resample them to one grid first.",
             )
+        arrays.append(array)
     return Volume(
-        np.concatenate([volume.array_CDHW for volume in volumes]),
+        np.concatenate(arrays),
         first.geometry,
         first.name,
         first.modality,
@@ -169,8 +191,19 @@ def read_label_map(path: Path, *, allowed_values: Collection[int] | None = None)
     """
     image = read_image(path)
     array: Array = sitk.GetArrayFromImage(image)
-    if array.ndim == 4:
-        array = _one_label_per_voxel(array, image, path)
+    is_segmentation = volume_suffix(path) == ".seg.nrrd"
+    fields = {key: image.GetMetaData(key) for key in image.GetMetaDataKeys()}
+    names = segment_names(fields) if is_segmentation else {}
+    if array.ndim == 4 and array.shape[-1] == 1:
+        array = array[..., 0]
+    elif array.ndim == 4 and is_segmentation:
+        array, names = merge_layers(array, fields, path)
+    elif array.ndim == 4:
+        raise DataError(
+            f"{path} has {array.shape[-1]} channels, one label per voxel was expected.",
+            code="label-channels",
+            remedy="Save it with one channel.",
+        )
     _check_integers(array, path)
     labels = array.astype(np.uint8 if array.max() <= 255 else np.uint16, copy=False)
     if allowed_values is not None:
@@ -182,20 +215,20 @@ def read_label_map(path: Path, *, allowed_values: Collection[int] | None = None)
                 code="unknown-label",
                 remedy="Correct the label map, or the list of labels.",
             )
-    return LabelMap(labels, geometry_of(image))
+    return LabelMap(labels, geometry_of(image), names)
 
 
-def _one_label_per_voxel(array_DHWL: Array, image: sitk.Image, path: Path) -> Array:
-    if array_DHWL.shape[-1] == 1:
-        return array_DHWL[..., 0]
+def read_segment_names(path: Path) -> dict[int, str]:
+    """Read the names of the labels from the header of a .seg.nrrd file; empty for others.
+
+    A file that cannot be read has none: what is wrong with it is told when its voxels are read.
+    """
     if volume_suffix(path) != ".seg.nrrd":
-        raise DataError(
-            f"{path} has {array_DHWL.shape[-1]} channels, one label per voxel was expected.",
-            code="label-channels",
-            remedy="Save it with one channel.",
-        )
-    fields = {key: image.GetMetaData(key) for key in image.GetMetaDataKeys()}
-    return merge_layers(array_DHWL, fields, path)
+        return {}
+    try:
+        return segment_names(header_fields(path))
+    except DataError:
+        return {}
 
 
 def _check_integers(array_DHW: Array, path: Path) -> None:
@@ -272,15 +305,16 @@ def find_volumes(folder: Path) -> list[Path]:
 
 
 def _volumes_below(folder: Path) -> Iterator[Path]:
-    for place, folders, names in os.walk(folder):
-        folders[:] = [name for name in folders if not name.startswith(".")]
+    seen = set()
+    for place, folders, names in os.walk(folder, followlinks=True):
+        # Linked folders belong to a cohort too; one that leads back to its parents does not.
+        seen.add(os.path.realpath(place))
+        folders[:] = [
+            name
+            for name in folders
+            if not name.startswith(".") and os.path.realpath(Path(place, name)) not in seen
+        ]
         files = [Path(place, name) for name in names if not name.startswith(".")]
-        yield from (file for file in files if volume_suffix(file))
+        yield from (file for file in files if volume_suffix(file) and file.is_file())
         if is_series_folder(Path(place)):
             yield Path(place)
-
-
-def case_name(path: Path) -> str:
-    """Return the name of a file without its volume suffix, or the name of a folder."""
-    suffix = volume_suffix(path) or (".dcm" if path.name.lower().endswith(".dcm") else "")
-    return path.name[: len(path.name) - len(suffix)]

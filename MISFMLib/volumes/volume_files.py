@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
@@ -28,7 +29,7 @@ from MISFMLib.volumes.volume_types import Array, Geometry, describe_difference
 VOLUME_SUFFIXES = (".seg.nrrd", ".nii.gz", ".nii", ".nrrd", ".nhdr", ".mha", ".mhd")
 """Endings of volume files, the longer of two that fit first."""
 WRITTEN_SUFFIXES = (".seg.nrrd", ".nii.gz", ".nii", ".nrrd", ".mha")
-_HEADER_CHECKS: dict[str, Callable[[Path], Geometry | None]] = {
+_HEADER_CHECKS: dict[str, Callable[[Path, int], Geometry | None]] = {
     ".nii": check_nifti,
     ".nii.gz": check_nifti,
     ".nrrd": check_nrrd,
@@ -53,6 +54,20 @@ def read_image(path: Path) -> sitk.Image:
     Raises:
         DataError: The file is missing, no image, damaged, not 3D, or has an irregular grid.
     """
+    return read_frames(path, 1)[0]
+
+
+def read_frames(path: Path, num_frames: int) -> list[sitk.Image]:
+    """Read a volume file with three axes, or with so many frames on one grid as a fourth.
+
+    Args:
+        path: The file.
+        num_frames: Frames that are expected; a file may also have one.
+
+    Raises:
+        DataError: The file is missing, no image, damaged, not 3D, has another number of frames or
+            an irregular grid.
+    """
     if not path.exists():
         raise file_missing(path)
     if path.is_file() and not path.stat().st_size:
@@ -65,36 +80,38 @@ def read_image(path: Path) -> sitk.Image:
             remedy="Convert it, for example in 3D Slicer, or give a DICOM folder.",
         )
     try:
-        expected = _HEADER_CHECKS[suffix](path)
+        expected = _HEADER_CHECKS[suffix](path, num_frames)
         with quiet_itk():
-            image = _read_checked(path)
+            frames = _read_checked(path, num_frames)
     except OSError as error:
         raise DataError(
             f"{path} cannot be read: {error.strerror or error}.",
             code="file-unreadable",
             remedy="Check that you may read it.",
         ) from error
-    _check_grid(image, expected, path)
-    return image
+    _check_grid(frames[0], expected, path)
+    return frames
 
 
-def _read_checked(path: Path) -> sitk.Image:
+def _read_checked(path: Path, num_frames: int) -> list[sitk.Image]:
     reader = sitk.ImageFileReader()
     reader.SetFileName(str(path))
     try:
         reader.ReadImageInformation()
-        _check_shape(reader.GetSize(), path)
+        _check_shape(reader.GetSize(), path, num_frames)
         _check_pixels(reader, path)
         image = reader.Execute()
     except RuntimeError as error:
         raise _translated(error, path) from error
     # ITK may count a last axis of one time point.
-    return image[:, :, :, 0] if image.GetDimension() == 4 else image
+    if image.GetDimension() == 4:
+        return [image[:, :, :, index] for index in range(image.GetSize()[3])]
+    return [image]
 
 
-def _check_shape(size_xyz: tuple[int, ...], path: Path) -> None:
+def _check_shape(size_xyz: tuple[int, ...], path: Path, num_frames: int) -> None:
     check_sizes(path, size_xyz)
-    if len(size_xyz) > 4 or (len(size_xyz) == 4 and size_xyz[3] > 1):
+    if len(size_xyz) > 4 or (len(size_xyz) == 4 and size_xyz[3] not in (1, num_frames)):
         raise four_dimensional(path, size_xyz)
     if len(size_xyz) < 3 or min(size_xyz[:3]) < 2:
         raise two_dimensional(path, size_xyz)
@@ -140,6 +157,29 @@ def _check_grid(image: sitk.Image, expected: Geometry | None, path: Path) -> Non
             code="contradictory-grid",
             remedy="Convert the original DICOM files again with a current converter.",
         )
+
+
+def count_frames(path: Path) -> int:
+    """Return the length of the fourth axis of a volume file; 1 where there is none.
+
+    What is wrong with a file that cannot be read is told when its voxels are read.
+    """
+    size_xyz = _header(path).GetSize()
+    return int(size_xyz[3]) if len(size_xyz) == 4 else 1
+
+
+def header_fields(path: Path) -> dict[str, str]:
+    """Return the key-value pairs in the header of a volume file; empty where it has none."""
+    reader = _header(path)
+    return {key: reader.GetMetaData(key) for key in reader.GetMetaDataKeys()}
+
+
+def _header(path: Path) -> sitk.ImageFileReader:
+    reader = sitk.ImageFileReader()
+    reader.SetFileName(str(path))
+    with quiet_itk(), contextlib.suppress(RuntimeError):
+        reader.ReadImageInformation()
+    return reader
 
 
 def geometry_of(image: sitk.Image | sitk.ImageFileReader) -> Geometry:

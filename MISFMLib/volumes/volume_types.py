@@ -8,8 +8,8 @@ from __future__ import annotations
 
 import itertools
 import math
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -94,6 +94,8 @@ class LabelMap:
     """Labels as uint8 or uint16, axes depth, height, width."""
     geometry: Geometry
     """Grid of the voxels."""
+    names: Mapping[int, str] = field(default_factory=dict)
+    """Label to name, where the file has names (.seg.nrrd); programs renumber labels, not names."""
 
 
 def check_same_grid(volume: Volume, label_map: LabelMap) -> None:
@@ -112,16 +114,24 @@ def check_same_grid(volume: Volume, label_map: LabelMap) -> None:
         )
 
 
-def describe_difference(expected: Geometry, other: Geometry) -> str:
-    """Say in words what differs between two grids; empty when no voxel is off by 1 % of its size.
+def describe_difference(expected: Geometry, other: Geometry, tolerance: float = 0.01) -> str:
+    """Say in words what differs between two grids.
 
     Programs round what they write: NIfTI to 32 bits, text headers to some digits.
+
+    Args:
+        expected: The one grid.
+        other: The other.
+        tolerance: Part of the smallest voxel edge by which a voxel may be off.
+
+    Returns:
+        The first difference; empty when no voxel is off by more than the tolerance.
     """
-    if expected.same_grid(other, max(1e-3, 0.01 * min(expected.spacing_dhw))):
+    if expected.same_grid(other, max(1e-3, tolerance * min(expected.spacing_dhw))):
         return ""
     if expected.shape_dhw != other.shape_dhw:
         return f"shape {by(other.shape_dhw)} instead of {by(expected.shape_dhw)} (D x H x W)"
-    if not np.allclose(expected.spacing_dhw, other.spacing_dhw, rtol=0, atol=1e-3):
+    if not np.allclose(expected.spacing_dhw, other.spacing_dhw, rtol=1e-4, atol=0):
         return f"spacing {numbers(other.spacing_dhw)} instead of {numbers(expected.spacing_dhw)} mm"
     if not np.allclose(expected.direction, other.direction, rtol=0, atol=1e-3):
         return f"axes {numbers(other.direction)} instead of {numbers(expected.direction)}"
@@ -137,5 +147,5 @@ def by(sizes: Sequence[int]) -> str:
 
 
 def numbers(values: Sequence[float] | Array) -> str:
-    """Write numbers with five digits."""
-    return "(" + ", ".join(f"{value:.5g}" for value in values) + ")"
+    """Write numbers with six digits."""
+    return "(" + ", ".join(f"{value:.6g}" for value in values) + ")"

@@ -139,19 +139,26 @@ def test_overlapping_segments_are_refused(tmp_path, two_layers):
     assert caught.value.code == "overlapping-segments"
 
 
-@pytest.mark.parametrize(
-    "described",
-    [
-        [(0, 1), (0, 3), (1, 1)],  # one value for two segments
-        [(0, 1), (0, 3)],  # no value for the voxels of a layer
-    ],
-)
-def test_voxels_without_a_value_of_their_own_are_refused(tmp_path, two_layers, described):
+def test_voxels_without_a_segment_are_refused(tmp_path, two_layers):
     two_layers[1, 3] = 1
-    path = a_layered_file(tmp_path / "a.seg.nrrd", two_layers, segments(*described))
+    path = a_layered_file(tmp_path / "a.seg.nrrd", two_layers, segments((0, 1), (0, 3)))
     with pytest.raises(DataError) as caught:
         read_label_map(path)
     assert caught.value.code == "ambiguous-labels"
+
+
+def test_a_label_that_two_layers_use_becomes_two_labels_with_their_names(tmp_path, two_layers):
+    two_layers[1, 3] = 1
+    fields = segments((0, 1), (0, 3), (1, 1)) | {"Segment0_Name": "liver", "Segment2_Name": "vein"}
+    label_map = read_label_map(a_layered_file(tmp_path / "a.seg.nrrd", two_layers, fields))
+    assert [int(plane[0, 0]) for plane in label_map.array_DHW] == [0, 1, 3, 2]
+    assert label_map.names == {1: "liver", 3: "Segment_1", 2: "vein"}
+
+
+def test_names_are_read_with_the_labels(a_file, tmp_path):
+    assert read_label_map(a_file).names == {2: "left atrium | weiß: 1", 5: "empty", 7: "Label 7"}
+    write_label_map(a_label_map(), tmp_path / "labels.nrrd", labels=[LEFT_ATRIUM])
+    assert read_label_map(tmp_path / "labels.nrrd").names == {}
 
 
 def test_old_files_have_one_binary_layer_for_each_segment(tmp_path, two_layers):

@@ -73,8 +73,12 @@ class _Header:
         return self.vox_offset + math.prod(self.sizes) * self.value_bytes
 
 
-def check_nifti(path: Path) -> Geometry | None:
+def check_nifti(path: Path, num_frames: int = 1) -> Geometry | None:
     """Refuse a .nii or .nii.gz file that ITK would read wrongly.
+
+    Args:
+        path: The file.
+        num_frames: Length of a fourth axis that is allowed.
 
     Returns:
         The grid that ITK must find; None where the file does not say where it lies.
@@ -88,7 +92,7 @@ def check_nifti(path: Path) -> Geometry | None:
         blocks = unpacked(file, path) if is_packed else iter(lambda: file.read(BLOCK_BYTES), b"")
         start = next(blocks, b"")
         header = _read_header(start, path)
-        _check_shape(header, path)
+        _check_shape(header, path, num_frames)
         geometry = _check_grid(header, path)
         if is_packed or header.float_type:
             size = _check_blocks(itertools.chain([start], blocks), header, path)
@@ -149,13 +153,13 @@ def _matrix_of_quaternion(bcd: Array, offset: Array, pixdim: Array) -> Array:
     return np.column_stack([rotation * steps, offset])
 
 
-def _check_shape(header: _Header, path: Path) -> None:
+def _check_shape(header: _Header, path: Path, num_frames: int) -> None:
     check_sizes(path, header.sizes)
     extra = math.prod(header.sizes[3:])
     has_channels = (
         header.intent_code == _INTENT_VECTOR and len(header.sizes) == 5 and header.sizes[3] == 1
     )
-    if extra > 1 and not has_channels:
+    if extra not in (1, num_frames) and not has_channels:
         raise four_dimensional(path, header.sizes)
 
 

@@ -6,8 +6,10 @@ terminology entry is serialised as in vtkSlicerTerminologiesModuleLogic.cxx.
 
 from __future__ import annotations
 
+import itertools
 import re
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -88,7 +90,9 @@ def _reference_geometry(geometry: Geometry) -> str:
     return "".join(f"{value!r};" for value in values)
 
 
-def merge_layers(layers_DHWL: Array, fields: Mapping[str, str], path: Path) -> Array:
+def merge_layers(
+    layers_DHWL: Array, fields: Mapping[str, str], path: Path
+) -> tuple[Array, dict[int, str]]:
     """Put the layers of a .seg.nrrd file into one label map.
 
     Slicer adds a layer where segments overlap; older versions gave each segment its own.
@@ -99,10 +103,11 @@ def merge_layers(layers_DHWL: Array, fields: Mapping[str, str], path: Path) -> A
         path: File, for messages.
 
     Returns:
-        Labels (D, H, W) with the values that the header gives to the segments.
+        Labels (D, H, W) with the values that the header gives to the segments, where two segments
+        in different layers share one with another for the second; and the names of the labels.
 
     Raises:
-        DataError: Segments overlap, or the header does not give each segment a value of its own.
+        DataError: Segments overlap, or the header does not name each segment that has voxels.
     """
     if any((plane != 0).sum(axis=-1).max() > 1 for plane in layers_DHWL):
         raise DataError(
@@ -110,28 +115,83 @@ def merge_layers(layers_DHWL: Array, fields: Mapping[str, str], path: Path) -> A
             code="overlapping-segments",
             remedy="Remove the overlap in 3D Slicer's Segment Editor.",
         )
-    values = _label_values(fields, layers_DHWL.shape[-1])
+    segments = _segments(fields, layers_DHWL.shape[-1])
+    values = _values(segments)
     merged = np.zeros(layers_DHWL.shape[:-1], np.int32)
-    for (layer, stored), value in values.items():
-        merged[layers_DHWL[..., layer] == stored] = value
-    is_complete = np.count_nonzero(merged) == np.count_nonzero(layers_DHWL)
-    if len(set(values.values())) < len(values) or not is_complete:
+    for segment, value in zip(segments, values, strict=True):
+        merged[layers_DHWL[..., segment.layer] == segment.stored] = value
+    if np.count_nonzero(merged) != np.count_nonzero(layers_DHWL):
         raise DataError(
             f"{path} has {layers_DHWL.shape[-1]} layers, but not a label for each of their voxels.",
             code="ambiguous-labels",
             remedy="Export the segments in 3D Slicer as a label map.",
         )
-    return merged
+    return merged, {v: s.name for v, s in zip(values, segments, strict=True) if s.name}
 
 
-def _label_values(fields: Mapping[str, str], layer_count: int) -> dict[tuple[int, int], int]:
-    """Return the label of each pair of layer and stored value."""
-    if not any(re.fullmatch(r"Segment\d+_LabelValue", key) for key in fields):
-        # Up to Slicer 4.10 every segment was a binary layer of its own.
-        return {(layer, 1): layer + 1 for layer in range(layer_count)}
-    indices = [match[1] for key in fields if (match := re.fullmatch(r"Segment(\d+)_ID", key))]
-    pairs = {}
-    for index in indices:
-        stored = int(fields.get(f"Segment{index}_LabelValue", "1"))
-        pairs[int(fields.get(f"Segment{index}_Layer", "0")), stored] = stored
-    return pairs
+def segment_names(fields: Mapping[str, str]) -> dict[int, str]:
+    """Return label and name of the segments in the header of a .seg.nrrd file.
+
+    Slicer gives segments new labels whenever it merges layers; names and identifiers stay.
+
+    Args:
+        fields: Key-value pairs of the header.
+
+    Returns:
+        As `merge_layers` numbers them; empty where the header describes no segments.
+    """
+    segments = _segments(fields, 0)
+    return {v: s.name for v, s in zip(_values(segments), segments, strict=True) if s.name}
+
+
+@dataclass(frozen=True)
+class _Segment:
+    layer: int
+    stored: int
+    """Value in its layer."""
+    name: str
+    """Its name, else its identifier; empty when the file has neither."""
+
+
+def _segments(fields: Mapping[str, str], layer_count: int) -> list[_Segment]:
+    matches = (re.fullmatch(r"Segment(\d+)_ID", key) for key in fields)
+    indices = sorted(int(match[1]) for match in matches if match)
+    # Up to Slicer 4.10 every segment was a binary layer of its own.
+    is_old = not any(re.fullmatch(r"Segment\d+_LabelValue", key) for key in fields)
+    if not indices:
+        return [_Segment(layer, 1, "") for layer in range(layer_count)]
+    return [
+        _Segment(
+            layer=index if is_old else _integer(fields, f"Segment{index}_Layer", 0),
+            stored=1 if is_old else _integer(fields, f"Segment{index}_LabelValue", 1),
+            name=(fields.get(f"Segment{index}_Name") or fields[f"Segment{index}_ID"]).strip(),
+        )
+        for index in indices
+    ]
+
+
+def _integer(fields: Mapping[str, str], key: str, default: int) -> int:
+    text = fields.get(key, str(default)).strip()
+    if not re.fullmatch(r"\d{1,5}", text):
+        raise DataError(
+            f"The header of the segmentation has {key} {text!r}, a number was expected.",
+            code="ambiguous-labels",
+            remedy="Save the segmentation again in 3D Slicer.",
+        )
+    return int(text)
+
+
+def _values(segments: Sequence[_Segment]) -> list[int]:
+    """Number the segments: by their layer for old files, else as stored, and none twice."""
+    is_binary = len(segments) > 1 and {segment.stored for segment in segments} == {1}
+    if is_binary:
+        return list(range(1, len(segments) + 1))
+    taken = {segment.stored for segment in segments}
+    values: list[int] = []
+    for segment in segments:
+        value = segment.stored
+        if value in values:
+            value = next(free for free in itertools.count(1) if free not in taken)
+        taken.add(value)
+        values.append(value)
+    return values

@@ -21,7 +21,7 @@ from MISFMLib.volumes.formats.problems import (
 )
 
 
-def check_nrrd(path: Path) -> None:
+def check_nrrd(path: Path, _num_frames: int = 1) -> None:
     """Refuse a .nrrd or .nhdr file that ITK would read wrongly.
 
     Raises:
@@ -42,7 +42,7 @@ def check_nrrd(path: Path) -> None:
             _check_data(file, path, expected, {"gz": "gzip"}.get(encoding, encoding))
 
 
-def check_metaimage(path: Path) -> None:
+def check_metaimage(path: Path, _num_frames: int = 1) -> None:
     """Refuse a .mha or .mhd file that ITK would read wrongly.
 
     Raises:
