@@ -29,8 +29,17 @@ class FinetuneConfig(TrainingConfig):
     """Voxel size in mm to train at; the median of the training volumes when not given."""
 
     data: Path
-    """Folder with images/ and labels/ (or imagesTr/ and labelsTr/), a CSV with the columns image
-    and label, or a Medical Segmentation Decathlon dataset.json."""
+    """Folder with images/ and labels/ (or imagesTr/ and labelsTr/), folders of subjects with a
+    folder of masks each, a CSV with the columns image and label, or a dataset.json of the Medical
+    Segmentation Decathlon or of nnU-Net 2."""
+    labels: tuple[str, ...] = ()
+    """Names of the labels, as 1=left_kidney 2=right_kidney; else those that the data set gives, in
+    dataset.json, labels.json, the segments of .seg.nrrd files or the names of masks."""
+    same_labels: bool = False
+    """The labels mean the same as those of `init`, whose names and codes the model then takes."""
+    check_only: bool = False
+    """Check the data set and show the plan, or all problems with what to do about each; train
+    nothing."""
     split: Path | None = None
     """JSON file with the lists train and validation; else dataset.json's split, else by seed."""
     init: str | None = None
@@ -77,6 +86,8 @@ class FinetuneConfig(TrainingConfig):
             problems.append(f"layer_decay does nothing with trainable {self.trainable}")
         if self.trainable != "all" and self.init is None:
             problems.append(f"trainable {self.trainable} needs trained weights to start from: init")
+        if self.same_labels and (self.init is None or self.labels):
+            problems.append("same_labels needs init, and no labels beside it")
         if self.init_parts != "all" and self.init is None:
             problems.append(f"init_parts {self.init_parts} needs init")
         if not set(self.mirror_axes or ()) <= {0, 1, 2}:

@@ -6,6 +6,7 @@ import re
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 from MISFMLib.data.case_reading import masks_in, plain
@@ -132,7 +133,7 @@ def _from_pair(images: Path, labels: Path, description: Description) -> Labelled
     image_files, label_files = find_volumes(images), find_volumes(labels)
     problem: DataError | None = None
     for scheme in (_by_stem, _by_path, _by_mask_folder, _by_first_folder):
-        label_keys = _grouped(label_files, lambda file, key=scheme: key(file, labels, True))
+        label_keys = _grouped(label_files, partial(scheme, root=labels, is_label=True))
         image_keys = _grouped_images(image_files, images, scheme, set(label_keys))
         paired = sorted(set(image_keys) & set(label_keys))
         problem = problem or _repeated(image_keys, label_keys, scheme is _by_mask_folder)
@@ -160,11 +161,11 @@ def _from_pair(images: Path, labels: Path, description: Description) -> Labelled
 _Scheme = Callable[[Path, Path, bool], str]
 
 
-def _by_stem(file: Path, _root: Path, _is_label: bool) -> str:
+def _by_stem(file: Path, root: Path, is_label: bool) -> str:  # noqa: ARG001 one of four schemes
     return case_name(file)
 
 
-def _by_path(file: Path, root: Path, _is_label: bool) -> str:
+def _by_path(file: Path, root: Path, is_label: bool) -> str:  # noqa: ARG001
     return "_".join([*file.relative_to(root).parts[:-1], case_name(file)])
 
 
@@ -176,7 +177,7 @@ def _by_mask_folder(file: Path, root: Path, is_label: bool) -> str:
     return parts[0] if len(parts) > 1 else case_name(file)
 
 
-def _by_first_folder(file: Path, root: Path, _is_label: bool) -> str:
+def _by_first_folder(file: Path, root: Path, is_label: bool) -> str:  # noqa: ARG001
     first = file.relative_to(root).parts[0]
     return case_name(Path(first))
 

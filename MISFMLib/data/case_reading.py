@@ -30,16 +30,17 @@ _GENERATED = re.compile(r"(segment|label)[_ ]?\d*", re.IGNORECASE)
 """Names that programs give to segments that nobody named."""
 
 
-def read_case(case: Case, label_names: Mapping[int, str]) -> tuple[Volume, LabelMap]:
+def read_case(case: Case) -> tuple[Volume, LabelMap]:
     """Read image and label map of a case.
+
+    Segments of .seg.nrrd files are matched with the labels of the data set by name, since programs
+    renumber them; files without names go by value.
 
     Args:
         case: Its files.
-        label_names: Value and name of the data set's labels. Segments of .seg.nrrd files are
-            matched by name, since programs renumber them; files without names go by value.
 
     Returns:
-        The image and, on exactly its grid, the labels as `label_names` numbers them.
+        The image and, on exactly its grid, the labels as the data set numbers them.
 
     Raises:
         DataError: A file cannot be read, the grids differ, or a segment has a name that is none of
@@ -47,9 +48,9 @@ def read_case(case: Case, label_names: Mapping[int, str]) -> tuple[Volume, Label
     """
     volume = read_volume(case.images, num_channels=case.num_channels)
     if case.label.is_dir():
-        return volume, _merged_masks(case, volume, label_names)
+        return volume, _merged_masks(case, volume)
     label_map = on_grid(read_label_map(case.label), replace(volume, name=case.name))
-    return volume, match_names(label_map, label_names, case.label)
+    return volume, match_names(label_map, case.label_names, case.label)
 
 
 def match_names(label_map: LabelMap, label_names: Mapping[int, str], path: Path) -> LabelMap:
@@ -115,12 +116,13 @@ def masks_in(folder: Path) -> dict[str, Path]:
     return masks
 
 
-def _merged_masks(case: Case, volume: Volume, label_names: Mapping[int, str]) -> LabelMap:
+def _merged_masks(case: Case, volume: Volume) -> LabelMap:
     """Put one mask per structure into a label map; those that the data set does not name stay out.
 
     A structure without a file is one that the case does not have.
     """
     by_name = {plain(name): path for name, path in masks_in(case.label).items()}
+    label_names = case.label_names
     merged_DHW = np.zeros(volume.geometry.shape_dhw, np.uint16)
     for value, name in label_names.items():
         path = by_name.get(plain(name))

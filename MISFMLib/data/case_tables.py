@@ -7,9 +7,9 @@ import re
 from collections.abc import Mapping
 from pathlib import Path
 
+from MISFMLib.data.case_files import complete, entry_cases
 from MISFMLib.data.descriptions import describe, part_of, read_json, read_text
 from MISFMLib.data.labelled_set import Case, LabelledSet, Split
-from MISFMLib.data.case_files import complete, entry_cases
 from MISFMLib.errors import DataError
 
 _SEPARATORS = ",;\t"
@@ -79,9 +79,7 @@ def _check_cells(
             )
 
 
-def _split(
-    rows: list[tuple[int, dict[str, str]]], cases: list[Case], path: Path
-) -> Split | None:
+def _split(rows: list[tuple[int, dict[str, str]]], cases: list[Case], path: Path) -> Split | None:
     parts: dict[str, str] = {}
     for (number, row), case in zip(rows, cases, strict=True):
         word = row.get("split", "")

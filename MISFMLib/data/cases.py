@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import itertools
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -35,8 +36,10 @@ def find_cases(path: Path) -> LabelledSet:
         DataError: There is no such data set, or it cannot be read.
     """
     description = path / "dataset.json"
-    if path.is_dir() and description.is_file() and {"training", "dataset"} & set(
-        read_json(description)
+    if (
+        path.is_dir()
+        and description.is_file()
+        and {"training", "dataset"} & set(read_json(description))
     ):
         path = description
     if path.is_dir():
@@ -53,7 +56,13 @@ def find_cases(path: Path) -> LabelledSet:
         )
     _check_found(found, path)
     found = replace(found, cases=tuple(sorted(found.cases, key=lambda case: case.name)))
-    return found if found.label_names else _named_by_segments(found)
+    return _naming(found if found.label_names else _named_by_segments(found))
+
+
+def _naming(found: LabelledSet) -> LabelledSet:
+    """Let every case know the names of the labels."""
+    cases = tuple(replace(case, label_names=found.label_names) for case in found.cases)
+    return replace(found, cases=cases)
 
 
 def with_label_names(found: LabelledSet, names: Sequence[str]) -> LabelledSet:
@@ -79,7 +88,8 @@ def with_label_names(found: LabelledSet, names: Sequence[str]) -> LabelledSet:
             remedy="Write them as --labels 1=left_kidney 2=right_kidney.",
         )
     given = {int(value): name.strip() for value, _, name in pairs}
-    return replace(found, label_names=dict(sorted(given.items())), names_of_segments=False)
+    names_of = dict(sorted(given.items()))
+    return _naming(replace(found, label_names=names_of, names_of_segments=False))
 
 
 def _check_found(found: LabelledSet, path: Path) -> None:
@@ -133,9 +143,7 @@ def _from_dataset_json(path: Path) -> LabelledSet:
     cases = entry_cases([*entries, *held_out], path.parent, [*names, *[""] * len(held_out)])
     if held_out and not content.get("split"):
         parts = [case.name for case in cases]
-        split = part_lists(
-            {"train": parts[: len(entries)], "validation": parts[len(entries) :]}
-        )
+        split = part_lists({"train": parts[: len(entries)], "validation": parts[len(entries) :]})
     return complete(cases, describe(path.parent, content), split=split)
 
 
@@ -164,21 +172,20 @@ def _named_by_segments(found: LabelledSet) -> LabelledSet:
 
     A segment keeps the value of the first case in which it occurs; in others it is matched by name.
     """
-    values: dict[str, int] = {}
-    names: dict[int, str] = {}
-    renumbered, without = [], []
-    for case in found.cases:
-        of_file = {} if case.label.is_dir() else read_segment_names(case.label)
-        if not of_file:
-            without.append(case.name)
-        for value, name in of_file.items():
-            if plain(name) not in values:
-                values[plain(name)] = value if value not in names else _free(names, of_file)
-                names[values[plain(name)]] = name
-        if any(values[plain(name)] != value for value, name in of_file.items()):
-            renumbered.append(case.name)
+    of_files = {
+        case.name: {} if case.label.is_dir() else read_segment_names(case.label)
+        for case in found.cases
+    }
+    names = _numbered(list(of_files.values()))
     if not names:
         return found
+    values = {plain(name): value for value, name in names.items()}
+    without = [case for case, of_file in of_files.items() if not of_file]
+    renumbered = [
+        case
+        for case, of_file in of_files.items()
+        if any(values[plain(name)] != value for value, name in of_file.items())
+    ]
     if renumbered and without:
         raise DataError(
             f"The label maps of {listed(without)} do not name their labels, and others number the "
@@ -189,15 +196,22 @@ def _named_by_segments(found: LabelledSet) -> LabelledSet:
         )
     notices = found.notices
     if renumbered:
-        described = ", ".join(f"{value} {name}" for value, name in sorted(names.items()))
+        described = ", ".join(f"{value} {name}" for value, name in names.items())
         notices += (
             f"The numbers of the segments differ in {listed(renumbered)}; segments are matched by "
             f"name: {described}.",
         )
-    return replace(
-        found, label_names=dict(sorted(names.items())), notices=notices, names_of_segments=True
-    )
+    return replace(found, label_names=names, notices=notices, names_of_segments=True)
 
 
-def _free(names: dict[int, str], of_file: dict[int, str]) -> int:
-    return next(value for value in range(1, 1 << 16) if value not in names and value not in of_file)
+def _numbered(of_files: Sequence[Mapping[int, str]]) -> dict[int, str]:
+    """Give every name the value of the first file that has it, or a free one if that is taken."""
+    names: dict[int, str] = {}
+    known: set[str] = set()
+    for of_file in of_files:
+        for value, name in of_file.items():
+            if plain(name) not in known:
+                free = itertools.chain([value], itertools.count(1))
+                names[next(each for each in free if each not in names)] = name
+                known.add(plain(name))
+    return dict(sorted(names.items()))

@@ -21,13 +21,15 @@ import torch
 
 from MISFMLib.configs import PreprocessingConfig, Size
 from MISFMLib.data.augmentation import Augmentation
+from MISFMLib.data.case_reading import read_case
 from MISFMLib.data.cases import Case
 from MISFMLib.data.preprocessing import prepare_label_map, prepare_volume
 from MISFMLib.errors import DataError
 from MISFMLib.files import written_atomically
-from MISFMLib.volumes.volume import read_label_map, read_volume
 
 _CENTRES_PER_CLASS = 1000
+UNLABELLED = 255
+"""Class index of voxels that nobody labelled; no loss and no score looks at them."""
 _IMAGE, _LABEL, _CENTRES = "image.npy", "label.npy", "centres.npz"
 
 
@@ -38,7 +40,8 @@ class Batch:
     image_BCDHW: torch.Tensor
     """Network input, float32."""
     label_BDHW: torch.Tensor
-    """Class of every voxel, int64; pretext tasks put their own kind of target here."""
+    """Class of every voxel, int64, 255 where nobody labelled; pretext tasks put their own kind of
+    target here."""
 
     def to(self, device: torch.device) -> Batch:
         """Return the batch on a device."""
@@ -61,7 +64,7 @@ class PreparedCase:
         return image_CDHW
 
     def label(self) -> np.ndarray:
-        """Map the class indices (D, H, W), uint8."""
+        """Map the class indices (D, H, W), uint8; 255 where nobody labelled."""
         label_DHW: np.ndarray = np.load(self.folder / _LABEL, mmap_mode="r")
         return label_DHW
 
@@ -83,19 +86,22 @@ def prepare_case(
         folder: Where the arrays of all cases are kept.
 
     Raises:
-        DataError: The case cannot be read, or no label is left in model space.
+        DataError: The case cannot be read, or none of its labels is left in model space.
     """
     target = folder / case.name
     if not is_whole(target):
         shutil.rmtree(target, ignore_errors=True)  # cut short by a fault of the disk
-        prepared = prepare_volume(read_volume(case.images), preprocessing)
-        label_map = prepare_label_map(read_label_map(case.label), prepared.record)
-        label_DHW = _class_indices(label_map.numpy(), label_values)
+        volume, label_map = read_case(case)
+        prepared = prepare_volume(volume, preprocessing)
+        values_DHW = prepare_label_map(label_map, prepared.record).numpy()
+        label_DHW = _class_indices(values_DHW, label_values, case.unlabelled)
+        if np.isin(label_map.array_DHW, label_values).any():
+            _check_left(label_DHW, case.name)
         with written_atomically(target) as temporary:
             temporary.mkdir()
             np.save(temporary / _IMAGE, prepared.image_CDHW.numpy().astype(np.float16))
             np.save(temporary / _LABEL, label_DHW)
-            np.savez(temporary / _CENTRES, *_centres(label_DHW, case.name))
+            np.savez(temporary / _CENTRES, *_centres(label_DHW))
     return PreparedCase(case.name, target)
 
 
@@ -110,27 +116,34 @@ def is_whole(folder: Path) -> bool:
     return bool(image_CDHW.shape[1:] == label_DHW.shape)
 
 
-def _class_indices(label_DHW: np.ndarray, label_values: Sequence[int]) -> np.ndarray:
+def _class_indices(
+    label_DHW: np.ndarray, label_values: Sequence[int], unlabelled: int | None
+) -> np.ndarray:
     classes = np.zeros(256, np.uint8)
+    if unlabelled is not None:
+        classes[unlabelled] = UNLABELLED
     classes[list(label_values)] = np.arange(1, len(label_values) + 1)
     indices: np.ndarray = classes[label_DHW]
     return indices
 
 
-def _centres(label_DHW: np.ndarray, name: str) -> list[np.ndarray]:
-    """Choose voxels of every class that is present, evenly spread over the class."""
-    rows = []
-    for class_index in np.unique(label_DHW[label_DHW > 0]):
-        positions = np.flatnonzero(label_DHW == class_index)
-        count = min(len(positions), _CENTRES_PER_CLASS)
-        chosen = positions[np.linspace(0, len(positions) - 1, count).astype(np.int64)]
-        rows.append(np.stack(np.unravel_index(chosen, label_DHW.shape), axis=1).astype(np.int32))
-    if not rows:
+def _check_left(label_DHW: np.ndarray, name: str) -> None:
+    if not ((label_DHW > 0) & (label_DHW != UNLABELLED)).any():
         raise DataError(
             f"{name} has no labelled voxel left at the training's voxel size.",
             code="label-map-empty",
             remedy="Leave the case out, or train at a smaller voxel size with --spacing-dhw.",
         )
+
+
+def _centres(label_DHW: np.ndarray) -> list[np.ndarray]:
+    """Choose voxels of every class that is present, evenly spread over the class."""
+    rows = []
+    for class_index in np.setdiff1d(label_DHW, (0, UNLABELLED)):
+        positions = np.flatnonzero(label_DHW == class_index)
+        count = min(len(positions), _CENTRES_PER_CLASS)
+        chosen = positions[np.linspace(0, len(positions) - 1, count).astype(np.int64)]
+        rows.append(np.stack(np.unravel_index(chosen, label_DHW.shape), axis=1).astype(np.int32))
     return rows
 
 
@@ -192,6 +205,8 @@ class PatchSource:
         if rng.random() >= self.foreground_share:
             return rng.integers(lowest, highest + 1)
         of_classes = case.centres()
+        if not of_classes:  # a healthy case
+            return rng.integers(lowest, highest + 1)
         of_class = of_classes[rng.integers(len(of_classes))]
         centred: np.ndarray = of_class[rng.integers(len(of_class))] - np.array(self.patch_size) // 2
         return centred.clip(lowest, highest)

@@ -226,9 +226,15 @@ def _parts_of_regions(labels: Mapping[str, Any]) -> tuple[dict[int, str], tuple[
 
 
 def modality_of(names: Sequence[str]) -> Literal["CT", "MR", ""]:
-    """Tell the modality by the names of the channels; empty when they differ in it."""
+    """Tell the modality by the names of the channels; empty when it is unknown or several."""
     found = {_modality_of_channel(name) for name in names}
-    return found.pop() if len(found) == 1 else ""
+    return "" if has_other_than_ct(names) else next(iter(found - {""}), "")
+
+
+def has_other_than_ct(names: Sequence[str]) -> bool:
+    """Tell whether some of the channels are CT and others are not, such as PET."""
+    found = {_modality_of_channel(name) for name in names}
+    return "CT" in found and len(found) > 1
 
 
 def _modality_of_channel(name: str) -> Literal["CT", "MR", ""]:

@@ -96,7 +96,7 @@ def try_cases(
     problems: list[Problem] = []
     for index, name in enumerate(names, start=1):
         try:
-            facts[name] = examine_case(cases[name], found.label_names)
+            facts[name] = examine_case(cases[name])
         except DataError as error:
             message = error.message.removeprefix(f"{name}: ")
             problems.append(Problem(name, error.code, message, error.remedy))
@@ -114,20 +114,19 @@ def check_parts(facts: Mapping[str, CaseFacts], found: LabelledSet, split: Split
     raise_problems([*_missing_classes(facts, found, split), *_shared_content(facts, split)])
 
 
-def examine_case(case: Case, label_names: Mapping[int, str]) -> CaseFacts:
+def examine_case(case: Case) -> CaseFacts:
     """Read one case and check that image and label map fit together.
 
     Args:
-        case: Files of the case.
-        label_names: Allowed foreground values; empty allows any.
+        case: Files of the case; its label names are the values that are allowed, none allow any.
 
     Raises:
         DataError: A file cannot be read, the grids differ, or the label map holds values that are
             not allowed. An empty one is allowed: the case is healthy.
     """
-    volume, label_map = read_case(case, label_names)
+    volume, label_map = read_case(case)
     label_values = tuple(sorted(present_values(label_map.array_DHW) - {0, case.unlabelled}))
-    _check_values(label_values, label_map, label_names)
+    _check_values(label_values, label_map, case.label_names)
     axes, _flips = canonical_axes(volume.geometry.direction, "LPS")
     shape, spacing = volume.geometry.shape_dhw, volume.geometry.spacing_dhw
     first_channel = volume.array_CDHW[0]
@@ -156,9 +155,8 @@ def _check_values(
     place = numbers(label_map.geometry.position_xyz(tuple(example[0])))
     if label_names and wrong[0] <= _LARGEST_VALUE:
         names = ", ".join(f"{value} {name}" for value, name in label_names.items())
-        expected, remedy = f"the data set names {names}", (
-            "Correct the label map, or name the label with --labels, labels.json or dataset.json."
-        )
+        expected = f"the data set names {names}"
+        remedy = "Correct the label map, or name the label (--labels, labels.json, dataset.json)."
     else:
         expected = f"values from 1 to {_LARGEST_VALUE} were expected"
         remedy = "Give the structures smaller numbers."
@@ -170,9 +168,7 @@ def _check_values(
     )
 
 
-def _foreground_samples(
-    volume: Volume, label_map: LabelMap, unlabelled: int | None
-) -> np.ndarray:
+def _foreground_samples(volume: Volume, label_map: LabelMap, unlabelled: int | None) -> np.ndarray:
     array_DHW = label_map.array_DHW
     positions = np.flatnonzero(without_unlabelled(array_DHW, array_DHW, unlabelled))
     step = max(1, len(positions) // _FOREGROUND_SAMPLES)
@@ -244,8 +240,10 @@ def raise_problems(problems: Sequence[Problem]) -> None:
         groups.setdefault(problem.remedy, []).append(problem)
     lines = []
     for remedy, group in groups.items():
-        lines += [f"- {problem.case}: {problem.message}" if problem.case else f"- {problem.message}"
-                  for problem in group]
+        lines += [
+            f"- {problem.case}: {problem.message}" if problem.case else f"- {problem.message}"
+            for problem in group
+        ]
         lines.append(f"  What to do: {remedy}")
     if len(problems) > _PROBLEMS_SHOWN:
         lines.append(f"- and {len(problems) - _PROBLEMS_SHOWN} more")

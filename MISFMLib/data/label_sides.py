@@ -10,12 +10,10 @@ import itertools
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 
 import numpy as np
 import SimpleITK as sitk  # noqa: N813 the name everyone uses
 
-from MISFMLib.configs import Size
 from MISFMLib.data.spatial import canonical_axes, canonical_view
 from MISFMLib.volumes.volume import LabelMap
 
@@ -28,7 +26,7 @@ _MORE_ALIKE = 0.1
 """By how much the Dice of two shapes must rise when one is mirrored to call them mirror images."""
 _SIZE_RATIO = 2.0
 """Largest ratio of the volumes of mirror images."""
-_LPS_AXIS = {"S": 0, "I": 0, "P": 1, "A": 1, "L": 2, "R": 2}
+LPS_AXIS = {"S": 0, "I": 0, "P": 1, "A": 1, "L": 2, "R": 2}
 """Array axis of each direction when the axes are LPS."""
 _OPPOSITES = {
     "LR": ({"left", "l"}, {"right", "r"}),
@@ -113,7 +111,7 @@ def mirror_axes(
     return tuple(
         axis
         for axis, letter in enumerate(reversed(orientation))
-        if _LPS_AXIS[letter] not in by_place and not any(letter in ends for ends in by_name)
+        if LPS_AXIS[letter] not in by_place and not any(letter in ends for ends in by_name)
     )
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
 
@@ -22,6 +22,8 @@ class Case:
     """Channels of all images together."""
     unlabelled: int | None = None
     """Value in the label map of voxels that nobody labelled; they are neither learnt nor scored."""
+    label_names: Mapping[int, str] = field(default_factory=dict)
+    """Value and name of the data set's labels; empty where they go by value alone."""
 
 
 @dataclass(frozen=True)

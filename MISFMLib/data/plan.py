@@ -18,7 +18,9 @@ from MISFMLib.configs import (
     Size,
     Spacing,
 )
+from MISFMLib.data.descriptions import modality_of
 from MISFMLib.data.label_check import CaseFacts
+from MISFMLib.data.label_sides import LPS_AXIS
 
 Modality = Literal["CT", "MR", "other"]
 Scheme = Literal["ct-clip", "ct-percentile", "mr-zscore", "mr-percentile"]
@@ -29,14 +31,8 @@ _PATCH_COVERAGE = 0.85
 """Part of the median volume that the patch has to cover along every axis, budget permitting."""
 _AIR_HU = -900
 _SLICED_FACTOR = 1.5
-_LPS_AXIS = {"S": 0, "I": 0, "P": 1, "A": 1, "L": 2, "R": 2}
-"""Array axis of each direction when the axes are LPS."""
-_OPPOSITES = {
-    "LR": ({"left", "l"}, {"right", "r"}),
-    "AP": ({"anterior", "ventral", "front"}, {"posterior", "dorsal", "back"}),
-    "SI": ({"superior", "cranial", "upper"}, {"inferior", "caudal", "lower"}),
-}
-"""Words for the two ends of each axis of the body, by the letters of the ends."""
+_EMISSION = {"PET", "PT", "SUV", "SPECT", "NM"}
+"""Words for channels whose intensities are uptake."""
 
 
 class Extent(Protocol):
@@ -101,7 +97,7 @@ def plan_orientation(facts: Sequence[Extent]) -> str:
 
 def along(fact: CaseFacts, orientation: str) -> CaseFacts:
     """Return the facts of a case with shape and spacing in the axes of another orientation."""
-    depth, height, width = (_LPS_AXIS[letter] for letter in reversed(orientation))
+    depth, height, width = (LPS_AXIS[letter] for letter in reversed(orientation))
     shape, spacing = fact.shape_dhw, fact.spacing_dhw
     return replace(
         fact,
@@ -173,56 +169,44 @@ def plan_modality(facts: Sequence[CaseFacts], described: Modality | Literal[""])
     return "CT" if 2 * sum(with_air) > len(with_air) else "other"
 
 
-def plan_mirror_axes(names: Sequence[str], orientation: str) -> tuple[int, ...]:
-    """Choose the axes along which a mirrored volume still has the right labels.
-
-    Args:
-        names: Names of the labels; left and right kidney, or anterior and posterior hippocampus,
-            are told apart by a direction.
-        orientation: Directions of x, y and z of model space, such as LPS.
-
-    Returns:
-        Axes (0 depth, 1 height, 2 width) along which no two labels differ.
-    """
-    told_apart = {ends for ends in _OPPOSITES if _has_both_ends(names, *_OPPOSITES[ends])}
-    return tuple(
-        axis
-        for axis, letter in enumerate(reversed(orientation))
-        if not any(letter in ends for ends in told_apart)
-    )
-
-
-def _has_both_ends(names: Sequence[str], first: set[str], second: set[str]) -> bool:
-    """Tell whether two names differ only in a word for one end and a word for the other."""
-    words = [re.findall(r"[a-z]+", name.lower()) for name in names]
-    at_first, at_second = (
-        {tuple("" if word in ends else word for word in name) for name in words if ends & {*name}}
-        for ends in (first, second)
-    )
-    return bool(at_first & at_second)
-
-
 def plan_intensity(
-    facts: Sequence[CaseFacts], modality: Modality, scheme: Scheme | Literal["auto"]
+    facts: Sequence[CaseFacts],
+    modality: Modality,
+    scheme: Scheme | Literal["auto"],
+    channels: Sequence[str] = (),
 ) -> tuple[IntensityConfig, ...]:
     """Choose the intensity scheme of every channel.
 
     Args:
         facts: Training cases; their labelled voxels give the numbers of ``ct-percentile``.
         modality: Modality of the volumes.
-        scheme: The scheme, or auto: ct-clip for CT, else mr-zscore.
+        scheme: The scheme, or auto: ct-clip for CT, else mr-zscore; of several channels each by its
+            own name, so that PET beside CT is not clipped to Hounsfield units.
+        channels: Their names, where they are known.
     """
     if scheme == "auto":
-        scheme = "ct-clip" if modality == "CT" else "mr-zscore"
-    channel_count = len(facts[0].foreground_samples)
-    if scheme == "ct-clip":
-        return (IntensityConfig(scheme=scheme, clip=(-1000.0, 1000.0)),) * channel_count
-    if scheme == "mr-percentile":
-        return (IntensityConfig(scheme=scheme, clip=(0.5, 99.5)),) * channel_count
-    if scheme == "mr-zscore":
-        return (IntensityConfig(scheme=scheme),) * channel_count
-    samples = np.concatenate([fact.foreground_samples for fact in facts], axis=1)
-    return tuple(_foreground_statistics(channel) for channel in samples)
+        names = channels or [""] * len(facts[0].foreground_samples)
+        return tuple(
+            _scheme_of(_modality_of(name, modality) if len(names) > 1 else modality)
+            for name in names
+        )
+    if scheme == "ct-percentile":
+        samples = np.concatenate([fact.foreground_samples for fact in facts], axis=1)
+        return tuple(_foreground_statistics(channel) for channel in samples)
+    clips = {"ct-clip": (-1000.0, 1000.0), "mr-percentile": (0.5, 99.5)}
+    config = IntensityConfig(scheme=scheme, clip=clips.get(scheme))
+    return (config,) * len(facts[0].foreground_samples)
+
+
+def _scheme_of(modality: Modality) -> IntensityConfig:
+    if modality == "CT":
+        return IntensityConfig(scheme="ct-clip", clip=(-1000.0, 1000.0))
+    return IntensityConfig(scheme="mr-zscore")
+
+
+def _modality_of(channel: str, modality: Modality) -> Modality:
+    words = set(re.findall(r"[A-Z]+", channel.upper()))
+    return modality_of([channel]) or ("other" if words & _EMISSION else modality)
 
 
 def _foreground_statistics(values: np.ndarray) -> IntensityConfig:

@@ -12,6 +12,7 @@ import torch
 from torch import nn
 
 from MISFMLib.configs import LabelConfig, PreprocessingConfig, QuantizeConfig
+from MISFMLib.data.case_reading import read_case, without_unlabelled
 from MISFMLib.data.cases import Case, LabelledSet, find_cases
 from MISFMLib.data.preprocessing import prepare_volume
 from MISFMLib.data.split import choose_split
@@ -27,7 +28,7 @@ from MISFMLib.jobs.segment.segment import check_segments
 from MISFMLib.metrics import dice
 from MISFMLib.models.bundle import Bundle
 from MISFMLib.models.store import find_model
-from MISFMLib.volumes.volume import read_label_map, read_volume
+from MISFMLib.volumes.volume import read_volume
 
 MOST_LOSS = 0.002
 """Mean Dice that a label may lose."""
@@ -128,7 +129,9 @@ def _quantized(
     """Quantise a network with the windows in the middle of the cases."""
     windows = []
     for case in cases:
-        prepared = prepare_volume(read_volume(case.images), preprocessing)
+        prepared = prepare_volume(
+            read_volume(case.images, num_channels=case.num_channels), preprocessing
+        )
         windows.append(central_window(prepared, preprocessing.patch_size))
         events(Progress("quantize", 0.0, f"reading {len(windows)} of {len(cases)} cases"))
     events(Progress("quantize", 0.0, "quantising, which takes some minutes"))
@@ -159,9 +162,11 @@ def dice_by_label(
         label.name: {name: [] for name in segmenters} for label in labels
     }
     for done, case in enumerate(cases, start=1):
-        volume, known_DHW = read_volume(case.images), read_label_map(case.label).array_DHW
+        volume, reference = read_case(case)
+        known_DHW = reference.array_DHW
         for name, segmenter in segmenters.items():
             found_DHW = segmenter.segment(volume).label_map.array_DHW
+            found_DHW = without_unlabelled(found_DHW, known_DHW, case.unlabelled)
             for label in labels:
                 score = dice(found_DHW == label.value, known_DHW == label.value)
                 dices[label.name][name].append(1.0 if math.isnan(score) else score)

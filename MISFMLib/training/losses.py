@@ -12,7 +12,7 @@ import torch.nn.functional as F
 from monai.losses import DiceCELoss
 from torch import nn
 
-from MISFMLib.data.datasets import Batch
+from MISFMLib.data.datasets import UNLABELLED, Batch
 
 
 class SegmentationLoss(nn.Module):
@@ -60,17 +60,31 @@ class SegmentationLoss(nn.Module):
 
         Args:
             logits_BKDHW: Output of the network; with deep supervision a list, finest first.
-            batch: Labels (B, D, H, W) at full resolution.
+            batch: Labels (B, D, H, W) at full resolution; voxels that nobody labelled do not
+                count, nor do coarse voxels that hold one.
         """
         scales = [logits_BKDHW] if isinstance(logits_BKDHW, torch.Tensor) else list(logits_BKDHW)
         self.to(scales[0].device)  # where classes are emphasised, their weights
-        target_BKDHW = _one_hot(batch.label_BDHW, scales[0].shape[1])
+        is_known_BDHW = batch.label_BDHW != UNLABELLED
+        label_BDHW = batch.label_BDHW * is_known_BDHW
+        target_BKDHW = _one_hot(label_BDHW, scales[0].shape[1])
         weights = [0.5**level for level in range(len(scales))]
-        losses = [
-            weight * self.dice_and_cross_entropy(logits.float(), _at_size(target_BKDHW, logits))
-            for weight, logits in zip(weights, scales, strict=True)
-        ]
+        losses = []
+        for weight, logits in zip(weights, scales, strict=True):
+            pair = logits.float(), _at_size(target_BKDHW, logits)
+            if not bool(is_known_BDHW.all()):
+                is_known = _at_size(is_known_BDHW[:, None].float(), logits)[:, 0] == 1
+                pair = _known(pair[0], is_known), _known(pair[1], is_known)
+            losses.append(weight * self.dice_and_cross_entropy(*pair))
         return torch.stack(losses).sum() / sum(weights)
+
+
+def _known(values_BKDHW: torch.Tensor, is_known_BDHW: torch.Tensor) -> torch.Tensor:
+    """Return the known voxels in a row (1, K, N, 1, 1): both losses take all voxels together."""
+    row_NK = values_BKDHW.movedim(1, -1)[is_known_BDHW]
+    if not len(row_NK):  # nothing to learn here: one voxel that everybody agrees on
+        row_NK = torch.zeros_like(values_BKDHW.movedim(1, -1)[:1, 0, 0, 0])
+    return row_NK.T[None, :, :, None, None]
 
 
 def _one_hot(label_BDHW: torch.Tensor, num_classes: int) -> torch.Tensor:

@@ -1,4 +1,4 @@
-"""Two files on one grid: axes in another order or sense are reordered, rounding is told from places.
+"""Two files on one grid: axes in another order or sense are reordered, rounding is no difference.
 
 Programs write the same voxels in different orders: 3D Slicer reverses the slices of left-handed
 volumes. Nothing is resampled here; each voxel keeps its value and its place in the patient.
@@ -100,7 +100,7 @@ def _reordered(array: Array, geometry: Geometry, target: Geometry) -> tuple[Arra
         return array, geometry
     leading = array.ndim - 3
     view = array.transpose(*range(leading), *(leading + axis for axis in order))
-    view = np.flip(view, [leading + axis for axis, flip in enumerate(is_flipped) if flip])
+    view = np.flip(view, tuple(leading + axis for axis, flip in enumerate(is_flipped) if flip))
     return np.ascontiguousarray(view), _moved(geometry, order, is_flipped)
 
 

@@ -305,9 +305,9 @@ def find_volumes(folder: Path) -> list[Path]:
 
 
 def _volumes_below(folder: Path) -> Iterator[Path]:
-    seen = set()
+    # Linked folders belong to a cohort too; one that leads back to its parents does not.
+    seen = {str(parent) for parent in folder.resolve().parents}
     for place, folders, names in os.walk(folder, followlinks=True):
-        # Linked folders belong to a cohort too; one that leads back to its parents does not.
         seen.add(os.path.realpath(place))
         folders[:] = [
             name

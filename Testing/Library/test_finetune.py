@@ -606,27 +606,59 @@ def test_a_start_without_a_decoder_gets_one_even_if_only_the_head_is_trained(con
     assert trained == {"decoder", "heads"}
 
 
-def test_labels_without_names_are_called_as_in_the_model_they_start_from(config, a_set, a_source):
-    (a_set / "dataset.json").unlink()
-    report = run_finetune(config(init=str(a_source.path), modality="MR", steps=1))
-    assert read_bundle(Path(report["bundle"])).manifest.labels == a_source.manifest.labels
-
-
-@pytest.mark.parametrize("names", [{"2": "left kidney", "5": "spleen"}, {}])
-def test_labels_are_not_renamed_when_they_have_names_or_other_values(
-    config, a_set, a_source, names
+def test_labels_take_the_names_of_the_start_only_when_they_are_said_to_be_the_same(
+    config, a_set, a_source
 ):
-    if names:
-        expected = ["left kidney", "spleen"]
-    else:
-        (a_set / "dataset.json").unlink()
-        expected = ["label 2", "label 5"]
-        labels = tuple(replace(label, value=label.value + 1) for label in a_source.manifest.labels)
-        manifest = replace(a_source.manifest, labels=labels)
-        write_bundle(a_source.path, manifest, read_weights(a_source), overwrite=True)
-    report = run_finetune(config(init=str(a_source.path), modality="MR", steps=1))
+    (a_set / "dataset.json").unlink()
+    start = {"init": str(a_source.path), "modality": "MR", "steps": 1}
+    report = run_finetune(config(**start, same_labels=True))
+    assert read_bundle(Path(report["bundle"])).manifest.labels == a_source.manifest.labels
+    report = run_finetune(config(**start, overwrite=True))
     labels = read_bundle(Path(report["bundle"])).manifest.labels
-    assert [label.name for label in labels] == expected
+    assert [label.name for label in labels] == ["label 2", "label 5"]  # equal values prove nothing
+    assert {label.type.meaning for label in labels} == {"Tissue"}
+
+
+def test_a_label_of_one_name_keeps_the_codes_and_colour_of_the_start(config, a_source):
+    (first, second) = a_source.manifest.labels
+    labels = (replace(first, name="Spleen", color=(1, 2, 3)), replace(second, name="x"))
+    manifest = replace(a_source.manifest, labels=labels)
+    write_bundle(a_source.path, manifest, read_weights(a_source), overwrite=True)
+    report = run_finetune(config(init=str(a_source.path), modality="MR", steps=1))
+    kidney, spleen = read_bundle(Path(report["bundle"])).manifest.labels
+    assert (kidney.name, spleen.name) == ("left kidney", "spleen")
+    assert (spleen.value, spleen.color) == (5, (1, 2, 3))
+
+
+def test_labels_with_other_values_are_not_the_same(config, a_source):
+    labels = tuple(replace(label, value=label.value + 1) for label in a_source.manifest.labels)
+    manifest = replace(a_source.manifest, labels=labels)
+    write_bundle(a_source.path, manifest, read_weights(a_source), overwrite=True)
+    with pytest.raises(ConfigError) as caught:
+        run_finetune(config(init=str(a_source.path), modality="MR", same_labels=True))
+    assert caught.value.code == "labels-differ"
+
+
+def test_a_check_trains_nothing_and_leaves_nothing(config, tmp_path):
+    events = []
+    report = run_finetune(config(check_only=True, labels=("2=a", "5=b")), events.append)
+    assert report["plan"]["labels"] == "2 a, 5 b"
+    assert (len(report["train"]), len(report["validation"])) == (3, 1)
+    assert not list(tmp_path.glob("model*"))
+    with pytest.raises(DataError) as caught:
+        run_finetune(config(check_only=True, labels=("2=a",)), events.append)
+    assert caught.value.code == "labels-unusable"
+    assert "name the label (--labels" in str(caught.value)
+
+
+def test_voxels_that_nobody_labelled_are_neither_learnt_nor_scored(config, a_set, tmp_path):
+    names = {"background": 0, "left kidney": 2, "ignore": 5}
+    (a_set / "dataset.json").write_text(json.dumps({"labels": names}))
+    report = run_finetune(config())
+    manifest = read_bundle(tmp_path / "model").manifest
+    assert [label.name for label in manifest.labels] == ["left kidney"]
+    assert manifest.network.num_classes == 2
+    assert set(report["evaluation"]) >= {"left kidney"}
 
 
 def test_training_starts_from_a_bundle_and_takes_over_its_model_space(config, tmp_path):
@@ -718,7 +750,7 @@ def test_the_users_wishes_go_before_the_plan(config, tmp_path):
 
 @pytest.mark.parametrize(
     ("axes", "augmentation", "advice"),
-    [((0, 1, 2), "light", "--mirror-axes 0 1 "), ((0, 1), "light", ""), ((2,), "none", "")],
+    [((0, 1, 2), "light", "--mirror-axes 0 "), ((0,), "light", ""), ((2,), "none", "")],
 )
 def test_mirroring_left_and_right_labels_is_warned_of(config, a_set, axes, augmentation, advice):
     names = {"0": "background", "2": "left kidney", "5": "right kidney"}
@@ -738,7 +770,8 @@ def test_patches_are_not_mirrored_where_labels_differ(config, a_set, tmp_path):
     names = {"0": "background", "2": "left kidney", "5": "right kidney"}
     (a_set / "dataset.json").write_text(json.dumps({"labels": names}))
     run_finetune(config(steps=1))
-    assert read_bundle(tmp_path / "model").manifest.preprocessing.mirror_axes == (0, 1)
+    # The names tell width apart, the places of the labels height.
+    assert read_bundle(tmp_path / "model").manifest.preprocessing.mirror_axes == (0,)
 
 
 @pytest.mark.parametrize(
@@ -777,7 +810,7 @@ def test_several_channels_reach_the_network_in_order(config, a_set, tmp_path):
     manifest = read_bundle(tmp_path / "model").manifest
     assert manifest.preprocessing.channels == ("image_0", "image_1")
     assert manifest.network.in_channels == 2
-    assert [label.name for label in manifest.labels] == ["label 2", "label 5"]
+    assert [label.name for label in manifest.labels] == ["left kidney", "spleen"]
 
 
 def test_training_works_without_tensorboard(config, tmp_path, monkeypatch):

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import torch
 
-from MISFMLib.data.datasets import Batch
+from MISFMLib.data.datasets import UNLABELLED, Batch
 from MISFMLib.training.losses import SegmentationLoss
 
 pytestmark = pytest.mark.usefixtures("one_thread")
@@ -129,3 +129,29 @@ def test_half_precision_outputs_are_computed_in_float32():
 
     assert half.dtype == torch.float32
     assert half.item() == pytest.approx(SegmentationLoss()(logits, batch).item(), abs=0.02)
+
+
+def test_voxels_that_nobody_labelled_take_no_part_at_any_scale():
+    batch, fine = a_batch()
+    coarse = torch.nn.functional.avg_pool3d(fine, 2).requires_grad_()
+    fine = fine.requires_grad_()
+    known = torch.ones_like(batch.label_BDHW, dtype=torch.bool)
+    known[:, :2] = False  # two slices, which are one of the coarse scale
+    label = torch.where(known, batch.label_BDHW, UNLABELLED)
+
+    loss = SegmentationLoss()([fine, coarse], Batch(batch.image_BCDHW, label))
+
+    cut = one_hot(batch.label_BDHW[:, 2:], 3)
+    averaged = torch.nn.functional.avg_pool3d(cut, 2)
+    expected = by_definition(fine[:, :, 2:], cut) + 0.5 * by_definition(coarse[:, :, 1:], averaged)
+    assert loss.item() == pytest.approx(expected.item() / 1.5, abs=1e-5)
+    loss.backward()
+    assert not fine.grad[:, :, :2].any()
+    assert fine.grad[:, :, 2:].any()
+
+
+def test_a_batch_that_nobody_labelled_gives_a_finite_loss_without_gradient():
+    batch, logits = a_batch()
+    label = torch.full_like(batch.label_BDHW, UNLABELLED)
+    loss = SegmentationLoss()(logits.requires_grad_(), Batch(batch.image_BCDHW, label))
+    assert torch.isfinite(loss)

@@ -11,7 +11,6 @@ from MISFMLib.data.plan import (
     TrainingPlan,
     along,
     plan_intensity,
-    plan_mirror_axes,
     plan_modality,
     plan_orientation,
     plan_patch,
@@ -179,20 +178,3 @@ def test_a_plan_is_told_by_topic():
     assert summary["labels"] == "3 left atrium"
     assert summary["voxel size"] == "as scanned"
     assert "mr-zscore" in summary["intensities"]
-
-
-@pytest.mark.parametrize(
-    ("names", "orientation", "axes"),
-    [
-        (["liver", "spleen"], "LPS", (0, 1, 2)),
-        (["left kidney", "right kidney"], "LPS", (0, 1)),
-        (["Kidney_L", "Kidney_R"], "RAI", (0, 1)),
-        (["left kidney", "right lung"], "LPS", (0, 1, 2)),
-        (["anterior hippocampus", "posterior hippocampus"], "LPS", (0, 2)),
-        (["anterior hippocampus", "posterior hippocampus"], "SPL", (0, 2)),
-        (["upper lobe left", "lower lobe left", "upper lobe right"], "LPS", (1,)),
-        (["left kidney", "right kidney"], "PSL", (1, 2)),
-    ],
-)
-def test_volumes_are_mirrored_along_axes_that_tell_no_labels_apart(names, orientation, axes):
-    assert plan_mirror_axes(names, orientation) == axes

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
+from pathlib import Path
 from typing import Any
 
 from lightning_fabric import Fabric
@@ -11,18 +12,32 @@ from torch import Tensor
 
 from MISFMLib.configs import FinetuneConfig
 from MISFMLib.data.augmentation import Augmentation
-from MISFMLib.data.cases import Case, LabelledSet, find_cases
+from MISFMLib.data.cases import (
+    Case,
+    LabelledSet,
+    Split,
+    find_cases,
+    listed,
+    with_label_names,
+)
 from MISFMLib.data.datasets import PatchSource, PreparedCase, prepare_case
-from MISFMLib.data.label_check import examine_cases
-from MISFMLib.data.plan import TrainingPlan, plan_mirror_axes
-from MISFMLib.data.split import choose_split
+from MISFMLib.data.label_check import CaseFacts, check_parts, examine_cases
+from MISFMLib.data.plan import TrainingPlan
+from MISFMLib.data.split import draw_split, given_split
 from MISFMLib.device import set_threads
 from MISFMLib.events import EventSink, Notice, ignore_events
 from MISFMLib.inference.sliding_window import Placement
 from MISFMLib.inference.windows import WindowConfig
 from MISFMLib.jobs.progress import counter
 from MISFMLib.jobs.train.finetune_job import FinetuneJob
-from MISFMLib.jobs.train.planning import find_start, make_plan, start_network, with_length
+from MISFMLib.jobs.train.planning import (
+    Start,
+    find_start,
+    make_plan,
+    sound_mirror_axes,
+    start_network,
+    with_length,
+)
 from MISFMLib.jobs.train.run_folder import RunFolder
 from MISFMLib.jobs.train.trained_bundle import write_trained_bundle
 from MISFMLib.jobs.train.training_run import check_patience, fit_settings, open_run, run_training
@@ -53,9 +68,9 @@ def run_finetune(config: FinetuneConfig, events: EventSink = ignore_events) -> d
         events: Receives notices, progress and metrics.
 
     Returns:
-        Report: where the bundle is, its held-out results, steps and what ended them, seconds, speed
-        of loader and network. Empty in processes that torchrun or SLURM has started to help the
-        first.
+        Report: with `check_only` the split and the plan; else where the bundle is, its held-out
+        results, steps and what ended them, seconds, speed of loader and network. Empty in processes
+        that torchrun or SLURM has started to help the first.
 
     Raises:
         DataError: The data set cannot be trained on.
@@ -65,7 +80,21 @@ def run_finetune(config: FinetuneConfig, events: EventSink = ignore_events) -> d
         TrainingError: The loss is not finite any more.
         KeyboardInterrupt: Stopped by the user; the checkpoint is saved.
     """
+    if config.check_only:
+        return _check(config, events)
     return run_training(config, train, partial(_lead, config, events))
+
+
+def _check(config: FinetuneConfig, events: EventSink) -> dict[str, Any]:
+    """Do everything that comes before a training, and nothing else."""
+    _config, _found, split, plan, _start = plan_training(config, events)
+    counts = f"{len(split.train)} cases to learn from, {len(split.validation)} held out"
+    return {
+        "train": list(split.train),
+        "validation": list(split.validation),
+        "plan": plan.summary(),
+        "text": f"The data set can be trained on: {counts}.",
+    }
 
 
 def _lead(config: FinetuneConfig, events: EventSink, processes: Processes) -> dict[str, Any]:
@@ -78,26 +107,8 @@ def _lead(config: FinetuneConfig, events: EventSink, processes: Processes) -> di
 
 def _plan_job(config: FinetuneConfig, folder: RunFolder, events: EventSink) -> FinetuneJob:
     """Find, split and check the cases, plan the training, and write both down."""
-    found = find_cases(config.data)
-    if found.unpaired:
-        files = ", ".join(file.name for file in found.unpaired[:10])
-        events(Notice(f"{len(found.unpaired)} files have no counterpart and are left out: {files}"))
-    split = choose_split(
-        found, config.split, validation_fraction=config.validation_fraction, seed=config.seed
-    )
-    check_patience(config, split.validation)
-    if not split.validation:
-        events(Notice("No case is held out, so the model will not be evaluated."))
-    start = find_start(config)
-    total = len(split.train) + len(split.validation)
-    facts = examine_cases(found, split, counter(events, "check", total))
-    plan = make_plan(config, found, [facts[name] for name in split.train], start)
+    config, found, split, plan, start = plan_training(config, events)
     folder.write_plan(plan, split)
-    config = with_length(config, split, len(plan.labels))
-    summary = {**plan.summary(), "length": f"{config.steps} steps at most"}
-    lines = "\n".join(f"{topic:<12}{text}" for topic, text in summary.items())
-    events(Notice(f"Plan\n{lines}", level="info"))
-    _warn_of_mirrored_labels(plan, events)
     return FinetuneJob(
         config=config,
         plan=plan,
@@ -108,10 +119,70 @@ def _plan_job(config: FinetuneConfig, folder: RunFolder, events: EventSink) -> F
     )
 
 
-def _warn_of_mirrored_labels(plan: TrainingPlan, events: EventSink) -> None:
+def plan_training(
+    config: FinetuneConfig, events: EventSink
+) -> tuple[FinetuneConfig, LabelledSet, Split, TrainingPlan, Start]:
+    """Find, split and check the cases, and plan the training; the settings then tell its length.
+
+    Raises:
+        DataError: The data set cannot be trained on; every problem is named with its remedy.
+        ConfigError: Settings contradict each other or the data set.
+        BundleError: The source model cannot be used.
+    """
+    found = with_label_names(find_cases(config.data), config.labels)
+    for notice in found.notices:
+        events(Notice(notice))
+    if found.unpaired:
+        files = listed([file.relative_to(_root(config.data)) for file in found.unpaired])
+        events(Notice(f"{len(found.unpaired)} files have no counterpart and are left out: {files}"))
+    start = find_start(config)
+    split = given_split(found, config.split)
+    used = (*split.train, *split.validation) if split else [case.name for case in found.cases]
+    facts = examine_cases(found, used, counter(events, "check", len(used)))
+    if split is None:
+        labels_of = {name: fact.label_values for name, fact in facts.items()}
+        split = draw_split(found, config.validation_fraction, config.seed, labels_of)
+    check_parts(facts, found, split)
+    _tell_of_cases(found, split, facts, events)
+    check_patience(config, split.validation)
+    of_training = [facts[name] for name in split.train]
+    plan = make_plan(config, found, of_training, start)
+    config = with_length(config, split, len(plan.labels))
+    summary = {**plan.summary(), "length": f"{config.steps} steps at most"}
+    lines = "\n".join(f"{topic:<12}{text}" for topic, text in summary.items())
+    events(Notice(f"Plan\n{lines}", level="info"))
+    _warn_of_mirrored_labels(plan, of_training, events)
+    return config, found, split, plan, start
+
+
+def _root(data: Path) -> Path:
+    return data if data.is_dir() else data.parent
+
+
+def _tell_of_cases(
+    found: LabelledSet, split: Split, facts: Mapping[str, CaseFacts], events: EventSink
+) -> None:
+    """Say which cases take no part, hold no label, and whether any are held out."""
+    if not split.validation:
+        events(Notice("No case is held out, so the model will not be evaluated."))
+    left_out = sorted({case.name for case in found.cases} - set(facts))
+    if left_out:
+        events(Notice(f"The split leaves {len(left_out)} cases out: {listed(left_out)}."))
+    empty = [name for name, fact in facts.items() if not fact.label_values]
+    if empty:
+        events(
+            Notice(
+                f"{len(empty)} label maps are empty and taken as those of healthy cases: "
+                f"{listed(empty)}. Leave out cases that nobody has labelled."
+            )
+        )
+
+
+def _warn_of_mirrored_labels(
+    plan: TrainingPlan, facts: Sequence[CaseFacts], events: EventSink
+) -> None:
     """Tell when mirrored patches would teach the network to confuse labels, such as sides."""
-    names = [label.name for label in plan.labels]
-    sound = plan_mirror_axes(names, plan.preprocessing.orientation)
+    sound = sound_mirror_axes(plan.labels, facts, plan.preprocessing.orientation)
     mirrored = plan.preprocessing.mirror_axes
     if not set(mirrored) <= set(sound):
         advice = " ".join(["--mirror-axes", *(str(axis) for axis in mirrored if axis in sound)])

@@ -8,6 +8,7 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Literal
 
 from MISFMLib.configs import (
     FinetuneConfig,
@@ -19,14 +20,16 @@ from MISFMLib.configs import (
     Spacing,
     decode,
 )
+from MISFMLib.data.case_reading import plain
 from MISFMLib.data.cases import LabelledSet, Split
+from MISFMLib.data.descriptions import has_other_than_ct
 from MISFMLib.data.label_check import CaseFacts
+from MISFMLib.data.label_sides import mirror_axes
 from MISFMLib.data.plan import (
     Modality,
     TrainingPlan,
     along,
     plan_intensity,
-    plan_mirror_axes,
     plan_modality,
     plan_orientation,
     plan_patch,
@@ -34,6 +37,7 @@ from MISFMLib.data.plan import (
     plan_steps,
 )
 from MISFMLib.device import seed_everything
+from MISFMLib.errors import ConfigError
 from MISFMLib.models import store
 from MISFMLib.models.bundle import Bundle
 from MISFMLib.models.terminology import label_config
@@ -137,12 +141,14 @@ def make_plan(
         facts: Facts of the training cases.
         start: What the training starts from.
     """
-    described = found.modality if config.modality == "auto" else config.modality
+    described: Modality | Literal[""] = config.modality if config.modality != "auto" else ""
+    if not described:
+        described = "other" if has_other_than_ct(found.channels) else found.modality
     modality = plan_modality(facts, described)
     space = _model_space(config, found, facts, modality, start)
+    labels = _labels(config, found, facts, start)
+    space = replace(space, mirror_axes=_mirror_axes(config, labels, facts, space.orientation))
     facts = [along(fact, space.orientation) for fact in facts]
-    labels = _labels(found, facts, start)
-    space = replace(space, mirror_axes=_mirror_axes(config, labels, space.orientation))
     spacing = config.spacing_dhw or space.spacing_dhw or plan_spacing(facts)
     network = replace(
         start.network,
@@ -188,7 +194,7 @@ def _model_space(
     planned = PreprocessingConfig(
         modality=modality,
         channels=found.channels,
-        intensity=plan_intensity(facts, modality, config.intensity),
+        intensity=plan_intensity(facts, modality, config.intensity, found.channels),
         orientation=plan_orientation(facts),
         crop="body" if modality == "CT" else "none",
     )
@@ -203,13 +209,24 @@ def _model_space(
 
 
 def _mirror_axes(
-    config: FinetuneConfig, labels: Sequence[LabelConfig], orientation: str
+    config: FinetuneConfig,
+    labels: Sequence[LabelConfig],
+    facts: Sequence[CaseFacts],
+    orientation: str,
 ) -> tuple[int, ...]:
     if config.augmentation == "none":
         return ()
     if config.mirror_axes is not None:
         return config.mirror_axes
-    return plan_mirror_axes([label.name for label in labels], orientation)
+    return sound_mirror_axes(labels, facts, orientation)
+
+
+def sound_mirror_axes(
+    labels: Sequence[LabelConfig], facts: Sequence[CaseFacts], orientation: str
+) -> tuple[int, ...]:
+    """Return the axes of model space along which mirrored cases still have the right labels."""
+    names = [label.name for label in labels]
+    return mirror_axes(names, [fact.sides for fact in facts], orientation)
 
 
 def _resolution_mode(config: FinetuneConfig, start: Start, spacing: Spacing) -> ResolutionMode:
@@ -234,13 +251,33 @@ def _patch(
 
 
 def _labels(
-    found: LabelledSet, facts: Sequence[CaseFacts], start: Start
+    config: FinetuneConfig, found: LabelledSet, facts: Sequence[CaseFacts], start: Start
 ) -> tuple[LabelConfig, ...]:
-    """Describe the labels; where the data set names none, as a source with the same values does."""
+    """Describe the labels as the data set names them.
+
+    Codes and colours come from the source where it has a label of the same name. Its names are
+    taken only when the user says that the labels are the same: equal values prove nothing.
+
+    Raises:
+        ConfigError: The labels were said to be those of the source, and their values differ.
+    """
     values = sorted({value for fact in facts for value in fact.label_values})
     of_source = start.bundle.manifest.labels if start.bundle else ()
-    if not found.label_names and [label.value for label in of_source] == values:
+    if config.same_labels:
+        theirs = [label.value for label in of_source]
+        if not set(values) <= set(theirs):
+            raise ConfigError(
+                f"The label maps hold {values}, the labels of {config.init} are {theirs}.",
+                code="labels-differ",
+                remedy="Leave --same-labels out, and name the labels with --labels.",
+            )
         return of_source
-    return tuple(
-        label_config(value, found.label_names.get(value, f"label {value}")) for value in values
-    )
+    by_name = {plain(label.name): label for label in of_source}
+    labels = []
+    for value in values:
+        name = found.label_names.get(value, f"label {value}")
+        known = by_name.get(plain(name))
+        labels.append(
+            replace(known, value=value, name=name) if known else label_config(value, name)
+        )
+    return tuple(labels)

@@ -16,14 +16,15 @@ import torch
 from torch import nn
 
 from MISFMLib.configs import LabelConfig
+from MISFMLib.data.case_reading import read_case, without_unlabelled
 from MISFMLib.data.cases import Case
-from MISFMLib.data.datasets import PreparedCase
+from MISFMLib.data.datasets import UNLABELLED, PreparedCase
 from MISFMLib.files import write_text
 from MISFMLib.inference.sliding_window import Placement, predict_logits
 from MISFMLib.inference.windows import WindowConfig
 from MISFMLib.metrics import Agreement, compare_label_maps, dice
 from MISFMLib.training.task import Validation
-from MISFMLib.volumes.volume import LabelMap, Volume, read_label_map, read_volume
+from MISFMLib.volumes.volume import LabelMap, Volume
 
 _MAX_VOXELS = 20_000_000
 """Voxels looked at in one validation during a training, to keep it short beside the training."""
@@ -74,6 +75,7 @@ def validate(
         logits_KDHW = predict_logits(FinestOutput(network), image_CDHW, window, placement)
         prediction_DHW = logits_KDHW.argmax(0).numpy()
         reference_DHW = np.asarray(case.label())
+        prediction_DHW = without_unlabelled(prediction_DHW, reference_DHW, UNLABELLED)
         for index, values in enumerate(scores.values(), start=1):
             values.append(dice(prediction_DHW == index, reference_DHW == index))
     means = {name: _mean(values) for name, values in scores.items()}
@@ -115,9 +117,10 @@ def evaluate(
     """
     rows: list[dict[str, Any]] = []
     for index, case in enumerate(cases, start=1):
-        volume, reference = read_volume(case.images), read_label_map(case.label)
+        volume, reference = read_case(case)
+        found_DHW = segment(volume).array_DHW
         agreements = compare_label_maps(
-            segment(volume).array_DHW,
+            without_unlabelled(found_DHW, reference.array_DHW, case.unlabelled),
             reference.array_DHW,
             [label.value for label in labels],
             volume.geometry.spacing_dhw,
