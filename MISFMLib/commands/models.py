@@ -14,6 +14,7 @@ from MISFMLib.configs import ResolutionMode
 from MISFMLib.events import EventSink
 from MISFMLib.models import store
 from MISFMLib.models.bundle import Bundle, read_card
+from MISFMLib.models.recognise import kind_of
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -47,12 +48,16 @@ class ModelInfo(Command):
 
 @dataclass(frozen=True, kw_only=True)
 class ImportModel(Command):
-    """Add a bundle (folder or zip) or a published checkpoint (.pt) to your models."""
+    """Add a model to your models: a bundle, results of nnU-Net v2, or a published checkpoint."""
 
     file: Positional[Path]
-    """Bundle folder, bundle zip, or PyMIC checkpoint."""
+    """Bundle folder or zip, results folder of nnU-Net v2 or the zip it exports, or a PyMIC
+    checkpoint (.pt)."""
     name: str | None = None
-    """Name to install it under; the bundle's own name when not given."""
+    """Name to install it under; the model's own name when not given."""
+    configuration: str | None = None
+    """Of several configurations of nnU-Net the one to take, such as 3d_fullres; the most accurate
+    kind when not given: the cascade, then full resolution."""
     resolution_mode: ResolutionMode = 1
     """Resolution mode of a PCT-Net checkpoint."""
     overwrite: bool = False
@@ -60,9 +65,23 @@ class ImportModel(Command):
 
     def run(self, events: EventSink) -> Report:
         """Import the model."""
-        if self.file.suffix in (".pt", ".pth"):
+        kind = kind_of(self.file)
+        if kind == "checkpoint":
             return _imported(self._import_checkpoint())
+        if kind == "nnunet":
+            return _imported(self._import_nnunet())
         return _imported(store.import_model(self.file, name=self.name, overwrite=self.overwrite))
+
+    def _import_nnunet(self) -> Bundle:
+        from MISFMLib.jobs.imports.nnunet import import_nnunet
+
+        return import_nnunet(
+            self.file,
+            store.models_folder(),
+            name=self.name,
+            configuration=self.configuration,
+            overwrite=self.overwrite,
+        )
 
     def _import_checkpoint(self) -> Bundle:
         from MISFMLib.jobs.convert import convert_checkpoint

@@ -15,11 +15,13 @@ from MISFMLib.configs.finetune import (
 from MISFMLib.configs.model_space import (
     Code,
     IntensityConfig,
+    InterpolationConfig,
     LabelConfig,
     PreprocessingConfig,
 )
 from MISFMLib.configs.network import (
     NetworkConfig,
+    StagesConfig,
 )
 from MISFMLib.configs.prepare import (
     PrepareConfig,
@@ -53,6 +55,7 @@ __all__ = [
     "EngineName",
     "FinetuneConfig",
     "IntensityConfig",
+    "InterpolationConfig",
     "LabelConfig",
     "NetworkConfig",
     "NetworkPreset",
@@ -66,6 +69,7 @@ __all__ = [
     "SegmentPrecision",
     "Size",
     "Spacing",
+    "StagesConfig",
     "TrainingConfig",
     "decode",
     "encode",

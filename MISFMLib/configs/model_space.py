@@ -13,11 +13,23 @@ from MISFMLib.configs.types import Size, Spacing
 class IntensityConfig:
     """How the intensities of one channel become network input; statistics are always per volume."""
 
-    scheme: Literal["ct-clip", "ct-percentile", "mr-zscore", "mr-percentile"] = "mr-zscore"
+    scheme: Literal[
+        "ct-clip",
+        "ct-percentile",
+        "mr-zscore",
+        "mr-percentile",
+        "zscore",
+        "zscore-inside",
+        "unit-range",
+        "divide-255",
+        "none",
+    ] = "mr-zscore"
     """ct-clip: clip HU to `clip` and scale to [-1, 1]. ct-percentile: clip to `clip` (percentiles
     of the training foreground in HU), then subtract `mean` and divide by `std`. mr-zscore: subtract
     the volume's mean and divide by its deviation. mr-percentile: clip to the volume's `clip`
-    percentiles and scale to [-1, 1]."""
+    percentiles and scale to [-1, 1]. Those of nnU-Net beside ct-percentile: zscore (zeros count
+    like other voxels), zscore-inside (of the nonzero voxels and the holes in them, the others keep
+    their value), unit-range (minimum to 0, maximum to 1), divide-255, none."""
     clip: tuple[float, float] | None = None
     """Lower and upper bound: HU for the CT schemes, percentiles 0-100 for mr-percentile."""
     mean: float = 0.0
@@ -27,8 +39,21 @@ class IntensityConfig:
 
 
 @dataclass(frozen=True, kw_only=True)
+class InterpolationConfig:
+    """How voxels are interpolated; grids share their outer borders."""
+
+    order: Literal[0, 1, 3] = 1
+    """0 nearest, 1 linear, 3 cubic B-splines cut to the range of the values before."""
+    separate: Literal["never", "anisotropic", "always"] = "never"
+    """Whether the axis with the longest voxels is treated apart: anisotropic means where they are
+    more than three times as long as the shortest, before the resampling or, if not, after it."""
+    order_across: Literal[0, 1, 3] = 0
+    """Order along the axis that is treated apart."""
+
+
+@dataclass(frozen=True, kw_only=True)
 class PreprocessingConfig:
-    """From a volume as it was scanned to the model's space."""
+    """From a volume as it was scanned to the model's space, and back."""
 
     modality: Literal["CT", "MR", "other"] = "other"
     """What the model expects to see; a volume that looks otherwise gives a warning."""
@@ -39,9 +64,34 @@ class PreprocessingConfig:
     spacing_dhw: Spacing | None = None
     """Voxel size in mm that volumes are resampled to; None keeps the volume's own."""
     orientation: str = "LPS"
-    """Canonical axes as three letters for x, y, z in SimpleITK's sense; LPS is the DICOM order."""
+    """Canonical axes as three letters for x, y, z in SimpleITK's sense; LPS is the DICOM order.
+    Empty: the axes as stored."""
+    transpose: Size = (0, 1, 2)
+    """Which axis (0 depth, 1 height, 2 width) becomes depth, height, width of model space."""
     crop: Literal["none", "nonzero", "body"] = "none"
     """Cut empty borders before the network: none, nonzero (zero voxels), body (HU <= -500)."""
+    crop_margin: int = 3
+    """Voxels left around what the crop keeps."""
+    keeps_depth: bool = False
+    """Depth keeps the volume's own voxel size, for networks of slices."""
+    resampling: InterpolationConfig = InterpolationConfig()
+    """Interpolation of the intensities."""
+    restoring: InterpolationConfig = InterpolationConfig()
+    """Interpolation of the network's logits on the way back; of order 0 or 1."""
+    decision: Literal["highest", "regions"] = "highest"
+    """highest: the class with the highest logit. regions: every output is a region that may overlap
+    others, painted in order of the labels where its logit is above zero; there is no background."""
+    padding: Literal["edge", "zero"] = "edge"
+    """What lies around a volume that is smaller than the window."""
+    windows: Literal["stepped", "even"] = "stepped"
+    """stepped: windows follow each other at one distance, the last is moved back. even: they are
+    spread evenly."""
+    overlap: float = 0.5
+    """Overlap of neighbouring windows as a fraction of the patch unless the user chooses."""
+    skips_air: bool = True
+    """Windows in the air around the patient of a CT are not all computed."""
+    previous_labels: tuple[int, ...] = ()
+    """Labels of the model before this one in a cascade; each is one more input channel."""
     patch_size: Size = (64, 128, 128)
     """Window of the network in voxels of the model space."""
     mirror_axes: tuple[int, ...] = (0, 1, 2)
@@ -59,7 +109,18 @@ class PreprocessingConfig:
             problems.append(f"spacing_dhw is {self.spacing_dhw}, all values must be positive")
         if not set(self.mirror_axes) <= {0, 1, 2}:
             problems.append(f"mirror_axes is {self.mirror_axes}, allowed are 0, 1 and 2")
+        if sorted(self.transpose) != [0, 1, 2]:
+            problems.append(f"transpose is {self.transpose}, it must hold 0, 1 and 2")
+        if self.restoring.order == 3 or self.restoring.order_across == 3:
+            problems.append("logits are restored with order 0 or 1 only")
+        if not 0 <= self.overlap < 1:
+            problems.append(f"overlap is {self.overlap}, it must be at least 0 and below 1")
         raise_problems(problems, "Correct the preprocessing settings.")
+
+    @property
+    def input_channels(self) -> int:
+        """Channels of the network's input."""
+        return len(self.channels) + len(self.previous_labels)
 
 
 @dataclass(frozen=True)

@@ -37,8 +37,9 @@ class SegmentConfig:
     engine: EngineName = "auto"
     """Program that computes the network: torch, or openvino, which is faster on x86 CPUs once it
     has converted the model, which takes some seconds; auto does that as soon as it pays."""
-    overlap: float = 0.5
-    """Overlap of neighbouring windows as a fraction of the patch, 0 to below 1."""
+    overlap: float | None = None
+    """Overlap of neighbouring windows as a fraction of the patch, 0 to below 1; the model's own,
+    usually 0.5, when not given."""
     batch_size: int | None = None
     """Windows computed together; as many as make about a million voxels when not given."""
     mirroring: bool = False
@@ -66,7 +67,7 @@ class SegmentConfig:
         problems = []
         if not self.images:
             problems.append("no image was given")
-        if not 0 <= self.overlap < 1:
+        if self.overlap is not None and not 0 <= self.overlap < 1:
             problems.append(f"overlap is {self.overlap}, it must be at least 0 and below 1")
         problems += [
             f"{name} is {getattr(self, name)}, it must be at least 1"

@@ -22,6 +22,7 @@ _SAMPLE_VOXELS = 2**24
 _CT_CLIP_HU = (-1000.0, 1000.0)
 """Limits of ct-clip when none are given, as in the published CT preparation."""
 _MR_CLIP_PERCENTILES = (0.5, 99.5)
+_LEAST_SCALE = 1e-8
 
 
 @dataclass(frozen=True)
@@ -32,22 +33,38 @@ class IntensityMap:
     upper: float = math.inf
     shift: float = 0.0
     scale: float = 1.0
+    only_inside: bool = False
+    """Leave the voxels outside the foreground as they are."""
 
-    def apply(self, values: npt.NDArray[Any]) -> npt.NDArray[np.float32]:
-        """Return mapped values as a new float32 array in C order."""
+    def apply(
+        self, values: npt.NDArray[Any], inside: npt.NDArray[np.bool_] | None = None
+    ) -> npt.NDArray[np.float32]:
+        """Return mapped values as a new float32 array in C order.
+
+        Args:
+            values: Any real type and memory order.
+            inside: Which voxels are foreground, for maps of the foreground only.
+        """
         mapped = np.array(values, dtype=np.float32, order="C")
         np.clip(mapped, self.lower, self.upper, out=mapped)
         mapped -= np.float32(self.shift)
         mapped /= np.float32(self.scale)
+        if self.only_inside and inside is not None:
+            np.copyto(mapped, values, where=~inside, casting="unsafe")
         return mapped
 
 
-def intensity_map(channel_DHW: npt.NDArray[Any], config: IntensityConfig) -> IntensityMap:
+def intensity_map(
+    channel_DHW: npt.NDArray[Any],
+    config: IntensityConfig,
+    inside_DHW: npt.NDArray[np.bool_] | None = None,
+) -> IntensityMap:
     """Derive the map of one channel from the statistics of the whole channel.
 
     Args:
         channel_DHW: Raw intensities inside the crop; any real type and memory order.
         config: Scheme and its limits.
+        inside_DHW: Which voxels are foreground, for the scheme zscore-inside.
 
     Returns:
         The map; a constant channel is mapped to zero by the MR schemes.
@@ -60,7 +77,24 @@ def intensity_map(channel_DHW: npt.NDArray[Any], config: IntensityConfig) -> Int
     if config.scheme == "mr-zscore":
         mean, deviation = _mean_and_deviation(channel_DHW)
         return IntensityMap(shift=mean, scale=deviation or 1.0)
-    return _to_unit_range(*_percentiles(channel_DHW, config.clip or _MR_CLIP_PERCENTILES))
+    if config.scheme == "mr-percentile":
+        return _to_unit_range(*_percentiles(channel_DHW, config.clip or _MR_CLIP_PERCENTILES))
+    return _nnunet_map(channel_DHW, config.scheme, inside_DHW)
+
+
+def _nnunet_map(
+    channel_DHW: npt.NDArray[Any], scheme: str, inside_DHW: npt.NDArray[np.bool_] | None
+) -> IntensityMap:
+    """Derive a map as nnU-Net does; sums are of 64 bits here and of 32 there."""
+    if scheme in ("zscore", "zscore-inside"):
+        only_inside = scheme == "zscore-inside" and inside_DHW is not None
+        values = channel_DHW[inside_DHW] if only_inside else channel_DHW
+        mean, deviation = float(values.mean(dtype=np.float64)), float(values.std(dtype=np.float64))
+        return IntensityMap(shift=mean, scale=max(deviation, _LEAST_SCALE), only_inside=only_inside)
+    if scheme == "unit-range":
+        lowest, highest = float(channel_DHW.min()), float(channel_DHW.max())
+        return IntensityMap(shift=lowest, scale=max(highest - lowest, _LEAST_SCALE))
+    return IntensityMap(scale=255.0 if scheme == "divide-255" else 1.0)
 
 
 def _to_unit_range(lower: float, upper: float) -> IntensityMap:

@@ -8,9 +8,9 @@ Axes: K classes; D, H, W depth, height, width.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import numpy.typing as npt
@@ -18,6 +18,7 @@ import torch
 import torch.nn.functional as F
 
 from MISFMLib.configs import Size
+from MISFMLib.data.interpolation import nearest_positions
 from MISFMLib.data.resampling import linear_positions
 from MISFMLib.device import one_thread
 from MISFMLib.errors import DeviceError
@@ -27,6 +28,7 @@ _TILE_SCORES = 2**20
 
 Place = tuple[int, slice]
 """Slice and rows of a tile in the output."""
+Decision = Literal["highest", "regions"]
 TileListener = Callable[[Place, torch.Tensor, torch.Tensor], None]
 """Called with a place of the output, its scores (K, H, W), which it may change, and its classes
 (H, W) int64."""
@@ -49,6 +51,8 @@ class LabelResampler:
         output_DHW: npt.NDArray[Any],
         values: npt.NDArray[Any],
         on_tile: TileListener | None = None,
+        orders: Sequence[int] = (1, 1, 1),
+        decision: Decision = "highest",
     ) -> None:
         """Prepare for one volume.
 
@@ -57,15 +61,20 @@ class LabelResampler:
             output_DHW: Array or view that the labels are written into.
             values: Label of each class, in the type of `output_DHW`.
             on_tile: Hears the scores that the labels come from, tile by tile, from several threads.
+            orders: 1 or 0 for each axis: linear interpolation, or the nearest slice.
+            decision: The class with the highest score; or regions, of which the last with a score
+                above zero is taken, and then `values` begins with that of none.
         """
         self._output_DHW = output_DHW
         self._values = values
         self._on_tile = on_tile
         self._plane = input_shape[1:]
         self._depth, self._rows, self._columns = (
-            linear_positions(old, new)
-            for old, new in zip(input_shape, output_DHW.shape, strict=True)
+            _positions(old, new, order)
+            for old, new, order in zip(input_shape, output_DHW.shape, orders, strict=True)
         )
+        self._decide = _highest_between if decision == "highest" else _regions_between
+        self._takes_columns = orders[2] == 0
         self._received = 0
         self._written = 0
         self._last_KHW = torch.empty(0)
@@ -113,10 +122,13 @@ class LabelResampler:
                 for depth in (below, above)
             }
             between = planes[below], planes[above], float(weight[index])
-            classes_HW = _highest_between(*between)
+            classes_HW = self._decide(*between)
             self._output_DHW[index, tile] = self._values.take(classes_HW.cpu().numpy())
             if self._on_tile is not None:
-                self._on_tile((index, tile), torch.lerp(*between), classes_HW.long())
+                scores_KHW = torch.lerp(*between)
+                if self._decide is _regions_between:  # the score of no region
+                    scores_KHW = F.pad(scores_KHW, (0, 0, 0, 0, 1, 0))
+                self._on_tile((index, tile), scores_KHW, classes_HW.long())
 
     def _plane_at(self, scores_KDHW: torch.Tensor, depth: int, tile: slice) -> torch.Tensor:
         """Return the tile's rows of one input slice, interpolated within the slice."""
@@ -126,10 +138,42 @@ class LabelResampler:
             return plane_KHW[:, tile]
         lower, upper, weight = (part[tile].to(plane_KHW.device) for part in self._rows)
         first, stop = int(lower[0]), int(upper[-1]) + 1
-        rows_KHW = F.interpolate(
-            plane_KHW[:, first:stop], size=len(self._columns[0]), mode="linear"
-        )
+        rows_KHW = plane_KHW[:, first:stop]
+        if self._takes_columns:
+            rows_KHW = rows_KHW[..., self._columns[0].to(plane_KHW.device)]
+        else:
+            rows_KHW = F.interpolate(rows_KHW, size=len(self._columns[0]), mode="linear")
         return torch.lerp(rows_KHW[:, lower - first], rows_KHW[:, upper - first], weight[:, None])
+
+
+def _positions(
+    input_size: int, output_size: int, order: int
+) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+    """Return the input voxels around every output voxel, and the weight of the second."""
+    if order == 1:
+        return linear_positions(input_size, output_size)
+    nearest = nearest_positions(input_size, output_size)
+    return nearest, nearest, torch.zeros(output_size)
+
+
+def _regions_between(
+    lower_KHW: torch.Tensor, upper_KHW: torch.Tensor, weight: float
+) -> torch.Tensor:
+    """Return 1 + the last region with a score above zero between two slices, 0 for none, (H, W)."""
+    scores_KHW = torch.lerp(lower_KHW, upper_KHW, weight)
+    _check_finite(scores_KHW)
+    numbers_K11 = torch.arange(1, len(scores_KHW) + 1, device=scores_KHW.device)[:, None, None]
+    classes_HW: torch.Tensor = ((scores_KHW > 0) * numbers_K11).amax(0)
+    return classes_HW
+
+
+def _check_finite(scores: torch.Tensor) -> None:
+    if not torch.stack(scores.aminmax()).isfinite().all():
+        raise DeviceError(
+            "The network's answer holds values that are not finite.",
+            code="logits-not-finite",
+            remedy="Use --precision fp32; if that does not help, check `misfm models verify`.",
+        )
 
 
 def _highest_between(
@@ -151,12 +195,7 @@ def _highest_between(
         index_HW = is_higher.view(torch.uint8).to(dtype).mul_(index)
         torch.maximum(classes_HW, index_HW, out=classes_HW)
         torch.maximum(highest, score, out=highest)
-    if not torch.stack(highest.aminmax()).isfinite().all():
-        raise DeviceError(
-            "The network's answer holds values that are not finite.",
-            code="logits-not-finite",
-            remedy="Use --precision fp32; if that does not help, check `misfm models verify`.",
-        )
+    _check_finite(highest)
     return classes_HW
 
 

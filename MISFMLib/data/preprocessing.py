@@ -10,24 +10,23 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import cached_property
-from typing import Any
+from functools import cached_property, partial
+from typing import Any, Literal
 
 import numpy as np
 import numpy.typing as npt
+import SimpleITK as sitk  # noqa: N813 the name everyone uses
 import torch
 
 from MISFMLib.configs import PreprocessingConfig, Size, Spacing
 from MISFMLib.data.intensity import IntensityMap, intensity_map
+from MISFMLib.data.interpolation import SlabInterpolation, axis_orders, separate_axis
 from MISFMLib.data.label_resampling import LabelResampler
 from MISFMLib.data.outside_air import BODY_HU, OutsideAir, find_outside_air
-from MISFMLib.data.resampling import resample_slices, slab_ranges
+from MISFMLib.data.resampling import slab_ranges
 from MISFMLib.data.spatial import Flips, SpatialRecord, canonical_axes
 from MISFMLib.errors import DataError
 from MISFMLib.volumes.volume import LabelMap, Volume
-
-_CROP_MARGIN = 3
-"""Voxels left around the cropped foreground on every side."""
 
 
 @dataclass(frozen=True)
@@ -40,13 +39,22 @@ class PreparedVolume:
     """Views of the input's channels, cropped and on canonical axes."""
     intensities: Sequence[IntensityMap]
     """Map of each channel's intensities."""
-    is_ct: bool = False
-    """Whether the channels are in Hounsfield units."""
+    skips_air: bool = False
+    """Whether the channels are in Hounsfield units, and windows in the air may be left out."""
+    inside_DHW: npt.NDArray[np.bool_] | None = None
+    """Which voxels of the crop are foreground, where intensities depend on that."""
+    previous_DHW: npt.NDArray[Any] | None = None
+    """Labels of the model before in a cascade, in the crop."""
+    previous_labels: tuple[int, ...] = ()
+    """Those that are channels."""
+    padding: Literal["edge", "zero"] = "edge"
+    """What lies around it where a window is larger."""
 
     @property
     def shape(self) -> tuple[int, int, int, int]:
         """Channels, depth, height, width in model space."""
-        return (len(self.channels_DHW), *self.record.model_shape_dhw)
+        channels = len(self.channels_DHW) + len(self.previous_labels)
+        return (channels, *self.record.model_shape_dhw)
 
     def slices(self, start: int, stop: int) -> torch.Tensor:
         """Compute some slices of the network's input, (C, stop - start, H, W) float32, on the CPU.
@@ -56,11 +64,37 @@ class PreparedVolume:
             stop: End, exclusive.
         """
         image_CDHW = torch.empty(self.shape[0], stop - start, *self.shape[2:])
-        for channel, (cropped_DHW, mapping) in enumerate(
-            zip(self.channels_DHW, self.intensities, strict=True)
-        ):
-            _prepare_slices(cropped_DHW, mapping, start, self.shape[1], image_CDHW[channel])
+        for channel, interpolation in enumerate(self._interpolations):
+            interpolation.fill(start, image_CDHW[channel])
+        if self.previous_labels:
+            values = torch.tensor(self.previous_labels, dtype=torch.uint8)[:, None, None, None]
+            image_CDHW[len(self.channels_DHW) :] = self._previous_model_DHW[start:stop] == values
         return image_CDHW
+
+    @cached_property
+    def _interpolations(self) -> list[SlabInterpolation]:
+        return [
+            SlabInterpolation(
+                partial(self._mapped, channel),
+                self.record.crop_shape_dhw,
+                self.record.model_shape_dhw,
+                self.record.orders,
+                self.record.separate_axis,
+            )
+            for channel in range(len(self.channels_DHW))
+        ]
+
+    def _mapped(self, channel: int, start: int, stop: int) -> torch.Tensor:
+        """Return slices of the crop with mapped intensities."""
+        inside = None if self.inside_DHW is None else self.inside_DHW[start:stop]
+        return torch.from_numpy(
+            self.intensities[channel].apply(self.channels_DHW[channel][start:stop], inside)
+        )
+
+    @cached_property
+    def _previous_model_DHW(self) -> torch.Tensor:  # noqa: N802 tensors carry their axes
+        assert self.previous_DHW is not None, "prepare_volume was given the labels"
+        return _labels_in_model_space(self.previous_DHW, self.record)
 
     @cached_property
     def image_CDHW(self) -> torch.Tensor:  # noqa: N802 tensors carry their axes
@@ -70,18 +104,21 @@ class PreparedVolume:
     @cached_property
     def outside_air(self) -> OutsideAir | None:
         """The air around the patient of a CT."""
-        return find_outside_air(self.channels_DHW) if self.is_ct else None
+        return find_outside_air(self.channels_DHW) if self.skips_air else None
 
 
-def prepare_volume(volume: Volume, preprocessing: PreprocessingConfig) -> PreparedVolume:
+def prepare_volume(
+    volume: Volume, preprocessing: PreprocessingConfig, previous: LabelMap | None = None
+) -> PreparedVolume:
     """Bring a volume into model space.
 
     Args:
         volume: Volume with the channels of the model.
         preprocessing: Orientation, crop, intensity schemes and voxel size.
+        previous: Labels of the model before in a cascade, on the grid of the volume.
 
     Raises:
-        DataError: The volume has another number of channels than the model.
+        DataError: The volume has another number of channels than the model, or is empty.
     """
     given, expected = len(volume.array_CDHW), len(preprocessing.channels)
     if given != expected:
@@ -93,11 +130,33 @@ def prepare_volume(volume: Volume, preprocessing: PreprocessingConfig) -> Prepar
         )
     record = _spatial_record(volume, preprocessing)
     channels_DHW = [record.crop_view(array_DHW) for array_DHW in volume.array_CDHW]
+    inside_DHW = None
+    if any(config.scheme == "zscore-inside" for config in preprocessing.intensity):
+        inside_DHW = filled_foreground(channels_DHW)
     intensities = [
-        intensity_map(cropped_DHW, config)
+        intensity_map(cropped_DHW, config, inside_DHW)
         for cropped_DHW, config in zip(channels_DHW, preprocessing.intensity, strict=True)
     ]
-    return PreparedVolume(record, channels_DHW, intensities, preprocessing.modality == "CT")
+    return PreparedVolume(
+        record,
+        channels_DHW,
+        intensities,
+        preprocessing.modality == "CT" and preprocessing.skips_air,
+        inside_DHW,
+        None if previous is None else record.crop_view(previous.array_DHW),
+        preprocessing.previous_labels,
+        preprocessing.padding,
+    )
+
+
+def filled_foreground(channels_DHW: Sequence[npt.NDArray[Any]]) -> npt.NDArray[np.bool_]:
+    """Return the voxels that are nonzero in any channel, and the holes that they enclose."""
+    is_nonzero_DHW: npt.NDArray[np.bool_] = np.logical_or.reduce([c != 0 for c in channels_DHW])
+    image = sitk.GetImageFromArray(is_nonzero_DHW.astype(np.uint8))
+    # The voxels around the image are no foreground either, whatever touches its border.
+    filled = sitk.BinaryFillhole(image, False)
+    inside_DHW: npt.NDArray[np.bool_] = sitk.GetArrayFromImage(filled).astype(bool)
+    return inside_DHW
 
 
 def prepare_label_map(label_map: LabelMap, record: SpatialRecord) -> torch.Tensor:
@@ -130,16 +189,22 @@ def prepare_label_map(label_map: LabelMap, record: SpatialRecord) -> torch.Tenso
             code="label-value",
             remedy="Number the labels from 1 without gaps.",
         )
+    return _labels_in_model_space(labels_DHW, record)
+
+
+def _labels_in_model_space(labels_DHW: npt.NDArray[Any], record: SpatialRecord) -> torch.Tensor:
     if labels_DHW.shape == record.model_shape_dhw:
         return torch.from_numpy(labels_DHW.astype(np.uint8))
-    return torch.from_numpy(_resample_labels(labels_DHW, record.model_shape_dhw))
+    return torch.from_numpy(_resample_labels(labels_DHW, record))
 
 
-def _resample_labels(labels_DHW: npt.NDArray[Any], shape: Size) -> npt.NDArray[np.uint8]:
+def _resample_labels(labels_DHW: npt.NDArray[Any], record: SpatialRecord) -> npt.NDArray[np.uint8]:
     values = np.unique(labels_DHW).astype(np.uint8)
-    resampled_DHW = np.empty(shape, np.uint8)
+    resampled_DHW = np.empty(record.model_shape_dhw, np.uint8)
     depth, height, width = labels_DHW.shape
-    resampler = LabelResampler((depth, height, width), resampled_DHW, values)
+    # Indicators are interpolated linearly where intensities are cubic.
+    orders = tuple(min(order, 1) for order in record.orders)
+    resampler = LabelResampler((depth, height, width), resampled_DHW, values, orders=orders)
     for start, stop in slab_ranges(depth, len(values) * height * width):
         is_label_KDHW = labels_DHW[start:stop] == values[:, None, None, None]
         resampler.add(torch.from_numpy(is_label_KDHW.astype(np.float32)))
@@ -148,18 +213,43 @@ def _resample_labels(labels_DHW: npt.NDArray[Any], shape: Size) -> npt.NDArray[n
 
 def _spatial_record(volume: Volume, preprocessing: PreprocessingConfig) -> SpatialRecord:
     geometry = volume.geometry
-    axes, flips = canonical_axes(geometry.direction, preprocessing.orientation)
+    axes, flips = _model_axes(geometry.direction, preprocessing)
     start, stop = _crop(volume.array_CDHW, preprocessing, axes, flips)
-    spacing = np.take(geometry.spacing_dhw, axes)
-    shape = _model_shape(np.subtract(stop, start), spacing, preprocessing.spacing_dhw)
-    return SpatialRecord(geometry, axes, flips, start, stop, shape)
+    depth, height, width = np.take(geometry.spacing_dhw, axes).tolist()
+    spacing = (depth, height, width)
+    target = preprocessing.spacing_dhw or spacing
+    if preprocessing.keeps_depth:
+        target = (depth, *target[1:])
+    shape = _model_shape(np.subtract(stop, start), spacing, target)
+    apart = separate_axis(preprocessing.resampling, spacing, target)
+    apart_back = separate_axis(preprocessing.restoring, target, spacing)
+    return SpatialRecord(
+        geometry,
+        axes,
+        flips,
+        start,
+        stop,
+        shape,
+        axis_orders(preprocessing.resampling, apart),
+        apart,
+        axis_orders(preprocessing.restoring, apart_back),
+    )
 
 
-def _model_shape(
-    crop_shape: npt.NDArray[Any], spacing: npt.NDArray[Any], target: Spacing | None
-) -> Size:
-    scale = np.ones(3) if target is None else spacing / target
-    depth, height, width = np.maximum(1, np.rint(crop_shape * scale)).astype(int).tolist()
+def _model_axes(
+    direction: tuple[float, ...], preprocessing: PreprocessingConfig
+) -> tuple[Size, Flips]:
+    """Return the array axis that becomes each axis of model space, and whether it is flipped."""
+    axes, flips = (0, 1, 2), (False, False, False)
+    if preprocessing.orientation:
+        axes, flips = canonical_axes(direction, preprocessing.orientation)
+    first, second, third = preprocessing.transpose
+    return (axes[first], axes[second], axes[third]), (flips[first], flips[second], flips[third])
+
+
+def _model_shape(crop_shape: npt.NDArray[Any], spacing: Spacing, target: Spacing) -> Size:
+    scale = np.divide(spacing, target)
+    depth, height, width = np.maximum(1, np.rint(scale * crop_shape)).astype(int).tolist()
     return depth, height, width
 
 
@@ -171,7 +261,10 @@ def _crop(
     if preprocessing.crop == "none":
         spans = [(0, size) for size in shape]
     else:
-        spans = [_span(occupied) for occupied in _occupied_planes(array_CDHW, preprocessing.crop)]
+        spans = [
+            _span(occupied, preprocessing.crop_margin)
+            for occupied in _occupied_planes(array_CDHW, preprocessing.crop)
+        ]
     (d0, d1), (h0, h1), (w0, w1) = (
         (shape[axis] - spans[axis][1], shape[axis] - spans[axis][0]) if flip else spans[axis]
         for axis, flip in zip(axes, flips, strict=True)
@@ -194,30 +287,10 @@ def _occupied_planes(array_CDHW: npt.NDArray[Any], crop: str) -> list[npt.NDArra
     return planes
 
 
-def _span(occupied: npt.NDArray[np.bool_]) -> tuple[int, int]:
+def _span(occupied: npt.NDArray[np.bool_], margin: int) -> tuple[int, int]:
     """Return first and end of the occupied planes with a margin; all planes when none is."""
     (indices,) = occupied.nonzero()
     if not len(indices):
         return 0, len(occupied)
-    start, stop = int(indices[0]) - _CROP_MARGIN, int(indices[-1]) + 1 + _CROP_MARGIN
+    start, stop = int(indices[0]) - margin, int(indices[-1]) + 1 + margin
     return max(0, start), min(len(occupied), stop)
-
-
-def _prepare_slices(
-    cropped_DHW: npt.NDArray[Any],
-    mapping: IntensityMap,
-    start: int,
-    model_depth: int,
-    output_DHW: torch.Tensor,
-) -> None:
-    """Fill slices of one channel, from `start` on, with mapped and resampled intensities."""
-
-    def read_slices(first: int, stop: int) -> torch.Tensor:
-        return torch.from_numpy(mapping.apply(cropped_DHW[first:stop]))
-
-    depth, height, width = cropped_DHW.shape
-    if (model_depth, *output_DHW.shape[1:]) == cropped_DHW.shape:
-        for first, stop in slab_ranges(len(output_DHW), height * width):
-            output_DHW[first:stop] = read_slices(start + first, start + stop)
-    else:
-        resample_slices(read_slices, (depth, height, width), start, model_depth, output_DHW)

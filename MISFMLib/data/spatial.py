@@ -42,6 +42,12 @@ class SpatialRecord:
     """End of the crop on the canonical axes, exclusive."""
     model_shape_dhw: Size
     """Voxels after resampling the crop."""
+    orders: Size = (1, 1, 1)
+    """Order of the interpolation of intensities along each canonical axis: 0, 1 or 3."""
+    separate_axis: int | None = None
+    """Canonical axis across which slices are interpolated each for itself."""
+    restoring_orders: Size = (1, 1, 1)
+    """Order of the interpolation of logits along each canonical axis: 0 or 1."""
 
     @property
     def crop_shape_dhw(self) -> Size:

@@ -26,7 +26,7 @@ from MISFMLib.inference import openvino_network
 from MISFMLib.inference.cuda_network import CUDANetwork, record
 from MISFMLib.inference.deviation import RefusedError
 from MISFMLib.inference.openvino_network import OpenVINONetwork, Recipe
-from MISFMLib.models.bundle import Bundle
+from MISFMLib.models.bundle import Bundle, read_previous
 from MISFMLib.networks import network_from_bundle
 from MISFMLib.networks.folding import fold_norms
 
@@ -86,6 +86,8 @@ class Engines:
         # A fifth to a third faster on the CPU, and what tensor cores ask for.
         self._network: nn.Module = network.to(memory_format=torch.channels_last_3d)  # type: ignore[call-overload]
         self._bundle = bundle
+        self.previous: Engines | None = None
+        """Network of the model before in a cascade."""
         self._made: dict[tuple[Recipe, int], OpenVINONetwork | Exception] = {}
         self._recorded: dict[tuple[str, str, tuple[int, ...]], CUDANetwork | Exception] = {}
         self._voxels = 0
@@ -99,7 +101,15 @@ class Engines:
         """
         network = network_from_bundle(bundle)
         fold_norms(network)
-        return cls(network, bundle)
+        engines = cls(network, bundle)
+        if bundle.manifest.preprocessing.previous_labels:
+            engines.previous = cls.from_bundle(read_previous(bundle))
+        return engines
+
+    @property
+    def bundle(self) -> Bundle | None:
+        """Where the network comes from."""
+        return self._bundle
 
     def choose(
         self,

@@ -12,7 +12,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from MISFMLib.configs import LabelConfig
-from MISFMLib.data.label_resampling import LabelResampler
+from MISFMLib.data.label_resampling import Decision, LabelResampler
 from MISFMLib.data.spatial import SpatialRecord
 from MISFMLib.errors import BundleError
 from MISFMLib.inference.sliding_window import LogitSlab
@@ -31,18 +31,21 @@ class LabelRestorer:
         record: SpatialRecord,
         labels: Sequence[LabelConfig],
         *,
+        decision: Decision = "highest",
         with_uncertainty: bool = False,
     ) -> None:
         """Prepare for one volume.
 
         Args:
             record: How the volume was brought into model space.
-            labels: Labels of the classes 1, 2, ...; class 0 is background with the value 0.
+            labels: Labels of the classes 1, 2, ...; class 0 is background with the value 0. Regions
+                have no background: the first output belongs to the first label.
+            decision: How the label of a voxel follows from its logits.
             with_uncertainty: Also collect how uncertain every voxel is.
         """
         values = np.array([0, *(label.value for label in labels)])
         dtype = np.uint8 if values.max() <= np.iinfo(np.uint8).max else np.uint16
-        self._num_classes = len(values)
+        self._num_classes = len(values) if decision == "highest" else len(labels)
         self._geometry = record.input_geometry
         self._array_DHW = np.zeros(self._geometry.shape_dhw, dtype)
         values = values.astype(dtype)
@@ -52,6 +55,8 @@ class LabelRestorer:
             record.crop_view(self._array_DHW),
             values,
             self._uncertainty.add if self._uncertainty else None,
+            record.restoring_orders,
+            decision,
         )
 
     def add(self, slab: LogitSlab) -> None:
@@ -64,7 +69,7 @@ class LabelRestorer:
         if len(slab.logits_KDHW) != self._num_classes:
             raise BundleError(
                 f"The network has {len(slab.logits_KDHW)} classes, "
-                f"the model names {self._num_classes} with background.",
+                f"the model names {self._num_classes} with what is none of its labels.",
                 code="class-count",
                 remedy="The model is damaged or was put together wrongly; get it again.",
             )

@@ -17,10 +17,11 @@ from MISFMLib.events import EventSink, Progress, ignore_events
 from MISFMLib.inference.domain import domain_warnings
 from MISFMLib.inference.engines import Engine, Engines, Work
 from MISFMLib.inference.ladder import Rung, memory_ladder
+from MISFMLib.inference.patches import central_window
 from MISFMLib.inference.postprocessing import clean_labels
 from MISFMLib.inference.restoration import LabelRestorer
 from MISFMLib.inference.run import Run, window_progress
-from MISFMLib.inference.sliding_window import Placement, iterate_slabs, pad_to_patch
+from MISFMLib.inference.sliding_window import Placement, iterate_slabs
 from MISFMLib.inference.uncertainty import Uncertainty
 from MISFMLib.inference.where_to_look import UncertainPlace, find_uncertain_places
 from MISFMLib.inference.window_time import WindowFigures, counted_windows, window_seconds
@@ -41,7 +42,7 @@ class SegmenterOptions:
     device: str = "auto"
     precision: SegmentPrecision = "auto"
     engine: EngineName = "auto"
-    overlap: float = 0.5
+    overlap: float | None = None
     batch_size: int | None = None
     mirroring: bool = False
     postprocessing: bool = True
@@ -71,8 +72,8 @@ class SegmentResult:
     computed_windows: int
     """Windows that the network computed: mirror images count, those in air once for all."""
     timings_s: dict[str, float]
-    """Seconds of the stages preprocess, engine (loading or making one), network, restore,
-    uncertainty, postprocess."""
+    """Seconds of the stages previous (the model before in a cascade), preprocess, engine (loading
+    or making one), network, restore, uncertainty, postprocess."""
     notices: tuple[str, ...]
     """What the user was told."""
     device_peak_bytes: int
@@ -113,6 +114,7 @@ class Segmenter:
         if options.precision != "int8":
             resolve_precision(options.precision, device)
         self._engines = engines
+        self._previous = _previous_segmenter(engines, options)
         self._engine_name = options.engine
         self._preprocessing = preprocessing
         self._labels = labels
@@ -121,10 +123,12 @@ class Segmenter:
         self._placement = Placement(network=device, sums=device, precision=options.precision)
         self._windows = WindowConfig(
             patch_size=preprocessing.patch_size,
-            overlap=options.overlap,
+            overlap=preprocessing.overlap if options.overlap is None else options.overlap,
             batch_size=options.batch_size or suitable_batch_size(preprocessing.patch_size),
             mirroring=options.mirroring,
             mirror_axes=preprocessing.mirror_axes,
+            placing=preprocessing.windows,
+            padding=preprocessing.padding,
         )
 
     @classmethod
@@ -159,7 +163,7 @@ class Segmenter:
         """
         engine = self._load_kept()
         device = self._placement.network
-        channels = len(self._preprocessing.channels)
+        channels = self._preprocessing.input_channels
         placement = replace(self._placement, precision=engine.precision)
         seconds = window_seconds(engine.network, channels, self._windows, placement, is_wanted)
         peak = _device_peak(device)
@@ -171,7 +175,7 @@ class Segmenter:
         return WindowFigures(str(device), engine.name, seconds, peak, can_convert)
 
     def _load_kept(self) -> Engine:
-        window_shape = (len(self._preprocessing.channels), *self._windows.patch_size)
+        window_shape = (self._preprocessing.input_channels, *self._windows.patch_size)
         return self._engines.load_kept(
             self._engine_name, self._placement.precision, window_shape, self._placement.network
         )
@@ -189,8 +193,12 @@ class Segmenter:
             BundleError: The network does not fit its labels.
         """
         run = Run(events)
+        previous = None
+        if self._previous is not None:
+            with run.timed("previous"):
+                previous = self._previous.segment(volume, events).label_map
         with run.timed("preprocess"):
-            prepared = prepare_volume(volume, self._preprocessing)
+            prepared = prepare_volume(volume, self._preprocessing, previous)
             for warning in domain_warnings(volume, prepared.record, self._preprocessing):
                 run.notify(warning)
         rung, engine, (label_map, uncertainty) = self._climb_down(prepared, run)
@@ -257,7 +265,7 @@ class Segmenter:
             device=placement.network,
             windows=count_windows(prepared.record.model_shape_dhw, rung.windows),
             window_shape=(prepared.shape[0], *patch_size),
-            sample=lambda: central_window(prepared, patch_size),
+            sample=lambda: central_window(prepared, rung.windows),
         )
         with run.timed("engine"):
             engine = self._engines.choose(
@@ -275,7 +283,10 @@ class Segmenter:
     def _compute(self, prepared: PreparedVolume, rung: Rung, engine: Engine, run: Run) -> _Restored:
         start = time.perf_counter()
         restorer = LabelRestorer(
-            prepared.record, self._labels, with_uncertainty=self._with_uncertainty
+            prepared.record,
+            self._labels,
+            decision=self._preprocessing.decision,
+            with_uncertainty=self._with_uncertainty,
         )
         slabs = iterate_slabs(
             engine.network,
@@ -293,15 +304,6 @@ class Segmenter:
         seconds = time.perf_counter() - start
         run.timings_s["network"] = seconds - run.timings_s["restore"]
         return restorer.label_map(), restorer.uncertainty()
-
-
-def central_window(prepared: PreparedVolume, patch_size: Size) -> torch.Tensor:
-    """Cut the window in the middle of a volume, (1, C, d, h, w)."""
-    starts = [max(0, n - p) // 2 for n, p in zip(prepared.shape[1:], patch_size, strict=True)]
-    depths, rows, columns = (slice(s, s + p) for s, p in zip(starts, patch_size, strict=True))
-    stop = min(depths.stop, prepared.shape[1])
-    patch_CDHW = prepared.slices(depths.start, stop)[:, :, rows, columns]
-    return pad_to_patch(patch_CDHW, patch_size)[None]
 
 
 def _device_peak(device: torch.device) -> int:

@@ -21,15 +21,15 @@ from dataclasses import dataclass, replace
 from typing import TypeVar
 
 import torch
-import torch.nn.functional as F
 from torch import nn
 
-from MISFMLib.configs import SegmentPrecision, Size
+from MISFMLib.configs import SegmentPrecision
 from MISFMLib.data.ahead import ahead
 from MISFMLib.data.preprocessing import PreparedVolume
 from MISFMLib.device import autocast
 from MISFMLib.errors import ConfigError
-from MISFMLib.inference.windows import AxisWindow, WindowConfig, axis_windows
+from MISFMLib.inference.patches import pad_to_patch
+from MISFMLib.inference.windows import AxisWindow, WindowConfig
 
 T = TypeVar("T")
 
@@ -102,9 +102,9 @@ def iterate_slabs(
 ) -> Iterator[LogitSlab]:
     """Predict the logits of a volume slab by slab, in order of depth.
 
-    A volume smaller than the patch is padded on both sides with its outermost voxels, as training
-    patches are, and its logits are cropped again. Memory beside the input volume: float32 buffers
-    of K x patch depth x H x W and C x patch depth x H x W.
+    A volume smaller than the patch is padded on both sides, with its outermost voxels as training
+    patches are or with zeros, and its logits are cropped again. Memory beside the input volume:
+    float32 buffers of K x patch depth x H x W and C x patch depth x H x W.
 
     Args:
         network: Maps (B, C, d, h, w) to logits (B, K, d, h, w); in eval mode.
@@ -187,9 +187,9 @@ class _WindowPredictor:
         self.axes = [
             [
                 replace(window, weight=window.weight.to(placement.sums))
-                for window in axis_windows(size, patch, config.overlap)
+                for window in config.axis_windows(size, axis)
             ]
-            for size, patch in zip(self.shape, config.patch_size, strict=True)
+            for axis, size in enumerate(self.shape)
         ]
         self._places = list(itertools.product(*self.axes[1:]))
         self._network = network
@@ -242,8 +242,8 @@ class _WindowPredictor:
         """Return the input's slices that windows from `start` on see, at least as large as they."""
         stop = min(start + self._config.patch_size[0], self._image.shape[1])
         if isinstance(self._image, torch.Tensor):
-            return pad_to_patch(self._image[:, start:stop], self._config.patch_size)
-        return pad_to_patch(self._image.slices(start, stop), self._config.patch_size)
+            return pad_to_patch(self._image[:, start:stop], self._config)
+        return pad_to_patch(self._image.slices(start, stop), self._config)
 
     def _slab(self, plane: AxisWindow) -> _InputSlab:
         slab_CdHW = self._padded_slices(plane.start)
@@ -325,15 +325,6 @@ class _WindowPredictor:
             part = slice(first - start, first - start + places.stop - places.start)
             sums_Kdhw = self._ring_KdHW[:, places, rows, columns]
             sums_Kdhw.addcmul_(logits_Kdhw[:, part], weight_d[part, None, None] * weight_hw)
-
-
-def pad_to_patch(image_CDHW: torch.Tensor, patch_size: Size) -> torch.Tensor:
-    """Repeat the outermost voxels on both sides where an image is smaller than a patch."""
-    missing = [max(0, p - n) for p, n in zip(patch_size, image_CDHW.shape[1:], strict=True)]
-    if not any(missing):
-        return image_CDHW
-    flat_widths = [width for both in reversed(missing) for width in (both // 2, both - both // 2)]
-    return F.pad(image_CDHW[None], flat_widths, mode="replicate")[0]
 
 
 def _copied(slab_CdHW: torch.Tensor, device: torch.device) -> torch.Tensor:

@@ -10,7 +10,9 @@ from __future__ import annotations
 
 import math
 from collections import Counter
+from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Literal
 
 import torch
 
@@ -34,6 +36,20 @@ class WindowConfig:
     """Average the logits of the mirror images of every window."""
     mirror_axes: tuple[int, ...] = (0, 1, 2)
     """Axes (0 depth, 1 height, 2 width) that the mirror images are mirrored along."""
+    placing: Literal["stepped", "even"] = "stepped"
+    """Where the windows lie; see `PreprocessingConfig.windows`."""
+    padding: Literal["edge", "zero"] = "edge"
+    """What lies around a volume that is smaller than the patch."""
+
+    def axis_windows(self, size: int, axis: int) -> list[AxisWindow]:
+        """Return the distinct windows along an axis with `size` voxels; the weights sum to one."""
+        patch = self.patch_size[axis]
+        return axis_windows(patch, self.starts(size, patch), size)
+
+    def starts(self, size: int, patch: int) -> list[int]:
+        """Return the starts of the windows along an axis; some may stand there twice."""
+        place = window_starts if self.placing == "stepped" else even_starts
+        return place(size, patch, self.overlap)
 
     def __post_init__(self) -> None:
         problems = []
@@ -69,6 +85,22 @@ def window_starts(size: int, patch: int, overlap: float) -> list[int]:
     return [min(start, size - patch) for start in range(0, size, stride)]
 
 
+def even_starts(size: int, patch: int, overlap: float) -> list[int]:
+    """Return the starts of as few windows as overlap enough, spread evenly, as nnU-Net does.
+
+    Args:
+        size: Voxels of the volume, at least `patch`.
+        patch: Voxels of the window.
+        overlap: Least overlap of neighbouring windows as a fraction of the patch.
+    """
+    # The small number keeps a quotient like 3.0000000000000004 from one window more.
+    steps = math.ceil((size - patch) / (patch * (1 - overlap)) - 1e-9)
+    if steps < 1:
+        return [0]
+    distance = (size - patch) / steps
+    return [round(number * distance) for number in range(steps + 1)]
+
+
 def gaussian_weights(patch: int) -> torch.Tensor:
     """Return the published weights along one edge of the window; the window's are their product.
 
@@ -99,18 +131,18 @@ class AxisWindow:
     """Weight of every voxel in the window, (patch,), float32."""
 
 
-def axis_windows(size: int, patch: int, overlap: float) -> list[AxisWindow]:
+def axis_windows(patch: int, starts: Sequence[int], size: int) -> list[AxisWindow]:
     """Return the distinct windows along one axis; at every voxel their weights sum to one.
 
     Since the weights of a window are the product over its three axes, sums of weighted logits need
     no division afterwards.
 
     Args:
-        size: Voxels of the volume, at least `patch`.
         patch: Voxels of the window.
-        overlap: Overlap of neighbouring windows as a fraction of the patch.
+        starts: First voxels of the windows; those that stand there twice count twice.
+        size: Voxels of the volume, at least `patch`.
     """
-    counts = Counter(window_starts(size, patch, overlap))
+    counts = Counter(starts)
     repeats = torch.tensor(list(counts.values()), dtype=torch.float64)
     weights = repeats[:, None] * gaussian_weights(patch)
     sums = torch.zeros(size, dtype=torch.float64)
@@ -125,6 +157,6 @@ def axis_windows(size: int, patch: int, overlap: float) -> list[AxisWindow]:
 def count_windows(shape: Size, config: WindowConfig) -> int:
     """Return how many distinct windows a volume of `shape` has."""
     return math.prod(
-        len(set(window_starts(max(size, patch), patch, config.overlap)))
+        len(set(config.starts(max(size, patch), patch)))
         for size, patch in zip(shape, config.patch_size, strict=True)
     )

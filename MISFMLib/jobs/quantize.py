@@ -22,7 +22,9 @@ from MISFMLib.events import EventSink, Progress, ignore_events
 from MISFMLib.inference import openvino_network, quantization
 from MISFMLib.inference.engines import Engines
 from MISFMLib.inference.openvino_network import OpenVINONetwork
-from MISFMLib.inference.segmenter import Segmenter, SegmenterOptions, central_window
+from MISFMLib.inference.patches import central_window
+from MISFMLib.inference.segmenter import Segmenter, SegmenterOptions
+from MISFMLib.inference.windows import WindowConfig
 from MISFMLib.jobs.progress import counter
 from MISFMLib.jobs.segment.segment import check_segments
 from MISFMLib.metrics import dice
@@ -127,12 +129,13 @@ def _quantized(
     events: EventSink,
 ) -> tuple[OpenVINONetwork, Any]:
     """Quantise a network with the windows in the middle of the cases."""
+    config = WindowConfig(patch_size=preprocessing.patch_size, padding=preprocessing.padding)
     windows = []
     for case in cases:
         prepared = prepare_volume(
             read_volume(case.images, num_channels=case.num_channels), preprocessing
         )
-        windows.append(central_window(prepared, preprocessing.patch_size))
+        windows.append(central_window(prepared, config))
         events(Progress("quantize", 0.0, f"reading {len(windows)} of {len(cases)} cases"))
     events(Progress("quantize", 0.0, "quantising, which takes some minutes"))
     with torch.inference_mode():

@@ -29,6 +29,7 @@ __all__ = [
     "check_bundle_output",
     "read_bundle",
     "read_card",
+    "read_previous",
     "read_weights",
     "verify_bundle",
     "write_bundle",
@@ -104,6 +105,21 @@ def read_weights(bundle: Bundle) -> dict[str, np.ndarray]:
     return weights
 
 
+def read_previous(bundle: Bundle) -> Bundle:
+    """Return the model before this one in a cascade, which lies in the folder of the bundle.
+
+    Raises:
+        BundleError: It is missing or damaged, or the bundle is a zip.
+    """
+    if bundle.path.is_file():
+        raise BundleError(
+            f"{bundle.path} holds a cascade of models, which is not run from a zip.",
+            code="bundle-zipped-cascade",
+            remedy="Import it with `misfm models import` first.",
+        )
+    return read_bundle(bundle.path / bundle_files.PREVIOUS)
+
+
 def read_card(bundle: Bundle) -> str:
     """Return the model card in Markdown."""
     return bundle_files.read_file(bundle.path, bundle_files.CARD).decode("utf-8", "replace")
@@ -114,6 +130,7 @@ def write_bundle(
     manifest: BundleManifest,
     weights: Mapping[str, np.ndarray],
     *,
+    previous: tuple[BundleManifest, Mapping[str, np.ndarray]] | None = None,
     overwrite: bool = False,
 ) -> Bundle:
     """Write a complete bundle folder: metadata, inference config, weights, card, licence.
@@ -122,12 +139,27 @@ def write_bundle(
         folder: Where the bundle shall be.
         manifest: Its ``weights_sha256`` is replaced by that of the weights.
         weights: Arrays by the name they have in the network's state.
+        previous: Manifest and weights of the model before this one in a cascade.
         overwrite: Replace a bundle that is already there.
 
     Raises:
         BundleError: There are no weights, or some are not finite.
         OutputError: The folder exists already or cannot be written.
     """
+    files = _contents(manifest, weights)
+    if previous is not None:
+        nested = _contents(*previous)
+        files |= {f"{bundle_files.PREVIOUS}/{name}": data for name, data in nested.items()}
+    foreign = bundle_files.foreign_content
+    with written_atomically(folder, overwrite=overwrite, foreign=foreign) as temporary:
+        for name, data in files.items():
+            (temporary / name).parent.mkdir(parents=True, exist_ok=True)
+            write_whole(temporary / name, data)
+    return read_bundle(folder)
+
+
+def _contents(manifest: BundleManifest, weights: Mapping[str, np.ndarray]) -> dict[str, bytes]:
+    """Return the files of a bundle by name."""
     import safetensors.numpy
 
     problem = _weights_problem(weights)
@@ -141,19 +173,13 @@ def write_bundle(
     arrays = {name: np.asarray(array, order="C") for name, array in weights.items()}
     content = safetensors.numpy.save(arrays, metadata={"format": "pt"})
     manifest = replace(manifest, weights_sha256=hashlib.sha256(content).hexdigest())
-    files = {
+    return {
         bundle_files.METADATA: _to_json(bundle_metadata.metadata(manifest)),
         bundle_files.INFERENCE: _to_json(bundle_metadata.inference_config(manifest.network)),
         bundle_files.WEIGHTS: content,
         bundle_files.CARD: bundle_card.card_text(manifest).encode(),
         bundle_files.LICENSE: bundle_card.license_text(manifest).encode(),
     }
-    foreign = bundle_files.foreign_content
-    with written_atomically(folder, overwrite=overwrite, foreign=foreign) as temporary:
-        for name, data in files.items():
-            (temporary / name).parent.mkdir(parents=True, exist_ok=True)
-            write_whole(temporary / name, data)
-    return read_bundle(folder)
 
 
 def zip_bundle(bundle: Bundle, path: Path, *, overwrite: bool = False) -> Path:

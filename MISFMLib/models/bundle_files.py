@@ -7,6 +7,7 @@ sizes beyond any model are refused before a byte is read. The same files always 
 from __future__ import annotations
 
 import hashlib
+import re
 import os
 import stat
 import zipfile
@@ -22,6 +23,11 @@ INFERENCE = "configs/inference.json"
 WEIGHTS = "models/model.safetensors"
 CARD = "docs/README.md"
 LICENSE = "LICENSE"
+PREVIOUS = "previous"
+"""Folder of the model before in a cascade, itself a bundle."""
+PARTS = "parts"
+"""Folder of the models that segment together as one, each a bundle."""
+_NESTED = re.compile(rf"^(?:{PREVIOUS}|{PARTS}(?:/[^/]+)?)(?:/|$)")
 REQUIRED = (METADATA, INFERENCE, WEIGHTS, CARD, LICENSE)
 
 MAX_BYTES = 4 * 2**30
@@ -101,7 +107,7 @@ def foreign_content(folder: Path) -> str:
         return "it is a folder, but no bundle of ours"
     rooms = {part.as_posix() for name in REQUIRED for part in PurePosixPath(name).parents}
     for path in sorted(folder.rglob("*")):
-        name = path.relative_to(folder).as_posix()
+        name = _NESTED.sub("", path.relative_to(folder).as_posix()) or "."
         is_part = name in (rooms if path.is_dir() else REQUIRED) and not path.is_symlink()
         if not is_part and path.name not in _LEFT_BY_FILE_MANAGERS:
             return f"it holds {name}, which is no part of a bundle"
@@ -184,6 +190,7 @@ def _refuse_unsafe_members(path: Path, infos: Iterable[zipfile.ZipInfo]) -> None
 def _root(path: Path, names: Iterable[str]) -> str:
     """Return the folder inside the zip that holds the bundle, with its slash, or nothing."""
     roots = [name.removesuffix(METADATA) for name in names if f"/{name}".endswith(f"/{METADATA}")]
+    roots = [root for root in roots if not _is_nested(root)]
     if len(roots) != 1:
         raise _no_bundle(path, f"it holds {len(roots)} files {METADATA}, one was expected")
     return roots[0]
@@ -192,6 +199,12 @@ def _root(path: Path, names: Iterable[str]) -> str:
 def _check_length(path: Path, name: str, length: int, most: int) -> None:
     if length > most:
         raise _damaged(path, f"{name} has {length / 2**20:.0f} MB, at most {most / 2**20:.0f}")
+
+
+def _is_nested(root: str) -> bool:
+    """Tell whether a folder is that of a bundle within a bundle."""
+    parts = PurePosixPath(root).parts
+    return parts[-1:] == (PREVIOUS,) or parts[-2:-1] == (PARTS,)
 
 
 def _is_clutter(parts: tuple[str, ...]) -> bool:

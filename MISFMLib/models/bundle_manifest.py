@@ -56,7 +56,9 @@ class BundleManifest:
     def __post_init__(self) -> None:
         names = [label.name for label in self.labels]
         values = [label.value for label in self.labels]
-        channels = len(self.preprocessing.channels)
+        channels = self.preprocessing.input_channels
+        is_regional = self.preprocessing.decision == "regions"
+        classes = self.network.num_classes - (0 if is_regional else 1)
         checks = {
             f"name is {self.name!r}, allowed are letters, digits, '.', '-' and '_'": (
                 is_model_name(self.name)
@@ -69,7 +71,7 @@ class BundleManifest:
                 channels == self.network.in_channels
             ),
             f"{len(names)} labels do not fit a network of {self.network.num_classes} classes": (
-                self.kind == "pretrained" or len(names) == self.network.num_classes - 1
+                self.kind == "pretrained" or len(names) == classes
             ),
         }
         problems = [problem for problem, passed in checks.items() if not passed]

@@ -76,7 +76,7 @@ def recompute_levels(network: nn.Module, count: int) -> None:
 
 
 class SegmentationNetwork(nn.Module):
-    """Maps volumes to logits; the base of PCTNet, FMUNet and UNet3D, which fill in the parts.
+    """Maps volumes to logits; the base of the networks, which fill in the parts.
 
     Sizes that the strides do not divide are padded by repeating the last voxels at the far end of
     each axis, and the logits are cropped back, so volumes of any size can be given.
@@ -159,7 +159,7 @@ class SegmentationNetwork(nn.Module):
         return self.training and batch_size == 1  # BatchNorm needs two values for a variance
 
     def _cropped(self, levels: list[Tensor], size: Sequence[int]) -> list[Tensor]:
-        scales = level_scales(self.config.resolution_mode)
+        scales = level_scales(self.config)
         cropped = []
         for level, scale in zip(levels, scales, strict=False):
             d, h, w = (-(-n // s) for n, s in zip(size, scale, strict=True))

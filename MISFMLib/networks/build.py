@@ -3,18 +3,23 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any
 
 from MISFMLib.configs import NetworkConfig, decode
 from MISFMLib.networks.base import SegmentationNetwork
+from MISFMLib.networks.ensemble import Ensemble
 from MISFMLib.networks.fmunet import FMUNet
 from MISFMLib.networks.pct_net import PCTNet
+from MISFMLib.networks.staged_unet import StagedUNet
 from MISFMLib.networks.unet3d import UNet3D
 
 _NETWORKS: dict[str, type[SegmentationNetwork]] = {
     "pctnet": PCTNet,
     "fmunet": FMUNet,
     "unet3d": UNet3D,
+    "plainconvunet": StagedUNet,
+    "resencunet": StagedUNet,
 }
 
 
@@ -29,4 +34,7 @@ def build_network(config: NetworkConfig | Mapping[str, Any]) -> SegmentationNetw
     """
     if not isinstance(config, NetworkConfig):
         config = decode(NetworkConfig, config)
+    if config.members > 1:
+        single = replace(config, members=1)
+        return Ensemble(config, [build_network(single) for _ in range(config.members)])
     return _NETWORKS[config.architecture](config)

@@ -153,6 +153,6 @@ def patch_grid(config: NetworkConfig, level: int) -> Size | None:
     """Give the tokens of a patch at a level, or None when the network is built for no patch."""
     if config.patch_size is None:
         return None
-    scale = level_scales(config.resolution_mode)[level]
+    scale = level_scales(config)[level]
     d, h, w = (-(-n // s) for n, s in zip(config.patch_size, scale, strict=True))
     return d, h, w

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from math import prod
 
 from MISFMLib.configs import NetworkConfig, ResolutionMode, Size, Spacing
@@ -35,13 +36,19 @@ def level_strides(mode: ResolutionMode) -> tuple[Size, ...]:
     return _STRIDES[mode]
 
 
-def level_scales(mode: ResolutionMode) -> tuple[Size, ...]:
-    """Give the input voxels per voxel of each of the five levels."""
-    strides = level_strides(mode)
-    return tuple(
-        (prod(s[0] for s in strides[:i]), 2**i, 2**i)  # all strides halve the slice plane
-        for i in range(len(strides) + 1)
-    )
+def level_scales(config: NetworkConfig) -> tuple[Size, ...]:
+    """Give the input voxels per voxel of each level."""
+    if config.architecture == "monai":
+        return ((1, 1, 1),)
+    strides = ((1, 1, 1), *level_strides(config.resolution_mode))
+    if config.stages is not None:
+        strides = config.stages.strides
+    return tuple(_product(strides[: level + 1]) for level in range(len(strides)))
+
+
+def _product(strides: Sequence[Size]) -> Size:
+    depth, height, width = (prod(stride[axis] for stride in strides) for axis in range(3))
+    return depth, height, width
 
 
 def level_kernels(mode: ResolutionMode) -> tuple[Size, ...]:
@@ -54,4 +61,4 @@ def level_kernels(mode: ResolutionMode) -> tuple[Size, ...]:
 
 def stride_dhw(config: NetworkConfig) -> Size:
     """Give the input voxels per voxel of the coarsest level; inputs are padded to its multiples."""
-    return level_scales(config.resolution_mode)[-1]
+    return level_scales(config)[-1]

@@ -51,14 +51,41 @@ def read_tensors(path: Path) -> dict[str, Tensor]:
             code="checkpoint-no-weights",
             remedy="Give a PyMIC checkpoint (with model_state_dict) or a state dictionary.",
         )
-    broken = [str(name) for name, tensor in content.items() if not torch.isfinite(tensor).all()]
+    _check_finite(path, content)
+    return {str(name).removeprefix("module."): tensor for name, tensor in content.items()}
+
+
+def read_nnunet(path: Path) -> dict[str, Any]:
+    """Read a checkpoint of nnU-Net without its optimizer.
+
+    Returns:
+        ``network_weights`` (finite tensors by name), ``init_args``, ``trainer_name`` and so on.
+
+    Raises:
+        BundleError: The file is missing, damaged, is no checkpoint of nnU-Net, or refers to code.
+    """
+    content = _read_safely(path)
+    weights = content.get("network_weights") if isinstance(content, Mapping) else None
+    if not isinstance(content, Mapping) or not isinstance(weights, Mapping) or not weights:
+        raise BundleError(
+            f"{path} is no checkpoint of nnU-Net: it has no network_weights.",
+            code="checkpoint-no-weights",
+            remedy="Give a results folder of nnU-Net v2 as it was trained or exported.",
+        )
+    if not all(isinstance(tensor, Tensor) for tensor in weights.values()):
+        raise _damaged(path)
+    _check_finite(path, weights)
+    return {**content, "network_weights": dict(weights)}
+
+
+def _check_finite(path: Path, tensors: Mapping[Any, Tensor]) -> None:
+    broken = [str(name) for name, tensor in tensors.items() if not torch.isfinite(tensor).all()]
     if broken:
         raise BundleError(
             f"{path} holds NaN or infinity in {len(broken)} tensors, such as {broken[0]}.",
             code="checkpoint-not-finite",
             remedy="Take another checkpoint; this training had diverged.",
         )
-    return {str(name).removeprefix("module."): tensor for name, tensor in content.items()}
 
 
 def read_iteration(path: Path) -> int | None:
@@ -102,14 +129,16 @@ def _damaged(path: Path) -> BundleError:
 
 
 def _numpy_scalar_globals() -> list[Any]:
-    """List what a pickled NumPy scalar refers to, by the module names of NumPy 1 and 2.
+    """List what pickled NumPy scalars and arrays refer to, by the names of NumPy 1 and 2.
 
-    PyMIC stores the validation score of its best checkpoints as such a scalar.
+    PyMIC stores the validation score of its best checkpoints as such a scalar, nnU-Net all that it
+    logs.
     """
-    rebuild_scalar = np.float32(0).__reduce__()[0]
+    rebuild_scalar, rebuild_array = np.float32(0).__reduce__()[0], np.zeros(1).__reduce__()[0]
     return [
-        (rebuild_scalar, "numpy.core.multiarray.scalar"),
-        (rebuild_scalar, "numpy._core.multiarray.scalar"),
+        *((rebuild_scalar, f"numpy.{core}.multiarray.scalar") for core in ("core", "_core")),
+        *((rebuild_array, f"numpy.{core}.multiarray._reconstruct") for core in ("core", "_core")),
+        (np.ndarray, "numpy.ndarray"),
         (np.dtype, "numpy.dtype"),
         *(type(np.dtype(code)) for code in ("f2", "f4", "f8", "i4", "i8", "u1", "?")),
     ]

@@ -9,10 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from MISFMLib.configs import PreprocessingConfig, SegmentConfig
-
-_CROP_MARGIN = 3
-"""Voxels that the library leaves around what it does not crop."""
+from MISFMLib.configs import PreprocessingConfig
 
 
 @dataclass(frozen=True)
@@ -62,7 +59,9 @@ def workload(
     shapeDhw, isOccupied = grid.shapeDhw, grid.isOccupied
     if isOccupied is None or not isOccupied.any():
         isOccupied = np.ones((1, 1, 1), bool)
-    spans = [(0.0, 1.0)] * 3 if preprocessing.crop == "none" else _spans(isOccupied, shapeDhw)
+    spans = [(0.0, 1.0)] * 3
+    if preprocessing.crop != "none":
+        spans = _spans(isOccupied, shapeDhw, preprocessing.crop_margin)
     target = preprocessing.spacing_dhw or tuple(grid.spacingDhw)
     modelShape = [
         max(1, round(size * (stop - start) * given / wanted))
@@ -70,8 +69,15 @@ def workload(
             shapeDhw, spans, grid.spacingDhw, target, strict=True
         )
     ]
-    overlap = options.get("overlap", SegmentConfig.overlap)
-    windows = _countOccupied(isOccupied, spans, modelShape, preprocessing.patch_size, overlap)
+    overlap = options.get("overlap", preprocessing.overlap)
+    starts = [
+        windowStarts(size, patch, overlap, isEven=preprocessing.windows == "even")
+        for size, patch in zip(modelShape, preprocessing.patch_size, strict=True)
+    ]
+    if preprocessing.skips_air:
+        windows = _countOccupied(isOccupied, spans, modelShape, preprocessing.patch_size, starts)
+    else:
+        windows = math.prod(map(len, starts))
     if options.get("mirroring"):
         windows *= mirrorImages(preprocessing)
     channels, volume = len(preprocessing.channels), math.prod(shapeDhw)
@@ -92,20 +98,27 @@ def mirrorImages(preprocessing: PreprocessingConfig) -> int:
     return 2 ** len(preprocessing.mirror_axes)
 
 
-def windowStarts(size: int, patch: int, overlap: float) -> list[int]:
+def windowStarts(size: int, patch: int, overlap: float, *, isEven: bool = False) -> list[int]:
     """Return where windows start along an axis; as in MISFMLib.inference.windows without torch."""
+    if isEven:
+        steps = max(0, math.ceil((size - patch) / (patch * (1 - overlap)) - 1e-9))
+        return sorted(
+            {round(number * (size - patch) / max(1, steps)) for number in range(steps + 1)}
+        )
     stride = max(1, int(patch * (1 - overlap) + 1e-6))
     last = max(size, patch) - patch
     return sorted({min(start, last) for start in range(0, max(size, patch), stride)})
 
 
-def _spans(isOccupied: np.ndarray, shapeDhw: Sequence[int]) -> list[tuple[float, float]]:
+def _spans(
+    isOccupied: np.ndarray, shapeDhw: Sequence[int], cropMargin: int
+) -> list[tuple[float, float]]:
     """Return the part of every axis, 0 to 1, that is not cropped away."""
     spans = []
     for axis, size in enumerate(shapeDhw):
         others = tuple(other for other in range(3) if other != axis)
         (planes,) = isOccupied.any(axis=others).nonzero()
-        count, margin = isOccupied.shape[axis], _CROP_MARGIN / size
+        count, margin = isOccupied.shape[axis], cropMargin / size
         start = max(0.0, planes[0] / count - margin)
         spans.append((start, min(1.0, (planes[-1] + 1) / count + margin)))
     return spans
@@ -116,14 +129,14 @@ def _countOccupied(
     spans: Sequence[tuple[float, float]],
     modelShape: Sequence[int],
     patchSize: Sequence[int],
-    overlap: float,
+    windowStarts: Sequence[Sequence[int]],
 ) -> int:
     """Count the windows that see anything, and one more when there are others."""
     sums = np.pad(isOccupied.astype(np.int64), ((1, 0), (1, 0), (1, 0)))
     for axis in range(3):
         sums = sums.cumsum(axis)
     for axis, (span, size, patch) in enumerate(zip(spans, modelShape, patchSize, strict=True)):
-        starts = np.array(windowStarts(size, patch, overlap))
+        starts = np.array(windowStarts[axis])
         count = isOccupied.shape[axis]
         scale = (span[1] - span[0]) * count / size
         first = np.floor(span[0] * count + starts * scale + 1e-6).astype(int)

@@ -1,0 +1,146 @@
+"""What lies in the results folders of nnU-Net v2: trained configurations and their folds."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from MISFMLib.errors import BundleError, ConfigError
+
+WANTED = (
+    "plans.json",
+    "dataset.json",
+    "checkpoint_final.pth",
+    "checkpoint_best.pth",
+    "checkpoint_latest.pth",
+    "summary.json",
+    "postprocessing.json",
+)
+"""Ends of the names of the files that an import may read; pickles other than checkpoints are none.
+"""
+_CHECKPOINTS = ("checkpoint_final.pth", "checkpoint_best.pth", "checkpoint_latest.pth")
+_BEST_FIRST = ("3d_cascade_fullres", "3d_fullres", "3d_lowres", "2d")
+_LEAST_PARTS = 3
+
+
+@dataclass(frozen=True)
+class Fold:
+    """One trained network."""
+
+    name: str
+    """Number of the fold, or ``all``."""
+    checkpoint: Path
+    """Its file."""
+
+
+@dataclass(frozen=True)
+class TrainedModel:
+    """A results folder ``Trainer__Plans__configuration``."""
+
+    path: Path
+    """The folder."""
+    folds: tuple[Fold, ...]
+    """In the order of their numbers."""
+
+    @property
+    def name_parts(self) -> tuple[str, str, str]:
+        """Trainer, plans and configuration by the folder's name; empty if renamed."""
+        parts = self.path.name.split("__")
+        if len(parts) != _LEAST_PARTS:
+            return "", "", ""
+        return parts[0], parts[1], parts[2]
+
+    @property
+    def configuration(self) -> str:
+        """Configuration by the folder's name."""
+        return self.name_parts[2]
+
+
+def find_trained(folder: Path) -> list[TrainedModel]:
+    """Return all trained configurations in a folder or below it, the most accurate kind first."""
+    found = [
+        TrainedModel(place, folds)
+        for place in sorted({file.parent for file in _plans_below(folder)})
+        if (place / "dataset.json").is_file() and (folds := _folds(place))
+    ]
+    return sorted(found, key=lambda model: (_rank(model.configuration), str(model.path)))
+
+
+def choose(models: list[TrainedModel], source: Path, configuration: str | None) -> TrainedModel:
+    """Return the model to import.
+
+    Args:
+        models: All there are.
+        source: Where they were found, for messages.
+        configuration: The one that is wanted; the most accurate kind when None.
+
+    Raises:
+        BundleError: There is none.
+        ConfigError: None has this configuration, or several results have it.
+    """
+    if not models:
+        raise BundleError(
+            f"{source} holds no trained model of nnU-Net v2: a folder with plans.json, "
+            "dataset.json and fold_0/checkpoint_final.pth was expected.",
+            code="not-a-bundle",
+            remedy="Give the folder Trainer__Plans__configuration, or the zip of nnU-Net's export.",
+        )
+    wanted = configuration or models[0].configuration
+    fitting = [model for model in models if model.configuration == wanted]
+    if len(fitting) != 1:
+        listed = ", ".join(
+            str(model.path.relative_to(source.absolute()))
+            if model.path.is_relative_to(source.absolute())
+            else model.path.name
+            for model in models
+        )
+        raise ConfigError(
+            f"{len(fitting)} models in {source} have the configuration {wanted!r}; there are: "
+            f"{listed}.",
+            code="which-model",
+            remedy="Give the folder of one of them, or another --configuration.",
+        )
+    return fitting[0]
+
+
+def previous_stage(model: TrainedModel, configuration: str) -> TrainedModel:
+    """Return the first stage of a cascade, which lies beside the second.
+
+    Raises:
+        BundleError: It is missing.
+    """
+    trainer, plans, _ = model.name_parts
+    beside = [other for other in find_trained(model.path.parent) if other != model]
+    fitting = [other for other in beside if other.configuration == configuration]
+    same = [other for other in fitting if other.name_parts[:2] == (trainer, plans)]
+    if not (same or fitting):
+        raise BundleError(
+            f"{model.path.name} is the second stage of a cascade, the first one "
+            f"({trainer}__{plans}__{configuration}) does not lie beside it.",
+            code="nnunet-previous-stage",
+            remedy="Put both results folders into one folder, as nnU-Net does.",
+        )
+    return (same or fitting)[0]
+
+
+def _plans_below(folder: Path) -> Iterator[Path]:
+    yield from folder.rglob("plans.json")
+
+
+def _rank(configuration: str) -> int:
+    known = configuration in _BEST_FIRST
+    return _BEST_FIRST.index(configuration) if known else 1
+
+
+def _folds(place: Path) -> tuple[Fold, ...]:
+    """Return the numbered folds, or else the one that was trained on all cases."""
+    folds = []
+    for folder in place.glob("fold_*"):
+        match = re.fullmatch(r"fold_(\d+|all)", folder.name)
+        files = [folder / name for name in _CHECKPOINTS if (folder / name).is_file()]
+        if match and files:
+            folds.append(Fold(match[1], files[0]))
+    numbered = [fold for fold in folds if fold.name != "all"]
+    return tuple(sorted(numbered, key=lambda fold: int(fold.name)) or folds)

@@ -1,0 +1,106 @@
+"""Files of a model of another program, in a folder or a zip, whichever folders lie around them."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import shutil
+import stat
+import tempfile
+import zipfile
+import zlib
+from collections.abc import Iterator
+from pathlib import Path, PurePosixPath
+from typing import Any
+
+from MISFMLib.errors import BundleError
+
+_MAX_BYTES = 16 * 2**30
+"""Five folds of the largest networks with their optimizers need half of it."""
+_MAX_FILES = 20_000
+
+
+@contextlib.contextmanager
+def opened(path: Path, wanted: tuple[str, ...]) -> Iterator[Path]:
+    """Give the folder of a model; of a zip, one to which the wanted files are unpacked meanwhile.
+
+    Args:
+        path: Folder or zip.
+        wanted: Ends of the names that are unpacked, such as ``plans.json``.
+
+    Raises:
+        BundleError: It does not exist, is neither of both, or is not safe to unpack.
+    """
+    if path.is_dir():
+        yield path
+        return
+    if not path.is_file():
+        raise BundleError(
+            f"{path} does not exist.", code="bundle-not-found", remedy="Check the path."
+        )
+    with tempfile.TemporaryDirectory(prefix="misfm-import-") as temporary:
+        _unpack(path, Path(temporary), wanted)
+        yield Path(temporary)
+
+
+def refused(what: str, remedy: str = "It cannot be imported.") -> BundleError:
+    """Return the error for a model that cannot be imported, with the reason by name."""
+    return BundleError(what, code="not-supported", remedy=remedy)
+
+
+def read_json(path: Path) -> Any:
+    """Read a JSON file of a model.
+
+    Raises:
+        BundleError: It is missing or no JSON.
+    """
+    try:
+        return json.loads(path.read_text("utf-8"))
+    except (OSError, ValueError, RecursionError) as error:
+        raise BundleError(
+            f"{path.name} of the model cannot be read: {error}.",
+            code="model-file-damaged",
+            remedy="Get the model again.",
+        ) from error
+
+
+def _unpack(path: Path, folder: Path, wanted: tuple[str, ...]) -> None:
+    try:
+        with zipfile.ZipFile(path) as archive:
+            infos = archive.infolist()
+            _refuse_unsafe(path, infos)
+            for info in infos:
+                if info.is_dir() or not info.filename.endswith(wanted):
+                    continue
+                target = folder / info.filename
+                target.parent.mkdir(parents=True, exist_ok=True)
+                with archive.open(info) as source, target.open("wb") as file:
+                    shutil.copyfileobj(source, file, 2**20)
+    except (zipfile.BadZipFile, zlib.error, EOFError, NotImplementedError, OSError) as error:
+        raise BundleError(
+            f"{path} cannot be unpacked: {error}.",
+            code="bundle-damaged",
+            remedy="Get the file again.",
+        ) from error
+
+
+def _refuse_unsafe(path: Path, infos: list[zipfile.ZipInfo]) -> None:
+    problems = []
+    for info in infos:
+        name = info.filename
+        parts = PurePosixPath(name.replace("\\", "/")).parts
+        if name.startswith(("/", "\\")) or ".." in parts or ":" in name:
+            problems.append(f"{name!r} leads out of its folder")
+        elif stat.S_ISLNK(info.external_attr >> 16):
+            problems.append(f"{name!r} is a link")
+        elif info.flag_bits & 1:
+            problems.append(f"{name!r} is encrypted")
+    total = sum(info.file_size for info in infos)
+    if total > _MAX_BYTES or len(infos) > _MAX_FILES:
+        problems.append(f"it would unpack to {len(infos)} files and {total / 2**30:.1f} GiB")
+    if problems:
+        raise BundleError(
+            f"{path} is not safe to unpack: {'; '.join(problems[:5])}.",
+            code="bundle-unsafe-zip",
+            remedy="Do not use this file; get it from its authors.",
+        )
