@@ -19,7 +19,7 @@ def pad_to_patch(image_CDHW: torch.Tensor, config: WindowConfig) -> torch.Tensor
     return F.pad(image_CDHW[None], flat_widths, mode=mode)[0]
 
 
-def central_window(prepared: PreparedVolume, patch_size: Size) -> torch.Tensor:
+def central_window(prepared: PreparedVolume, windows: WindowConfig) -> torch.Tensor:
     """Cut the window in the middle of a volume, (1, C, d, h, w)."""
     patch_size = windows.patch_size
     starts = [max(0, n - p) // 2 for n, p in zip(prepared.shape[1:], patch_size, strict=True)]

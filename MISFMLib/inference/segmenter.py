@@ -114,7 +114,11 @@ class Segmenter:
         if options.precision != "int8":
             resolve_precision(options.precision, device)
         self._engines = engines
-        self._previous = _previous_segmenter(engines, options)
+        self._previous: Segmenter | None = None
+        if engines.previous is not None and engines.previous.bundle is not None:
+            before = engines.previous.bundle.manifest
+            plain = replace(options, postprocessing=False, uncertainty=False)
+            self._previous = Segmenter(engines.previous, before.preprocessing, before.labels, plain)
         self._engine_name = options.engine
         self._preprocessing = preprocessing
         self._labels = labels
