@@ -7,8 +7,8 @@ sizes beyond any model are refused before a byte is read. The same files always 
 from __future__ import annotations
 
 import hashlib
-import re
 import os
+import re
 import stat
 import zipfile
 import zlib
