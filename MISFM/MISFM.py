@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import html
-import re
-
 import slicer
 from MISFMSlicer.Library import addLibraryToPath, findLibrary
 from slicer.i18n import tr as _
@@ -73,8 +70,4 @@ class MISFMTest(ScriptedLoadableModuleTest):
         panel.enter()
         slicer.app.processEvents()
         assert not panel.ui.segmentButton.enabled
-        why = panel.ui.statusLabel.text
-        assert why != ""
-        # Slicer turns plain tool tips into rich text: compared is the text, not the markup.
-        toolTip = html.unescape(re.sub(r"<[^>]+>", "", panel.ui.segmentButton.toolTip))
-        assert toolTip.split() == why.split()
+        assert panel.ui.segmentButton.toolTip == panel.ui.statusLabel.text != ""

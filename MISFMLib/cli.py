@@ -23,9 +23,11 @@ from MISFMLib.commands.console import ConsoleEvents, JsonEvents
 from MISFMLib.commands.failures import asks_for_json, failure, known_error
 from MISFMLib.commands.interrupt import prompt_interrupt
 from MISFMLib.commands.jobs import (
+    Benchmark,
     Convert,
     Demo,
     Doctor,
+    Evaluate,
     Finetune,
     Prepare,
     Pretrain,
@@ -46,6 +48,8 @@ AnyCommand = (
     | Annotated[Prepare, subcommand("prepare")]
     | Annotated[Pretrain, subcommand("pretrain")]
     | Annotated[Quantize, subcommand("quantize")]
+    | Annotated[Evaluate, subcommand("evaluate")]
+    | Annotated[Benchmark, subcommand("benchmark")]
     | Annotated[Models, subcommand("models")]
     | Annotated[Convert, subcommand("convert")]
     | Annotated[Demo, subcommand("demo")]

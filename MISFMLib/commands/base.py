@@ -9,6 +9,8 @@ from pathlib import Path
 from typing import Any, Literal
 
 from MISFMLib.configs import (
+    BenchmarkConfig,
+    EvaluateConfig,
     FinetuneConfig,
     PrepareConfig,
     PretrainConfig,
@@ -28,6 +30,8 @@ JOB_CONFIGS: dict[str, type] = {
     "prepare": PrepareConfig,
     "pretrain": PretrainConfig,
     "quantize": QuantizeConfig,
+    "evaluate": EvaluateConfig,
+    "benchmark": BenchmarkConfig,
 }
 
 

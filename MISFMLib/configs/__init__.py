@@ -4,11 +4,13 @@ Every default stands here and nowhere else. The line under a field is its help t
 line and its tooltip in Slicer. `decode` and `encode` translate to and from JSON.
 """
 
+from MISFMLib.configs.benchmark import BenchmarkConfig
 from MISFMLib.configs.coding import (
     decode,
     encode,
     raise_problems,
 )
+from MISFMLib.configs.evaluate import EvaluateConfig
 from MISFMLib.configs.finetune import (
     FinetuneConfig,
 )
@@ -51,8 +53,10 @@ from MISFMLib.configs.types import (
 
 __all__ = [
     "WORTH_CONVERTING",
+    "BenchmarkConfig",
     "Code",
     "EngineName",
+    "EvaluateConfig",
     "FinetuneConfig",
     "IntensityConfig",
     "InterpolationConfig",

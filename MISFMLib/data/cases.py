@@ -77,6 +77,16 @@ def with_label_names(found: LabelledSet, names: Sequence[str]) -> LabelledSet:
     """
     if not names:
         return found
+    names_of = parse_label_names(names)
+    return _naming(replace(found, label_names=names_of, names_of_segments=False))
+
+
+def parse_label_names(names: Sequence[str]) -> dict[int, str]:
+    """Return value and name of labels written as ``1=left_kidney``, by value.
+
+    Raises:
+        ConfigError: A name has another form, or two have one value.
+    """
     pairs = [name.partition("=") for name in names]
     values = [value.strip() for value, _, _ in pairs]
     is_sound = all(value.isascii() and value.isdigit() and int(value) > 0 for value in values)
@@ -88,8 +98,7 @@ def with_label_names(found: LabelledSet, names: Sequence[str]) -> LabelledSet:
             remedy="Write them as --labels 1=left_kidney 2=right_kidney.",
         )
     given = {int(value): name.strip() for value, _, name in pairs}
-    names_of = dict(sorted(given.items()))
-    return _naming(replace(found, label_names=names_of, names_of_segments=False))
+    return dict(sorted(given.items()))
 
 
 def _check_found(found: LabelledSet, path: Path) -> None:

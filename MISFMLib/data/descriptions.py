@@ -164,6 +164,28 @@ def describe(folder: Path, content: Mapping[str, Any]) -> Description:
     return Description(found, ignored[0] if ignored else None, len(channels))
 
 
+def label_names_beside(references: Path) -> dict[int, str]:
+    """Return the label names that dataset.json or labels.json give, in a folder or above it.
+
+    Args:
+        references: Label map or folder of label maps.
+
+    Returns:
+        Value and name; empty where nothing names them.
+
+    Raises:
+        DataError: A description has another form than expected.
+    """
+    for folder in (references, references.parent):
+        if folder.is_dir():
+            description = folder / "dataset.json"
+            content = read_json(description) if description.is_file() else {}
+            names = describe(folder, content).found.label_names
+            if names:
+                return dict(names)
+    return {}
+
+
 def with_channels(found: LabelledSet, num_channels: int) -> LabelledSet:
     """Return the set with as many names of channels as its cases have channels."""
     if len(found.channels) == num_channels:

@@ -24,7 +24,7 @@ Color = tuple[float, float, float]
 
 MOST_LABELS = 20
 """Labels in the legend; of more, the largest are named."""
-_BACKGROUND, _TEXT, _FAINT_TEXT = "#101114", "#f2f2f2", "#a0a4ab"
+_BACKGROUND, TEXT, _FAINT_TEXT = "#101114", "#f2f2f2", "#a0a4ab"
 _MARK = "#ffd75e"
 _SIZE_INCHES = (16.0, 5.0)
 _DOTS_PER_INCH = 110
@@ -66,9 +66,7 @@ def write_overview(
         )
     check_output(path, overwrite=overwrite)
     figure = draw_overview(volume, label_map, labels, title=title)
-    picture = io.BytesIO()
-    figure.savefig(picture, format="png", dpi=_DOTS_PER_INCH)
-    write_bytes(path, picture.getvalue(), overwrite=overwrite)
+    write_picture(figure, path, overwrite=overwrite)
 
 
 def draw_overview(
@@ -81,20 +79,36 @@ def draw_overview(
         DependencyError: matplotlib is not installed.
     """
     check_same_grid(volume, label_map)
-    figure = _new_figure()
-    colors = {label.value: _to_color(label) for label in labels}
+    figure = new_figure()
+    colors = {label.value: to_color(label) for label in labels}
     planes = cut_planes(volume, label_map)
     window = display_window(planes, volume.modality)
     for number, plane in enumerate(planes):
         axes = figure.add_axes((0.005 + 0.265 * number, 0.05, 0.255, 0.8))
-        _draw_plane(axes, plane, window, colors)
+        draw_plane(axes, plane, window, colors)
     _draw_legend(figure, label_volumes(label_map, labels), colors)
-    style: dict[str, Any] = {"color": _TEXT, "fontsize": 15, "weight": "bold"}
+    style: dict[str, Any] = {"color": TEXT, "fontsize": 15, "weight": "bold"}
     figure.text(0.01, 0.94, title or volume.name, parse_math=False, **style)
     return figure
 
 
-def _new_figure() -> Figure:
+def write_picture(figure: Figure, path: Path, *, overwrite: bool) -> None:
+    """Write a figure as PNG.
+
+    Raises:
+        OutputError: It exists already, or its place is read-only or full.
+    """
+    picture = io.BytesIO()
+    figure.savefig(picture, format="png", dpi=_DOTS_PER_INCH)
+    write_bytes(path, picture.getvalue(), overwrite=overwrite)
+
+
+def new_figure(size_inches: tuple[float, float] = _SIZE_INCHES) -> Figure:
+    """Return an empty dark figure.
+
+    Raises:
+        DependencyError: matplotlib is not installed.
+    """
     try:
         from matplotlib.backends.backend_agg import FigureCanvasAgg
         from matplotlib.figure import Figure
@@ -104,19 +118,21 @@ def _new_figure() -> Figure:
             code="missing-package",
             remedy="Install it: pip install 'misfm[report]'",
         ) from error
-    figure = Figure(figsize=_SIZE_INCHES, facecolor=_BACKGROUND)
+    figure = Figure(figsize=size_inches, facecolor=_BACKGROUND)
     FigureCanvasAgg(figure)
     return figure
 
 
-def _to_color(label: LabelConfig) -> Color:
+def to_color(label: LabelConfig) -> Color:
+    """Return a label's colour with parts from 0 to 1."""
     red, green, blue = (part / 255 for part in label.color)
     return red, green, blue
 
 
-def _draw_plane(
+def draw_plane(
     axes: Axes, plane: Plane, window: tuple[float, float], colors: Mapping[int, Color]
 ) -> None:
+    """Draw a slice with outlines, directions and a scale."""
     axes.set_axis_off()
     row_mm, column_mm = plane.spacing
     axes.imshow(
@@ -204,7 +220,7 @@ def _draw_legend(
     axes.set(xlim=(0, 1), ylim=(MOST_LABELS + 1, 0))
     axes.set_axis_off()
     shown, rest = _largest(volumes)
-    style: dict[str, Any] = {"color": _TEXT, "fontsize": 11, "va": "center"}
+    style: dict[str, Any] = {"color": TEXT, "fontsize": 11, "va": "center"}
     for row, item in enumerate(shown):
         color = colors.get(item.label, _UNNAMED_COLOR)
         axes.plot([0.02], [row + 0.5], marker="s", markersize=9, color=color)

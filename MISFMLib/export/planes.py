@@ -45,7 +45,9 @@ class Plane:
     oblique volume with a second letter, such as ``RA``."""
 
 
-def cut_planes(volume: Volume, label_map: LabelMap) -> tuple[Plane, Plane, Plane]:
+def cut_planes(
+    volume: Volume, label_map: LabelMap, focus_DHW: Array | None = None
+) -> tuple[Plane, Plane, Plane]:
     """Cut the axial, coronal and sagittal plane through the middle of the labels.
 
     Patient right is on the left of the picture, the front on top of the axial plane and on the left
@@ -54,13 +56,15 @@ def cut_planes(volume: Volume, label_map: LabelMap) -> tuple[Plane, Plane, Plane
     Args:
         volume: Intensities; of several channels the first is shown.
         label_map: Labels on the same grid; with none the planes pass the middle of the volume.
+        focus_DHW: Mask through whose middle the planes pass instead of the labels'.
     """
     axes, flips = canonical_axes(volume.geometry.direction, "LPS")
     image_DHW = canonical_view(volume.array_CDHW[0], axes, flips)
     labels_DHW = canonical_view(label_map.array_DHW, axes, flips)
     spacing_dhw = np.take(volume.geometry.spacing_dhw, axes)
     steps_xyz = _steps(volume.geometry, axes, flips)
-    position = choose_position(labels_DHW)
+    focus_DHW = label_map.array_DHW if focus_DHW is None else focus_DHW
+    position = choose_position(canonical_view(focus_DHW, axes, flips))
 
     def cut(name: str, axis: int) -> Plane:
         rows, columns = (other for other in range(3) if other != axis)

@@ -10,6 +10,8 @@ _ROOMS = {
     "finetune": "train.finetune",
     "pretrain": "pretrain.pretrain",
     "prepare": "prepare.prepare",
+    "evaluate": "evaluate.evaluate",
+    "benchmark": "benchmark.benchmark",
 }
 
 

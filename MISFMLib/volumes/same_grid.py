@@ -47,7 +47,7 @@ def on_grid(label_map: LabelMap, volume: Volume, *, name: str = "") -> LabelMap:
     title = name or f"The label map of {volume.name}"
     array = fitted(label_map.array_DHW, label_map.geometry, volume.geometry, title)
     if array is None:
-        _, geometry = _reordered(label_map.array_DHW, label_map.geometry, volume.geometry)
+        _, geometry = reordered(label_map.array_DHW, label_map.geometry, volume.geometry)
         raise DataError(
             f"{title} does not lie on the grid of its image: "
             f"{describe_difference(volume.geometry, geometry, TOLERANCE)}.",
@@ -70,7 +70,7 @@ def fitted(array: Array, geometry: Geometry, target: Geometry, title: str) -> Ar
     Returns:
         The voxels on `target`; None where they lie elsewhere.
     """
-    array, geometry = _reordered(array, geometry, target)
+    array, geometry = reordered(array, geometry, target)
     if describe_difference(target, geometry, TOLERANCE):
         return None
     off = target.distance_mm(geometry)
@@ -85,7 +85,7 @@ def fitted(array: Array, geometry: Geometry, target: Geometry, title: str) -> Ar
     return array
 
 
-def _reordered(array: Array, geometry: Geometry, target: Geometry) -> tuple[Array, Geometry]:
+def reordered(array: Array, geometry: Geometry, target: Geometry) -> tuple[Array, Geometry]:
     """Return voxels and grid with the axes of another grid, where they differ by order or sense."""
     # cosines[t, i]: how far array axis i of the voxels points along array axis t of the target.
     axes, wanted = (np.reshape(g.direction, (3, 3))[:, ::-1] for g in (geometry, target))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import sys
 
 import numpy as np
@@ -11,6 +12,7 @@ from MISFMLib.configs import Code, LabelConfig, NetworkConfig, PreprocessingConf
 from MISFMLib.errors import DataError, DependencyError, OutputError
 from MISFMLib.export.dicom_seg import check_dicom_source, write_dicom_seg
 from MISFMLib.models.bundle import BundleManifest
+from MISFMLib.volumes.dicom_seg import placed_on, read_dicom_seg
 from MISFMLib.volumes.volume import Geometry, LabelMap, Volume, read_volume
 
 highdicom = pytest.importorskip("highdicom")
@@ -285,3 +287,37 @@ def test_real_series_get_their_voxels_back(shared_data, rng, tmp_path, name):
     label_map = some_labels(volume, rng)
     write_dicom_seg(volume, label_map, MANIFEST, tmp_path / "seg.dcm")
     np.testing.assert_array_equal(read_back(tmp_path / "seg.dcm", volume), label_map.array_DHW)
+
+
+def test_a_seg_is_read_back_as_labels_with_names_on_the_grid_of_its_series(
+    write_series, rng, tmp_path
+):
+    volume = write_series()
+    label_map = some_labels(volume, rng)
+    path = tmp_path / "seg.dcm"
+    write_dicom_seg(volume, label_map, MANIFEST, path)
+
+    found = placed_on(read_dicom_seg(path), volume.geometry, "seg.dcm")
+
+    names = {label.value: label.name for label in LABELS}
+    numbers = {name: value for value, name in found.names.items()}
+    for value in (1, 7):
+        expected = label_map.array_DHW == value
+        assert ((found.array_DHW == numbers[names[value]]) == expected).all()
+
+
+def test_a_seg_of_another_place_is_refused(write_series, rng, tmp_path):
+    volume = write_series()
+    path = tmp_path / "seg.dcm"
+    write_dicom_seg(volume, some_labels(volume, rng), MANIFEST, path)
+    x, y, z = volume.geometry.origin_xyz
+    moved = dataclasses.replace(volume.geometry, origin_xyz=(x + 0.4, y, z))
+    with pytest.raises(DataError, match="does not lie on the grid"):
+        placed_on(read_dicom_seg(path), moved, "seg.dcm")
+
+
+def test_a_file_that_is_no_seg_is_refused(write_series):
+    volume = write_series()
+    with pytest.raises(DataError) as caught:
+        read_dicom_seg(volume.dicom_files[0])
+    assert caught.value.code == "dicom-seg-unreadable"

@@ -13,7 +13,6 @@ from .connections import bound_signal
 from .conversion import Mismatch, call, coerce, to_python, to_qt
 from .enums import QtEnum
 from .overrides import Override
-from .tool_tips import trapped
 
 
 class builtin_qt_slot:
@@ -152,8 +151,6 @@ class PropertyMember(Member):
         else:
             if isinstance(value, QtEnum) or _is_enum(converted):
                 converted = int(value)
-            if self._qt_name == "toolTip" and isinstance(converted, str):
-                converted = trapped(converted)
             written = raw.setProperty(self._qt_name, converted)
         if not written:
             raise AttributeError(

@@ -11,7 +11,6 @@ from PySide6 import QtCore, QtGui, QtWidgets
 
 from . import connections, runtime
 from .conversion import call, to_python
-from .tool_tips import trapped
 
 
 def _connect(raw: QtCore.QObject, *arguments: Any) -> bool:
@@ -38,10 +37,6 @@ def _find_children(raw: QtCore.QObject, kind: Any = None, name: str = "") -> tup
 
 def _find_child(raw: QtCore.QObject, kind: Any = None, name: str = "") -> Any:
     return next(iter(_find_children(raw, kind, name)), None)
-
-
-def _set_tool_tip(raw: QtWidgets.QWidget, text: Any) -> None:
-    raw.setToolTip(trapped(str(text)))
 
 
 def _execute(raw: QtWidgets.QDialog) -> int:
@@ -120,7 +115,6 @@ _METHODS: dict[str, dict[str, Callable[..., Any]]] = {
         "findChild": _find_child,
         "findChildren": _find_children,
     },
-    "QWidget": {"setToolTip": _set_tool_tip},
     "QDialog": {"exec": _execute, "exec_": _execute},
     "QMenu": {"exec": _execute_menu, "exec_": _execute_menu},
     "QEventLoop": {"exec_": lambda raw: raw.exec()},

@@ -1,0 +1,155 @@
+"""``misfm benchmark``: networks and starts, trained alike, judged by cases that none has seen."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from MISFMLib.configs import BenchmarkConfig, FinetuneConfig, decode, encode
+from MISFMLib.data.cases import LabelledSet, find_cases
+from MISFMLib.errors import BatchError, ConfigError, MISFMError
+from MISFMLib.events import CaseDone, EventSink, Notice, Progress, ignore_events
+from MISFMLib.files import write_json
+from MISFMLib.jobs.benchmark.carry_out import carry_out, read_scores
+from MISFMLib.jobs.benchmark.plan import Run, plan_runs
+from MISFMLib.jobs.benchmark.report import RowResult, markdown, write_boxes, write_reports
+
+_SAME = ("data", "folds", "test_fraction", "validation_fraction", "options", "tolerance_mm")
+_OWN = ("data", "output", "split", "seed", "resume", "overwrite", "init", "network")
+"""What the benchmark decides itself."""
+
+
+def run_benchmark(config: BenchmarkConfig, events: EventSink = ignore_events) -> dict[str, Any]:
+    """Carry out the trainings that are missing, and write the tables when all are done.
+
+    Args:
+        config: Data, rows, seeds and folds.
+        events: Hears progress, notices and the end of every training.
+
+    Returns:
+        The table, with the key ``text`` for people.
+
+    Raises:
+        DataError: The data set cannot be used.
+        ConfigError: The output holds a benchmark of other settings, or the options are wrong.
+        BatchError: Trainings failed; the others were finished.
+    """
+    settings = _read_options(config)
+    found = find_cases(config.data)
+    runs = plan_runs(config, found)
+    _check_same(config, settings)
+    first, count = config.part
+    failures = _carry_out_all(runs[first - 1 :: count], found, config, settings, events)
+    if failures:
+        listed = "; ".join(f"{name}: {message}" for name, message in list(failures.items())[:3])
+        raise BatchError(
+            f"{len(failures)} of {len(runs)} trainings failed ({listed}).",
+            code="trainings-failed",
+            remedy="The same command tries only these again.",
+        )
+    return _report(runs, config, events)
+
+
+def _carry_out_all(
+    runs: Sequence[Run],
+    found: LabelledSet,
+    config: BenchmarkConfig,
+    settings: dict[str, Any],
+    events: EventSink,
+) -> dict[str, str]:
+    """Return why trainings failed, by the names of their folders."""
+    cases = {case.name: case for case in found.cases}
+    failures = {}
+    for number, run in enumerate(runs):
+        name = run.folder.name
+        events(Progress("benchmark", number / len(runs), f"{number + 1} of {len(runs)}: {name}"))
+        if read_scores(run) is not None:
+            events(CaseDone(name, "skipped", "It was done already."))
+            continue
+        try:
+            carry_out(run, cases, config, settings, events)
+        except MISFMError as error:
+            failures[name] = str(error)
+            events(CaseDone(name, "failed", str(error)))
+            continue
+        events(CaseDone(name, "done"))
+    return failures
+
+
+def _report(runs: Sequence[Run], config: BenchmarkConfig, events: EventSink) -> dict[str, Any]:
+    results = {run.folder: read_scores(run) for run in runs}
+    missing = [folder.name for folder, result in results.items() if result is None]
+    if missing:
+        text = f"{len(runs) - len(missing)} of {len(runs)} trainings are done; no table yet."
+        return {"missing": missing, "text": text}
+    rows = []
+    for row in dict.fromkeys(run.row for run in runs):
+        of_row = [results[run.folder] for run in runs if run.row == row]
+        done = [result for result in of_row if result is not None]
+        rows.append(
+            RowResult(row.name, tuple(tuple(s) for s, _ in done), tuple(cost for _, cost in done))
+        )
+    notes = _notes(runs, config)
+    cells = write_reports(rows, notes, config.output)
+    try:
+        write_boxes(rows, config.output / "boxes.png")
+    except MISFMError as error:
+        events(Notice(f"No box plot was drawn: {error}", level="info"))
+    return {"table": cells, "text": markdown(cells, notes)}
+
+
+def _notes(runs: Sequence[Run], config: BenchmarkConfig) -> list[str]:
+    judged = len({case for run in runs for case in run.parts.test})
+    learnt = sorted({len(run.parts.train) for run in runs})
+    return [
+        f"{judged} cases judged, {' or '.join(map(str, learnt))} learnt from by each training, "
+        f"{len(config.seeds)} seeds, {config.folds} folds; mean ± sd over cases, labels and seeds.",
+        "Differences: of the mean Dice of each case over labels and seeds; 95 % by bootstrap over "
+        "the cases; p: Wilcoxon's signed-rank test over the cases, corrected by Holm.",
+    ]
+
+
+def _read_options(config: BenchmarkConfig) -> dict[str, Any]:
+    """Return the settings that all rows share, checked before anything is trained."""
+    if config.options is None:
+        return {}
+    try:
+        content = json.loads(config.options.read_text("utf-8"))
+        if not isinstance(content, dict):
+            raise ValueError("no JSON object")
+    except (OSError, ValueError, RecursionError) as error:
+        raise ConfigError(
+            f"The options {config.options} cannot be read: {error}.",
+            code="bad-options-file",
+            remedy='Write settings of `misfm finetune` as JSON, such as {"steps": 500}.',
+        ) from error
+    own = sorted(set(content) & set(_OWN))
+    if own:
+        raise ConfigError(
+            f"{config.options} sets {', '.join(own)}, which the benchmark decides itself.",
+            code="bad-options-file",
+            remedy="Leave them out.",
+        )
+    decode(FinetuneConfig, {**content, "data": config.data, "output": config.output})
+    return content
+
+
+def _check_same(config: BenchmarkConfig, settings: dict[str, Any]) -> None:
+    """Refuse to mix trainings of different settings in one table."""
+    path = config.output / "benchmark.json"
+    encoded = encode(config)
+    now = {**{name: encoded[name] for name in _SAME}, "options": settings}
+    now["data"] = str(Path(config.data).resolve())
+    if not path.is_file():
+        write_json(path, now)
+        return
+    before = json.loads(path.read_text("utf-8"))
+    changed = sorted(name for name in now if before.get(name) != now[name])
+    if changed:
+        raise ConfigError(
+            f"{config.output} holds a benchmark with another {', '.join(changed)}.",
+            code="other-benchmark",
+            remedy="Choose another output, or give the settings of the first time.",
+        )

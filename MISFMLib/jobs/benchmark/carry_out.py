@@ -1,0 +1,142 @@
+"""One training of a benchmark: train, segment the cases it never saw, compare; resumable."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Mapping
+from dataclasses import asdict
+from typing import Any
+
+from MISFMLib.configs import BenchmarkConfig, FinetuneConfig, decode
+from MISFMLib.data.case_reading import read_case
+from MISFMLib.data.cases import Case
+from MISFMLib.events import EventSink
+from MISFMLib.files import write_json
+from MISFMLib.inference.segmenter import Segmenter, SegmenterOptions
+from MISFMLib.jobs import load_job
+from MISFMLib.jobs.benchmark.plan import Run
+from MISFMLib.jobs.evaluate.comparison import LabelScore
+from MISFMLib.metrics import Agreement, compare_label_maps
+from MISFMLib.models.bundle import Bundle, read_bundle
+from MISFMLib.volumes.volume import write_label_map
+
+_SCORES = "scores.json"
+_COST = "training.json"
+
+
+def read_scores(run: Run) -> tuple[list[LabelScore], dict[str, Any]] | None:
+    """Return the scores of a training that is done, and what it cost; None for others."""
+    path = run.folder / _SCORES
+    if not path.is_file():
+        return None
+    content = json.loads(path.read_text("utf-8"))
+    scores = [
+        LabelScore(**{**row, "agreement": Agreement(**_with_nan(row["agreement"]))})
+        for row in content["scores"]
+    ]
+    return scores, content["cost"]
+
+
+def carry_out(
+    run: Run,
+    cases: Mapping[str, Case],
+    config: BenchmarkConfig,
+    settings: Mapping[str, Any],
+    events: EventSink,
+) -> None:
+    """Train, judge and write the scores; what is there already is not done again.
+
+    Args:
+        run: The training.
+        cases: All cases of the data set by name.
+        config: The benchmark.
+        settings: Further settings of `misfm finetune`.
+        events: Hears progress and notices.
+
+    Raises:
+        MISFMError: The training or a case failed.
+    """
+    bundle = _trained(run, config, settings, events)
+    start = time.monotonic()
+    scores = _judged(run, bundle, cases, config, events)
+    seconds = (time.monotonic() - start) / len(run.parts.test)
+    content = {
+        "scores": [_without_nan(asdict(score)) for score in scores],
+        "cost": {**_training_cost(run), "seconds_per_case": round(seconds, 3)},
+    }
+    write_json(run.folder / _SCORES, content, overwrite=True)
+
+
+def _trained(
+    run: Run, config: BenchmarkConfig, settings: Mapping[str, Any], events: EventSink
+) -> Bundle:
+    model = run.folder / "model"
+    if not model.exists():
+        split = run.folder / "split.json"
+        content = {"train": run.parts.train, "validation": run.parts.validation}
+        write_json(split, content, overwrite=True)
+        own = {
+            "data": config.data,
+            "output": model,
+            "split": split,
+            "seed": run.seed,
+            "resume": model.with_name("model.run").exists(),
+            "device": config.device,
+            "threads": config.threads,
+        }
+        start = {"init": run.row.init} if run.row.init else {"network": run.row.network}
+        report = load_job("finetune")(decode(FinetuneConfig, {**settings, **own, **start}), events)
+        cost = {"training_s": report.get("seconds"), "steps": report.get("steps")}
+        write_json(run.folder / _COST, cost, overwrite=True)
+    return read_bundle(model)
+
+
+def _training_cost(run: Run) -> dict[str, Any]:
+    """Return what the training cost; nothing when it was killed before it was written down."""
+    path = run.folder / _COST
+    cost: dict[str, Any] = json.loads(path.read_text("utf-8")) if path.is_file() else {}
+    return cost
+
+
+def _judged(
+    run: Run, bundle: Bundle, cases: Mapping[str, Case], config: BenchmarkConfig, events: EventSink
+) -> list[LabelScore]:
+    """Segment the cases of the test part on their own grids and compare them."""
+    options = SegmenterOptions(device=config.device)
+    segmenter = Segmenter.from_bundle(bundle, options)
+    labels = bundle.manifest.labels
+    scores = []
+    for name in run.parts.test:
+        volume, reference = read_case(cases[name])
+        label_map = segmenter.segment(volume, events).label_map
+        output = run.folder / "labels" / f"{name}.nii.gz"
+        write_label_map(label_map, output, labels=labels, overwrite=True)
+        found = compare_label_maps(
+            label_map.array_DHW,
+            reference.array_DHW,
+            [label.value for label in labels],
+            volume.geometry.spacing_dhw,
+            config.tolerance_mm,
+        )
+        ml = volume.geometry.voxel_volume_mm3 / 1000
+        scores += [
+            LabelScore(
+                name,
+                label.name,
+                found[label.value],
+                float((label_map.array_DHW == label.value).sum() * ml),
+                float((reference.array_DHW == label.value).sum() * ml),
+            )
+            for label in labels
+        ]
+    return scores
+
+
+def _without_nan(row: dict[str, Any]) -> dict[str, Any]:
+    agreement = {name: None if v != v else v for name, v in row["agreement"].items()}  # noqa: PLR0124
+    return {**row, "agreement": agreement}
+
+
+def _with_nan(agreement: Mapping[str, float | None]) -> dict[str, float]:
+    return {name: float("nan") if value is None else value for name, value in agreement.items()}

@@ -1,0 +1,1 @@
+"""Compare segmentations with their references."""

@@ -1,0 +1,90 @@
+"""One case: two label maps on one grid, compared label by label."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from MISFMLib.data.case_reading import match_names
+from MISFMLib.jobs.evaluate.pairs import Pair
+from MISFMLib.metrics import Agreement, compare_label_maps
+from MISFMLib.volumes.dicom_seg import is_dicom_seg, placed_on, read_dicom_seg
+from MISFMLib.volumes.volume import LabelMap, Volume, on_grid, present_values, read_label_map
+
+
+@dataclass(frozen=True)
+class LabelScore:
+    """One label of one case."""
+
+    case: str
+    label: str
+    agreement: Agreement
+    prediction_ml: float
+    reference_ml: float
+
+
+def read_pair(pair: Pair, names: Mapping[int, str]) -> tuple[LabelMap, LabelMap]:
+    """Read both label maps of a case on the grid of the reference, with the same numbers.
+
+    Args:
+        pair: The files.
+        names: Value and name of the labels that the user or the data set gives; may be empty.
+
+    Raises:
+        DataError: A file cannot be read, the grids differ by more than the order and sense of the
+            axes, or a segment has a name that the reference does not have.
+    """
+    reference = _read(pair.reference)
+    if names:
+        reference = match_names(reference, names, pair.reference)
+    prediction = _read(pair.prediction)
+    if is_dicom_seg(pair.prediction):
+        prediction = placed_on(prediction, reference.geometry, str(pair.prediction))
+    else:
+        grid = Volume(reference.array_DHW[np.newaxis], reference.geometry, pair.name)
+        prediction = on_grid(prediction, grid, name=str(pair.prediction))
+    known = names or reference.names
+    return (match_names(prediction, known, pair.prediction) if known else prediction), reference
+
+
+def _read(path: Path) -> LabelMap:
+    return read_dicom_seg(path) if is_dicom_seg(path) else read_label_map(path)
+
+
+def compare_pair(pair: Pair, names: Mapping[int, str], tolerance_mm: float) -> list[LabelScore]:
+    """Compare all labels of a case that occur on either side.
+
+    Returns:
+        A score for each label with a name, and for each that has voxels.
+
+    Raises:
+        DataError: See `read_pair`.
+        DependencyError: SciPy or, for DICOM SEG, highdicom is not installed.
+    """
+    prediction, reference = read_pair(pair, names)
+    known = {**reference.names, **names}
+    values = sorted(
+        {*known, *present_values(prediction.array_DHW), *present_values(reference.array_DHW)} - {0}
+    )
+    geometry = reference.geometry
+    found = compare_label_maps(
+        prediction.array_DHW, reference.array_DHW, values, geometry.spacing_dhw, tolerance_mm
+    )
+    ml = geometry.voxel_volume_mm3 / 1000
+    counts = [
+        np.bincount(m.array_DHW.ravel(), minlength=max(values, default=0) + 1)
+        for m in (prediction, reference)
+    ]
+    return [
+        LabelScore(
+            pair.name,
+            known.get(value, f"label {value}"),
+            found[value],
+            float(counts[0][value] * ml),
+            float(counts[1][value] * ml),
+        )
+        for value in values
+    ]

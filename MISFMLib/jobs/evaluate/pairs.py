@@ -1,0 +1,100 @@
+"""Which label map is compared with which: by the names of the cases."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from MISFMLib.errors import DataError
+from MISFMLib.volumes.dicom_seg import is_dicom_seg
+from MISFMLib.volumes.volume import case_name, find_volumes
+
+
+@dataclass(frozen=True)
+class Pair:
+    """One case."""
+
+    name: str
+    prediction: Path
+    reference: Path
+    image: Path | None = None
+    """For pictures."""
+
+
+@dataclass(frozen=True)
+class Pairing:
+    """All cases, and files of either side that stand alone."""
+
+    pairs: tuple[Pair, ...]
+    without_prediction: tuple[str, ...] = ()
+    """Cases of the references that nobody has segmented."""
+    without_reference: tuple[str, ...] = ()
+    """Segmentations that there is nothing to compare with."""
+
+
+def find_pairs(predictions: Path, references: Path, images: Path | None) -> Pairing:
+    """Pair the label maps of two folders by case name, or two files.
+
+    Args:
+        predictions: File or folder.
+        references: File or folder.
+        images: File or folder with the volumes, or None.
+
+    Raises:
+        DataError: A path does not exist, one side is a file and the other a folder, two files of a
+            folder have one name, or no name occurs on both sides.
+    """
+    for path in filter(None, (predictions, references, images)):
+        if not path.exists():
+            raise DataError(
+                f"{path} does not exist.", code="file-missing", remedy="Check the path."
+            )
+    if predictions.is_file() and references.is_file():
+        image = images if images is not None and images.is_file() else None
+        return Pairing((Pair(case_name(references), predictions, references, image),))
+    if predictions.is_file() or references.is_file():
+        raise DataError(
+            f"One of {predictions} and {references} is a file and the other a folder.",
+            code="not-a-pair",
+            remedy="Give two label maps, or two folders of label maps.",
+        )
+    found, right = _by_name(predictions), _by_name(references)
+    volumes = _by_name(images) if images is not None and images.is_dir() else {}
+    common = sorted(found.keys() & right.keys())
+    if not common:
+        raise DataError(
+            f"No label map in {predictions} ({_some(found)}) has the name of one in {references} "
+            f"({_some(right)}).",
+            code="no-pair",
+            remedy="Give the files of a case the same name on both sides, apart from their ending.",
+        )
+    return Pairing(
+        tuple(Pair(name, found[name], right[name], volumes.get(name)) for name in common),
+        tuple(sorted(right.keys() - found.keys())),
+        tuple(sorted(found.keys() - right.keys())),
+    )
+
+
+def _by_name(folder: Path) -> dict[str, Path]:
+    """Return volume files and DICOM SEG files by their case names."""
+    files: dict[str, Path] = {}
+    seg_files = [path for path in sorted(folder.rglob("*")) if is_dicom_seg(path)]
+    for path in [*find_volumes(folder), *seg_files]:
+        # The channel number of nnU-Net's images is no part of the case's name.
+        name = case_name(path).removesuffix("_0000")
+        if path.is_dir() or files.get(name) == path:
+            continue
+        if name in files:
+            raise DataError(
+                f"{files[name]} and {path} are both called {name}.",
+                code="same-name",
+                remedy="Keep one of them, or give the folder that holds the right ones.",
+            )
+        files[name] = path
+    return files
+
+
+def _some(files: dict[str, Path]) -> str:
+    names = sorted(files)
+    listed = ", ".join(names[:3]) or "none at all"
+    return f"{listed} and {len(names) - 3} more" if len(names) > 3 else listed

@@ -1,0 +1,217 @@
+"""`misfm benchmark`: folds, resumption, shards, tables and statistics."""
+
+from __future__ import annotations
+
+import itertools
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from MISFMLib.configs import BenchmarkConfig
+from MISFMLib.data.cases import Case, LabelledSet, Split
+from MISFMLib.data.phantom import draw_phantom
+from MISFMLib.errors import BatchError, ConfigError, DataError
+from MISFMLib.events import CaseDone
+from MISFMLib.jobs.benchmark import carry_out
+from MISFMLib.jobs.benchmark.benchmark import run_benchmark
+from MISFMLib.jobs.benchmark.plan import draw_folds, plan_runs
+from MISFMLib.jobs.benchmark.report import latex, markdown
+from MISFMLib.jobs.benchmark.statistics import compare_rows, holm, interval
+from MISFMLib.volumes.volume import write_label_map, write_volume
+
+NAMES = [f"case{number:02}" for number in range(10)]
+FOUND = LabelledSet(
+    cases=tuple(Case(name, (Path(name),), Path(name)) for name in NAMES), label_names={}
+)
+
+
+def a_config(**options):
+    return BenchmarkConfig(data=Path("data"), output=Path("out"), **options)
+
+
+# ------------------------------------------------------------------------------------------ plan
+
+
+def test_folds_judge_every_case_once_by_trainings_that_did_not_see_it():
+    folds = draw_folds(a_config(folds=4), FOUND)
+    assert sorted(case for parts in folds for case in parts.test) == NAMES
+    for parts in folds:
+        everything = [*parts.train, *parts.validation, *parts.test]
+        assert sorted(everything) == NAMES
+
+
+def test_the_cases_that_a_data_set_holds_out_are_the_judged_ones():
+    own = LabelledSet(
+        cases=FOUND.cases, label_names={}, split=Split(tuple(NAMES[:7]), tuple(NAMES[7:]))
+    )
+    (parts,) = draw_folds(a_config(), own)
+    assert parts.test == tuple(NAMES[7:])
+    assert sorted([*parts.train, *parts.validation]) == NAMES[:7]
+
+
+def test_without_a_split_a_part_is_held_out_that_is_the_same_for_all_seeds():
+    runs = plan_runs(a_config(seeds=(1, 2), networks=("small", "unet3d-small")), FOUND)
+    assert len(runs) == 4
+    assert len({run.parts for run in runs}) == 1
+    assert len({run.folder for run in runs}) == 4
+
+
+def test_too_few_cases_are_refused():
+    few = LabelledSet(cases=FOUND.cases[:2], label_names={})
+    with pytest.raises(DataError) as caught:
+        draw_folds(a_config(), few)
+    assert caught.value.code == "too-few-cases"
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"networks": ()},
+        {"networks": ("small", "small")},
+        {"seeds": ()},
+        {"folds": 0},
+        {"test_fraction": 1.0},
+        {"shard": "3/2"},
+        {"shard": "a/b"},
+        {"tolerance_mm": float("inf")},
+    ],
+)
+def test_impossible_settings_are_refused(options):
+    with pytest.raises(ConfigError):
+        a_config(**options)
+
+
+# ------------------------------------------------------------------------------------ statistics
+
+
+def test_holm_corrects_as_its_definition_says():
+    assert holm([0.01, 0.04, 0.03]) == pytest.approx([0.03, 0.06, 0.06])
+    assert holm([0.6, 0.9]) == [1.0, 1.0]
+    corrected = holm([np.nan, 0.02])
+    assert np.isnan(corrected[0])
+    assert corrected[1] == 0.02
+
+
+def test_the_interval_holds_the_mean_and_narrows_with_more_cases():
+    values = np.random.default_rng(0).normal(1, 1, 400)
+    low, high = interval(values)
+    assert low < values.mean() < high
+    assert high - low == pytest.approx(2 * 1.96 / np.sqrt(400), rel=0.15)
+    assert interval(values) == (low, high)
+
+
+def test_wilcoxon_of_six_equal_signs_is_two_of_all_sign_patterns():
+    first = {str(case): 0.5 for case in range(6)}
+    second = {str(case): 0.5 + 0.01 * (case + 1) for case in range(6)}
+    found = compare_rows({"first": first, "second": second}, "first")["second"]
+    patterns = list(itertools.product((-1, 1), repeat=6))
+    assert found.p == pytest.approx(2 / len(patterns))
+    assert found.mean == pytest.approx(0.035)
+    assert found.cases == 6
+
+
+def test_with_few_pairs_there_is_no_p_value():
+    rows = {"a": {"x": 0.5, "y": 0.4}, "b": {"x": 0.6, "y": 0.4, "z": 1.0}}
+    found = compare_rows(rows, "a")["b"]
+    assert found.cases == 2
+    assert np.isnan(found.p)
+
+
+def test_tables_escape_what_their_languages_reserve():
+    cells = [["", "Dice - a_b (95 %)"], ["a_b", "1.0 ± 0.1"]]
+    assert "| --- | --- |" in markdown(cells, ["note"])
+    assert r"a\_b & 1.0 $\pm$ 0.1 \\" in latex(cells)
+
+
+# ----------------------------------------------------------------------------------- the command
+
+
+@pytest.fixture(scope="module")
+def data(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("data")
+    for seed in range(4):
+        volume, label_map = draw_phantom(seed)
+        for name, write, item in (
+            ("images", write_volume, volume),
+            ("labels", write_label_map, label_map),
+        ):
+            (folder / name).mkdir(exist_ok=True)
+            write(item, folder / name / f"p{seed}.nii.gz")
+    settings = {"steps": 2, "patch_size": [16, 16, 16], "validate_every": 2}
+    (folder / "options.json").write_text(json.dumps(settings), "utf-8")
+    return folder
+
+
+def benchmark(data, output, events=lambda _event: None, **options):
+    settings = {"networks": ("unet3d-small", "small"), "options": data / "options.json"}
+    config = BenchmarkConfig(data=data, output=output, threads=1, **settings | options)
+    return run_benchmark(config, events)
+
+
+@pytest.mark.slow
+def test_a_benchmark_that_was_stopped_ends_with_the_same_table(data, tmp_path, monkeypatch):
+    whole = benchmark(data, tmp_path / "whole")
+    original, calls = carry_out.compare_label_maps, []
+
+    def stopped(*arguments):
+        calls.append(1)
+        if len(calls) == 2:
+            raise KeyboardInterrupt
+        return original(*arguments)
+
+    monkeypatch.setattr(carry_out, "compare_label_maps", stopped)
+    with pytest.raises(KeyboardInterrupt):
+        benchmark(data, tmp_path / "stopped")
+    monkeypatch.undo()
+    heard = []
+    benchmark(data, tmp_path / "stopped", heard.append)
+    assert next(e.status for e in heard if isinstance(e, CaseDone)) == "skipped"
+    for name in ("table.csv", "cases.csv"):
+        expected = (tmp_path / "whole" / name).read_bytes()
+        assert (tmp_path / "stopped" / name).read_bytes() == expected
+    assert [line[0] for line in whole["table"]] == ["", "unet3d-small", "small"]
+    assert (tmp_path / "whole" / "boxes.png").stat().st_size > 5000
+    assert len(list((tmp_path / "whole" / "runs" / "small-1-1" / "labels").iterdir())) == 1
+
+
+@pytest.mark.slow
+def test_shards_share_the_work_and_the_last_one_writes_the_table(data, tmp_path):
+    first = benchmark(data, tmp_path / "shards", shard="1/2")
+    assert first["missing"] == ["small-1-1"]
+    second = benchmark(data, tmp_path / "shards", shard="2/2")
+    assert "table" in second
+
+
+def test_a_benchmark_of_other_settings_is_not_mixed_in(data, tmp_path):
+    output = tmp_path / "out"
+    output.mkdir()
+    content = {"folds": 3}
+    (output / "benchmark.json").write_text(json.dumps(content), "utf-8")
+    with pytest.raises(ConfigError) as caught:
+        benchmark(data, output)
+    assert caught.value.code == "other-benchmark"
+
+
+@pytest.mark.parametrize("content", ["[]", "{", '{"seed": 3}', '{"stepss": 3}'])
+def test_options_that_cannot_be_used_are_refused_before_anything_is_trained(
+    data, tmp_path, content
+):
+    options = tmp_path / "options.json"
+    options.write_text(content, "utf-8")
+    with pytest.raises(ConfigError):
+        benchmark(data, tmp_path / "out", options=options)
+    assert not (tmp_path / "out").exists()
+
+
+def test_a_training_that_fails_does_not_stop_the_others(data, tmp_path, monkeypatch):
+    def failing(run, *_arguments):
+        if run.row.name == "small":
+            raise DataError("Bad.", code="bad", remedy="Mend it.")
+
+    monkeypatch.setattr("MISFMLib.jobs.benchmark.benchmark.carry_out", failing)
+    heard = []
+    with pytest.raises(BatchError, match="small-1-1"):
+        benchmark(data, tmp_path / "out", heard.append)
+    assert [e.status for e in heard if isinstance(e, CaseDone)] == ["done", "failed"]

@@ -1,0 +1,234 @@
+"""`misfm evaluate`: pairing, grids, names, tables with stated rules, pictures of the worst."""
+
+from __future__ import annotations
+
+import csv
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from MISFMLib import cli
+from MISFMLib.configs import EvaluateConfig, LabelConfig
+from MISFMLib.errors import ConfigError, DataError, OutputError
+from MISFMLib.events import CaseDone
+from MISFMLib.jobs.evaluate.evaluate import run_evaluate
+from MISFMLib.volumes.volume import (
+    Geometry,
+    LabelMap,
+    Volume,
+    write_label_map,
+    write_volume,
+)
+
+SHAPE = (12, 14, 16)
+GRID = Geometry(SHAPE, (2.0, 1.0, 1.5), (3.0, -4.0, 5.0), (1.0, 0, 0, 0, 1.0, 0, 0, 0, 1.0))
+LABELS = (LabelConfig(value=1, name="liver"), LabelConfig(value=2, name="left kidney"))
+
+
+def two_blocks(shift=0):
+    array = np.zeros(SHAPE, np.uint8)
+    array[2:6, 2:7, 2 + shift : 8 + shift] = 1
+    array[7:11, 8:13, 9:14] = 2
+    return array
+
+
+def write(path, array, labels=(), geometry=GRID):
+    path.parent.mkdir(parents=True, exist_ok=True)
+    write_label_map(LabelMap(array, geometry), path, labels=labels)
+
+
+@pytest.fixture
+def folders(tmp_path):
+    """Three cases, of which the second is off by two columns and the third misses the kidney."""
+    missed = two_blocks()
+    missed[missed == 2] = 0
+    for name, array in (("a", two_blocks()), ("b", two_blocks(2)), ("c", missed)):
+        write(tmp_path / "found" / f"{name}.nii.gz", array)
+        write(tmp_path / "right" / f"{name}.nii.gz", two_blocks())
+    return tmp_path
+
+
+def evaluate(folder, **options):
+    settings = {"predictions": folder / "found", "references": folder / "right", "workers": 0}
+    return run_evaluate(EvaluateConfig(**{"output": folder / "scores", **settings, **options}))
+
+
+def table(path):
+    with path.open(encoding="utf-8", newline="") as file:
+        return list(csv.DictReader(file))
+
+
+def test_every_case_and_label_has_a_row(folders):
+    report = evaluate(folders)
+    rows = {(row["case"], row["label"]): row for row in table(folders / "scores" / "cases.csv")}
+    assert len(rows) == 6
+    assert float(rows["a", "label 1"]["dice"]) == 1
+    # Six columns moved by two: four in common, twelve in both.
+    assert float(rows["b", "label 1"]["dice"]) == pytest.approx(8 / 12, abs=1e-6)
+    assert float(rows["b", "label 1"]["hausdorff95_mm"]) == pytest.approx(3.0)
+    assert float(rows["b", "label 1"]["reference_ml"]) == pytest.approx(4 * 5 * 6 * 3 / 1000)
+    assert report["cases"] == 3
+    assert report["exit_code"] == 0
+
+
+def test_a_missed_label_scores_zero_and_has_no_distance(folders):
+    evaluate(folders)
+    (row,) = (
+        r
+        for r in table(folders / "scores" / "cases.csv")
+        if r["case"] == "c" and r["label"] == "label 2"
+    )
+    assert (row["dice"], row["surface_dice"], row["hausdorff95_mm"], row["assd_mm"]) == (
+        "0.0",
+        "0.0",
+        "",
+        "",
+    )
+    (label,) = (r for r in table(folders / "scores" / "labels.csv") if r["label"] == "label 2")
+    assert (label["dice_cases"], label["hausdorff95_mm_cases"]) == ("3", "2")
+    assert float(label["dice_mean"]) == pytest.approx(2 / 3, abs=1e-6)
+
+
+def test_a_label_that_occurs_nowhere_does_not_enter_the_mean(folders):
+    report = evaluate(folders, labels=("1=liver", "2=kidney", "9=spleen"))
+    spleen = report["labels"][-1]
+    assert (spleen["label"], spleen["dice_cases"], spleen["dice_mean"]) == ("spleen", 0, "")
+    others = [row["dice_mean"] for row in report["labels"][:2]]
+    assert report["mean_dice_of_labels"] == pytest.approx(np.mean(others))
+    assert "liver" in report["text"]
+
+
+def test_files_that_stand_alone_are_named(folders):
+    write(folders / "right" / "d.nii.gz", two_blocks())
+    write(folders / "found" / "e.nii.gz", two_blocks())
+    report = evaluate(folders)
+    assert (report["without_prediction"], report["without_reference"]) == (["d"], ["e"])
+    assert report["exit_code"] == 8
+    assert "d: has no segmentation" in report["text"]
+
+
+def test_a_case_on_another_grid_is_left_out_by_name_and_the_others_compared(folders):
+    (folders / "found" / "b.nii.gz").unlink()
+    moved = Geometry(SHAPE, GRID.spacing_dhw, (13.0, -4.0, 5.0), GRID.direction)
+    write(folders / "found" / "b.nii.gz", two_blocks(), geometry=moved)
+    heard = []
+    config = EvaluateConfig(
+        predictions=folders / "found",
+        references=folders / "right",
+        output=folders / "scores",
+        workers=0,
+    )
+    report = run_evaluate(config, heard.append)
+    assert list(report["failed"]) == ["b"]
+    assert "grid" in report["failed"]["b"]
+    assert report["cases"] == 2
+    assert [e.status for e in heard if isinstance(e, CaseDone)] == ["done", "failed", "done"]
+
+
+def test_axes_in_another_order_are_the_same_grid(folders):
+    (folders / "found" / "b.nii.gz").unlink()
+    reversed_grid = Geometry(
+        SHAPE, GRID.spacing_dhw, (3.0, -4.0, 5.0 + 11 * 2.0), (1.0, 0, 0, 0, 1.0, 0, 0, 0, -1.0)
+    )
+    write(folders / "found" / "b.nrrd", two_blocks()[::-1].copy(), geometry=reversed_grid)
+    report = evaluate(folders)
+    assert report["failed"] == {}
+    rows = [row for row in table(folders / "scores" / "cases.csv") if row["case"] == "b"]
+    assert [float(row["dice"]) for row in rows] == [1, 1]
+
+
+def test_segments_are_matched_by_name(folders):
+    swapped = two_blocks()
+    swapped[swapped > 0] = 3 - swapped[swapped > 0]
+    (folders / "found" / "a.nii.gz").unlink()
+    (folders / "right" / "a.nii.gz").unlink()
+    write(folders / "right" / "a.seg.nrrd", two_blocks(), LABELS)
+    renumbered = [LabelConfig(value=3 - label.value, name=label.name) for label in LABELS]
+    write(folders / "found" / "a.seg.nrrd", swapped, renumbered)
+    evaluate(folders)
+    rows = [row for row in table(folders / "scores" / "cases.csv") if row["case"] == "a"]
+    assert [(row["label"], float(row["dice"])) for row in rows] == [
+        ("liver", 1),
+        ("left kidney", 1),
+    ]
+
+
+def test_names_come_from_the_dataset_json_beside_the_references(folders):
+    content = {"labels": {"background": 0, "liver": 1, "left kidney": 2}}
+    (folders / "dataset.json").write_text(json.dumps(content), "utf-8")
+    report = evaluate(folders)
+    assert [row["label"] for row in report["labels"]] == ["liver", "left kidney"]
+
+
+def test_two_files_are_one_case(folders):
+    settings = {
+        "predictions": folders / "found" / "b.nii.gz",
+        "references": folders / "right" / "a.nii.gz",
+    }
+    report = evaluate(folders, **settings)
+    assert report["cases"] == 1
+
+
+def test_several_processes_find_the_same(folders):
+    write(folders / "found" / "d.nii.gz", two_blocks(1))
+    write(folders / "right" / "d.nii.gz", two_blocks())
+    evaluate(folders)
+    evaluate(folders, workers=2, output=folders / "again")
+    for name in ("cases.csv", "labels.csv"):
+        assert (folders / "again" / name).read_bytes() == (folders / "scores" / name).read_bytes()
+
+
+def test_the_worst_cases_are_drawn(folders):
+    pytest.importorskip("matplotlib")
+    rng = np.random.default_rng(0)
+    for name in "abc":
+        array = rng.integers(0, 100, (1, *SHAPE)).astype(np.int16)
+        write_volume(Volume(array, GRID, name), folders / "images" / f"{name}_0000.nii.gz")
+    evaluate(folders, images=folders / "images", worst=1)
+    assert [path.name for path in (folders / "scores" / "worst").iterdir()] == ["c.png"]
+    assert (folders / "scores" / "worst" / "c.png").stat().st_size > 10_000
+
+
+def test_an_evaluation_is_not_replaced(folders):
+    evaluate(folders)
+    with pytest.raises(OutputError):
+        evaluate(folders)
+    evaluate(folders, overwrite=True)
+
+
+@pytest.mark.parametrize(
+    ("predictions", "references", "code"),
+    [
+        ("absent", "right", "file-missing"),
+        ("found", "right/a.nii.gz", "not-a-pair"),
+        ("found", "empty", "no-pair"),
+    ],
+)
+def test_what_cannot_be_paired_is_refused(folders, predictions, references, code):
+    (folders / "empty").mkdir()
+    with pytest.raises(DataError) as caught:
+        evaluate(folders, predictions=folders / predictions, references=folders / references)
+    assert caught.value.code == code
+
+
+def test_two_files_of_one_name_are_refused(folders):
+    write(folders / "found" / "a.nrrd", two_blocks())
+    with pytest.raises(DataError) as caught:
+        evaluate(folders)
+    assert caught.value.code == "same-name"
+
+
+@pytest.mark.parametrize(
+    "options", [{"tolerance_mm": 0}, {"worst": -1}, {"tolerance_mm": float("nan")}]
+)
+def test_options_out_of_range_are_refused(options):
+    with pytest.raises(ConfigError):
+        EvaluateConfig(predictions=Path("a"), references=Path("b"), output=Path("c"), **options)
+
+
+def test_the_command_line_evaluates(folders, capsys):
+    words = ["evaluate", str(folders / "found"), str(folders / "right"), "-o", str(folders / "out")]
+    assert cli.main(words) == 0
+    assert "Mean Dice of the labels" in capsys.readouterr().out
