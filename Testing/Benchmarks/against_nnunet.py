@@ -1,0 +1,312 @@
+"""Our training beside nnU-Net's: the same cases, one thread of one core, the same CPU seconds.
+
+    python -m venv NNUNET && NNUNET/bin/pip install nnunetv2==2.8.1
+    python Testing/Benchmarks/against_nnunet.py run DATA WORK --nnunet NNUNET/bin/python
+        [--sets hippocampus_mr headneck_ct left_atrium_mr] [--cases 16] [--minutes 10 30]
+        [--seeds 1] [--contestants scratch start nnunet-narrow nnunet] [--core 1]
+    python Testing/Benchmarks/against_nnunet.py report WORK [--picture FILE.png]
+
+A seed draws the labelled cases; all contestants train on all of them, each from its own plan. Those
+of one set, budget and seed take turns of 20 s on one core, so that a machine that is busy or hot is
+so for all. Only training counts; it ends when the process has used its CPU seconds, and the
+learning rate falls with them. Then whole held-out volumes are segmented, each by its own code
+(nnU-Net with its mirror images), and judged by one. nnU-Net is taken from PyPI as it is:
+
+- ``nnunet``: as planned, in float32, which is all that its trainer does on a CPU;
+- ``nnunet-narrow``: 8 features instead of 32, 2 patches a step, in bfloat16 as ours, so that a step
+  costs about as many operations as ours. In its favour: its own trainer has no bfloat16 on a CPU.
+
+What lies in WORK is not computed again; a run that was killed starts over.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import shutil
+import signal
+import statistics
+import subprocess
+import sys
+import time
+from collections import defaultdict
+from collections.abc import Sequence
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+from unittest import mock
+
+from pretraining_evidence import mean_sd, table_row
+from trials import LabelledCases, open_trial
+
+from MISFMLib.configs import FinetuneConfig
+from MISFMLib.data.cases import Case
+from MISFMLib.device import cpu_name
+from MISFMLib.metrics import dice
+from MISFMLib.volumes.volume import read_label_map
+
+TURN_S = 20
+HELD_OUT = 20
+STEPS = 2000
+"""Longer than any budget here; the CPU seconds decide."""
+OURS = {"scratch": None, "start": "pretrained-general"}
+THEIRS: dict[str, dict[str, Any]] = {
+    "nnunet-narrow": {"features": 8, "batch_size": 2, "bfloat16": True},
+    "nnunet": {"features": 0, "batch_size": 0, "bfloat16": False},
+}
+
+
+# ------------------------------------------------------------------------------------- our worker
+
+
+def train_ours(job: dict[str, Any]) -> None:
+    """Train for CPU seconds and segment the held-out volumes, in a process of its own."""
+    from MISFMLib.inference.segmenter import Segmenter, SegmenterOptions
+    from MISFMLib.jobs.train.finetune import run_finetune
+    from MISFMLib.models.bundle import read_bundle
+    from MISFMLib.volumes.volume import read_volume, write_label_map
+
+    config = FinetuneConfig(
+        data=Path(job["data"]),
+        output=Path(job["work"]) / "bundle",
+        init=OURS[job["contestant"]],
+        steps=STEPS,
+        minutes=job["budget_s"] / 60,
+        validation_fraction=0.0,
+        validate_every=STEPS,
+        checkpoint_every=STEPS,
+        device="cpu",
+        threads=1,
+        seed=job["seed"],
+        overwrite=True,
+    )
+    clock = SimpleNamespace(monotonic=time.process_time)
+    with mock.patch("MISFMLib.training.loop.time", clock):
+        report = run_finetune(config)
+    bundle = read_bundle(config.output)
+    segmenter = Segmenter.from_bundle(bundle, SegmenterOptions(device="cpu"))
+    for (image,), target in zip(job["images"], job["predictions"], strict=True):
+        path = Path(f"{target}.nii.gz")
+        label_map = segmenter.segment(read_volume((Path(image),))).label_map
+        write_label_map(label_map, path, overwrite=True)
+    facts = {
+        "steps": report["steps"],
+        "cpu_seconds": report["training_seconds"],
+        "patch": bundle.manifest.preprocessing.patch_size,
+        "batch_size": config.batch_size,
+    }
+    Path(job["outcome"]).write_text(json.dumps(facts), "utf-8")
+
+
+# -------------------------------------------------------------------------------------- the driver
+
+
+def run(arguments: argparse.Namespace) -> None:
+    """Compute what is not there yet."""
+    for name in arguments.sets:
+        cases = LabelledCases(arguments.data / name, arguments.work)
+        for minutes in arguments.minutes:
+            for seed in arguments.seeds:
+                folder = arguments.work / name / f"{arguments.cases}-{minutes:g}-{seed}"
+                _race(arguments, cases, minutes, seed, folder)
+
+
+def _race(
+    arguments: argparse.Namespace, cases: LabelledCases, minutes: float, seed: int, folder: Path
+) -> None:
+    """Let the contestants of one set, budget and seed take turns until all are done."""
+    with open_trial(folder / "race") as is_open:
+        left = [c for c in arguments.contestants if not (folder / f"{c}.json").exists()]
+        if not is_open or not left:
+            return
+        drawn = cases.drawn(arguments.cases, seed)
+        held_out = cases.held_out(HELD_OUT, without=drawn)
+        jobs = {}
+        for contestant in left:
+            work = folder / contestant
+            shutil.rmtree(work, ignore_errors=True)
+            (work / "predicted").mkdir(parents=True)
+            jobs[contestant] = {
+                "contestant": contestant,
+                "work": str(work),
+                "budget_s": 60 * minutes,
+                "seed": seed,
+                "outcome": str(work / "outcome.json"),
+                "images": [[str(case.images[0])] for case in held_out],
+                "predictions": [str(work / "predicted" / case.name) for case in held_out],
+            }
+            if contestant in OURS:
+                jobs[contestant]["data"] = str(cases.write(drawn, (), work / "data"))
+            else:
+                jobs[contestant] |= THEIRS[contestant]
+                jobs[contestant]["dataset"] = _write_raw(cases, drawn, work / "raw")
+        _take_turns([_started(arguments, job) for job in jobs.values()])
+        for contestant, job in jobs.items():
+            _judge(cases, held_out, job, folder / f"{contestant}.json")
+            shutil.rmtree(job["work"])
+
+
+def _started(arguments: argparse.Namespace, job: dict[str, Any]) -> subprocess.Popen[bytes]:
+    """Start the worker of a contestant on the core, in a group of its own, and hold it."""
+    path = Path(job["work"]) / "job.json"
+    path.write_text(json.dumps(job), "utf-8")
+    if job["contestant"] in OURS:
+        command = [sys.executable, __file__, "ours", str(path)]
+    else:
+        worker = Path(__file__).with_name("nnunet_worker.py")
+        command = [str(arguments.nnunet), str(worker), str(path)]
+    with (path.parent / "log.txt").open("wb") as log:
+        process = subprocess.Popen(
+            ["taskset", "-c", str(arguments.core), *command],
+            stdout=log,
+            stderr=subprocess.STDOUT,
+            start_new_session=True,
+            env={**os.environ, "OMP_NUM_THREADS": "1"},
+        )
+    os.killpg(process.pid, signal.SIGSTOP)
+    return process
+
+
+def _take_turns(processes: Sequence[subprocess.Popen[bytes]]) -> None:
+    """Let one process run at a time."""
+    left = list(processes)
+    while left:
+        process = left.pop(0)
+        os.killpg(process.pid, signal.SIGCONT)
+        try:
+            if process.wait(TURN_S):
+                raise SystemExit(f"A contestant failed: {process.args}")
+        except subprocess.TimeoutExpired:
+            os.killpg(process.pid, signal.SIGSTOP)
+            left.append(process)
+
+
+def _write_raw(cases: LabelledCases, drawn: Sequence[Case], folder: Path) -> str:
+    """Write a data set in nnU-Net's raw format; return its name."""
+    name = "Dataset001_Race"
+    for part in ("imagesTr", "labelsTr"):
+        (folder / name / part).mkdir(parents=True)
+    for case in drawn:
+        image = folder / name / "imagesTr" / f"{case.name}_0000.nii.gz"
+        image.symlink_to(Path(case.images[0]).resolve())
+        label = folder / name / "labelsTr" / f"{case.name}.nii.gz"
+        label.symlink_to(Path(case.label).resolve())
+    labels = {label: value for value, label in cases.found.label_names.items() if value}
+    description = {
+        "channel_names": {"0": cases.found.modality},
+        "labels": {"background": 0, **labels},
+        "numTraining": len(drawn),
+        "file_ending": ".nii.gz",
+    }
+    (folder / name / "dataset.json").write_text(json.dumps(description), "utf-8")
+    return name
+
+
+def _judge(
+    cases: LabelledCases, held_out: Sequence[Case], job: dict[str, Any], result: Path
+) -> None:
+    """Compare the predicted label maps with the drawn ones, and write down what came out."""
+    names = {value: name for value, name in cases.found.label_names.items() if value}
+    scores: dict[str, list[float]] = {name: [] for name in names.values()}
+    for case, path in zip(held_out, job["predictions"], strict=True):
+        predicted = read_label_map(Path(f"{path}.nii.gz")).array_DHW
+        reference = read_label_map(case.label).array_DHW
+        for value, name in names.items():
+            scores[name].append(dice(predicted == value, reference == value))
+    facts = json.loads(Path(job["outcome"]).read_text("utf-8"))
+    means = {name: statistics.fmean(values) for name, values in scores.items()}
+    facts |= {"cpu": cpu_name(), "dice": means, "cases": scores}
+    result.write_text(json.dumps(facts), "utf-8")
+    mean = 100 * statistics.fmean(means.values())
+    print(f"{result}: Dice {mean:.1f}, {facts['steps']} steps", flush=True)
+
+
+# -------------------------------------------------------------------------------------- the report
+
+Row = tuple[str, str, float, str]
+
+
+def _results(work: Path) -> dict[Row, list[dict[str, Any]]]:
+    rows: dict[Row, list[dict[str, Any]]] = defaultdict(list)
+    for path in sorted(work.glob("*/*-*-*/*.json")):
+        count, minutes, _seed = path.parent.name.split("-")
+        row = (path.parent.parent.name, count, float(minutes), path.stem)
+        rows[row].append(json.loads(path.read_text("utf-8")))
+    return rows
+
+
+def _means(results: Sequence[dict[str, Any]]) -> list[float]:
+    return [statistics.fmean(result["dice"].values()) for result in results]
+
+
+def report(work: Path, picture: Path | None) -> str:
+    """Write a table in Markdown, and draw the curves."""
+    rows = _results(work)
+    head = ["set", "cases", "CPU minutes", "training", "seeds", "steps", "Dice", "each label"]
+    lines = [table_row(head), table_row(["---"] * len(head))]
+    for (name, count, minutes, contestant), results in sorted(rows.items()):
+        labels = results[0]["dice"]
+        each = (mean_sd([result["dice"][label] for result in results]) for label in labels)
+        steps = f"{statistics.fmean(result['steps'] for result in results):.0f}"
+        cells = [name, count, f"{minutes:g}", contestant, str(len(results)), steps]
+        lines.append(table_row([*cells, mean_sd(_means(results)), ", ".join(each)]))
+    if picture:
+        _draw(rows, picture)
+    return "\n".join(lines)
+
+
+def _draw(rows: dict[Row, list[dict[str, Any]]], picture: Path) -> None:
+    """Draw Dice over CPU minutes, a panel for each set."""
+    import matplotlib.pyplot as plt
+
+    sets = sorted({(name, count) for name, count, *_ in rows})
+    figure, axes = plt.subplots(1, len(sets), figsize=(4.5 * len(sets), 3.5), squeeze=False)
+    for axis, (name, count) in zip(axes[0], sets, strict=True):
+        for contestant in (*OURS, *THEIRS):
+            points = sorted(
+                (minutes, 100 * statistics.fmean(_means(results)))
+                for (of, n, minutes, who), results in rows.items()
+                if (of, n, who) == (name, count, contestant)
+            )
+            if points:
+                axis.plot(*zip(*points, strict=True), marker="o", label=contestant)
+        axis.set(title=f"{name}, {count} cases", xlabel="CPU minutes of one thread", ylim=(0, 100))
+        axis.set_xscale("log")
+    axes[0][0].set_ylabel("Dice of held-out volumes")
+    axes[0][0].legend()
+    figure.tight_layout()
+    figure.savefig(picture, dpi=120)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    commands = parser.add_subparsers(dest="command", required=True)
+    compute = commands.add_parser("run", help="compute what is not there yet")
+    compute.add_argument("data", type=Path)
+    compute.add_argument("work", type=Path)
+    compute.add_argument("--nnunet", type=Path, required=True, help="Python that has nnunetv2")
+    sets = ["hippocampus_mr", "headneck_ct", "left_atrium_mr"]
+    compute.add_argument("--sets", nargs="+", default=sets, choices=sets)
+    compute.add_argument("--cases", type=int, default=16)
+    compute.add_argument("--minutes", type=float, nargs="+", default=[10, 30])
+    compute.add_argument("--seeds", type=int, nargs="+", default=[1])
+    contestants = [*OURS, *THEIRS]
+    compute.add_argument("--contestants", nargs="+", default=contestants, choices=contestants)
+    compute.add_argument("--core", type=int, default=1)
+    ours = commands.add_parser("ours", help="worker of one training of ours")
+    ours.add_argument("job", type=Path)
+    show = commands.add_parser("report", help="print the table")
+    show.add_argument("work", type=Path)
+    show.add_argument("--picture", type=Path)
+    arguments = parser.parse_args()
+    if arguments.command == "run":
+        run(arguments)
+    elif arguments.command == "ours":
+        train_ours(json.loads(arguments.job.read_text("utf-8")))
+    else:
+        print(report(arguments.work, arguments.picture))
+
+
+if __name__ == "__main__":
+    main()
