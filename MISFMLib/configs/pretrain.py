@@ -32,13 +32,15 @@ class PretrainConfig(TrainingConfig):
     made: folders, or URLs such as s3://bucket/store."""
     method: Literal[
         "volume-fusion",
+        "fusion-masking",
         "model-genesis",
         "patch-swapping",
         "masked-modelling",
         "rotation",
         "contrastive",
     ] = "volume-fusion"
-    """What the network learns to do; rotation and contrastive train the encoder only."""
+    """What the network learns to do; fusion-masking is Volume Fusion with a part of the blocks
+    hidden, which are to be restored as well; rotation and contrastive train the encoder only."""
     sampler: Literal["grid", "boxes"] = "grid"
     """Volume Fusion of two crops of one volume in a grid of blocks (2025), or of two volumes in
     random boxes (2023)."""
@@ -83,7 +85,7 @@ class PretrainConfig(TrainingConfig):
         if any(not 1 <= low <= high for low, high in zip(smallest, largest, strict=True)):
             problems.append(f"there are no blocks from {smallest} to {largest}")
         idle: tuple[str, ...] = ()
-        if self.method != "volume-fusion":
+        if self.method not in ("volume-fusion", "fusion-masking"):
             idle = ("sampler", "num_levels", "smallest_block", "largest_block", "foreground_share")
         elif self.sampler == "boxes":
             idle = ("foreground_share",)

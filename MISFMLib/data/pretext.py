@@ -119,6 +119,26 @@ class VolumeFusion:
 
 
 @dataclass(frozen=True, kw_only=True)
+class FusionMasking:
+    """Fuse two crops, then hide blocks of the result: tell the levels, and restore what is hidden.
+
+    The target (B, 2, D, H, W) is float32: the fusion label, also where it can be told from the
+    surroundings only, and the fused intensity, NaN where nothing was hidden.
+    """
+
+    fusion: VolumeFusion
+    mask: BlockMask = field(default_factory=BlockMask)
+
+    def __call__(self, source: CropSource, index: int, rng: np.random.Generator) -> Sample:
+        """Fuse two crops and hide blocks."""
+        fused = self.fusion(source, index, rng)
+        image = fused.image_BCDHW[0, 0]
+        masked, hidden = self.mask(image, rng)
+        target = torch.stack([fused.target[0].float(), image.masked_fill(~hidden, torch.nan)])
+        return Sample(masked[None, None], target[None], {**fused.origin, "fused": image})
+
+
+@dataclass(frozen=True, kw_only=True)
 class Restoration:
     """Undo a damage; the target is the undamaged crop."""
 

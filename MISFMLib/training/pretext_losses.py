@@ -5,11 +5,14 @@ Axes: B batch, D depth, H height, W width, E embedding, K class, N voxel.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import torch
 import torch.nn.functional as F
-from torch import Tensor
+from torch import Tensor, nn
 
 from MISFMLib.data.datasets import Batch
+from MISFMLib.training.losses import SegmentationLoss
 
 _TEMPERATURE = 0.1
 
@@ -24,6 +27,35 @@ def restoration_loss(outputs_B1DHW: Tensor, batch: Batch) -> Tensor:
     target_BDHW = batch.label_BDHW
     counts_BDHW = target_BDHW.isfinite()
     return F.l1_loss(restored(outputs_B1DHW)[counts_BDHW], target_BDHW[counts_BDHW])
+
+
+def fusion_part(outputs: Tensor | Sequence[Tensor], batch: Batch) -> tuple[list[Tensor], Batch]:
+    """Take from fusion-masking the logits of the levels at every scale, and the levels."""
+    scales = [outputs] if isinstance(outputs, Tensor) else outputs
+    levels = Batch(batch.image_BCDHW, batch.label_BDHW[:, 0].long())
+    return [logits_BKDHW[:, :-1] for logits_BKDHW in scales], levels
+
+
+def masking_part(outputs: Tensor | Sequence[Tensor], batch: Batch) -> tuple[Tensor, Batch]:
+    """Take from fusion-masking the restored intensities of the finest scale, and the true ones."""
+    finest = outputs if isinstance(outputs, Tensor) else outputs[0]
+    return finest[:, -1:], Batch(batch.image_BCDHW, batch.label_BDHW[:, 1])
+
+
+class FusionMaskingLoss(nn.Module):
+    """The loss of Volume Fusion plus that of restoring what was hidden.
+
+    The last output of the network is the restored intensity, those before it the levels.
+    """
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.fusion = SegmentationLoss()
+
+    def forward(self, outputs: Tensor | Sequence[Tensor], batch: Batch) -> Tensor:
+        """Return the loss as a scalar; the batch's labels are those of `FusionMasking`."""
+        told: Tensor = self.fusion(*fusion_part(outputs, batch))
+        return told + restoration_loss(*masking_part(outputs, batch))
 
 
 def rotation_loss(logits_BK: Tensor, batch: Batch) -> Tensor:

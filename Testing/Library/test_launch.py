@@ -32,6 +32,7 @@ pytestmark = pytest.mark.usefixtures("one_thread")
 CPU = torch.device("cpu")
 METHODS = (
     "volume-fusion",
+    "fusion-masking",
     "model-genesis",
     "patch-swapping",
     "masked-modelling",

@@ -8,6 +8,7 @@ import torch
 
 from MISFMLib.data.corruption import ModelGenesis, PatchSwapping
 from MISFMLib.data.pretext import (
+    FusionMasking,
     MaskedModelling,
     OverlappingViews,
     PretextSource,
@@ -36,6 +37,11 @@ TASKS = {
     ),
     "model genesis": Restoration(patch_size=PATCH, damage=ModelGenesis()),
     "patch swapping": Restoration(patch_size=PATCH, damage=PatchSwapping()),
+    "fusion and masking": FusionMasking(
+        fusion=VolumeFusion(
+            crops=CropsOfOneVolume(PATCH), blocks=BlockGrid(0.7, (2, 2, 2), (4, 4, 4)), num_levels=4
+        )
+    ),
     "masked modelling": MaskedModelling(patch_size=PATCH),
     "rotation": Rotation(patch_size=PATCH),
     "contrastive": OverlappingViews(patch_size=PATCH, num_voxels=20),
@@ -163,6 +169,21 @@ def test_only_hidden_voxels_have_a_target(volumes, rng):
     assert (image[hidden] == 0).all()
     assert torch.equal(image[~hidden], crop[~hidden])
     assert 0 < hidden.float().mean() < 1
+
+
+def test_fused_crops_are_hidden_in_part_and_both_are_asked_for(volumes):
+    task = TASKS["fusion and masking"]
+    plain = task.fusion(volumes, 0, np.random.default_rng(5))
+    sample = task(volumes, 0, np.random.default_rng(5))
+
+    level, restored = sample.target[0]
+    assert level.equal(plain.target[0].float())
+    hidden = restored.isfinite()
+    assert 0.3 < hidden.float().mean() < 0.6
+    seen, fused = sample.image_BCDHW[0, 0], plain.image_BCDHW[0, 0]
+    assert restored[hidden].equal(fused[hidden])
+    assert seen[~hidden].equal(fused[~hidden])
+    assert not seen[hidden].any()
 
 
 def test_turning_back_gives_the_crop(volumes, rng):

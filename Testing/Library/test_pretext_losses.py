@@ -9,7 +9,9 @@ import torch
 import torch.nn.functional as F
 
 from MISFMLib.data.datasets import Batch
+from MISFMLib.training.losses import SegmentationLoss
 from MISFMLib.training.pretext_losses import (
+    FusionMaskingLoss,
     contrastive_loss,
     nt_xent,
     restoration_loss,
@@ -30,6 +32,21 @@ def a_batch(target, size=(4, 4, 4)):
 def test_restored_intensities_lie_in_the_range_of_model_space():
     outputs = torch.tensor([-100.0, 0.0, 100.0]).reshape(1, 1, 1, 1, 3)
     assert restored(outputs).flatten().tolist() == [-1, 0, 1]
+
+
+def test_fusion_masking_is_both_losses_each_on_its_outputs():
+    scales = [torch.randn(2, 4, 4, 4, 4), torch.randn(2, 4, 2, 2, 2)]
+    level, intensity = torch.randint(0, 3, (2, 4, 4, 4)), torch.rand(2, 4, 4, 4)
+    intensity[:, :2] = torch.nan
+    batch = a_batch(torch.stack([level.float(), intensity], dim=1))
+
+    fusion = SegmentationLoss()([logits[:, :3] for logits in scales], a_batch(level))
+    restoration = (scales[0][:, 3, 2:].tanh() - intensity[:, 2:]).abs().mean()
+
+    torch.testing.assert_close(FusionMaskingLoss()(scales, batch), fusion + restoration)
+    finest_alone = FusionMaskingLoss()(scales[0], batch)
+    fusion = SegmentationLoss()(scales[0][:, :3], a_batch(level))
+    torch.testing.assert_close(finest_alone, fusion + restoration)
 
 
 def test_restoration_counts_every_voxel_of_a_full_target():

@@ -41,6 +41,7 @@ from MISFMLib.resources import read_preset
 pytestmark = pytest.mark.usefixtures("one_thread")
 METHODS = (
     "volume-fusion",
+    "fusion-masking",
     "model-genesis",
     "patch-swapping",
     "masked-modelling",
@@ -126,7 +127,8 @@ def test_every_method_ends_in_a_bundle_from_which_all_but_the_head_is_taken(
 
     bundle = read_bundle(Path(report["bundle"]))
     assert bundle.manifest.kind == "pretrained"
-    assert bundle.manifest.network.num_classes == (5 if method == "volume-fusion" else 1)
+    outputs = {"volume-fusion": 5, "fusion-masking": 6}
+    assert bundle.manifest.network.num_classes == outputs.get(method, 1)
     assert np.isfinite(report["score"])
     scores = [event.values["score"] for event in events if "score" in getattr(event, "values", ())]
     assert scores == [report["score"]]
@@ -143,7 +145,7 @@ def test_every_method_ends_in_a_bundle_from_which_all_but_the_head_is_taken(
         else:
             head = {name for name in fresh.state_dict() if re.match(r"heads\.\d\.conv", name)}
             assert set(new) == head
-            assert len(head) == (8 if method == "volume-fusion" else 2)
+            assert len(head) == (8 if method in outputs else 2)
 
 
 @pytest.mark.parametrize("method", ["volume-fusion", "contrastive"])

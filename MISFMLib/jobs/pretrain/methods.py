@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any
@@ -14,6 +14,7 @@ from MISFMLib.configs import NetworkConfig, PretrainConfig, Size
 from MISFMLib.data.corruption import ModelGenesis, PatchSwapping
 from MISFMLib.data.datasets import Batch
 from MISFMLib.data.pretext import (
+    FusionMasking,
     MaskedModelling,
     OverlappingViews,
     Pretext,
@@ -32,6 +33,7 @@ from MISFMLib.data.volume_fusion import (
 from MISFMLib.export.pretext_preview import Panel
 from MISFMLib.jobs.pretrain.preview import (
     show_fusion,
+    show_fusion_masking,
     show_restoration,
     show_rotation,
     show_views,
@@ -39,7 +41,14 @@ from MISFMLib.jobs.pretrain.preview import (
 from MISFMLib.networks import SegmentationNetwork, build_network
 from MISFMLib.networks.pretext_heads import EmbeddingHead, EncoderTask, RotationHead
 from MISFMLib.training.losses import SegmentationLoss
-from MISFMLib.training.pretext_losses import contrastive_loss, restoration_loss, rotation_loss
+from MISFMLib.training.pretext_losses import (
+    FusionMaskingLoss,
+    contrastive_loss,
+    fusion_part,
+    masking_part,
+    restoration_loss,
+    rotation_loss,
+)
 from MISFMLib.training.task import Validation
 
 _SMALLEST_BLOCK, _LARGEST_GRID_BLOCK = 8, 32
@@ -74,6 +83,8 @@ def build_method(config: PretrainConfig, network_config: NetworkConfig) -> Metho
     network = build_network(network_config)
     if config.method == "volume-fusion":
         return _volume_fusion(config, network, patch)
+    if config.method == "fusion-masking":
+        return _fusion_masking(config, network, patch)
     if is_encoder_only(config):
         return _encoder_only(config, network, patch)
     pretexts: dict[str, Pretext] = {
@@ -118,6 +129,8 @@ def with_outputs(config: PretrainConfig, network: NetworkConfig) -> NetworkConfi
     """Give a network the outputs that a method needs; Volume Fusion trains those of all levels."""
     if config.method == "volume-fusion":
         return replace(network, num_classes=config.num_levels + 1, deep_supervision=True)
+    if config.method == "fusion-masking":  # one more, for the restored intensity
+        return replace(network, num_classes=config.num_levels + 2, deep_supervision=True)
     return replace(network, num_classes=1, deep_supervision=False)
 
 
@@ -131,19 +144,46 @@ def _negative_loss(loss: Callable[[Any, Batch], Tensor], answers: Answers) -> Va
 
 
 def _volume_fusion(config: PretrainConfig, network: SegmentationNetwork, patch: Size) -> Method:
-    is_grid = config.sampler == "grid"
-    task = VolumeFusion(
-        crops=CropsOfOneVolume(patch) if is_grid else CropsOfTwoVolumes(patch),
-        blocks=_blocks(config, patch),
-        num_levels=config.num_levels,
-    )
     return Method(
-        pretext=task,
+        pretext=_fusion_task(config, patch),
         network=network,
         loss=SegmentationLoss(),
         judge=partial(fusion_score, num_levels=config.num_levels),
         show=partial(show_fusion, num_levels=config.num_levels),
     )
+
+
+def _fusion_masking(config: PretrainConfig, network: SegmentationNetwork, patch: Size) -> Method:
+    return Method(
+        pretext=FusionMasking(fusion=_fusion_task(config, patch)),
+        network=network,
+        loss=FusionMaskingLoss(),
+        judge=partial(_fusion_masking_score, num_levels=config.num_levels),
+        show=partial(show_fusion_masking, num_levels=config.num_levels),
+    )
+
+
+def _fusion_task(config: PretrainConfig, patch: Size) -> VolumeFusion:
+    is_grid = config.sampler == "grid"
+    return VolumeFusion(
+        crops=CropsOfOneVolume(patch) if is_grid else CropsOfTwoVolumes(patch),
+        blocks=_blocks(config, patch),
+        num_levels=config.num_levels,
+    )
+
+
+def _fusion_masking_score(answers: Answers, num_levels: int) -> Validation:
+    """Score the levels as in Volume Fusion, and report the restoration beside."""
+    losses: list[float] = []
+
+    def levels() -> Iterator[tuple[Any, Batch]]:
+        for answer in answers:
+            losses.append(float(restoration_loss(*masking_part(*answer))))
+            yield fusion_part(*answer)
+
+    fusion = fusion_score(levels(), num_levels)
+    values = {**fusion.values, "restoration loss": sum(losses) / len(losses)}
+    return Validation(fusion.score, values)
 
 
 def _blocks(config: PretrainConfig, patch: Size) -> LabelSampler:

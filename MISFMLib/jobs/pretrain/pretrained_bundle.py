@@ -21,6 +21,7 @@ _TASKS = {
     "volume-fusion": "telling how much of either of two fused crops is in a voxel (Volume Fusion)",
     "model-genesis": "undoing shuffling, changes of intensity and painting (Model Genesis)",
     "patch-swapping": "putting swapped blocks back (context restoration)",
+    "fusion-masking": "telling by how much two crops are fused, and filling in hidden blocks",
     "masked-modelling": "filling in hidden blocks (masked image modelling)",
     "rotation": "telling by how many quarter turns a crop was turned",
     "contrastive": "recognising the same voxels in two views (contrastive learning)",

@@ -32,6 +32,18 @@ def show_fusion(sample: Sample, outputs: Any, num_levels: int) -> list[Panel]:
     ]
 
 
+def show_fusion_masking(sample: Sample, outputs: Any, num_levels: int) -> list[Panel]:
+    """Show the fused crops, what is left of them, the true and predicted levels, the restored."""
+    scales = [outputs] if isinstance(outputs, Tensor) else outputs
+    return [
+        *_origin(sample),
+        _middle("masked", sample.image_BCDHW[0, 0]),
+        _middle("label", sample.target[0, 0], num_levels),
+        _middle("prediction", scales[0][0, :-1].argmax(0), num_levels),
+        _middle("restored", restored(scales[0][:, -1:])[0]),
+    ]
+
+
 def show_restoration(sample: Sample, outputs_B1DHW: Tensor) -> list[Panel]:
     """Show the crop, the damaged and the restored one."""
     return [
