@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import json
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -16,9 +15,12 @@ from MISFMLib.configs import (
     PretrainConfig,
     QuantizeConfig,
     SegmentConfig,
+    raise_problems,
 )
+from MISFMLib.configs.ranges import range_problems
 from MISFMLib.errors import ConfigError
 from MISFMLib.events import EventSink
+from MISFMLib.files import read_json
 from MISFMLib.jobs import load_job
 
 Report = dict[str, Any]
@@ -41,6 +43,9 @@ class Command:
 
     events: Literal["bar", "json"] = "bar"
     """bar shows progress to people; json prints one JSON line per event for programs."""
+
+    def __post_init__(self) -> None:
+        raise_problems(range_problems(self), "See `misfm --help`.")
 
     def run(self, events: EventSink) -> Report:
         """Do the work and return the report."""
@@ -65,18 +70,19 @@ def read_job(path: Path) -> tuple[str, dict[str, Any]]:
     Raises:
         ConfigError: It is no job file, or names no job.
     """
-    try:
-        content = json.loads(path.read_text("utf-8"))
-        job, config = content["job"], content["config"]
-    except (OSError, ValueError, KeyError, TypeError) as error:
+    remedy = 'Write {"job": "segment", "config": {...}} as UTF-8 JSON.'
+    content = read_json(path, ConfigError, code="bad-job-file", remedy=remedy)
+    keys = content.keys() if isinstance(content, dict) else set()
+    if not keys >= {"job", "config"}:
         raise ConfigError(
-            f"{path} is not a job file: {error}.",
+            f"{path} is not a job file: an object with job and config was expected.",
             code="bad-job-file",
-            remedy='Write {"job": "segment", "config": {...}} as UTF-8 JSON.',
-        ) from error
-    if job not in JOB_CONFIGS:
+            remedy=remedy,
+        )
+    job, config = content["job"], content["config"]
+    if not isinstance(job, str) or job not in JOB_CONFIGS:
         raise ConfigError(
-            f"{path} asks for the job {job!r}.",
+            f"{path} asks for the job {job!r:.80}.",
             code="bad-job-file",
             remedy=f"Use one of: {', '.join(JOB_CONFIGS)}.",
         )

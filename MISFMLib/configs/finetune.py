@@ -73,15 +73,6 @@ class FinetuneConfig(TrainingConfig):
 
     def _problems(self) -> list[str]:
         problems = super()._problems()
-        problems += [
-            f"{name} is {getattr(self, name)}, it must be from 0 to 1"
-            for name in ("validation_fraction", "foreground_share")
-            if not 0 <= getattr(self, name) <= 1
-        ]
-        if self.warm_up_steps < 0:
-            problems.append(f"warm_up_steps is {self.warm_up_steps}, it must be 0 or more")
-        if not 0 < self.layer_decay <= 1:
-            problems.append(f"layer_decay is {self.layer_decay}, it must be above 0 and at most 1")
         if self.layer_decay != 1 and self.trainable in ("decoder", "head"):
             problems.append(f"layer_decay does nothing with trainable {self.trainable}")
         if self.trainable != "all" and self.init is None:
@@ -90,6 +81,4 @@ class FinetuneConfig(TrainingConfig):
             problems.append("same_labels needs init, and no labels beside it")
         if self.init_parts != "all" and self.init is None:
             problems.append(f"init_parts {self.init_parts} needs init")
-        if not set(self.mirror_axes or ()) <= {0, 1, 2}:
-            problems.append(f"mirror_axes is {self.mirror_axes}, allowed are 0, 1 and 2")
         return problems

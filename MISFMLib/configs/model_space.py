@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import itertools
 from dataclasses import dataclass
 from typing import Literal
 
 from MISFMLib.configs.coding import raise_problems
+from MISFMLib.configs.ranges import range_problems
 from MISFMLib.configs.types import Size, Spacing
+
+_AXES = [sorted(axes) for axes in itertools.product("LR", "AP", "IS")]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -36,6 +40,15 @@ class IntensityConfig:
     """HU mean of the training foreground (ct-percentile)."""
     std: float = 1.0
     """HU standard deviation of the training foreground (ct-percentile)."""
+
+    def __post_init__(self) -> None:
+        problems = range_problems(self)
+        low, high = self.clip or (0.0, 0.0)
+        if low > high:
+            problems.append(f"clip is {self.clip}, the first must not be above the second")
+        if self.scheme == "mr-percentile" and not (low >= 0 and high <= 100):
+            problems.append(f"clip is {self.clip}, percentiles from 0 to 100 were expected")
+        raise_problems(problems, "Correct the intensity settings.")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -98,23 +111,17 @@ class PreprocessingConfig:
     """Axes (0 depth, 1 height, 2 width) along which the model was trained on mirrored volumes."""
 
     def __post_init__(self) -> None:
-        problems = []
+        problems = range_problems(self)
         if len(self.intensity) != len(self.channels):
             problems.append(
                 f"{len(self.intensity)} intensity schemes for {len(self.channels)} channels"
             )
-        if min(self.patch_size) < 1:
-            problems.append(f"patch_size is {self.patch_size}, all edges must be at least 1")
-        if self.spacing_dhw is not None and min(self.spacing_dhw) <= 0:
-            problems.append(f"spacing_dhw is {self.spacing_dhw}, all values must be positive")
-        if not set(self.mirror_axes) <= {0, 1, 2}:
-            problems.append(f"mirror_axes is {self.mirror_axes}, allowed are 0, 1 and 2")
+        if self.orientation and sorted(self.orientation) not in _AXES:
+            problems.append(f"orientation is {self.orientation!r}, three letters were expected")
         if sorted(self.transpose) != [0, 1, 2]:
             problems.append(f"transpose is {self.transpose}, it must hold 0, 1 and 2")
         if self.restoring.order == 3 or self.restoring.order_across == 3:
             problems.append("logits are restored with order 0 or 1 only")
-        if not 0 <= self.overlap < 1:
-            problems.append(f"overlap is {self.overlap}, it must be at least 0 and below 1")
         raise_problems(problems, "Correct the preprocessing settings.")
 
     @property
@@ -157,3 +164,6 @@ class LabelConfig:
     """Remove connected components smaller than this."""
     fill_holes: bool = False
     """Fill cavities that the label encloses."""
+
+    def __post_init__(self) -> None:
+        raise_problems(range_problems(self), "Correct the label.")

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from MISFMLib.configs.coding import raise_problems
+from MISFMLib.configs.ranges import range_problems
 from MISFMLib.configs.types import ResolutionMode, Size
 
 
@@ -35,6 +36,9 @@ class StagesConfig:
     """Whether convolutions, transposed ones included, have a bias."""
     slope: float = 0.01
     """Slope of the leaky ReLU below zero; 0 is a plain ReLU."""
+
+    def __post_init__(self) -> None:
+        raise_problems(range_problems(self), "Correct the stages of the network.")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -74,19 +78,13 @@ class NetworkConfig:
     """Networks of this kind whose logits are averaged, such as the folds of a cross-validation."""
 
     def __post_init__(self) -> None:
-        problems = [
-            f"{name} is {getattr(self, name)}, it must be at least 1"
-            for name in ("in_channels", "num_classes", "members")
-            if getattr(self, name) < 1
-        ]
+        problems = range_problems(self)
         if self.architecture in ("plainconvunet", "resencunet"):
             problems += self._stage_problems()
         elif self.architecture == "monai":
             problems += [] if self.monai else ["a network of MONAI needs its class and arguments"]
         else:
             problems += self._level_problems()
-        if self.resolution_mode not in (0, 1, 2):
-            problems.append(f"resolution_mode is {self.resolution_mode}, it must be 0, 1 or 2")
         raise_problems(problems, "Correct the network settings.")
 
     def _stage_problems(self) -> list[str]:

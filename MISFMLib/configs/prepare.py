@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Literal
 
 from MISFMLib.configs.coding import raise_problems
+from MISFMLib.configs.ranges import range_problems
 from MISFMLib.configs.types import Spacing
 
 
@@ -44,19 +45,11 @@ class PrepareConfig:
     """Try the quarantined volumes of earlier runs once more."""
 
     def __post_init__(self) -> None:
-        problems = []
+        problems = range_problems(self)
         if not self.data:
             problems.append("no folder was given")
-        if self.workers is not None and self.workers < 0:
-            problems.append(f"workers is {self.workers}, it must be at least 0")
         if self.workers is not None and self.scheduler is not None:
             problems.append("workers does nothing with a scheduler")
         if self.check_only and self.manifest is None:
             problems.append("check_only needs a manifest to compare with")
-        if self.min_edge < 1:
-            problems.append(f"min_edge is {self.min_edge}, it must be at least 1")
-        if self.max_spacing_mm <= 0:
-            problems.append(f"max_spacing_mm is {self.max_spacing_mm}, it must be positive")
-        if self.spacing_dhw is not None and min(self.spacing_dhw) <= 0:
-            problems.append(f"spacing_dhw is {self.spacing_dhw}, all values must be positive")
         raise_problems(problems, "See `misfm prepare --help`.")

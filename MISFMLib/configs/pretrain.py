@@ -64,25 +64,20 @@ class PretrainConfig(TrainingConfig):
     """Also write a picture of what the network sees and answers (.png), at every validation."""
 
     def _problems(self) -> list[str]:
-        problems = super()._problems() + self._below_one("num_levels", "halve_every")
-        problems += [
-            f"{name} is {getattr(self, name)}, it must be above 0 and at most 1"
-            for name in ("fraction", "foreground_share")
-            if not 0 < getattr(self, name) <= 1
-        ]
+        problems = super()._problems()
+        if self.foreground_share == 0:
+            problems.append("foreground_share is 0, there would be nothing to tell apart")
         if not self.data:
             problems.append("no volume was given")
-        if not 0 <= self.validation_fraction < 1:
-            problems.append(
-                f"validation_fraction is {self.validation_fraction}, it must be from 0 to below 1"
-            )
+        if self.validation_fraction == 1:
+            problems.append("validation_fraction is 1, there would be no volume to learn from")
         return problems + self._block_problems()
 
     def _block_problems(self) -> list[str]:
         """Name settings of Volume Fusion that are impossible or would do nothing."""
         smallest, largest = self.smallest_block or (1, 1, 1), self.largest_block or (2**31,) * 3
         problems = []
-        if any(not 1 <= low <= high for low, high in zip(smallest, largest, strict=True)):
+        if any(low > high for low, high in zip(smallest, largest, strict=True)):
             problems.append(f"there are no blocks from {smallest} to {largest}")
         idle: tuple[str, ...] = ()
         if self.method not in ("volume-fusion", "fusion-masking"):

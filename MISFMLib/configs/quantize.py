@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from MISFMLib.configs.coding import raise_problems
+from MISFMLib.configs.ranges import range_problems
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -30,11 +31,7 @@ class QuantizeConfig:
     """CPU threads; all cores when not given."""
 
     def __post_init__(self) -> None:
-        problems = [
-            f"{name} is {getattr(self, name)}, it must be at least 1"
-            for name in ("calibration_cases", "threads")
-            if getattr(self, name) is not None and getattr(self, name) < 1
-        ]
+        problems = range_problems(self)
         if not 0 < self.validation_fraction < 1:
             problems.append(
                 f"validation_fraction is {self.validation_fraction}, it must be between 0 and 1"

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Literal
 
 from MISFMLib.configs.coding import raise_problems
+from MISFMLib.configs.ranges import range_problems
 from MISFMLib.configs.types import EngineName, SegmentPrecision
 
 WORTH_CONVERTING = 8 * 2**20
@@ -64,14 +65,7 @@ class SegmentConfig:
     """Replace results that are already there; without it one file is refused, a batch resumes."""
 
     def __post_init__(self) -> None:
-        problems = []
+        problems = range_problems(self)
         if not self.images:
             problems.append("no image was given")
-        if self.overlap is not None and not 0 <= self.overlap < 1:
-            problems.append(f"overlap is {self.overlap}, it must be at least 0 and below 1")
-        problems += [
-            f"{name} is {getattr(self, name)}, it must be at least 1"
-            for name in ("batch_size", "threads")
-            if getattr(self, name) is not None and getattr(self, name) < 1
-        ]
         raise_problems(problems, "See `misfm segment --help`.")

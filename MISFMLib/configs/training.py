@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import ClassVar, Literal
 
 from MISFMLib.configs.coding import raise_problems
+from MISFMLib.configs.ranges import range_problems
 from MISFMLib.configs.types import NetworkPreset, Precision, ResolutionMode, Size, Spacing
 
 
@@ -90,22 +91,4 @@ class TrainingConfig:
 
     def _problems(self) -> list[str]:
         """Name settings that are impossible, alone or together."""
-        problems = self._below_one(
-            "steps", "patience", "batch_size", "accumulate", "validate_every", "checkpoint_every"
-        )
-        problems += self._below_one("devices", "threads")
-        if not 0 <= self.recompute_levels <= 5:
-            problems.append(f"recompute_levels is {self.recompute_levels}, it must be from 0 to 5")
-        problems += [
-            f"{name} is {getattr(self, name)}, it must be positive"
-            for name in ("minutes", "learning_rate", "gradient_clip")
-            if getattr(self, name) is not None and getattr(self, name) <= 0
-        ]
-        return problems
-
-    def _below_one(self, *names: str) -> list[str]:
-        return [
-            f"{name} is {getattr(self, name)}, it must be at least 1"
-            for name in names
-            if getattr(self, name) is not None and getattr(self, name) < 1
-        ]
+        return range_problems(self)

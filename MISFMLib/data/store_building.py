@@ -33,6 +33,7 @@ from MISFMLib.data.volume_checks import (
     hash_voxels,
 )
 from MISFMLib.errors import ConfigError, DataError, MISFMError, OutputError, is_out_of_memory
+from MISFMLib.files import parse_json
 from MISFMLib.volumes.dicom import SeriesInfo, list_series
 from MISFMLib.volumes.volume import Geometry, Volume, read_volume
 
@@ -61,11 +62,11 @@ def read_recipe(location: str) -> Recipe:
         DataError: There is no store that this version can read.
     """
     try:
-        content = json.loads(read_text(join(location, SETTINGS)))
-        if content.pop("format") != STORE_FORMAT:
+        content = parse_json(read_text(join(location, SETTINGS)))
+        if not isinstance(content, dict) or content.pop("format", None) != STORE_FORMAT:
             raise ValueError("another version of MISFM made it")
         return decode(Recipe, content)
-    except (OSError, ValueError, KeyError, ConfigError) as error:
+    except (OSError, ValueError, ConfigError) as error:
         raise DataError(
             f"{location} is no training store that can be read: {error}.",
             code="store-unreadable",

@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal, get_args
 
+from MISFMLib import files
 from MISFMLib.configs import Size, Spacing
 from MISFMLib.data.plan import Modality
 from MISFMLib.errors import DataError
@@ -23,6 +24,9 @@ from MISFMLib.files import write_bytes
 INDEX, SETTINGS, ARRAYS = "index.csv", "store.json", "arrays"
 HELD_OUT = "held-out"
 """Reason of volumes that a data set keeps for validation, and of their copies anywhere."""
+
+_MOST_BYTES = 2**31
+"""No table is longer: a volume takes about 500 bytes."""
 
 Status = Literal["ok", "duplicate", "quarantined"]
 
@@ -94,8 +98,12 @@ def from_row(row: Mapping[str, str]) -> StoreEntry:
     if None in row.values() or set(row) != set(_COLUMNS):
         raise ValueError(f"the columns are {', '.join(map(str, row))}")
     values: dict[str, Any] = {**row, "bytes": int(row["bytes"])}
+    if not 0 <= values["bytes"] < 2**63:
+        raise ValueError(f"bytes is {row['bytes']:.80}")
     for name, number in (("shape_dhw", int), ("spacing_dhw", float)):
         depth, height, width = map(number, row[name].split())
+        if not all(0 <= value < 2**31 for value in (depth, height, width)):
+            raise ValueError(f"{name} is {row[name]:.80}")
         values[name] = (depth, height, width)
     for name, allowed in (("status", get_args(Status)), ("modality", get_args(Modality))):
         if row[name] not in allowed:
@@ -138,7 +146,7 @@ def read_index(location: str) -> list[StoreEntry]:
             code="store-not-found",
             remedy="Make it, or finish it, with `misfm prepare`.",
         ) from error
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, csv.Error) as error:
         raise DataError(
             f"The table {INDEX} of {location} cannot be read: {error}.",
             code="store-unreadable",
@@ -154,7 +162,7 @@ def read_text(location: str) -> str:
         ModuleNotFoundError: The URL needs a package that is not installed.
     """
     if not is_url(location):
-        return Path(location).read_text("utf-8")
+        return files.read_text(Path(location), _MOST_BYTES)
     import fsspec
 
     with fsspec.open(location, "rt", encoding="utf-8") as file:

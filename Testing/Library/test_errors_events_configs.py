@@ -230,7 +230,7 @@ def finetune(**changes: Any) -> FinetuneConfig:
         (NetworkConfig, {"resolution_mode": 3}, "resolution_mode is 3"),
         (PreprocessingConfig, {"channels": ("a", "b")}, "1 intensity schemes for 2 channels"),
         (PreprocessingConfig, {"patch_size": (0, 8, 8)}, "patch_size is (0, 8, 8)"),
-        (PreprocessingConfig, {"spacing_dhw": (0.0, 1.0, 1.0)}, "must be positive"),
+        (PreprocessingConfig, {"spacing_dhw": (0.0, 1.0, 1.0)}, "spacing_dhw is (0.0, 1.0, 1.0)"),
         (segment, {"images": ()}, "no image was given"),
         (segment, {"overlap": 1.0}, "overlap is 1.0"),
         (segment, {"overlap": -0.1}, "overlap is -0.1"),
@@ -271,7 +271,7 @@ def test_a_value_outside_its_limits_is_refused(make, changes, words):
 
 def test_values_at_their_limits_are_accepted():
     assert segment(overlap=0.0, batch_size=1, threads=1).overlap == 0
-    assert finetune(validation_fraction=0.0, foreground_share=1.0, mirror_axes=()).steps > 0
+    assert finetune(validation_fraction=0.0, foreground_share=1.0, mirror_axes=()).mirror_axes == ()
 
 
 def test_attention_settings_are_not_asked_of_other_networks():

@@ -8,9 +8,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from MISFMLib.errors import OutputError
+from MISFMLib.errors import DataError, OutputError
 from MISFMLib.export.statistics import LabelVolume
-from MISFMLib.files import write_text
+from MISFMLib.files import open_file, write_text
 from MISFMLib.models.bundle import BundleManifest
 
 _COLUMNS = ("case", "status", "seconds", "message", "model")
@@ -45,8 +45,7 @@ class CaseTable:
         self._labels = [f"{label.name} (ml)" for label in manifest.labels]
         self._rows: dict[str, dict[str, str]] = {}
         if self.path.exists():
-            with self.path.open(encoding="utf-8", newline="") as file:
-                self._rows = {row.get("case", ""): row for row in csv.DictReader(file)}
+            self._rows = {row.get("case") or "": row for row in _read_rows(self.path)}
 
     def __contains__(self, case: str) -> bool:
         """Tell whether the case has a row."""
@@ -91,3 +90,16 @@ class CaseTable:
         writer.writeheader()
         writer.writerows(self._rows.values())
         write_text(self.path, text.getvalue(), overwrite=True)
+
+
+def _read_rows(path: Path) -> list[dict[str, str]]:
+    try:
+        with open_file(path) as file:
+            text = file.read().decode("utf-8-sig", "surrogateescape")
+        return list(csv.DictReader(io.StringIO(text, newline="")))
+    except (OSError, csv.Error) as error:
+        raise DataError(
+            f"The table {path} of an earlier run cannot be read: {error}.",
+            code="table-unreadable",
+            remedy="Move it away: the results beside it count as done, and are listed anew.",
+        ) from error
