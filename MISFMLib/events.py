@@ -13,6 +13,8 @@ from collections.abc import Callable
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
+from MISFMLib.files import parse_json
+
 
 @dataclass(frozen=True)
 class Progress:
@@ -136,7 +138,7 @@ def event_from_json(line: str) -> Event:
     Raises:
         ValueError: The line is not JSON, or not an event.
     """
-    fields = json.loads(line)
+    fields = parse_json(line)
     if not isinstance(fields, dict) or str(fields.get("event")) not in _EVENT_TYPES:
         raise ValueError(f"Not an event: {line[:80]!r}")
     event_class = _EVENT_TYPES[fields.pop("event")]
