@@ -90,9 +90,9 @@ def segment(walk, logic):
 
 def edit(walk, _logic):
     """Use Segment Editor: a new segment by threshold, and half of one that the model made."""
-    editor = slicer.qMRMLSegmentEditorWidget()
-    editor.setMRMLScene(slicer.mrmlScene)
-    editor.setMRMLSegmentEditorNode(slicer.mrmlScene.AddNewNodeByClass("vtkMRMLSegmentEditorNode"))
+    widget = slicer.util.getModuleWidget("SegmentEditor")
+    widget.enter()  # without a main window nobody selects the module
+    editor = widget.editor
     editor.setSegmentationNode(walk.node)
     editor.setSourceVolumeNode(walk.volume)
     segmentation = walk.node.GetSegmentation()
@@ -108,14 +108,18 @@ def edit(walk, _logic):
         effect.setParameter("MaximumThreshold", str(high))
         effect.self().onApply()
     editor.setActiveEffect(None)
-    editor.setMRMLScene(None)
+
+
+def undo(_walk, _logic):
+    """Take back in Segment Editor what the model did last."""
+    slicer.util.getModuleWidget("SegmentEditor").editor.undo()
 
 
 def restore(walk, logic):
     logic.restorePrevious(walk.node)
 
 
-STEPS = {"segment": segment, "edit": edit, "again": segment, "restore": restore}
+STEPS = {"segment": segment, "edit": edit, "again": segment, "undo": undo, "restore": restore}
 
 
 def export(walk, folder):

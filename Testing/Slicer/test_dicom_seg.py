@@ -239,3 +239,13 @@ def test_a_slicer_without_the_exporter_is_told(loaded, monkeypatch, tmp_path):
     monkeypatch.setitem(sys.modules, "DICOMSegmentationPlugin", None)
     with pytest.raises(DependencyError):
         loaded.export(loaded.node, loaded.volume, tmp_path)
+
+
+def test_a_missing_converter_is_a_missing_package(loaded, monkeypatch, tmp_path):
+    module = sys.modules["DICOMSegmentationPlugin"]
+    module.DICOMPlugin = types.SimpleNamespace(_dcmqi_binary=None)
+    monkeypatch.setattr("importlib.util.find_spec", lambda _name: None)
+    with pytest.raises(DependencyError, match="dcmqi") as error:
+        loaded.export(loaded.node, loaded.volume, tmp_path)
+    assert error.value.code == "missing-package"
+    assert list(tmp_path.iterdir()) == []

@@ -86,7 +86,7 @@ def test_the_panel_speaks_chinese(chinese, panel, make_volume):
     panel.settle()
     assert panel.ui.segmentButton.text == "分割"
     assert panel.ui.optionsSection.text == "选项"
-    assert panel.ui.statusLabel.text == "就绪。在本机首次运行后即可预估所需时间。"
+    assert panel.ui.statusLabel.text == "就绪。所需时间稍后显示。"
     panel.segment()
     assert "已分割" in panel.ui.resultLabel.text
     assert panel.widget.parent.minimumSizeHint.width() <= 400

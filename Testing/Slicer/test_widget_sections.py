@@ -537,3 +537,35 @@ def test_structures_that_the_3d_view_shrinks_are_named(panel, volume):
     panel.widget.segmentTab._result._on3DToggled(True)
     assert "left hippocampus" in panel.ui.resultNoticeLabel.text
     assert "%" in panel.ui.resultNoticeLabel.text
+
+
+def test_a_missing_converter_is_offered_and_installed(panel, volume, host, monkeypatch, tmp_path):
+    from MISFMSlicer.Scene import DicomSeg
+    from MISFMSlicer.Setup import Installer
+
+    from MISFMLib.errors import DependencyError
+
+    installed = []
+
+    def export(*_arguments):
+        if not installed:
+            raise DependencyError("dcmqi is missing.", code="missing-package", remedy="Install it.")
+        return [tmp_path / "file"]
+
+    monkeypatch.setattr(DicomSeg, "exportDicomSeg", export)
+    monkeypatch.setattr(
+        Installer, "installPackages", lambda names, _command: installed.extend(names)
+    )
+    volume.SetAttribute("DICOM.instanceUIDs", "1.2")
+    panel.segment()
+    result = panel.widget.segmentTab._result
+    host.dialogs.answer(str(tmp_path))
+    host.dialogs.answer("Cancel")
+    result._onExportDicom()
+    assert panel.ui.failureLabel.text == "dcmqi is missing."
+    assert installed == []
+    host.dialogs.answer(str(tmp_path))
+    host.dialogs.answer("Ok")
+    result._onExportDicom()
+    assert installed == ["dcmqi"]
+    assert panel.ui.nextLabel.text.startswith("Written")

@@ -3,21 +3,20 @@
 from __future__ import annotations
 
 import time
-import traceback
 from pathlib import Path
 from typing import Any
 
 import slicer
-from slicer.i18n import tr as _
 from slicer.ScriptedLoadableModule import ScriptedLoadableModuleLogic
 
-from MISFMLib.errors import MISFMError
 from MISFMLib.events import Event, Failed, Finished, Measured, Notice, Progress
 
 from ..Job import Job, JobState, SegmentRequest
+from ..Scene.Edits import Edits, rememberForUndo
 from ..Scene.SceneIO import isInScene
 from ..Scene.Snapshot import Snapshot
 from ..Signal import Signal
+from .Failures import failureOf, volumeRemoved
 from .JobRunner import JobRunner
 from .SegmentTask import SegmentTask, checkRequest
 
@@ -55,6 +54,8 @@ class MISFMLogic(ScriptedLoadableModuleLogic):
         self.cancelled = Signal()
         self.queueChanged = Signal()
         self.measured = Signal()
+        self.edits = Edits()
+        """Its signal ``changed(segmentation)`` tells that somebody edits a result."""
         self._runner = runner or JobRunner()
         self._jobs: list[Job] = []
         self._task: SegmentTask | None = None
@@ -133,7 +134,9 @@ class MISFMLogic(ScriptedLoadableModuleLogic):
         """Bring back what a segmentation was before the last job updated it; undoes itself."""
         before = self._snapshots[segmentation.GetID()]
         self._snapshots[segmentation.GetID()] = Snapshot(segmentation)
-        before.restore(segmentation)
+        rememberForUndo(segmentation)
+        with self.edits.ofOurs():
+            before.restore(segmentation)
 
     def releaseMemory(self) -> None:
         """Let the idle worker drop its model and the GPU memory."""
@@ -143,6 +146,7 @@ class MISFMLogic(ScriptedLoadableModuleLogic):
         """Cancel all jobs, end the worker and stop watching the scene; at clean-up and quit."""
         self._cancelAll()
         self._runner.close()
+        self.edits.close()
         slicer.mrmlScene.RemoveObserver(self._sceneTag)
         if self._timer is not None:  # a connected method would keep this object alive
             self._timer.timeout.disconnect(self._poll)
@@ -166,7 +170,7 @@ class MISFMLogic(ScriptedLoadableModuleLogic):
             self._task = SegmentTask(job.request)
             self._runner.start(self._task.write())
         except Exception as error:  # shown to the user: Slicer would print it and go on
-            self._fail(job, _failureOf(error))
+            self._fail(job, failureOf(error))
             return
         self._watch()
 
@@ -180,7 +184,7 @@ class MISFMLogic(ScriptedLoadableModuleLogic):
             return
         if not all(map(isInScene, job.request.volumes)):
             self._runner.cancel()
-            self._fail(job, _volumeRemoved())
+            self._fail(job, volumeRemoved())
             return
         for event in self._runner.poll():
             if not job.hasEnded:  # who heard of the last one may have cancelled it
@@ -212,12 +216,16 @@ class MISFMLogic(ScriptedLoadableModuleLogic):
         output = job.request.output
         snapshot = Snapshot(output) if isInScene(output) else None
         try:
-            job.result = self._task.load(report)
+            if snapshot is not None:
+                rememberForUndo(output)
+            with self.edits.ofOurs():
+                job.result = self._task.load(report)
         except Exception as error:  # shown to the user: Slicer would print it and go on
-            self._fail(job, _failureOf(error))
+            self._fail(job, failureOf(error))
             return
         if snapshot is not None:
             self._snapshots[output.GetID()] = snapshot
+        self.edits.watch(job.result.segmentation)
         self._end(job, JobState.FINISHED)
 
     def _fail(self, job: Job, failure: Failed) -> None:
@@ -263,31 +271,4 @@ class MISFMLogic(ScriptedLoadableModuleLogic):
     def _onSceneStartClose(self, *_arguments: Any) -> None:
         self._cancelAll()
         self._snapshots.clear()
-
-
-def _failureOf(error: Exception) -> Failed:
-    if isinstance(error, MISFMError):
-        return Failed(error.message, code=error.code, remedy=error.remedy)
-    if isinstance(error, OSError):
-        return Failed(
-            _("The files for the job cannot be written or read: {error}").format(error=error),
-            code="temporary-files",
-            remedy=_(
-                "Free some space on the disk, or choose another temporary folder in Slicer's"
-                " settings."
-            ),
-        )
-    return Failed(
-        _("Unexpected {kind}: {message}").format(kind=type(error).__name__, message=error),
-        code="internal",
-        remedy=_("Report it with Copy report."),
-        traceback="".join(traceback.format_exception(error)),
-    )
-
-
-def _volumeRemoved() -> Failed:
-    return Failed(
-        _("The volume was removed from the scene while it was segmented."),
-        code="volume-removed",
-        remedy=_("Load it again to segment it."),
-    )
+        self.edits.close()

@@ -10,13 +10,18 @@ import qt
 import slicer
 from slicer.i18n import tr as _
 
+from MISFMLib.errors import DependencyError
+
 from .. import Messages
 from ..Guard import guarded
 from ..Job import Job, JobResult
 from ..LibraryMessages import forPanel
 from ..Scene import DicomSeg, Export
+from ..Scene.Edits import measureAgain
+from ..Scene.Segmentations import putTable
 from ..Scene.SliceViews import jumpTo
 from ..Scene.Surfaces import shrunkIn3D
+from ..Setup import Installer
 from .PlacesView import PlacesView
 
 _MAX_ROWS = 8
@@ -39,6 +44,7 @@ class ResultView:
         self.report = report
         self._ui = ui
         self._job: Job | None = None
+        self._isStale = False
         self._places = PlacesView(ui, report)
         self._prepareTable()
         ui.exportButton.setMenu(self._exportMenu())
@@ -58,7 +64,7 @@ class ResultView:
             job: The job.
             in3D: Make and show surfaces too.
         """
-        self._job = job
+        self._job, self._isStale = job, False
         result = job.result
         self._ui.resultLabel.text = _headline(job)
         self._showNotices()
@@ -85,6 +91,24 @@ class ResultView:
         """Show nothing when what is shown was deleted from the scene."""
         if self._job is not None and self._segmentation() is None:
             self.hide()
+        elif self._isStale:
+            self._measureAgain()
+
+    def onEdited(self, segmentation: Any) -> None:
+        """Measure a result again at the next `update`: while somebody paints it would disturb."""
+        if segmentation is self._segmentation():
+            self._isStale = True
+
+    def _measureAgain(self) -> None:
+        self._isStale = False
+        node, result = self._segmentation(), self._job.result
+        sizes = measureAgain(node, result.volumes)
+        if sizes == result.volumes:
+            return
+        result.volumes = sizes
+        putTable(node, self._job.request.volumes[0], sizes)
+        self._fillTable(result)
+        self._ui.resultLabel.text = f"{_headline(self._job)} {_('Edited since.')}"
 
     def chooseNextPlace(self) -> None:
         """Go to the next place where the model is unsure."""
@@ -198,8 +222,22 @@ class ResultView:
         folder = self._askForFolder()
         if folder:
             volume = self._job.request.volumes[0]
-            files = DicomSeg.exportDicomSeg(self._segmentation(), volume, Path(folder))
+            files = self._withConverter(
+                lambda: DicomSeg.exportDicomSeg(self._segmentation(), volume, Path(folder))
+            )
             self._tell(files, _("It is in Slicer's DICOM database too."))
+
+    def _withConverter(self, export: Callable[[], list[Path]]) -> list[Path]:
+        """Export; offer to install the converter where it is missing."""
+        try:
+            return export()
+        except DependencyError as error:
+            question = f"{error.message} {_('Install it now?')}"
+            if error.code != "missing-package" or not slicer.util.confirmOkCancelDisplay(question):
+                raise
+        with slicer.util.WaitCursor():
+            Installer.installPackages([DicomSeg.CONVERTER], DicomSeg.INSTALL)
+        return export()
 
     def _askForFolder(self) -> str:
         return qt.QFileDialog.getExistingDirectory(self._ui.exportButton, _("Export"), "")

@@ -85,6 +85,7 @@ class SegmentTab:
             logic.finished: self._onFinished,
             logic.failed: self._onFailed,
             logic.cancelled: self._onCancelled,
+            logic.edits.changed: self._result.onEdited,
             logic.measured: self._onMeasured,
         }
         for signal, slot in self._signals.items():

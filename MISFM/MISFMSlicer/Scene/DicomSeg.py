@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import importlib.util
 import itertools
 import re
 import tempfile
@@ -17,11 +18,15 @@ from slicer.i18n import tr as _
 
 from MISFMLib.errors import DataError, DependencyError, OutputError
 
+from .Edits import findEdits
 from .Segmentations import referenceVolume
 from .Transforms import SAME_VOXELS, corners, ijkToRas, isBent, toWorld
 
 INSTANCES = "DICOM.instanceUIDs"
 """Attribute of a volume from DICOM: its files. It survives hardening, cloning and resampling."""
+CONVERTER = "dcmqi"
+"""The package whose converter writes DICOM SEG."""
+INSTALL = f"PythonSlicer -m pip install {CONVERTER}"
 _LPS_TO_RAS = np.diag([-1.0, -1.0, 1.0, 1.0])
 
 
@@ -48,6 +53,7 @@ def exportDicomSeg(segmentation: Any, volume: Any, folder: Path) -> list[Path]:
     name = re.sub(r"[^\w .-]+", "_", volume.GetName()).strip(" .") or "volume"
     with tempfile.TemporaryDirectory(dir=folder, prefix=".misfm-") as temporary:
         path = Path(temporary) / f"{name}.dcm"
+        findEdits(segmentation)
         with _gridOf(volume, segmentation):
             _export(module, segmentation, path)
         target = _newFolder(folder, f"{name} DICOM SEG")
@@ -179,10 +185,19 @@ def _newFolder(folder: Path, name: str) -> Path:
 
 def _exporterModule() -> Any:
     try:
-        return importlib.import_module("DICOMSegmentationPlugin")
+        module = importlib.import_module("DICOMSegmentationPlugin")
     except ImportError as error:
         raise DependencyError(
             _("This Slicer cannot write DICOM SEG."),
             code="no-dicom-seg",
             remedy=_("Install the extension QuantitativeReporting, or use Slicer 5.12 or newer."),
         ) from error
+    plugin = getattr(module, "DICOMPlugin", None)
+    # Slicer 5.13 takes the converter from this package; before, QuantitativeReporting brings it.
+    if hasattr(plugin, "_dcmqi_binary") and importlib.util.find_spec(CONVERTER) is None:
+        raise DependencyError(
+            _("DICOM SEG needs the package {name}, which is missing.").format(name=CONVERTER),
+            code="missing-package",
+            remedy=_("Install it: {command}").format(command=INSTALL),
+        )
+    return module

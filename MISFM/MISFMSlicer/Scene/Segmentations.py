@@ -18,6 +18,8 @@ _TABLE = "MISFM.Table"
 _ALGORITHM_TYPE = "DICOM.SegmentAlgorithmType"
 _ALGORITHM_NAME = "DICOM.SegmentAlgorithmName"
 """Tags of a segment that Slicer writes into DICOM SEG."""
+_VOXELS = "MISFM.Voxels"
+"""Tag with the number of voxels that the model found."""
 _LONGEST_DICOM_TEXT = 64
 
 
@@ -104,10 +106,10 @@ def putSegments(
     wasModifying = node.StartModify()
     followVolume(node, volume)  # first: the grid is written down as it lies under this transform
     node.SetReferenceImageGeometryParameterFromVolumeNode(volume)
-    hasVoxels = {item.name: item.voxels > 0 for item in found}
+    voxels = {item.name: item.voxels for item in found}
     for segmentId, segment in takeOut(source):
-        _putSegment(node.GetSegmentation(), segmentId, segment, hasVoxels[segment.GetName()])
-        _sign(segment, algorithm)
+        _putSegment(node.GetSegmentation(), segmentId, segment, voxels[segment.GetName()] > 0)
+        _sign(segment, algorithm, voxels[segment.GetName()])
     if hadSurface:
         node.CreateClosedSurfaceRepresentation()
     node.EndModify(wasModifying)
@@ -128,9 +130,23 @@ def _putSegment(target: Any, segmentId: str, segment: Any, hasVoxels: bool) -> N
         target.AddSegment(segment, oldId or target.GenerateUniqueSegmentID(segmentId), following)
 
 
-def _sign(segment: Any, algorithm: str) -> None:
+def _sign(segment: Any, algorithm: str, voxels: int) -> None:
     segment.SetTag(_ALGORITHM_TYPE, "AUTOMATIC")
     segment.SetTag(_ALGORITHM_NAME, algorithm)
+    segment.SetTag(_VOXELS, str(voxels))
+
+
+def isAutomatic(segment: Any) -> int | None:
+    """Return how many voxels a model gave to a segment that is not known to be edited, or None."""
+    voxels, kind = vtk.mutable(""), vtk.mutable("")
+    hasVoxels = segment.GetTag(_VOXELS, voxels) and segment.GetTag(_ALGORITHM_TYPE, kind)
+    return int(str(voxels)) if hasVoxels and str(kind) == "AUTOMATIC" else None
+
+
+def markEdited(segment: Any) -> None:
+    """Write down that a segment of a model was changed by a person."""
+    if isAutomatic(segment) is not None:
+        segment.SetTag(_ALGORITHM_TYPE, "SEMIAUTOMATIC")
 
 
 def algorithmOf(report: dict[str, Any]) -> str:

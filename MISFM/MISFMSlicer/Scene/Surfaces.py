@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from typing import Any
 
-import numpy as np
 import slicer
 import vtk
 
-from .SceneIO import LABELMAP, voxelsOf
+from .Edits import labelMapOf, voxelCount
+from .SceneIO import LABELMAP
 from .Segmentations import segments
 
 _SURFACE_NETS = {"Conversion method": "1", "Smoothing factor": "0"}
@@ -22,7 +22,7 @@ def exactSurface(segmentation: Any, segmentId: str) -> vtk.vtkPolyData:
     The surface that the scene shows stays as it is.
     """
     segment = slicer.vtkSegment()
-    segment.AddRepresentation(LABELMAP, _labelMap(segmentation, segmentId))
+    segment.AddRepresentation(LABELMAP, labelMapOf(segmentation, segmentId))
     own = slicer.vtkSegmentation()
     own.SetSourceRepresentationName(LABELMAP)
     for name, value in _SURFACE_NETS.items():
@@ -48,25 +48,17 @@ def shrunkIn3D(segmentation: Any, share: float) -> dict[str, float]:
         surface = segment.GetRepresentation(_surfaceName())
         if surface is None:
             continue
-        volume = _voxelVolume(_labelMap(segmentation, segmentId))
+        volume = _voxelVolume(labelMapOf(segmentation, segmentId))
         kept = _volumeOf(surface) / volume if volume else 1.0
         if kept < share:
             shrunk[segment.GetName()] = kept
     return shrunk
 
 
-def _labelMap(segmentation: Any, segmentId: str) -> Any:
-    image = slicer.vtkOrientedImageData()
-    segmentation.GetBinaryLabelmapRepresentation(segmentId, image)
-    return image
-
-
 def _voxelVolume(image: Any) -> float:
     matrix = vtk.vtkMatrix4x4()
     image.GetImageToWorldMatrix(matrix)
-    if not image.GetNumberOfPoints():
-        return 0.0
-    return abs(matrix.Determinant()) * int(np.count_nonzero(voxelsOf(image)))
+    return abs(matrix.Determinant()) * voxelCount(image)
 
 
 def _volumeOf(surface: vtk.vtkPolyData) -> float:

@@ -754,7 +754,7 @@
     </message>
 </context>
 <context>
-    <name>Jobs.Logic</name>
+    <name>Jobs.Failures</name>
     <message>
         <source>Free some space on the disk, or choose another temporary folder in Slicer&apos;s settings.</source>
         <translation>请释放一些磁盘空间，或在 Slicer 的设置中选择其他临时文件夹。</translation>
@@ -1248,6 +1248,14 @@
         <source>Smoothing lets the 3D view show less than there is: {shares} of the volume. Smoothing 0, beside Show 3D in Segment Editor, shows more; exported surfaces keep all.</source>
         <translation>平滑会使三维视图显示得比实际小：仅为体积的 {shares}。在 Segment Editor 的“Show 3D”旁将平滑设为 0 可显示更多；导出的表面保留全部体积。</translation>
     </message>
+    <message>
+        <source>Edited since.</source>
+        <translation>之后被编辑过。</translation>
+    </message>
+    <message>
+        <source>Install it now?</source>
+        <translation>现在安装吗？</translation>
+    </message>
 </context>
 <context>
     <name>Panel.RunView</name>
@@ -1508,6 +1516,14 @@
     <message>
         <source>Import its series with the module DICOM.</source>
         <translation>请用 DICOM 模块导入其序列。</translation>
+    </message>
+    <message>
+        <source>DICOM SEG needs the package {name}, which is missing.</source>
+        <translation>DICOM SEG 需要软件包 {name}，但它缺失。</translation>
+    </message>
+    <message>
+        <source>Install it: {command}</source>
+        <translation>请安装：{command}</translation>
     </message>
 </context>
 </TS>

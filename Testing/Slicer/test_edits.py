@@ -1,0 +1,113 @@
+"""What a user changes in a result is known: to the box, to the table, to DICOM SEG and to Undo."""
+
+import numpy as np
+import pytest
+import vtk
+
+
+@pytest.fixture
+def segmented(panel, make_volume):
+    """A finished result of two segments."""
+    panel.choose(make_volume("oblique"))
+    panel.segment()
+    return panel.widget.segmentTab._result.job.result
+
+
+def kinds(node):
+    """What DICOM calls each segment."""
+    from MISFMSlicer.Scene.Segmentations import segments
+
+    found = {}
+    for _, segment in segments(node.GetSegmentation()):
+        kind, name = vtk.mutable(""), vtk.mutable("")
+        segment.GetTag("DICOM.SegmentAlgorithmType", kind)
+        segment.GetTag("DICOM.SegmentAlgorithmName", name)
+        found[segment.GetName()] = (str(kind), str(name))
+    return found
+
+
+def first(node):
+    return node.GetSegmentation().GetNthSegmentID(0)
+
+
+def erase(node, slices=np.s_[:6]):
+    """Erase some slices as a script does: without naming the segment."""
+    import slicer
+
+    volume = node.GetNodeReference(node.GetReferenceImageGeometryReferenceRole())
+    array = slicer.util.arrayFromSegmentBinaryLabelmap(node, first(node), volume)
+    array[slices] = 0
+    slicer.util.updateSegmentBinaryLabelmapFromArray(array, node, first(node), volume)
+    return int(array.sum())
+
+
+def test_a_result_is_automatic_and_names_model_and_version(segmented):
+    assert set(kinds(segmented.segmentation).values()) == {("AUTOMATIC", "MISFM fake 1.2.3")}
+
+
+def test_an_edited_result_is_measured_again_and_says_so(panel, segmented):
+    import slicer
+
+    before = {item.name: item for item in segmented.volumes}
+    voxels = erase(segmented.segmentation)
+    panel.widget.enter()
+    panel.settle()
+    after = {item.name: item for item in segmented.volumes}
+    name = segmented.segmentation.GetSegmentation().GetNthSegment(0).GetName()
+    assert after[name].voxels == voxels < before[name].voxels
+    ratio = after[name].volumeMl / before[name].volumeMl
+    assert ratio == pytest.approx(voxels / before[name].voxels, rel=1e-6)
+    assert panel.ui.resultLabel.text.endswith("Edited since.")
+    assert panel.ui.resultTable.item(0, 1).text() == f"{after[name].volumeMl:.2f}"
+    column = slicer.util.arrayFromTableColumn(segmented.table, "Voxels")
+    assert column[0] == voxels
+    panel.segment()
+    assert "Edited" not in panel.ui.resultLabel.text
+
+
+def test_segment_editor_names_the_segment_and_undo_does_not(segmented):
+    from MISFMSlicer.Scene.Edits import findEdits
+
+    node = segmented.segmentation
+    event = type(node.GetSegmentation()).SourceRepresentationModified
+    erase(node)
+    findEdits(node)
+    types = [kind for kind, _ in kinds(node).values()]
+    assert types[0] == "SEMIAUTOMATIC"
+    assert set(types[1:]) <= {"AUTOMATIC"}
+    assert event
+
+
+def test_segmenting_again_makes_it_automatic_again(panel, segmented):
+    from MISFMSlicer.Scene.Edits import findEdits
+
+    node = segmented.segmentation
+    erase(node)
+    findEdits(node)
+    panel.parameters.output = node
+    panel.settle()
+    panel.segment()
+    assert {kind for kind, _ in kinds(node).values()} == {"AUTOMATIC"}
+    panel.logic.restorePrevious(node)
+    assert "SEMIAUTOMATIC" in {kind for kind, _ in kinds(node).values()}
+
+
+def test_undo_in_segment_editor_takes_back_what_a_job_did(panel, segmented, monkeypatch):
+    import types
+
+    import slicer
+
+    saved = []
+    editor = types.SimpleNamespace(
+        segmentationNode=lambda: segmented.segmentation, saveStateForUndo=lambda: saved.append(1)
+    )
+    widget = types.SimpleNamespace(editor=editor)
+    monkeypatch.setattr(slicer.modules, "SegmentEditorWidget", widget, raising=False)
+    panel.segment()
+    assert saved == []  # into a segmentation of its own
+    panel.parameters.output = segmented.segmentation
+    panel.settle()
+    panel.segment()
+    assert saved == [1]
+    panel.logic.restorePrevious(segmented.segmentation)
+    assert saved == [1, 1]
