@@ -10,6 +10,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "Host"))
 
 from host_fixtures import (  # found through the lines above
     IN_SLICER,
+    application,
     fail_on_swallowed_errors,
     host,
     load_module,
@@ -17,9 +18,11 @@ from host_fixtures import (  # found through the lines above
     running_host,
     screenshot,
 )
-from panel_fixtures import panel, settings
+from panel_fixtures import extensions, panel, settings
 
 __all__ = [
+    "application",
+    "extensions",
     "host",
     "load_module",
     "make_volume",

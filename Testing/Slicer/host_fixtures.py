@@ -6,6 +6,7 @@ What differs between the two lies behind `host`; a conftest.py imports the fixtu
 from __future__ import annotations
 
 import os
+import subprocess
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -51,6 +52,26 @@ def host(running_host: Host) -> Host:
     """The application with an empty scene; see `fail_on_swallowed_errors`."""
     running_host.clear()
     return running_host
+
+
+@pytest.fixture
+def application() -> Callable[..., Any]:
+    """Run another application to its end, as `subprocess.run` does.
+
+    Takes the arguments of Slicer's command line, `modules` (their files), `home` (a folder for its
+    settings) and environment `variables`; returns what `subprocess.run` returns.
+    """
+
+    def run(
+        *arguments: str, home: Path, modules: tuple[Path, ...] = (), **variables: str
+    ) -> subprocess.CompletedProcess[str]:
+        command, environment = Host.command(*arguments, home=home, modules=modules)
+        environment |= variables
+        return subprocess.run(
+            command, env=environment, capture_output=True, encoding="utf-8", timeout=200
+        )
+
+    return run
 
 
 @pytest.fixture

@@ -1,5 +1,6 @@
 """Fixtures: the panel of the module with a worker that segments by thresholds."""
 
+import html
 import sys
 from pathlib import Path
 
@@ -13,6 +14,12 @@ from fake_worker import FakeCommand, FakeRunner  # found through the lines above
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 MODULE = REPOSITORY / "MISFM" / "MISFM.py"
+
+
+def plain_text(tool_tip):
+    """Return the text of a tool tip; Slicer makes a paragraph of plain ones, so that they wrap."""
+    lines = tool_tip.removeprefix("<p>").removesuffix("</p>").replace("<br>\n", "\n")
+    return html.unescape(lines)
 
 
 class Panel:
@@ -58,9 +65,46 @@ class Panel:
         self.ui.segmentButton.click()
         self.host.process_events(0.15)
 
+    def tool_tip(self, name):
+        """Return a tool tip without the tags that Slicer adds so that it wraps."""
+        return plain_text(getattr(self.ui, name).toolTip)
+
     def shown(self, name):
         """Tell whether a widget can be seen."""
         return getattr(self.ui, name).visible
+
+
+class Extensions:
+    """Stands for Slicer's Extensions Manager, so that no test downloads anything."""
+
+    def __init__(self):
+        self.interactive = True
+        self.can_install = False
+        self.calls = []
+
+    def isExtensionInstalled(self, name):
+        return False
+
+    def installExtensionFromServer(self, *arguments):
+        self.calls.append(arguments)
+        return self.can_install
+
+
+@pytest.fixture
+def extensions(host, monkeypatch):
+    """The Extensions Manager; a test says whether it can install."""
+    import slicer
+
+    class Application:
+        def __getattr__(self, name):
+            return getattr(app, name)
+
+        def extensionsManagerModel(self):
+            return manager
+
+    app, manager = slicer.app, Extensions()
+    monkeypatch.setattr(slicer, "app", Application())
+    return manager
 
 
 @pytest.fixture

@@ -47,6 +47,7 @@ def test_what_was_found_in_mrml_and_vtk_is_there(host):
     assert [row for row in rows if not is_in_core(row["class"], row["name"])] == []
 
 
+@pytest.mark.standin_only("looks into PySide6, which lists all of Qt's names")
 def test_what_was_found_in_qt_is_in_this_qt_too(host):
     rows = from_source("Qt")
     assert len(rows) > 100

@@ -1,7 +1,6 @@
 """MISFMScripts/segment.py without a main window: no dialog, and always an exit code."""
 
-import os
-import subprocess
+import importlib.metadata
 import sys
 from pathlib import Path
 
@@ -35,19 +34,14 @@ def fake_python(tmp_path, monkeypatch):
 
 
 @pytest.fixture
-def call(tmp_path, fake_python):
+def call(application, tmp_path, fake_python):
     """Run the script as `Slicer --no-main-window --python-script` does."""
 
     def run(*arguments, script=_ROOT / "MISFM" / "MISFMScripts" / "segment.py", **variables):
-        command = [sys.executable, str(_ROOT / "Testing" / "Host" / "run.py")]
-        command += ["--no-main-window", f"--home={tmp_path / 'home'}"]
-        command += ["--python-script", str(script), "--", *map(str, arguments)]
-        return subprocess.run(
-            command,
-            env={**os.environ, "QT_QPA_PLATFORM": "offscreen", **variables},
-            capture_output=True,
-            encoding="utf-8",
-            timeout=100,
+        return application(
+            *("--no-main-window", "--python-script", str(script), "--", *map(str, arguments)),
+            home=tmp_path / "home",
+            **variables,
         )
 
     return run
@@ -91,8 +85,18 @@ def test_success_has_the_code_0(run, fake_python):
     assert '"segment",\n  "ct.nrrd"' in output
 
 
-def test_a_missing_package_ends_with_the_command_that_installs_it(run, monkeypatch):
+@pytest.fixture
+def without_packages(extensions, monkeypatch):
+    """A Slicer whose Python has none of our packages, and that can install none."""
+
+    def version(package):
+        raise importlib.metadata.PackageNotFoundError(package)
+
     monkeypatch.delenv("MISFM_PYTHON", raising=False)
+    monkeypatch.setattr(importlib.metadata, "version", version)
+
+
+def test_a_missing_package_ends_with_the_command_that_installs_it(run, without_packages):
     code, output, errors = run("ct.nrrd", "-m", "model", "-o", "out.nrrd")
     assert code == 7
     assert "--install" in errors
@@ -100,8 +104,7 @@ def test_a_missing_package_ends_with_the_command_that_installs_it(run, monkeypat
     assert output == ""
 
 
-def test_install_is_tried_when_told_to_and_its_failure_is_told(run, monkeypatch):
-    monkeypatch.delenv("MISFM_PYTHON", raising=False)
+def test_install_is_tried_when_told_to_and_its_failure_is_told(run, without_packages):
     code, _, errors = run("--install", "ct.nrrd")
     assert code == 7
     assert "Extensions Manager" in errors

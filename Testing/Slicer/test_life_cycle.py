@@ -6,13 +6,12 @@ and listens to nobody: only who ends it on purpose gets rid of it.
 
 import os
 import signal
-import subprocess
 import sys
 import time
 from pathlib import Path
 
 import pytest
-from panel_fixtures import REPOSITORY
+from panel_fixtures import MODULE, REPOSITORY
 
 pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="looks at process numbers of POSIX")
 _WORKER = """
@@ -48,7 +47,7 @@ assert widget.logic.jobs
 
 
 @pytest.fixture
-def pids_after(tmp_path):
+def pids_after(application, tmp_path):
     """Run an application that starts a job and does something; return the worker's processes."""
     started = []
 
@@ -60,16 +59,11 @@ def pids_after(tmp_path):
         script.write_text(
             _SCRIPT.format(**{name: str(text) for name, text in texts.items()}, end=end), "utf-8"
         )
-        command = [sys.executable, str(REPOSITORY / "Testing" / "Host" / "run.py")]
-        command += [str(REPOSITORY / "MISFM" / "MISFM.py"), f"--home={tmp_path / 'home'}"]
-        command += ["--testing", "--python-script", str(script)]
-        environment = {
-            **os.environ,
-            "QT_QPA_PLATFORM": "offscreen",
-            "MISFM_HOME": str(tmp_path / "models"),
-        }
-        done = subprocess.run(
-            command, env=environment, capture_output=True, encoding="utf-8", timeout=200
+        done = application(
+            *("--testing", "--python-script", str(script)),
+            home=tmp_path / "home",
+            modules=(MODULE,),
+            MISFM_HOME=str(tmp_path / "models"),
         )
         assert done.returncode == 0, done.stdout + done.stderr
         started.extend(int(word) for word in pids.read_text().split())

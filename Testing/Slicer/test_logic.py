@@ -607,11 +607,12 @@ def test_a_full_disk_is_told(host, logic, make_volume, runner, monkeypatch):
     assert logic.jobs == ()
 
 
-def test_a_read_only_temporary_folder_is_told(host, logic, make_volume, tmp_path):
+def test_a_temporary_folder_that_cannot_be_made_is_told(host, logic, make_volume, tmp_path):
     import slicer
 
     before = slicer.app.temporaryPath
-    slicer.app.temporaryPath = str(tmp_path / "absent")
+    (tmp_path / "file").touch()
+    slicer.app.temporaryPath = str(tmp_path / "file" / "below")  # Slicer makes others itself
     try:
         job = logic.start(request(make_volume()))
     finally:

@@ -48,7 +48,7 @@ def second_panel(host, panel):
     representation.deleteLater()
 
 
-def test_without_a_main_window_a_panel_can_be_made(host, request):
+def test_without_a_main_window_a_panel_can_be_made(host, panel, request):
     with host.headless():
         assert request.getfixturevalue("second_panel").ui.segmentButton is not None
 

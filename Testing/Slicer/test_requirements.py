@@ -178,28 +178,18 @@ def test_a_failed_installation_is_told_with_the_exact_command(
 
 
 def test_without_the_extension_it_is_installed_first_and_a_restart_asked_for(
-    requirements, installed, monkeypatch
+    requirements, installed, extensions
 ):
-    import slicer
-
     del installed["torch"]
-    calls = []
-    model = type(slicer.app.extensionsManagerModel()._raw)
-    monkeypatch.setattr(
-        model, "installExtensionFromServer", lambda _, *args: calls.append(args) or True
-    )
+    extensions.can_install = True
     with pytest.raises(DependencyError) as error:
         line(requirements, "pytorch").fix()
     assert error.value.code == "restart"
-    assert calls == [("PyTorch", False)]
+    assert extensions.calls == [("PyTorch", False)]
 
 
-def test_an_extension_that_cannot_be_installed_is_told(requirements, installed, monkeypatch):
-    import slicer
-
+def test_an_extension_that_cannot_be_installed_is_told(requirements, installed, extensions):
     del installed["torch"]
-    model = type(slicer.app.extensionsManagerModel()._raw)
-    monkeypatch.setattr(model, "installExtensionFromServer", lambda *_: False)
     with pytest.raises(DependencyError) as error:
         line(requirements, "pytorch").fix()
     assert "Extensions Manager" in error.value.remedy
@@ -292,7 +282,7 @@ def test_an_intel_mac_is_told_what_to_do(requirements, installed, monkeypatch):
 
 def test_another_python_needs_nothing_in_slicers(requirements, installed, monkeypatch):
     installed.clear()
-    monkeypatch.setenv("MISFM_PYTHON", sys.orig_argv[0])
+    monkeypatch.setenv("MISFM_PYTHON", sys.executable)
     assert requirements.missingRequirements() == []
     monkeypatch.setenv("MISFM_PYTHON", "/no/such/python")
     (missing,) = requirements.missingRequirements()

@@ -92,7 +92,7 @@ def refusal(panel):
     """Return why Segment is disabled; the line and the tooltip agree."""
     panel.settle()
     assert not panel.ui.segmentButton.enabled
-    assert panel.ui.segmentButton.toolTip == panel.ui.statusLabel.text
+    assert panel.tool_tip("segmentButton") == panel.ui.statusLabel.text
     return panel.ui.statusLabel.text
 
 

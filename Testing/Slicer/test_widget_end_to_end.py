@@ -77,7 +77,7 @@ def test_load_segment_and_again_with_a_warm_worker_and_a_forecast(real, sample, 
     first = click(real)
     job = real.widget.segmentTab._result.job
     assert min(dice(job, Path(sample[1]))) > 0.8
-    real.ui.show3DButton.click()
+    real.host.click(real.ui.show3DButton)
     screenshot("end-to-end")
     assert real.ui.statusLabel.text.startswith("About ")
     assert real.ui.statusLabel.text.endswith("of memory on the CPU.")

@@ -175,6 +175,15 @@ class Host:
         finally:
             os.environ["PATH"] = before
 
+    @staticmethod
+    def command(
+        *arguments: str, home: Path, modules: tuple[Path, ...] = ()
+    ) -> tuple[list[str], dict[str, str]]:
+        """Return the command line and environment of another host."""
+        run = str(Path(__file__).resolve().parents[1] / "run.py")
+        command = [INTERPRETER, run, f"--home={home}", *map(str, modules), *arguments]
+        return command, {**os.environ, "QT_QPA_PLATFORM": "offscreen"}
+
     def stop(self) -> None:
         """Leave as the user does by closing the window: exit, cleanup, aboutToQuit."""
         self.app.exit(0)

@@ -151,12 +151,14 @@ class SlicerHost:
 
     @staticmethod
     def command(
-        *arguments: str, modules: tuple[Path | str, ...] = (), home: Path | str | None = None
+        *arguments: str, home: Path, modules: tuple[Path, ...] = ()
     ) -> tuple[list[str], dict[str, str]]:
         """Return the command line and environment of another Slicer, with a home of its own."""
-        folders = [f"--additional-module-paths={Path(module).parent}" for module in modules]
-        command = [os.environ["MISFM_SLICER"], "--no-splash", *folders, *arguments]
-        return command, {**os.environ, "SLICER_TEST_HOME": str(home)} if home else dict(os.environ)
+        folders = [str(module.parent) for module in modules]
+        command = [os.environ["MISFM_SLICER"], "--no-splash", *arguments]
+        if folders:
+            command[2:2] = ["--additional-module-paths", *folders]
+        return command, {**os.environ, "SLICER_TEST_HOME": str(home)}
 
     def stop(self) -> None:
         """Slicer ends when pytest has."""

@@ -12,7 +12,7 @@ from PySide6 import QtCore
 from .connections import bound_signal
 from .conversion import Mismatch, call, coerce, to_python, to_qt
 from .enums import QtEnum
-from .overrides import Override
+from .overrides import Override, wrap_tool_tip
 
 
 class builtin_qt_slot:
@@ -157,6 +157,8 @@ class PropertyMember(Member):
                 f"Property '{self.name}' of type '{meta.typeName()}' does not accept an object "
                 f"of type {type(value).__name__} ({value!r})"
             )
+        if self._qt_name == "toolTip" and raw.isWidgetType():
+            wrap_tool_tip(raw)
 
 
 _PLAIN_TYPES = {"bool": bool, "int": int, "double": float, "QString": str}

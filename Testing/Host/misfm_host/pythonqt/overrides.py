@@ -50,6 +50,19 @@ def _execute_menu(raw: QtWidgets.QMenu, *arguments: Any) -> Any:
     return runtime.dialogs.run_static("QMenu", (), really_open)
 
 
+def wrap_tool_tip(raw: Any) -> None:
+    """Do what Slicer does with a widget's tool tip: plain text becomes a paragraph, which wraps."""
+    text = raw.toolTip()
+    if text and not QtGui.Qt.mightBeRichText(text):
+        spaces = QtCore.Qt.WhiteSpaceMode.WhiteSpaceNormal
+        raw.setToolTip(QtGui.Qt.convertFromPlainText(text, spaces))
+
+
+def _set_tool_tip(raw: QtWidgets.QWidget, *arguments: Any) -> None:
+    call(raw.setToolTip, "setToolTip", arguments)
+    wrap_tool_tip(raw)
+
+
 def _class_name(raw: Any) -> str:
     proxy = to_python(raw)
     return type(proxy).__name__
@@ -115,6 +128,7 @@ _METHODS: dict[str, dict[str, Callable[..., Any]]] = {
         "findChild": _find_child,
         "findChildren": _find_children,
     },
+    "QWidget": {"setToolTip": _set_tool_tip},
     "QDialog": {"exec": _execute, "exec_": _execute},
     "QMenu": {"exec": _execute_menu, "exec_": _execute_menu},
     "QEventLoop": {"exec_": lambda raw: raw.exec()},
