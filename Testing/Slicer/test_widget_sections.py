@@ -531,7 +531,7 @@ def test_dicom_is_offered_only_for_volumes_from_dicom(panel, volume):
 def test_structures_that_the_3d_view_shrinks_are_named(panel, volume):
     panel.segment()
     assert not panel.shown("resultNoticeLabel")
-    panel.ui.show3DButton.click()
+    panel.host.click(panel.ui.show3DButton)
     panel.settle()
     segmentation = panel.widget.segmentTab._result.job.result.segmentation
     segmentation.CreateClosedSurfaceRepresentation()

@@ -7,6 +7,7 @@ from typing import Any
 from PySide6 import QtCore, QtGui, QtWidgets
 from slicer import vtkSegmentationConverter
 
+from ..pythonqt import runtime
 from .mrml import Observed, qMRMLNodeComboBox, qMRMLWidget
 from .properties import stored, with_setters
 
@@ -227,6 +228,10 @@ class qMRMLSegmentationShow3DButton(QtWidgets.QPushButton):
         self.setCheckable(True)
         self.setEnabled(False)
         self.toggled.connect(self._toggled)
+
+    def click(self) -> None:
+        """Open the menu, as in Slicer; only the mouse, in the wide part, shows the surfaces."""
+        runtime.dialogs.run_static("QMenu", (), lambda: None)
 
     def segmentationNode(self) -> Any:
         return self._node
