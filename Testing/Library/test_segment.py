@@ -248,6 +248,43 @@ def test_channels_are_joined_by_commas(tmp_path, model):
     )
 
 
+def test_channels_of_a_folder_are_put_together_by_their_numbers(tmp_path, model):
+    two = a_bundle(tmp_path / "two", a_manifest(2))
+    for seed, case in enumerate(("b_2", "a")):
+        for channel in (1, 0):
+            name = f"{case}_{channel:04}.nrrd"
+            write_case(tmp_path / "scans" / name, seed=10 * seed + channel)
+    segment(tmp_path / "scans", model=two, output=tmp_path / "out", format="nrrd")
+    assert sorted(path.stem for path in (tmp_path / "out").glob("*.nrrd")) == ["a", "b_2"]
+    for case in ("a", "b_2"):
+        np.testing.assert_array_equal(
+            read_label_map(tmp_path / "out" / f"{case}.nrrd").array_DHW,
+            expected_labels(tmp_path / "scans" / f"{case}_0000.nrrd"),
+        )
+
+
+@pytest.mark.parametrize("names", [("a_0000",), ("a_0000", "a_0002"), ("a_0001", "a_0002")])
+def test_a_case_of_a_folder_with_other_channels_is_refused(tmp_path, model, no_computing, names):
+    two = a_bundle(tmp_path / "two", a_manifest(2))
+    for name in names:
+        write_case(tmp_path / "scans" / f"{name}.nrrd")
+    with pytest.raises(DataError, match="a has the channels"):
+        segment(tmp_path / "scans", model=two, output=tmp_path / "out")
+
+
+def test_the_number_of_the_only_channel_is_no_part_of_the_name_where_all_have_it(tmp_path, model):
+    for name in ("a_0000", "b_0000"):
+        write_case(tmp_path / "all" / f"{name}.nrrd")
+        write_case(tmp_path / "some" / f"{name}.nrrd")
+    write_case(tmp_path / "some" / "scan.nrrd")
+    for folder in ("all", "some"):
+        segment(tmp_path / folder, model=model, output=tmp_path / f"{folder}.out", format="nrrd")
+    found = sorted(path.stem for path in (tmp_path / "all.out").glob("*.nrrd"))
+    assert found == ["a", "b"]
+    found = sorted(path.stem for path in (tmp_path / "some.out").glob("*.nrrd"))
+    assert found == ["a_0000", "b_0000", "scan"]
+
+
 def test_a_comma_in_the_name_of_a_file_is_no_channel_separator(tmp_path, model):
     scan = write_case(tmp_path / "Doe,Jane.nrrd")
     segment(scan, model=model, output=tmp_path / "o.nrrd")

@@ -11,6 +11,7 @@ from pathlib import Path
 from MISFMLib.configs import SegmentConfig
 from MISFMLib.errors import ConfigError, DataError, DependencyError
 from MISFMLib.files import check_output
+from MISFMLib.jobs.segment.channels import channels_together, without_channel
 from MISFMLib.volumes.volume import case_name, find_volumes
 
 _SUFFIXES = (".seg.nrrd", ".nii.gz", ".nii", ".nrrd", ".mha", ".dcm")
@@ -107,7 +108,7 @@ def _find_inputs(config: SegmentConfig, num_channels: int) -> Iterator[tuple[Pat
             _check_channels(channels, num_channels)
             yield channels
         elif image.is_dir():
-            yield from ((path,) for path in _volumes_in(image, config))
+            yield from channels_together(list(_volumes_in(image, config)), num_channels)
         else:
             yield channels
 
@@ -141,7 +142,7 @@ def _check_channels(channels: Sequence[Path], num_channels: int) -> None:
 def _unique_names(inputs: Sequence[tuple[Path, ...]]) -> list[str]:
     """Name every case after its first file; where names repeat, put the folder's name before."""
     first = [paths[0].absolute() for paths in inputs]
-    names = [case_name(path) for path in first]
+    names = without_channel([case_name(path) for path in first])
     counts = Counter(names)
     names = [
         f"{path.parent.name}_{name}" if counts[name] > 1 else name

@@ -1,0 +1,47 @@
+"""Cases of a folder whose channels are files of their own, named as nnU-Net names them."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+from MISFMLib.errors import DataError
+from MISFMLib.volumes.volume import case_name
+
+_CHANNEL = re.compile(r"(.+)_(\d{4})")
+
+
+def channels_together(paths: Sequence[Path], num_channels: int) -> Iterator[tuple[Path, ...]]:
+    """Put the files case_0000, case_0001, … of a folder together; other files stay alone.
+
+    Args:
+        paths: Volumes of one folder.
+        num_channels: Channels of the model; with one every file is a case.
+
+    Raises:
+        DataError: A case has other channels than the model expects.
+    """
+    groups: dict[Path, dict[int, Path]] = {}
+    for path in paths:
+        match = _CHANNEL.fullmatch(case_name(path)) if num_channels > 1 else None
+        case = path.with_name(match[1]) if match else path
+        groups.setdefault(case, {})[int(match[2]) if match else 0] = path
+    for case, channels in groups.items():
+        if len(channels) == 1 and case in paths:
+            yield (case,)
+        elif sorted(channels) != list(range(num_channels)):
+            raise DataError(
+                f"{case.name} has the channels {', '.join(map(str, sorted(channels)))}, the model "
+                f"expects 0 to {num_channels - 1}.",
+                code="channel-count",
+                remedy="Give every case one file per channel, named case_0000, case_0001, …",
+            )
+        else:
+            yield tuple(channels[number] for number in range(num_channels))
+
+
+def without_channel(names: Sequence[str]) -> list[str]:
+    """Return the names of cases without the number of their first channel, where all have it."""
+    stems = [name.removesuffix("_0000") for name in names]
+    return stems if all(map(str.__ne__, stems, names)) else list(names)
