@@ -1,94 +1,135 @@
-"""Codes and colours of common structures, so that every program knows what a label is.
+"""Codes and colours of structures, so that every program knows what a label is.
 
-The codes are those of 3D Slicer's terminology files and of DICOM's lists of segmented properties.
+A name is looked up in the two lists that 3D Slicer comes with (5.12 and 5.13), the second of which
+is DICOM's list of segmented properties. Case, order of the words, underscores, plurals and numbers
+do not matter: ``kidney_right``, ``Kidney_R`` and ``Right kidney`` are one. What no list can say,
+such as anterior or the number of a vertebra, stands in the name alone: Slicer shows a code that it
+does not find in the list as none.
 """
 
 from __future__ import annotations
 
 import colorsys
+import functools
+import json
 import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
 
 from MISFMLib.configs import Code, LabelConfig
 
 _TISSUE = Code("85756007", "SCT", "Tissue")
-_ANATOMY = Code("123037004", "SCT", "Anatomical Structure")
-_ALTERATION = Code("49755003", "SCT", "Morphologically Altered Structure")
-
-_ANATOMICAL = {
-    "adrenal gland": "23451007",
-    "aorta": "15825003",
-    "bladder": "89837001",
-    "brain": "12738006",
-    "brain stem": "119238007",
-    "colon": "71854001",
-    "duodenum": "38848004",
-    "esophagus": "32849002",
-    "eyeball": "79652003",
-    "femur": "71341001",
-    "gallbladder": "28231008",
-    "heart": "80891009",
-    "hippocampus": "5366008",
-    "humerus": "85050009",
-    "inferior vena cava": "64131007",
-    "kidney": "64033007",
-    "larynx": "4596009",
-    "left atrium": "82471001",
-    "left ventricle": "87878005",
-    "liver": "10200004",
-    "lung": "39607008",
-    "mandible": "91609006",
-    "myocardium": "74281007",
-    "optic chiasm": "244453006",
-    "optic nerve": "18234004",
-    "pancreas": "15776009",
-    "parotid gland": "45289007",
-    "portal vein": "32764006",
-    "prostate": "41216001",
-    "pulmonary artery": "81040000",
-    "rectum": "34402009",
-    "right atrium": "73829009",
-    "right ventricle": "53085002",
-    "skull": "89546000",
-    "small intestine": "30315005",
-    "spinal cord": "2748008",
-    "spleen": "78961009",
-    "stomach": "69695003",
-    "submandibular gland": "54019009",
-    "superior vena cava": "48345005",
-    "thyroid": "69748006",
-    "trachea": "44567001",
-    "uterus": "35039007",
-    "vertebra": "51282000",
+_SIDES = {
+    "left": ("L", Code("7771000", "SCT", "Left")),
+    "right": ("R", Code("24028007", "SCT", "Right")),
+    "both": ("B", Code("51440002", "SCT", "Right and left")),
 }
-_TISSUES = {"bone": "272673000", "cartilage": "309312004", "muscle": "71616004", "skin": "39937001"}
-_ALTERATIONS = {
-    "edema": "79654002",
-    "lesion": "52988006",
-    "mass": "4147007",
-    "neoplasm": "108369006",
+_ANOTHER_SIDE = {"l": "left", "r": "right", "lt": "left", "rt": "right", "bilateral": "both"}
+_LITTLE_WORDS = {"and", "of", "or", "structure", "the"}
+_PLURALS = {"vertebrae": "vertebra", "discs": "disc", "clavicula": "clavicle", "vena": "vein"}
+_PLACES = {
+    *("anterior", "caudal", "central", "cranial", "deep", "distal", "dorsal", "inferior"),
+    *("inner", "lateral", "lower", "main", "medial", "middle", "outer", "posterior", "proximal"),
+    *("superficial", "superior", "upper", "ventral", "whole"),
 }
-_MODIFIERS = {
-    "left": Code("7771000", "SCT", "Left"),
-    "right": Code("24028007", "SCT", "Right"),
-    "anterior": Code("255549009", "SCT", "Anterior"),
-    "posterior": Code("255551008", "SCT", "Posterior"),
-}
-_SPELLINGS = {
+"""Words that may stand before a structure without which it is still the same kind."""
+_OTHER_NAMES = {
+    "atrial appendage left": "left auricular appendage",
+    "atrial appendage right": "right auricular appendage",
+    "atrium left": "left atrium",
+    "atrium right": "right atrium",
+    "autochthon": "muscle",
+    "blood pool": "blood",
+    "bowel": "intestine",
+    "bowel small": "small intestine",
+    "brachiocephalic artery": "innominate artery",
+    "brachiocephalic trunk": "innominate artery",
+    "brachiocephalic vein": "innominate vein",
     "brainstem": "brain stem",
+    "cancer": "neoplasm",
+    "carcinoma": "neoplasm",
     "cord": "spinal cord",
+    "edema": "edema",
     "eye": "eyeball",
+    "femoral bone": "femur",
+    "femoral head": "femur",
+    "gall bladder": "gallbladder",
+    "gluteus": "muscle",
+    "gluteus maximus": "muscle",
+    "gluteus medius": "muscle",
+    "gluteus minimus": "muscle",
+    "hepatic vessel": "blood vessel",
+    "hip": "bone",
+    "hip bone": "bone",
+    "iliac artery": "common iliac artery",
+    "iliac vein": "common iliac vein",
+    "iliopsoas": "muscle",
+    "intervertebral disc": "cartilage",
+    "lesion": "mass",
+    "metastasis": "neoplasm secondary",
+    "myocardium": "muscle",
+    "heart myocardium": "muscle",
     "oedema": "edema",
     "oesophagus": "esophagus",
+    "optic nerve": "cranial nerve",
     "parotid": "parotid gland",
+    "portal vein splenic vein": "portal vein",
+    "psoas": "muscle",
+    "quadriceps femoris": "muscle",
+    "sartorius": "muscle",
+    "shoulder blade": "scapula",
+    "skeletal muscle": "muscle",
+    "small bowel": "small intestine",
+    "subcutaneous fat": "body fat",
     "submandibular": "submandibular gland",
+    "suprarenal gland": "adrenal gland",
+    "thigh compartment": "muscle",
+    "thyroid gland": "thyroid",
+    "torso fat": "body fat",
+    "tibia": "bone",
     "tumor": "neoplasm",
     "tumour": "neoplasm",
     "urinary bladder": "bladder",
+    "ventricle left": "left ventricle",
+    "ventricle right": "right ventricle",
+    "white matter": "cerebral white matter",
+    "windpipe": "trachea",
 }
+"""What people and data sets call a structure, and a name that a list has for it or its kind."""
+
+Words = frozenset[str]
+
+
+@dataclass(frozen=True)
+class _Type:
+    """A structure in Slicer's lists."""
+
+    category: Code
+    code: Code
+    sides: tuple[str | None, str | None]
+    """Letters of `_SIDES` that each list knows of it; None where the list lacks it."""
+
+    def says(self, side: str) -> bool:
+        """Tell whether a list has it with a side; an empty side is none."""
+        return any(sides is not None and side in sides for sides in self.sides)
+
+
+@dataclass(frozen=True)
+class _Lists:
+    names: tuple[str, str]
+    types: dict[Words, _Type]
+
+    @property
+    def changes(self) -> Iterator[tuple[Words, _Type]]:
+        """What grows or happens in any organ, such as cysts and neoplasms."""
+        for words, found in self.types.items():
+            if found.category.meaning.startswith("Morph") and len(words) == 1:
+                yield words, found
 
 
 def label_config(value: int, name: str) -> LabelConfig:
-    """Describe a label: with its code when its name is known, else as tissue, and a colour.
+    """Describe a label: with its code when a list of Slicer has it, else as tissue, and a colour.
 
     Args:
         value: Integer in the label map; neighbouring values get colours far apart.
@@ -105,29 +146,81 @@ def label_config(value: int, name: str) -> LabelConfig:
     )
 
 
+def listed(label: LabelConfig) -> tuple[str, Code | None]:
+    """Return the list of Slicer that has a label's codes, and the modifier if that list has it.
+
+    Of codes that no list has it is the first list, and the modifier stays.
+    """
+    lists = _lists()
+    codes = (label.category.value, label.type.value)
+    known = [t for t in lists.types.values() if (t.category.value, t.code.value) == codes]
+    if not known:
+        return lists.names[0], label.modifier
+    sides = {code.value: letter for letter, code in _SIDES.values()}
+    side = sides.get(label.modifier.value, "?") if label.modifier else ""
+    for wanted, modifier in ((side, label.modifier), ("", None)):
+        for name, letters in zip(lists.names, known[0].sides, strict=True):
+            if letters is not None and wanted in letters:
+                return name, modifier
+    return lists.names[0], None
+
+
+@functools.cache
+def _lists() -> _Lists:
+    content = json.loads(Path(__file__).with_name("terminology.json").read_text("utf-8"))
+    types: dict[Words, _Type] = {}
+    for category, code, meaning, first, second in content["types"]:
+        found = _Type(
+            Code(content["categories"][category], "SCT", category),
+            Code(code, "SCT", meaning[:1].upper() + meaning[1:]),
+            (first, second),
+        )
+        types.setdefault(_words(meaning), found)
+    return _Lists(tuple(content["lists"]), types)
+
+
+def _words(name: str) -> Words:
+    """Split a name into words as the lists have them; numbers and little words are left out."""
+    name = re.sub(r"(?<=[a-z])(?=[A-Z])", " ", name)
+    found = []
+    for word in re.findall(r"[^\W_]+", name.lower()):
+        if re.search(r"\d", word) and not word.startswith(("1st", "2nd", "3rd")):
+            continue
+        singular = (
+            word[:-1] if len(word) > 3 and word.endswith("s") and word[-2] not in "su" else word
+        )
+        found.append(_PLURALS.get(word, singular))
+    words = (_ANOTHER_SIDE.get(word, word) for word in found)
+    return frozenset(words) - _LITTLE_WORDS
+
+
+@functools.cache
+def _other_names() -> dict[Words, Words]:
+    return {_words(name): _words(known) for name, known in _OTHER_NAMES.items()}
+
+
 def _codes(name: str) -> tuple[Code, Code, Code | None]:
-    """Look a name up as it stands, then without a word for the side."""
-    words = re.findall(r"[a-z]+", name.lower())
-    words = [{"l": "left", "r": "right"}.get(word, word) for word in words]
-    side = next((word for word in words if word in _MODIFIERS), None)
-    without_side = [word for word in words if word != side]
-    for candidate, modifier in ((words, None), (without_side, side)):
-        found = _find(" ".join(candidate))
-        if found:
-            return *found, _MODIFIERS[modifier] if modifier else None
+    """Look a name up as it stands, then without side, then without words for a place."""
+    words = _words(name)
+    side = next((word for word in _SIDES if word in words), "")
+    for candidate in (words, words - {side}, words - {side} - _PLACES):
+        found = _find(candidate)
+        if found is not None:
+            letter, modifier = _SIDES.get(side, ("", None))
+            is_sided = bool(side) and side not in candidate and found.says(letter)
+            return found.category, found.code, modifier if is_sided else None
     return _TISSUE, _TISSUE, None
 
 
-def _find(structure: str) -> tuple[Code, Code] | None:
-    structure = _SPELLINGS.get(structure, structure)
-    for category, codes in (
-        (_ANATOMY, _ANATOMICAL),
-        (_TISSUE, _TISSUES),
-        (_ALTERATION, _ALTERATIONS),
-    ):
-        if structure in codes:
-            return category, Code(codes[structure], "SCT", structure.capitalize())
-    return None
+def _find(words: Words) -> _Type | None:
+    types = _lists().types
+    found = types.get(_other_names().get(words, words))
+    if found is None:  # such as liver tumor, kidney cyst
+        others = (types.get(_other_names().get(frozenset({word}), frozenset())) for word in words)
+        changes = [change for part, change in _lists().changes if part <= words]
+        changes += [t for t in others if t and t.category.meaning.startswith("Morph")]
+        found = changes[0] if len(set(changes)) == 1 else None
+    return found
 
 
 def _color(value: int) -> tuple[int, int, int]:

@@ -188,9 +188,10 @@ def test_a_run_inside_a_segment_is_forecast_as_the_whole_volume_and_not_learned_
     request = tab._request(tab._model())
     work = tab._outlook.workload(request, tab._model())
     assert work.voxels == volume.GetImageData().GetNumberOfPoints()
+    learned = settings.value("MISFM/Forecast/rest@cpu")
     panel.segment()
     assert panel.shown("resultFrame")
-    assert settings.value("MISFM/Forecast/rest@cpu") is None
+    assert settings.value("MISFM/Forecast/rest@cpu") == learned
 
 
 def test_an_existing_segmentation_is_updated_and_can_be_restored(panel, volume):

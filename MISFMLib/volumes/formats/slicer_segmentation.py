@@ -16,9 +16,9 @@ import numpy as np
 
 from MISFMLib.configs import Code, LabelConfig
 from MISFMLib.errors import DataError
+from MISFMLib.models.terminology import listed
 from MISFMLib.volumes.volume_types import Array, Geometry
 
-_TERMINOLOGY = "Segmentation category and type - 3D Slicer General Anatomy list"
 _REGIONS = "Anatomic codes - DICOM master list"
 _NO_CODE = "^^"
 _LPS_TO_RAS = np.diag([-1.0, -1.0, 1.0, 1.0])
@@ -56,8 +56,9 @@ def segment_fields(
 
 
 def _segment(label: LabelConfig, geometry: Geometry) -> dict[str, str]:
-    codes = (label.category, label.type, label.modifier)
-    terminology = "~".join([_TERMINOLOGY, *map(_code, codes), _REGIONS, _NO_CODE, _NO_CODE])
+    terminology, modifier = listed(label)
+    codes = map(_code, (label.category, label.type, modifier))
+    entry = "~".join([terminology, *codes, _REGIONS, _NO_CODE, _NO_CODE])
     return {
         "ID": f"Segment_{label.value}",
         "Name": " ".join(label.name.split()),
@@ -67,7 +68,7 @@ def _segment(label: LabelConfig, geometry: Geometry) -> dict[str, str]:
         "LabelValue": str(label.value),
         "Layer": "0",
         "Extent": " ".join(f"0 {size - 1}" for size in reversed(geometry.shape_dhw)),
-        "Tags": f"TerminologyEntry:{terminology}|",
+        "Tags": f"TerminologyEntry:{entry}|",
     }
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import colorsys
-import shutil
 from pathlib import Path
 from typing import Any
 
@@ -11,8 +10,7 @@ import slicer
 import vtk
 
 from ..widgets.mrml import node_callback
-
-_TERMINOLOGIES = Path(__file__).parent.parent / "terminologies"
+from .terminologies import write_terminologies
 
 # Module name -> class of its logic.
 _LOGICS = {
@@ -65,8 +63,7 @@ class Scene:
         self._home = home
         self._share_folder = share_folder
         _write_label_colours(share_folder / "ColorFiles")
-        # A few entries of our own: Slicer's lists are not in its wheel.
-        shutil.copytree(_TERMINOLOGIES, share_folder / "Terminologies", dirs_exist_ok=True)
+        write_terminologies(share_folder / "Terminologies")
         self._wire_application(temporary_folder)
         self._make_logics()
         self._wire_files(temporary_folder)
