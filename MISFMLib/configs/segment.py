@@ -28,7 +28,10 @@ class SegmentConfig:
     format: Literal["nii.gz", "nrrd", "mha", "seg.nrrd", "dcm"] = "seg.nrrd"
     """File format when the output is a folder; dcm (DICOM SEG) needs DICOM input."""
     series: str | None = None
-    """DICOM series instance UID to read when a folder holds several."""
+    """Which volume of a DICOM folder that holds several, in a batch of every folder: a series
+    instance UID, or one or several of description=, echo= (1 is the shortest), echo-time= (ms),
+    b-value=, time=, type=, acquisition=, joined by commas. Scouts, screenshots and the like beside
+    the only volume need no choice."""
     device: str = "auto"
     """auto, cpu, cuda, cuda:N or mps."""
     precision: SegmentPrecision = "auto"

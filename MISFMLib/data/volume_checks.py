@@ -13,15 +13,13 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-import SimpleITK as sitk  # noqa: N813 the name everyone uses
 
 from MISFMLib.data.resampling import slab_ranges
 from MISFMLib.data.spatial import canonical_axes, canonical_view
 from MISFMLib.errors import DataError
-from MISFMLib.volumes.formats.itk import quiet_itk
+from MISFMLib.volumes.formats.dicom_image import inspect_image
 from MISFMLib.volumes.volume import Volume
 
-_IMAGE_TYPE = "0008|0008"
 _LABEL_LIKENESS = 0.5
 """Share of equal neighbours. Label maps had 0.98 and more, scans 0.10 and less, over 400 files."""
 _MOST_LABELS = 256
@@ -85,17 +83,9 @@ def check_series(modality: str, files: Sequence[Path]) -> None:
     """
     if modality not in ("CT", "MR", ""):
         raise _useless("other-modality", f"It is a series of the modality {modality}.")
-    if "LOCALIZER" in _image_type(files[0]).upper():
+    slices = inspect_image(files[0])
+    if slices and slices[0].is_localizer:
         raise _useless("localizer", "It is a localizer, not a scan.")
-
-
-def _image_type(file: Path) -> str:
-    reader = sitk.ImageFileReader()
-    reader.SetFileName(str(file))
-    reader.SetImageIO("GDCMImageIO")
-    with quiet_itk():
-        reader.ReadImageInformation()
-    return str(reader.GetMetaData(_IMAGE_TYPE)) if reader.HasMetaDataKey(_IMAGE_TYPE) else ""
 
 
 def _useless(code: str, message: str) -> DataError:

@@ -29,6 +29,7 @@ Status = Literal["ok", "warn", "fail"]
 REQUIRED = (
     ("numpy", "numpy", "1.24"),
     ("psutil", "psutil", "5.9"),
+    ("pydicom", "pydicom", "3.0"),
     ("safetensors", "safetensors", "0.4.3"),
     ("SimpleITK", "SimpleITK", "2.3"),
     ("torch", "torch", "2.6"),
@@ -38,7 +39,7 @@ REQUIRED = (
 # Extra, what it is for, and its distributions.
 EXTRAS = (
     ("train", "fine-tuning", ("lightning-fabric", "monai", "scipy", "tensorboard")),
-    ("dicom", "writing DICOM SEG", ("highdicom", "pydicom")),
+    ("dicom", "writing DICOM SEG", ("highdicom",)),
     ("report", "overview pictures", ("matplotlib",)),
     ("prepare", "training stores", ("blosc2", "fsspec")),
     ("cluster", "preparing on a dask cluster", ("distributed",)),

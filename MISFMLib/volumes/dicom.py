@@ -1,6 +1,6 @@
-"""DICOM series: find them in a folder, check that their slices form a grid, read their voxels.
+"""DICOM series: find them in a folder, choose the volume, check its grid, read its voxels.
 
-Only SimpleITK is needed. Where the slices lie is worked out here from what each of them states:
+Headers are read by pydicom. Where the slices lie is worked out here from what each of them states:
 ITK takes even distances for granted.
 """
 
@@ -12,15 +12,22 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-import SimpleITK as sitk  # noqa: N813 the name everyone uses
 
 from MISFMLib.errors import DataError
-from MISFMLib.volumes.formats.dicom_header import is_dicom, read_frames
-from MISFMLib.volumes.formats.dicom_image import DicomImage, inspect_image, unreadable
-from MISFMLib.volumes.formats.itk import quiet_itk
+from MISFMLib.volumes.formats.dicom_header import is_dicom
+from MISFMLib.volumes.formats.dicom_image import DicomSlice, inspect_image
+from MISFMLib.volumes.formats.dicom_pixels import read_voxels
+from MISFMLib.volumes.formats.dicom_stacks import (
+    Stack,
+    chosen_volumes,
+    files_of,
+    shared_identifiers,
+    stacks_of,
+)
 from MISFMLib.volumes.formats.problems import file_missing
 from MISFMLib.volumes.formats.slice_stack import Plane, stack_planes
-from MISFMLib.volumes.volume_types import Array, Volume
+from MISFMLib.volumes.series_choice import SeriesChoice
+from MISFMLib.volumes.volume_types import Volume
 
 __all__ = [
     "Plane",
@@ -61,19 +68,19 @@ def list_series(folder: Path) -> list[SeriesInfo]:
     Results that often lie beside a scan, such as DICOM SEG and dose, are left out.
 
     Raises:
-        DataError: An image is damaged, or stored in a way that cannot be read here.
+        DataError: An image is damaged.
     """
-    return [_info(_sorted(images)) for images in _scan(folder)]
+    return [_info(_sorted(slices)) for slices in _scan(folder)]
 
 
 def is_series_folder(folder: Path) -> bool:
     """Tell whether a folder itself holds at least one DICOM image; stops at the first."""
     for path in _files(folder):
         try:
-            image = inspect_image(path)
+            slices = inspect_image(path)
         except DataError:
             return True  # what is wrong is told when it is read
-        if image is not None and image.modality not in _NOT_SCANS:
+        if slices and slices[0].image.modality not in _NOT_SCANS:
             return True
     return False
 
@@ -84,78 +91,77 @@ def _files(folder: Path) -> list[Path]:
     )
 
 
-def _scan(folder: Path) -> list[list[DicomImage]]:
-    """Return the images of each series in the order of the file names."""
-    series: dict[str, list[DicomImage]] = {}
+def _scan(folder: Path) -> list[list[DicomSlice]]:
+    """Return the slices of each series in the order of the file names."""
+    series: dict[str, list[DicomSlice]] = {}
     for path in _files(folder):
-        image = inspect_image(path)
-        if image is not None and image.modality not in _NOT_SCANS:
-            series.setdefault(image.series, []).append(image)
-    return [images for _, images in sorted(series.items())]
+        slices = inspect_image(path)
+        if slices and slices[0].image.modality not in _NOT_SCANS:
+            series.setdefault(slices[0].image.series, []).extend(slices)
+    return [slices for _, slices in sorted(series.items())]
 
 
-def _sorted(images: Sequence[DicomImage]) -> Sequence[DicomImage]:
+def _sorted(slices: Sequence[DicomSlice]) -> Sequence[DicomSlice]:
     """Sort along the normal of the first slice, where it states a place."""
-    if not images[0].position_xyz or not images[0].orientation:
-        return images
-    row, column = np.reshape(images[0].orientation, (2, 3))
+    if not slices[0].is_placed:
+        return slices
+    row, column = np.reshape(slices[0].orientation, (2, 3))
     normal = np.cross(row, column)
-    return sorted(images, key=lambda image: float(np.dot(image.position_xyz or (0, 0, 0), normal)))
+    return sorted(slices, key=lambda each: float(np.dot(each.position_xyz or (0, 0, 0), normal)))
 
 
-def _info(images: Sequence[DicomImage]) -> SeriesInfo:
-    first = images[0]
-    files = tuple(image.path for image in images)
-    return SeriesInfo(first.series, first.description, first.modality, files)
+def _info(slices: Sequence[DicomSlice]) -> SeriesInfo:
+    image = slices[0].image
+    return SeriesInfo(image.series, image.description, image.modality, files_of(slices))
 
 
 # ----------------------------------------------------------------------------------------- reading
 
 
 def read_series(path: Path, series: str | None = None) -> Volume:
-    """Read one series as a volume, its slices in the order of their normal.
+    """Read one volume of a folder, its slices in the order of their normal.
+
+    Scouts, screenshots and other images beside the only volume are left out, with a warning.
 
     Args:
-        path: Folder with the files of the series, or one multi-frame file.
-        series: Series instance UID; needed when the folder holds several.
+        path: Folder with the files, or one multi-frame file.
+        series: Which volume, where there are several: a series instance UID, or words such as
+            ``echo=2``; see `SeriesChoice`.
 
     Returns:
         Volume with one channel in HU or in the scanner's units, its modality and its files.
 
     Raises:
-        DataError: There is no such series or there are several, a file is damaged or compressed
-            in an unknown way, or the slices form no regular grid.
+        DataError: There is no such volume or there are several, a file is damaged or compressed in
+            an unknown way, or the slices form no regular grid.
+        ConfigError: `series` has another form than expected.
     """
     if not path.exists():
         raise file_missing(path)
-    images = _without_copies(_choose(path, series))
-    if any(image.component_count != 1 for image in images):
+    stack = _choose(path, SeriesChoice.parse(series))
+    if any(each.image.component_count != 1 for each in stack.slices):
         raise DataError(
             f"The series in {path} holds colour pictures, the intensities of a scan were expected.",
             code="colour-image",
             remedy="Choose another series.",
         )
-    order, geometry = stack_planes(_planes(images), path)
-    if len(images) == 1:
-        array = _read_files(images)[order]
-        files: tuple[Path, ...] = (images[0].path,)
-    else:
-        images = [images[index] for index in order]
-        array = _read_files(images)
-        files = tuple(image.path for image in images)
+    order, geometry = stack_planes(_planes(stack.slices), path)
+    slices = [stack.slices[index] for index in order]
+    modality = slices[0].image.modality
     return Volume(
-        _narrowed(array)[np.newaxis],
+        read_voxels(slices)[np.newaxis],
         geometry,
         name=path.name.removesuffix(".dcm"),
-        modality=images[0].modality if images[0].modality in ("CT", "MR") else "",
-        dicom_files=files,
+        modality=modality if modality in ("CT", "MR") else "",
+        dicom_files=files_of(slices),
     )
 
 
-def _choose(path: Path, series: str | None) -> list[DicomImage]:
+def _choose(path: Path, choice: SeriesChoice) -> Stack:
+    """Return the one volume that is meant; say what else there was."""
     if path.is_file():
-        image = inspect_image(path)
-        found = [[image]] if image else []
+        slices = inspect_image(path)
+        found = [slices] if slices else []
     else:
         found = _scan(path)
     if not found:
@@ -164,19 +170,66 @@ def _choose(path: Path, series: str | None) -> list[DicomImage]:
             code="dicom-no-images",
             remedy="Give the folder that holds the files of the series themselves.",
         )
-    if series is None and len(found) > 1:
+    every = [stack for slices in found for stack in _stacks(slices, path)]
+    fitting = choice.among(every)
+    if not fitting:
         raise DataError(
-            f"{path} holds {len(found)} series: {_listed(found)}.",
-            code="dicom-several-series",
-            remedy="Choose one with --series UID.",
+            f"{path} holds no series {choice}; it holds {_listed(every)}.",
+            code="dicom-unknown-series",
+            remedy="Choose one of them with --series.",
         )
-    for images in found:
-        if series in (None, images[0].series):
-            return images
-    raise DataError(
-        f"{path} holds no series {series}; it holds {_listed(found)}.",
-        code="dicom-unknown-series",
-        remedy="Choose one of them with --series UID.",
+    placed = [stack for stack in fitting if stack.slices[0].is_placed and len(stack.slices) > 1]
+    volumes = chosen_volumes(fitting) or placed or fitting[:1]
+    if len(volumes) > 1:
+        raise _several(volumes, path)
+    _check_lost(volumes[0], fitting)
+    if len(fitting) > 1:
+        others = [stack for stack in fitting if stack is not volumes[0]]
+        logger.warning("%s: left out beside the volume: %s.", path, _listed(others))
+    return volumes[0]
+
+
+def _check_lost(volume: Stack, stacks: Sequence[Stack]) -> None:
+    """Refuse to leave out what looks like a slice of the volume and does not say where it lies."""
+    first = volume.slices[0].image
+    for stack in stacks:
+        image = stack.slices[0].image
+        is_capture = image.is_capture or image.component_count > 1
+        is_like_volume = image.series == first.series and image.shape_hw == first.shape_hw
+        if not stack.slices[0].is_placed and is_like_volume and not is_capture:
+            _planes(stack.slices)
+
+
+def _stacks(slices: Sequence[DicomSlice], path: Path) -> list[Stack]:
+    stacks, copies = stacks_of(slices)
+    if copies:
+        logger.warning("%s: %d copies of slices were left out.", path, copies)
+    shared = shared_identifiers([each for stack in stacks for each in stack.slices])
+    if shared:
+        logger.warning(
+            "%s: %d SOP instance UIDs are shared by slices at different places, as bad "
+            "anonymisation leaves them; all slices are read.",
+            path,
+            shared,
+        )
+    return stacks
+
+
+def _several(stacks: Sequence[Stack], path: Path) -> DataError:
+    if len({stack.series for stack in stacks}) == len(stacks):
+        return DataError(
+            f"{path} holds {len(stacks)} series: {_listed(stacks)}.",
+            code="dicom-several-series",
+            remedy="Choose one with --series UID, or in a batch with --series description=WORD.",
+        )
+    keys = {"echo_time": "echo-time", "b_value": "b-value", "phase": "time"}
+    keys |= {"image_type": "type", "acquisition": "acquisition"}
+    telling = next((stack.telling[0] for stack in stacks if stack.telling), ("", ""))
+    hint = f"{keys[telling[0]]}={telling[1]}" if telling[0] in keys else "UID"
+    return DataError(
+        f"{path} holds several volumes: {_listed(stacks)}.",
+        code="dicom-several-volumes",
+        remedy=f"Choose one with --series, for example --series {hint}.",
     )
 
 
@@ -187,37 +240,27 @@ def _subfolder_hint(path: Path) -> str:
     return f" itself, but the folders {', '.join(names[:5])}" if names else ""
 
 
-def _listed(found: Sequence[Sequence[DicomImage]]) -> str:
-    return "; ".join(
-        f"{images[0].series} ({images[0].description or 'no description'}, {images[0].modality}, "
-        f"{sum(image.frame_count for image in images)} slices)"
-        for images in found
-    )
+def _listed(stacks: Sequence[Stack]) -> str:
+    return "; ".join(stack.title() for stack in stacks)
 
 
-def _without_copies(images: Sequence[DicomImage]) -> list[DicomImage]:
-    """Leave out files that hold the same image again, under another name."""
-    kept: dict[str, DicomImage] = {}
-    for image in images:
-        kept.setdefault(image.uid or str(image.path), image)
-    if len(kept) < len(images):
-        logger.warning("%d copies of slices were left out.", len(images) - len(kept))
-    return list(kept.values())
-
-
-def _planes(images: Sequence[DicomImage]) -> list[Plane]:
-    if len(images) == 1 and images[0].frame_count > 1:
-        return read_frames(images[0].path, images[0].shape_hw)
-    for image in images:
-        if image.frame_count > 1 or not image.position_xyz or not image.orientation:
+def _planes(slices: Sequence[DicomSlice]) -> list[Plane]:
+    for each in slices:
+        if not each.is_placed:
             raise DataError(
-                f"{image.path} does not say where its slice lies in the patient.",
+                f"{each.image.path} does not say where its slice lies in the patient.",
                 code="dicom-no-positions",
                 remedy="Export the original series, not a secondary capture of it.",
             )
     return [
-        Plane(image.position_xyz, image.orientation, image.spacing_hw or (0, 0), image.shape_hw)
-        for image in images
+        Plane(
+            each.position_xyz,
+            each.orientation,
+            each.spacing_hw or (0, 0),
+            each.image.shape_hw,
+            each.image.path.name,
+        )
+        for each in slices
     ]
 
 
@@ -229,51 +272,12 @@ def planes_of(files: Sequence[Path]) -> list[Plane]:
     """
     planes = []
     for path in files:
-        image = inspect_image(path)
-        if image is None:
+        slices = inspect_image(path)
+        if not slices:
             raise DataError(
                 f"{path} is no DICOM image.",
                 code="dicom-no-images",
                 remedy="Load the series again.",
             )
-        planes += _planes([image])
+        planes += _planes(slices)
     return planes
-
-
-def _read_files(images: Sequence[DicomImage]) -> Array:
-    """Read voxels (D, H, W) in the order of the files."""
-    try:
-        array = _decode(images)
-    except RuntimeError as error:
-        raise unreadable(_first_damaged(images)) from error
-    return array.reshape(-1, *images[0].shape_hw)
-
-
-def _decode(images: Sequence[DicomImage]) -> Array:
-    reader = sitk.ImageSeriesReader()
-    reader.SetFileNames([str(image.path) for image in images])
-    if len({image.pixel_type for image in images}) > 1:
-        # Each slice has its own rescale slope: the type of the first would cut off the others.
-        reader.SetOutputPixelType(sitk.sitkFloat32)
-    with quiet_itk():
-        array: Array = sitk.GetArrayFromImage(reader.Execute())
-    return array
-
-
-def _first_damaged(images: Sequence[DicomImage]) -> Path:
-    for image in images[:-1]:
-        try:
-            _decode([image])
-        except RuntimeError:
-            return image.path
-    return images[-1].path
-
-
-def _narrowed(array: Array) -> Array:
-    """Undo the widening of GDCM, which takes 32 bits for HU stored in 16."""
-    if array.dtype == np.float64:
-        return array.astype(np.float32)
-    bounds = np.iinfo(np.int16)
-    if array.dtype == np.int32 and array.min() >= bounds.min and array.max() <= bounds.max:
-        return array.astype(np.int16)
-    return array

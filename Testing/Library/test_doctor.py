@@ -81,9 +81,9 @@ def test_versions_compare_as_numbers(monkeypatch):
 
 
 def test_a_missing_extra_tells_what_it_is_for(monkeypatch):
-    monkeypatch.setattr(doctor, "_version", lambda name: "" if name == "pydicom" else "9.9")
+    monkeypatch.setattr(doctor, "_version", lambda name: "" if name == "highdicom" else "9.9")
     check = find("for writing DICOM SEG")
-    assert (check.status, check.detail) == ("warn", "pydicom not installed")
+    assert (check.status, check.detail) == ("warn", "highdicom not installed")
     assert 'pip install "misfm[dicom]"' in check.remedy
     assert find("for overview pictures").detail == "matplotlib 9.9"
 

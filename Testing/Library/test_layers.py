@@ -47,8 +47,8 @@ ROOMS = {
 CONTRACT = set().union(*LAYERS[-3:])
 """What the Slicer module may use in Slicer's own process: free of torch."""
 SLICER_ONLY = {"slicer", "qt", "ctk", "vtk", "vtkmodules", "PythonQt"}
-OPTIONAL = ("highdicom", "lightning_fabric", "matplotlib", "monai", "pydicom", "scipy")
-SLICER_SHIPS = {"SimpleITK", "numpy", "packaging", "scipy"}
+OPTIONAL = ("highdicom", "lightning_fabric", "matplotlib", "monai", "scipy")
+SLICER_SHIPS = {"SimpleITK", "numpy", "packaging", "pydicom", "scipy"}
 
 
 def imports(path: Path, package: str) -> Iterator[str]:

@@ -206,7 +206,7 @@ def _beside(option: Path | None, name: str, suffixes: Sequence[str], num_cases: 
 
 
 def _check_packages(config: SegmentConfig, cases: Sequence[SegmentCase]) -> None:
-    needed = {"dicom": ("highdicom", "pydicom"), "report": ("matplotlib",)}
+    needed = {"dicom": ("highdicom",), "report": ("matplotlib",)}
     is_used = {
         "dicom": any(is_dicom_seg(case.output) for case in cases),
         "report": config.overview is not None,

@@ -1,28 +1,26 @@
-"""What one DICOM image says of itself, and why it may be unreadable."""
+"""What one DICOM image says of itself and of each of its frames, and why it may be unreadable."""
 
 from __future__ import annotations
 
 import logging
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-
-import SimpleITK as sitk  # noqa: N813 the name everyone uses
+from typing import Any
 
 from MISFMLib.errors import DataError
 from MISFMLib.volumes.formats.dicom_header import (
-    SOP_CLASS,
-    TRANSFER_SYNTAX,
     is_dicom,
-    parse_numbers,
-    read_meta,
+    numbers_of,
+    patient_data_as_it_is,
+    read_header,
+    text_of,
+    transfer_syntax,
 )
-from MISFMLib.volumes.formats.itk import quiet_itk
 
 logger = logging.getLogger(__name__)
 
-_SOP_INSTANCE, _SERIES = "0008|0018", "0020|000e"
-_MODALITY, _DESCRIPTION = "0008|0060", "0008|103e"
-_POSITION, _ORIENTATION, _PIXEL_SPACING = "0020|0032", "0020|0037", "0028|0030"
+_CAPTURES = "1.2.840.10008.5.1.4.1.1.7"
 _IMAGE_CLASSES = tuple(
     f"1.2.840.10008.5.1.4.1.1.{number}"
     for number in ("1", "2", "3.1", "4", "6.1", "7", "12", "13", "20", "128", "130")
@@ -46,6 +44,7 @@ _SYNTAX_NAMES = {
     "1.2.840.10008.1.2.4.202": "High-Throughput JPEG 2000 RPCL lossless",
     "1.2.840.10008.1.2.4.203": "High-Throughput JPEG 2000",
 }
+_MOST_FRAMES = 1 << 16
 
 
 @dataclass(frozen=True)
@@ -60,72 +59,169 @@ class DicomImage:
     shape_hw: tuple[int, int]
     frame_count: int
     component_count: int
-    pixel_type: int
+    photometric: str
+    syntax: str
+    is_capture: bool
+    """Whether it is a secondary capture, such as a screenshot."""
+
+
+@dataclass(frozen=True)
+class DicomSlice:
+    """One frame of a DICOM image: where it lies, how it is scaled, and what it shows."""
+
+    image: DicomImage
+    frame: int
+    """Its number in the file, from 0."""
     position_xyz: tuple[float, ...]
+    """Centre of its first pixel in mm; empty where the file does not say it."""
     orientation: tuple[float, ...]
+    """Direction cosines of a row, then of a column; empty where the file does not say them."""
     spacing_hw: tuple[float, ...]
+    """Distance of rows, then of columns, in mm."""
+    scale: tuple[float, float]
+    """Slope and intercept of the intensities."""
+    echo_time: str
+    b_value: str
+    phase: str
+    """Temporal position."""
+    trigger: str
+    """Time in the heart's cycle."""
+    image_type: str
+    acquisition: str
+    acquisition_time: str
+
+    @property
+    def is_placed(self) -> bool:
+        """Whether it says where it lies."""
+        return bool(self.position_xyz and self.orientation)
+
+    @property
+    def is_localizer(self) -> bool:
+        """Whether it is a scout view."""
+        return "LOCALIZER" in self.image_type.upper().split("\\")
 
 
-def inspect_image(path: Path) -> DicomImage | None:
-    """Read the header of a DICOM image; None for a file that is no DICOM or has no pixels."""
+def inspect_image(path: Path) -> list[DicomSlice] | None:
+    """Read the header of a DICOM image; None for a file that is no DICOM or has no pixels.
+
+    Returns:
+        Its frames in the order of the file.
+
+    Raises:
+        DataError: It is an image, and incomplete or damaged.
+    """
     if not is_dicom(path):
         return None
-    reader = sitk.ImageFileReader()
-    reader.SetFileName(str(path))
-    reader.SetImageIO("GDCMImageIO")
-    try:
-        with quiet_itk():
-            reader.ReadImageInformation()
-    except RuntimeError as error:
-        sop_class = read_meta(path).get(SOP_CLASS, "")
+    header = read_header(path)
+    if header is None:
+        logger.warning("%s begins like DICOM but cannot be read; it is left out.", path)
+        return None
+    with patient_data_as_it_is():
+        return _slices(header, path)
+
+
+def _slices(header: Any, path: Path) -> list[DicomSlice] | None:
+    sop_class = text_of(header, "SOPClassUID") or text_of(
+        header.file_meta, "MediaStorageSOPClassUID"
+    )
+    if sop_class == _MR_SPECTROSCOPY:
+        return None
+    size = (numbers_of(header, "Rows", 1), numbers_of(header, "Columns", 1))
+    if not all(size):
         if _is_image_class(sop_class):
-            raise unreadable(path) from error
+            raise unreadable(path, transfer_syntax(header))
         if not sop_class:
             logger.warning("%s begins like DICOM but cannot be read; it is left out.", path)
         return None
-    width, height, *frames = reader.GetSize()
-    return DicomImage(
+    frames = numbers_of(header, "NumberOfFrames", 1) or (1.0,)
+    image = DicomImage(
         path=path,
-        uid=_text(reader, _SOP_INSTANCE),
-        series=_text(reader, _SERIES),
-        description=_text(reader, _DESCRIPTION),
-        modality=_text(reader, _MODALITY),
-        shape_hw=(height, width),
-        frame_count=frames[0] if frames else 1,
-        component_count=reader.GetNumberOfComponents(),
-        pixel_type=reader.GetPixelID(),
-        position_xyz=_numbers(reader, _POSITION, 3),
-        orientation=_numbers(reader, _ORIENTATION, 6),
-        spacing_hw=_numbers(reader, _PIXEL_SPACING, 2),
+        uid=text_of(header, "SOPInstanceUID"),
+        series=text_of(header, "SeriesInstanceUID"),
+        description=text_of(header, "SeriesDescription"),
+        modality=text_of(header, "Modality"),
+        shape_hw=(int(size[0][0]), int(size[1][0])),
+        frame_count=int(min(max(frames[0], 1), _MOST_FRAMES)),
+        component_count=int((numbers_of(header, "SamplesPerPixel", 1) or (1.0,))[0]),
+        photometric=text_of(header, "PhotometricInterpretation"),
+        syntax=transfer_syntax(header),
+        is_capture=sop_class == _CAPTURES or sop_class.startswith(f"{_CAPTURES}."),
     )
-
-
-def _text(reader: sitk.ImageFileReader, key: str) -> str:
-    if not reader.HasMetaDataKey(key):
-        return ""
-    data = reader.GetMetaData(key).encode("utf-8", "surrogateescape").strip(b" \0")
-    try:
-        return str(data, "utf-8")
-    except UnicodeDecodeError:
-        return str(data, "latin-1")  # by far the most frequent of DICOM's other character sets
-
-
-def _numbers(reader: sitk.ImageFileReader, key: str, count: int) -> tuple[float, ...]:
-    try:
-        return parse_numbers(_text(reader, key), count)
-    except ValueError:
-        return ()
+    return [_slice(header, image, number) for number in range(image.frame_count)]
 
 
 def _is_image_class(sop_class: str) -> bool:
-    if sop_class == _MR_SPECTROSCOPY:
-        return False
     return any(sop_class == known or sop_class.startswith(f"{known}.") for known in _IMAGE_CLASSES)
 
 
-def unreadable(path: Path) -> DataError:
-    """Describe an image that GDCM cannot read: its compression is unknown, or it is damaged."""
-    syntax = read_meta(path).get(TRANSFER_SYNTAX, "")
+def _slice(header: Any, image: DicomImage, number: int) -> DicomSlice:
+    groups = _groups(header, number)
+
+    def numbers(sequence: str, keyword: str, count: int) -> tuple[float, ...]:
+        for dataset in _places(groups, header, sequence):
+            found = numbers_of(dataset, keyword, count)
+            if found:
+                return found
+        return ()
+
+    def text(sequence: str, keyword: str, plain: str = "") -> str:
+        for dataset in _places(groups, header, sequence):
+            found = text_of(dataset, keyword if dataset is not header else plain or keyword)
+            if found:
+                return found
+        return ""
+
+    slope = numbers("PixelValueTransformationSequence", "RescaleSlope", 1) or (1.0,)
+    intercept = numbers("PixelValueTransformationSequence", "RescaleIntercept", 1) or (0.0,)
+    frame_type = (
+        "CTImageFrameTypeSequence" if image.modality == "CT" else "MRImageFrameTypeSequence"
+    )
+    # The frames of a multi-frame image have a place each or none: the file's own says nothing.
+    is_single = image.frame_count == 1
+    position = numbers("PlanePositionSequence", "ImagePositionPatient", 3)
+    if groups or not is_single:
+        position = _nested(groups, "PlanePositionSequence", "ImagePositionPatient", 3)
+    return DicomSlice(
+        image=image,
+        frame=number,
+        position_xyz=position,
+        orientation=numbers("PlaneOrientationSequence", "ImageOrientationPatient", 6),
+        spacing_hw=numbers("PixelMeasuresSequence", "PixelSpacing", 2),
+        scale=(slope[0], intercept[0]),
+        echo_time=text("MREchoSequence", "EffectiveEchoTime", "EchoTime"),
+        b_value=text("MRDiffusionSequence", "DiffusionBValue"),
+        phase=text("FrameContentSequence", "TemporalPositionIndex", "TemporalPositionIdentifier"),
+        trigger=text(
+            "CardiacSynchronizationSequence", "NominalCardiacTriggerDelayTime", "TriggerTime"
+        ),
+        image_type=text(frame_type, "FrameType", "ImageType"),
+        acquisition=text("FrameContentSequence", "FrameAcquisitionNumber", "AcquisitionNumber"),
+        acquisition_time=text_of(header, "AcquisitionTime") if is_single else "",
+    )
+
+
+def _groups(header: Any, number: int) -> list[Any]:
+    """Return the functional groups of a frame, its own before those that all share."""
+    per_frame = header.get("PerFrameFunctionalGroupsSequence") or ()
+    own = [per_frame[number]] if number < len(per_frame) else []
+    return [*own, *(header.get("SharedFunctionalGroupsSequence") or ())[:1]]
+
+
+def _places(groups: Sequence[Any], header: Any, sequence: str) -> list[Any]:
+    """Return where an attribute may stand: in the groups, else in the header itself."""
+    nested = [item for group in groups for item in (group.get(sequence) or ())[:1]]
+    return [*nested, header]
+
+
+def _nested(groups: Sequence[Any], sequence: str, keyword: str, count: int) -> tuple[float, ...]:
+    for group in groups:
+        for item in (group.get(sequence) or ())[:1]:
+            return numbers_of(item, keyword, count)
+    return ()
+
+
+def unreadable(path: Path, syntax: str) -> DataError:
+    """Describe an image that cannot be read: its compression is unknown, or it is damaged."""
     if syntax and syntax not in _READABLE_SYNTAXES:
         name = _SYNTAX_NAMES.get(syntax, "unknown to this program")
         return DataError(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import math
 from collections import Counter
 from collections.abc import Sequence
@@ -14,15 +15,17 @@ from MISFMLib.errors import DataError
 from MISFMLib.volumes.formats.problems import check_axes, check_spacing, two_dimensional
 from MISFMLib.volumes.volume_types import Array, Geometry, by, numbers
 
+logger = logging.getLogger(__name__)
+
 _SAME_ORIENTATION = 1e-3
 """Largest difference of two direction cosines that is rounding (0.06 degrees)."""
-_SAME_SPACING_MM = 1e-3
 _SAME_PLACE_MM = 1e-3
-_GAP_TOLERANCE, _GAP_TOLERANCE_MM = 0.02, 0.02
-"""How far a slice may lie off its even place: 2 % of the distance of slices, or 0.02 mm (places are
-often written with two decimals)."""
-_SHIFT_TOLERANCE = 0.25
-"""How far a slice may be shifted in its plane against the first one, in pixels."""
+_EXACT_MM = 1e-3
+"""Deviations that 32-bit numbers and six decimals make."""
+TOLERANCE = 0.1
+"""Part of a voxel by which rounded places may move a slice: along the normal of the distance of
+slices, in the plane of a pixel."""
+_SAID_FROM = 0.01
 
 
 @dataclass(frozen=True)
@@ -37,6 +40,8 @@ class Plane:
     """Distance of rows, then of columns, in mm."""
     shape_hw: tuple[int, int]
     """Rows and columns."""
+    name: str = ""
+    """File or frame, for messages."""
 
 
 def stack_planes(planes: Sequence[Plane], path: Path) -> tuple[list[int], Geometry]:
@@ -61,14 +66,17 @@ def stack_planes(planes: Sequence[Plane], path: Path) -> tuple[list[int], Geomet
     if len(planes) < 2:
         raise two_dimensional(path, (*reversed(first.shape_hw), 1))
     _check_places(depths, path)
-    _check_gaps(depths, path)
-    _check_shifts(positions, axes[:, 2], min(first.spacing_hw), path)
-    gap = (depths[-1] - depths[0]) / (len(planes) - 1)
-    x, y, z = map(float, positions[0])
+    start, gap, off = _even_places(depths)
+    _check_gaps(depths, off, gap, path)
+    names = [planes[index].name for index in order]
+    in_plane = _in_plane(positions, axes, min(first.spacing_hw), names, path)
+    _say_rounding(off, gap, path)
+    shift = axes[:, :2] @ in_plane + axes[:, 2] * (start - depths[0])
+    x, y, z = map(float, positions[0] + shift)
     row_mm, column_mm = first.spacing_hw
     geometry = Geometry(
         shape_dhw=(len(planes), *first.shape_hw),
-        spacing_dhw=(float(gap), row_mm, column_mm),
+        spacing_dhw=(gap, row_mm, column_mm),
         origin_xyz=(x, y, z),
         direction=tuple(map(float, axes.ravel())),
     )
@@ -119,33 +127,96 @@ def _check_places(depths: Array, path: Path) -> None:
         )
 
 
-def _check_gaps(depths: Array, path: Path) -> None:
-    even = np.linspace(depths[0], depths[-1], len(depths))
-    gaps = np.diff(depths)
-    typical = float(np.median(gaps))
-    if np.abs(depths - even).max() <= max(_GAP_TOLERANCE * typical, _GAP_TOLERANCE_MM):
+def _even_places(depths: Array) -> tuple[float, float, float]:
+    """Fit even places to the depths of slices.
+
+    Returns:
+        First place, distance, and how far the worst slice lies off its even place, in mm. Places
+        that are even but for 32-bit rounding keep the first and last one exactly.
+    """
+    steps = np.arange(len(depths))
+    gap = (depths[-1] - depths[0]) / (len(depths) - 1)
+    off = np.abs(depths - (depths[0] + gap * steps)).max()
+    if off <= _EXACT_MM:
+        return float(depths[0]), float(gap), float(off)
+    # The worst deviation is a convex function of the distance: narrow it down from both sides.
+    low, high = gap - 2 * off / (len(depths) - 1), gap + 2 * off / (len(depths) - 1)
+    for _ in range(80):
+        third = (high - low) / 3
+        if np.ptp(depths - (low + third) * steps) < np.ptp(depths - (high - third) * steps):
+            high -= third
+        else:
+            low += third
+    rest = depths - low * steps
+    return float((rest.max() + rest.min()) / 2), float(low), float(np.ptp(rest) / 2)
+
+
+def _check_gaps(depths: Array, off: float, gap: float, path: Path) -> None:
+    if off <= TOLERANCE * gap:
         return
+    gaps = np.diff(depths)
     widest = int(np.argmax(gaps))
     raise DataError(
         f"The slices of the series in {path} are {gaps.min():.4g} to {gaps.max():.4g} mm apart "
-        f"(mostly {typical:.4g} mm, widest behind slice {widest + 1} of {len(depths)}): slices "
-        "are missing, or were taken at varying distances.",
+        f"(mostly {float(np.median(gaps)):.4g} mm, widest behind slice {widest + 1} of "
+        f"{len(depths)}): slices are missing, or were taken at varying distances.",
         code="dicom-gaps",
         remedy="Copy the missing slices, or resample the series to even distances first.",
     )
 
 
-def _check_shifts(positions: Array, normal: Array, pixel_mm: float, path: Path) -> None:
-    offsets = positions - positions[0]
-    along = offsets @ normal
-    shifts = np.linalg.norm(offsets - np.outer(along, normal), axis=1)
-    if shifts.max() <= _SHIFT_TOLERANCE * pixel_mm:
-        return
-    angle = math.degrees(math.atan2(shifts[-1], along[-1]))
-    raise DataError(
-        f"The slices of the series in {path} are shifted against each other by up to "
-        f"{shifts.max():.4g} mm (a tilt of {angle:.3g} degrees), as in a scan with tilted gantry.",
-        code="dicom-tilt",
-        remedy="Resample it onto a regular grid first; 3D Slicer does so with the acquisition "
-        "transform of its DICOM import.",
+def _in_plane(
+    positions: Array, axes: Array, pixel_mm: float, names: Sequence[str], path: Path
+) -> Array:
+    """Return where the first pixels lie in the plane of the first slice, in mm from the first one.
+
+    Raises:
+        DataError: They are shifted against each other by more than rounding does.
+    """
+    offsets = (positions - positions[0]) @ axes[:, :2]
+    centre: Array = (offsets.max(axis=0) + offsets.min(axis=0)) / 2
+    off = np.linalg.norm(offsets - centre, axis=1)
+    if np.linalg.norm(offsets, axis=1).max() <= _EXACT_MM:
+        return np.zeros(2)
+    if off.max() <= TOLERANCE * pixel_mm:
+        _say_rounding(float(off.max()), pixel_mm, path)
+        return centre
+    raise _shifted(positions, offsets, axes[:, 2], names, path)
+
+
+def _shifted(
+    positions: Array, offsets: Array, normal: Array, names: Sequence[str], path: Path
+) -> DataError:
+    """Tell a tilted gantry, where the shift grows evenly, from single slices out of place."""
+    depths = (positions - positions[0]) @ normal
+    line = np.outer(depths, offsets[-1] / depths[-1])
+    from_middle = np.linalg.norm(offsets - np.median(offsets, axis=0), axis=1)
+    if np.linalg.norm(offsets - line, axis=1).max() < from_middle.max() / 4:
+        shift = float(np.linalg.norm(offsets, axis=1).max())
+        angle = math.degrees(math.atan2(float(np.linalg.norm(offsets[-1])), float(depths[-1])))
+        return DataError(
+            f"The slices of the series in {path} are shifted against each other by up to "
+            f"{shift:.4g} mm (a tilt of {angle:.3g} degrees), as in a scan with tilted gantry.",
+            code="dicom-tilt",
+            remedy="Resample it onto a regular grid first; 3D Slicer does so with the acquisition "
+            "transform of its DICOM import.",
+        )
+    worst = int(from_middle.argmax())
+    name = f" ({names[worst]})" if names[worst] else ""
+    return DataError(
+        f"The series in {path} forms no grid: slice {worst + 1} of {len(offsets)}{name} is shifted "
+        f"in its plane by {from_middle[worst]:.4g} mm against most others.",
+        code="dicom-shifted-slice",
+        remedy="Correct the place of this slice, or leave it out if it is the first or last.",
     )
+
+
+def _say_rounding(off: float, edge_mm: float, path: Path) -> None:
+    if off > _SAID_FROM * edge_mm:
+        logger.warning(
+            "The slices of the series in %s lie up to %.2g mm (%.2g %% of a voxel) off even "
+            "places; rounding does that, so they are taken as even.",
+            path,
+            off,
+            100 * off / edge_mm,
+        )
