@@ -151,12 +151,12 @@ def import_model(path: Path, *, name: str | None = None, overwrite: bool = False
             "a bundled model has.",
         )
     folder = models_folder() / name
-    with written_atomically(folder, overwrite=overwrite, foreign=_foreign_model) as temporary:
+    with written_atomically(folder, overwrite=overwrite, foreign=foreign_model) as temporary:
         bundle_files.copy_files(bundle.path, temporary)
     return read_bundle(folder)
 
 
-def _foreign_model(folder: Path) -> str:
+def foreign_model(folder: Path) -> str:
     """Say why a folder of the store is no model, or nothing; an imported one may hold any file."""
     is_model = (folder / bundle_files.METADATA).is_file()
     return "" if is_model else "it is a folder, but no model"

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import hashlib
 import shutil
 from dataclasses import dataclass
 from pathlib import Path
 
 from MISFMLib.errors import BundleError
 from MISFMLib.files import written_atomically
-from MISFMLib.models import store
-from MISFMLib.models.bundle import Bundle, read_bundle, verify_bundle
+from MISFMLib.models import bundle_files, store
+from MISFMLib.models.bundle import Bundle, read_bundle
+from MISFMLib.models.bundle_manifest import is_model_name
 
 
 @dataclass(frozen=True)
@@ -40,13 +42,15 @@ def keep_model(path: Path, name: str) -> Bundle:
         BundleError: The bundle is damaged, or the name is not allowed.
         OutputError: The store cannot be written; the model that was there stays.
     """
-    verify_bundle(read_bundle(path))
+    _check(read_bundle(path), name)
     installed = store.models_folder() / name
     if installed.is_dir():
         target = versions_folder(name) / f"{_newest(name) + 1:04d}"
         with written_atomically(target) as temporary:
             shutil.copytree(installed, temporary)
-    return store.import_model(path, name=name, overwrite=True)
+    with written_atomically(installed, overwrite=True, foreign=store.foreign_model) as temporary:
+        bundle_files.copy_files(path, temporary)
+    return read_bundle(installed)
 
 
 def list_versions(name: str) -> list[Version]:
@@ -70,6 +74,27 @@ def bring_back(name: str, number: int) -> Bundle:
             remedy="Choose one of its versions.",
         )
     return keep_model(wanted.path, name)
+
+
+def _check(bundle: Bundle, name: str) -> None:
+    """Refuse what `store.import_model` would; without safetensors, since Slicer may lack it."""
+    weights = bundle_files.read_file(bundle.path, bundle_files.WEIGHTS)
+    if hashlib.sha256(weights).hexdigest() != bundle.manifest.weights_sha256:
+        raise BundleError(
+            f"The weights in {bundle.path} are not the ones its manifest names.",
+            code="bundle-checksum",
+            remedy="Train again; the model that was there is as it was.",
+        )
+    is_bundled = any(
+        entry.name == name and entry.origin == "bundled" for entry in store.list_models()
+    )
+    if is_bundled or not is_model_name(name):
+        raise BundleError(
+            f"A model cannot be called {name!r}.",
+            code="model-name",
+            remedy="Choose another name: letters, digits, '.', '-' and '_', and none that a "
+            "bundled model has.",
+        )
 
 
 def _newest(name: str) -> int:

@@ -124,7 +124,7 @@ import os; os.kill(os.getpid(), 9)
     (found,) = findTrainings()
     wait_for(lambda: heard_of_a_step(found))
     assert found.state is TrainingState.RUNNING
-    found.pause()
+    found.ask("pause")
     wait_for(lambda: not found.isRunning)
     found.poll()
     assert found.state is TrainingState.PAUSED
@@ -134,7 +134,7 @@ def test_a_paused_training_goes_on_with_resume(training, script):
     training.start(script(ENDLESS))
     assert training.job["config"]["resume"] is False
     wait_for(lambda: heard_of_a_step(training))
-    training.pause()
+    training.ask("pause")
     wait_for(lambda: not training.isRunning)
     training.poll()
     assert training.state is TrainingState.PAUSED
@@ -145,7 +145,7 @@ def test_a_paused_training_goes_on_with_resume(training, script):
     wait_for(lambda: training.poll() != [])
     assert training.state is TrainingState.RUNNING
 
-    training.finish()
+    training.ask("finish")
     wait_for(lambda: not training.isRunning)
     training.poll()
     assert training.state is TrainingState.FINISHED

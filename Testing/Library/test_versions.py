@@ -67,6 +67,13 @@ def test_a_damaged_model_replaces_nothing(make):
     assert list_versions("mine") == []
 
 
+@pytest.mark.parametrize("name", ["hippocampus-mr", "a b", "../x"])
+def test_names_that_bundled_models_have_or_no_model_can_have_are_refused(make, name):
+    with pytest.raises(BundleError) as caught:
+        keep_model(make(1), name)
+    assert caught.value.code == "model-name"
+
+
 def test_a_version_that_is_not_there_is_named(make):
     keep_model(make(1), "mine")
     with pytest.raises(BundleError, match="no earlier version 7"):

@@ -65,7 +65,7 @@ def used_names() -> dict[str, set[str]]:
 def _contract() -> Iterator[Path]:
     """Yield the files of the library that the module uses in Slicer's own process."""
     yield from REPOSITORY.glob("MISFMLib/*.py")
-    for room in ("configs", "models", "volumes"):
+    for room in ("annotation", "configs", "models", "volumes"):
         yield from (REPOSITORY / "MISFMLib" / room).rglob("*.py")
 
 

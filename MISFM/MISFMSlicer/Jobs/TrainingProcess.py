@@ -182,7 +182,7 @@ class TrainingProcess:
             if events.tell():
                 events.write(b"\n")  # a process that was killed may have left half a line
                 events.flush()
-            self._child = subprocess.Popen(
+            self._child = _Detached(
                 [*words, *(() if command else ("--events", "json"))],
                 env=workerEnvironment(python),
                 stdin=subprocess.DEVNULL,
@@ -194,13 +194,16 @@ class TrainingProcess:
         _lowerPriority(self._child.pid)
         write_json(self.folder / "process.json", {"pid": self._child.pid}, overwrite=True)
 
-    def pause(self) -> None:
-        """Ask it to stop after the running step; `start` goes on with the same numbers."""
-        self._ask("pause")
+    def ask(self, word: str) -> None:
+        """Ask it to stop after the running step.
 
-    def finish(self) -> None:
-        """Ask it to end now and make a model of the best weights so far."""
-        self._ask("finish")
+        Args:
+            word: ``pause``, after which `start` goes on with the same numbers; or ``finish``, to
+                make a model of the best weights so far.
+        """
+        run = self.output.with_name(f"{self.output.name}.run")
+        if self.isRunning and run.is_dir():
+            (run / "control").write_text(word, "utf-8")
 
     def discard(self) -> None:
         """End it at once and remove all of it."""
@@ -216,16 +219,18 @@ class TrainingProcess:
         while self.isRunning and time.monotonic() < deadline:
             time.sleep(0.02)
 
-    def _ask(self, word: str) -> None:
-        run = self.output.with_name(f"{self.output.name}.run")
-        if self.isRunning and run.is_dir():
-            (run / "control").write_text(word, "utf-8")
-
     def _setResume(self) -> None:
         job = self.job
         run = self.output.with_name(f"{self.output.name}.run")
         job["config"] = {**job["config"], "resume": (run / "settings.json").exists()}
         write_json(self.folder / "job.json", job, overwrite=True)
+
+
+class _Detached(subprocess.Popen):  # type: ignore[type-arg]
+    """A child that may outlive us: that is no mistake to warn of."""
+
+    def __del__(self) -> None:
+        pass
 
 
 def _detached(lock: int) -> dict[str, Any]:

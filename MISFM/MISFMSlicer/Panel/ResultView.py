@@ -70,7 +70,7 @@ class ResultView:
         self._showNotices()
         self._fillTable(result)
         found = not result.isEmpty
-        for name in ("resultTable", "show3DButton", "editButton", "exportButton"):
+        for name in ("resultTable", "show3DButton", "editButton", "exportButton", "addToSetButton"):
             getattr(self._ui, name).visible = found
         self._ui.show3DButton.setSegmentationNode(result.segmentation)
         self._places.show(result)
@@ -79,6 +79,11 @@ class ResultView:
         self._ui.resultFrame.visible = True
         if found and in3D:
             self._ui.show3DButton.checked = True
+
+    def shown(self) -> tuple[Any, Any] | None:
+        """Return the volume and the segmentation of the result; None when nothing is shown."""
+        node = self._segmentation()
+        return (self._job.request.volumes[0], node) if node is not None else None
 
     def hide(self) -> None:
         """Show nothing."""

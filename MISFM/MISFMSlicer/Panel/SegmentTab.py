@@ -17,6 +17,7 @@ from ..Jobs import RunLog
 from ..Jobs.CommandLine import leftOut, segmentCommand
 from ..Jobs.Logic import MISFMLogic
 from ..Jobs.Report import failureReport, jobReport
+from ..Scene.Segmentations import segmentationOf
 from ..Setup.Models import Model
 from ..Setup.Settings import Settings
 from .DeviceView import DeviceView
@@ -161,6 +162,15 @@ class SegmentTab:
     def volume(self) -> Any:
         """Return the chosen volume node; None when there is none."""
         return self._parameters.volume() if self._parameters is not None else None
+
+    def sceneCase(self) -> tuple[Any, Any]:
+        """Return the volume and a segmentation of it that are shown; None for what is not there."""
+        shown = self._result.shown()
+        return shown if shown is not None else (self.volume(), segmentationOf(self.volume()))
+
+    def installMissing(self) -> bool:
+        """Install what a child process needs; tell whether all is there."""
+        return self._setup.installMissing()
 
     @guarded
     def chooseNextVolume(self) -> None:

@@ -8,13 +8,17 @@ from typing import Any
 import qt
 import slicer
 import vtk
+from slicer.i18n import tr as _
 from slicer.ScriptedLoadableModule import ScriptedLoadableModuleWidget
 from slicer.util import VTKObservationMixin
 
 from ..Jobs.Logic import MISFMLogic
+from .FinetuneTab import FinetuneTab
 from .Parameters import Parameters
 from .SegmentTab import SegmentTab
 
+_FINETUNE = 1
+"""Index of the tab Fine-tune."""
 _OUR_PACKAGES = ("MISFMSlicer", "MISFMLib")
 
 
@@ -35,6 +39,7 @@ class MISFMWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
         self.ui = slicer.util.childWidgetVariables(self._panel)
         self.logic = MISFMLogic()
         self.segmentTab = SegmentTab(self.ui, self.logic)
+        self.finetuneTab = self._addFinetuneTab()
         self._parameterNode: Any = None
         self._volume: Any = None
         self._haveChoicesChanged = False
@@ -46,6 +51,16 @@ class MISFMWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
         self._observeScene()
         self.enter()
 
+    def _addFinetuneTab(self) -> FinetuneTab:
+        panel = slicer.util.loadUI(self.resourcePath("UI/Finetune.ui"))
+        panel.setMRMLScene(slicer.mrmlScene)
+        self.ui.tabs.addTab(panel, _("Fine-tune"))
+        ui = slicer.util.childWidgetVariables(panel)
+        self.ui.addToSetButton.clicked.connect(self._onAddToSet)
+        tab = FinetuneTab(ui, self.segmentTab.sceneCase, self.segmentTab.installMissing)
+        tab.modelsChanged.connect(self.segmentTab.lookAround)
+        return tab
+
     def cleanup(self) -> None:
         """Let go of everything, once; called at reload and when Slicer quits."""
         if self._panel is None:
@@ -54,6 +69,7 @@ class MISFMWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
         self._refreshTimer.timeout.disconnect(self._refresh)
         self.removeObservers()
         self._parameterNode = self._volume = None
+        self.finetuneTab.close(isQuitting=_isQuitting())
         self.segmentTab.close()
         self.logic.close()
         # Slicer only hides it at reload; its connections would keep all of our old objects alive.
@@ -63,6 +79,7 @@ class MISFMWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
     def enter(self) -> None:
         """Show what has changed while another module was open."""
         self.segmentTab.lookAround()
+        self.finetuneTab.lookAround()
         self._useParameterNode()
 
     def onReload(self) -> None:
@@ -80,6 +97,7 @@ class MISFMWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
             ("Esc", self._onCancelKey),
             ("Ctrl+PgDown", self._onNextKey),
             ("Ctrl+Down", self._onNextPlaceKey),
+            ("Ctrl+D", self._onDoneKey),
         ):
             shortcut = qt.QShortcut(qt.QKeySequence(keys), panel)
             shortcut.setContext(qt.Qt.WidgetWithChildrenShortcut)
@@ -99,6 +117,13 @@ class MISFMWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
     def _onNextPlaceKey(self, *_arguments: Any) -> None:
         self.segmentTab.chooseNextPlace()
 
+    def _onAddToSet(self, *_arguments: Any) -> None:
+        self.ui.tabs.setCurrentIndex(_FINETUNE)
+        self.finetuneTab.addScene()
+
+    def _onDoneKey(self, *_arguments: Any) -> None:
+        self.finetuneTab.done()
+
     # -------------------------------------------------------------------------------------- scene
 
     def _observeScene(self) -> None:
@@ -112,6 +137,7 @@ class MISFMWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
     def _onSceneStartClose(self, *_arguments: Any) -> None:
         self._setParameterNode(None)
         self._watchVolume(None)
+        self.finetuneTab.sceneClosed()
 
     def _onSceneReplaced(self, *_arguments: Any) -> None:
         if self.parent.isEntered:  # else `enter` will do it
@@ -163,3 +189,8 @@ class MISFMWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
 
     def _onVoxelsChanged(self, *_arguments: Any) -> None:
         self._refreshTimer.start()
+
+
+def _isQuitting() -> bool:
+    """Tell whether Slicer ends: then it has left the open module, which a reload does not do."""
+    return slicer.util.mainWindow() is not None and not slicer.util.selectedModule()

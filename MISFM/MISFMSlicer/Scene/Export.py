@@ -52,7 +52,7 @@ def exportNifti(segmentation: Any, volume: Any, path: Path) -> list[Path]:
             value
         )
     with written_atomically(path, overwrite=True) as temporary:
-        _writeLabels(labels, volume, temporary)
+        writeLabelMap(labels, volume, temporary)
     names = {key: segment.GetName() for key, segment in segments(segmentation.GetSegmentation())}
     table = path.with_name(path.name.removesuffix(".nii.gz") + "-labels.csv")
     with (
@@ -64,8 +64,18 @@ def exportNifti(segmentation: Any, volume: Any, path: Path) -> list[Path]:
     return [path, table]
 
 
-def _writeLabels(labels: np.ndarray, volume: Any, path: Path) -> None:
-    """Write a label map and read it again: neither Slicer nor ITK tells when it went wrong."""
+def writeLabelMap(labels: np.ndarray, volume: Any, path: Path) -> None:
+    """Write a label map and read it again: neither Slicer nor ITK tells when it went wrong.
+
+    Args:
+        labels: Labels (k, j, i) on the grid of the volume.
+        volume: The volume node.
+        path: NIfTI file to write.
+
+    Raises:
+        OutputError: The file cannot be written.
+        DataError: The volume's axes are not at right angles.
+    """
     scene = slicer.vtkMRMLScene()  # its own, so that the user's sees nothing of it
     node, read = (scene.AddNewNodeByClass("vtkMRMLLabelMapVolumeNode") for _ in range(2))
     node.CopyOrientation(volume)

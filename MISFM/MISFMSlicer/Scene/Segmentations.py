@@ -57,6 +57,17 @@ def addSegmentation(volume: Any, name: str) -> Any:
     return node
 
 
+def segmentationOf(volume: Any) -> Any:
+    """Return the newest segmentation of a volume in the scene; None when there is none."""
+    role = slicer.vtkMRMLSegmentationNode.GetReferenceImageGeometryReferenceRole()
+    found = [
+        node
+        for node in slicer.util.getNodesByClass("vtkMRMLSegmentationNode")
+        if volume is not None and node.GetNodeReference(role) is volume
+    ]
+    return found[-1] if found else None
+
+
 def placeBeside(node: Any, volume: Any) -> None:
     """Move a node to the study (or folder) of a volume in the subject hierarchy."""
     placeIn(folderOf(volume), node)

@@ -335,6 +335,14 @@
         <source>Writes the result for other programs.</source>
         <translation>将结果写出供其他程序使用。</translation>
     </message>
+    <message>
+        <source>Add to set</source>
+        <translation>加入训练集</translation>
+    </message>
+    <message>
+        <source>Add to training set: the volume with these labels, once they are correct.</source>
+        <translation>加入训练集：标注正确后，将体数据连同这些标注加入。</translation>
+    </message>
 </context>
 <context>
     <name>Jobs.CommandLine</name>
@@ -1524,6 +1532,718 @@
     <message>
         <source>Install it: {command}</source>
         <translation>请安装：{command}</translation>
+    </message>
+</context>
+<context>
+    <name>Finetune</name>
+    <message>
+        <source>Add case</source>
+        <translation>添加病例</translation>
+    </message>
+    <message>
+        <source>Add labels</source>
+        <translation>添加标注</translation>
+    </message>
+    <message>
+        <source>Add the volume and the segmentation that the tab Segment shows, as a labelled case.</source>
+        <translation>将“分割”页显示的体数据及其分割作为已标注病例添加。</translation>
+    </message>
+    <message>
+        <source>Add volume files without labels, to be segmented and corrected case by case.</source>
+        <translation>添加没有标注的体数据文件，之后逐例分割并修正。</translation>
+    </message>
+    <message>
+        <source>Add volumes…</source>
+        <translation>添加体数据…</translation>
+    </message>
+    <message>
+        <source>Bring an earlier version of the model back.</source>
+        <translation>恢复该模型的较早版本。</translation>
+    </message>
+    <message>
+        <source>Cancel</source>
+        <translation>取消</translation>
+    </message>
+    <message>
+        <source>Check</source>
+        <translation>检查</translation>
+    </message>
+    <message>
+        <source>Click a case to open it.</source>
+        <translation>点击病例即可打开。</translation>
+    </message>
+    <message>
+        <source>Click a line to open the case.</source>
+        <translation>点击一行即可打开该病例。</translation>
+    </message>
+    <message>
+        <source>Correct</source>
+        <translation>修正</translation>
+    </message>
+    <message>
+        <source>Corrections after which the training goes on by itself; 0 for never.</source>
+        <translation>修正多少例之后自动继续训练；0 表示从不。</translation>
+    </message>
+    <message>
+        <source>Delete this model; nothing else is lost.</source>
+        <translation>删除此模型；其他内容不受影响。</translation>
+    </message>
+    <message>
+        <source>Discard</source>
+        <translation>放弃</translation>
+    </message>
+    <message>
+        <source>Do not use this case.</source>
+        <translation>不使用此病例。</translation>
+    </message>
+    <message>
+        <source>Done</source>
+        <translation>完成</translation>
+    </message>
+    <message>
+        <source>Double-click a case to open it.</source>
+        <translation>双击病例即可打开。</translation>
+    </message>
+    <message>
+        <source>Earlier versions</source>
+        <translation>较早版本</translation>
+    </message>
+    <message>
+        <source>End the training.</source>
+        <translation>结束训练。</translation>
+    </message>
+    <message>
+        <source>Fine-tune</source>
+        <translation>微调</translation>
+    </message>
+    <message>
+        <source>Go on after:</source>
+        <translation>自动继续：</translation>
+    </message>
+    <message>
+        <source>Keep</source>
+        <translation>保留</translation>
+    </message>
+    <message>
+        <source>Keep the labels as they are now and go on with the next case (Ctrl+D).</source>
+        <translation>保存当前标注并继续下一例（Ctrl+D）。</translation>
+    </message>
+    <message>
+        <source>Leave out</source>
+        <translation>排除</translation>
+    </message>
+    <message>
+        <source>Less is trained faster, and forgets less; all learns most.</source>
+        <translation>训练的部分越少越快，遗忘也越少；全部训练学得最多。</translation>
+    </message>
+    <message>
+        <source>Make an empty training set in a new folder.</source>
+        <translation>在新文件夹中建立空的训练集。</translation>
+    </message>
+    <message>
+        <source>Minutes:</source>
+        <translation>分钟：</translation>
+    </message>
+    <message>
+        <source>Name of the model in the list; what has this name already becomes an earlier version.</source>
+        <translation>模型在列表中的名称；已有的同名模型将成为较早版本。</translation>
+    </message>
+    <message>
+        <source>Name:</source>
+        <translation>名称：</translation>
+    </message>
+    <message>
+        <source>New…</source>
+        <translation>新建…</translation>
+    </message>
+    <message>
+        <source>Next case</source>
+        <translation>下一例</translation>
+    </message>
+    <message>
+        <source>Next is:</source>
+        <translation>下一例为：</translation>
+    </message>
+    <message>
+        <source>Not drawn here:</source>
+        <translation>此例未勾画：</translation>
+    </message>
+    <message>
+        <source>Open the folder of a training set.</source>
+        <translation>打开训练集所在的文件夹。</translation>
+    </message>
+    <message>
+        <source>Open the next unlabelled case with what the model proposes.</source>
+        <translation>打开下一个未标注病例，并显示模型的建议。</translation>
+    </message>
+    <message>
+        <source>Open…</source>
+        <translation>打开…</translation>
+    </message>
+    <message>
+        <source>Pause</source>
+        <translation>暂停</translation>
+    </message>
+    <message>
+        <source>Plot how much the proposals had to be corrected, case by case.</source>
+        <translation>逐例绘制建议需要修正的程度。</translation>
+    </message>
+    <message>
+        <source>Plot the Dice of every label on the held-out cases.</source>
+        <translation>绘制每个标签在留出病例上的 Dice。</translation>
+    </message>
+    <message>
+        <source>Plot what the training makes small.</source>
+        <translation>绘制训练所最小化的损失。</translation>
+    </message>
+    <message>
+        <source>Put the model into the list of the tab Segment.</source>
+        <translation>将模型放入“分割”页的列表。</translation>
+    </message>
+    <message>
+        <source>Read all labelled cases and list what would spoil a training.</source>
+        <translation>读取所有已标注病例，列出会影响训练的问题。</translation>
+    </message>
+    <message>
+        <source>Show curves</source>
+        <translation>显示曲线</translation>
+    </message>
+    <message>
+        <source>Show loss</source>
+        <translation>显示损失</translation>
+    </message>
+    <message>
+        <source>Show progress</source>
+        <translation>显示进展</translation>
+    </message>
+    <message>
+        <source>Start from:</source>
+        <translation>起点：</translation>
+    </message>
+    <message>
+        <source>Stop</source>
+        <translation>停止</translation>
+    </message>
+    <message>
+        <source>Stop after this step; goes on later with the same numbers.</source>
+        <translation>在本步之后停止；以后可用相同数值继续。</translation>
+    </message>
+    <message>
+        <source>The cases that a model learns from, in a folder of their own.</source>
+        <translation>供模型学习的病例，位于单独的文件夹中。</translation>
+    </message>
+    <message>
+        <source>Tick a label that nobody has drawn in this case: its absence is then not learnt.</source>
+        <translation>勾选此病例中无人勾画的标签：这样就不会学习它的缺失。</translation>
+    </message>
+    <message>
+        <source>Train:</source>
+        <translation>训练：</translation>
+    </message>
+    <message>
+        <source>Training set:</source>
+        <translation>训练集：</translation>
+    </message>
+    <message>
+        <source>What the training starts from: a model, a pretrained start, a published checkpoint, or nothing.</source>
+        <translation>训练的起点：模型、预训练起点、已发布的检查点，或从零开始。</translation>
+    </message>
+    <message>
+        <source>Where to look</source>
+        <translation>检查位置</translation>
+    </message>
+    <message>
+        <source>Which unlabelled case comes next.</source>
+        <translation>接下来是哪个未标注病例。</translation>
+    </message>
+</context>
+<context>
+    <name>Panel.CaseCheck</name>
+    <message>
+        <source>Checking the cases: {what}</source>
+        <translation>正在检查病例：{what}</translation>
+    </message>
+</context>
+<context>
+    <name>Panel.CasePlaces</name>
+    <message>
+        <source>{number}. {labels}</source>
+        <translation>{number}. {labels}</translation>
+    </message>
+</context>
+<context>
+    <name>Panel.FinetuneTab</name>
+    <message>
+        <source>A training is running. Let it go on without Slicer? No pauses it; it can go on later either way.</source>
+        <translation>训练正在进行。要让它在没有 Slicer 的情况下继续吗？选择“否”则暂停；两种情况之后都可以继续。</translation>
+    </message>
+    <message>
+        <source>Close Slicer</source>
+        <translation>关闭 Slicer</translation>
+    </message>
+    <message>
+        <source>Discarded. All other models are as they were.</source>
+        <translation>已放弃。其他模型均未改变。</translation>
+    </message>
+    <message>
+        <source>Fine-tune</source>
+        <translation>微调</translation>
+    </message>
+    <message>
+        <source>Go on</source>
+        <translation>继续</translation>
+    </message>
+    <message>
+        <source>Go on from the last checkpoint.</source>
+        <translation>从最近的检查点继续。</translation>
+    </message>
+    <message>
+        <source>No problem was found in the cases with labels.</source>
+        <translation>已标注的病例中未发现问题。</translation>
+    </message>
+    <message>
+        <source>Start; it runs on when Slicer is closed.</source>
+        <translation>开始；关闭 Slicer 后仍会继续运行。</translation>
+    </message>
+    <message>
+        <source>The proposals come from the new model now. {why}</source>
+        <translation>现在由新模型给出建议。{why}</translation>
+    </message>
+    <message>
+        <source>The proposals stay as they are. {why}</source>
+        <translation>建议保持不变。{why}</translation>
+    </message>
+    <message>
+        <source>{name} is in the list of the tab Segment now.</source>
+        <translation>{name} 现已在“分割”页的列表中。</translation>
+    </message>
+</context>
+<context>
+    <name>Panel.LoopView</name>
+    <message>
+        <source>Add a segmentation first: its segments become the labels of the set.</source>
+        <translation>请先添加一个分割：其分段将成为训练集的标签。</translation>
+    </message>
+    <message>
+        <source>Add volumes without labels to be led from case to case.</source>
+        <translation>添加没有标注的体数据，即可逐例进行。</translation>
+    </message>
+    <message>
+        <source>All cases have labels.</source>
+        <translation>所有病例都已标注。</translation>
+    </message>
+    <message>
+        <source>Case</source>
+        <translation>病例</translation>
+    </message>
+    <message>
+        <source>Computing the proposal for {case}</source>
+        <translation>正在计算 {case} 的建议</translation>
+    </message>
+    <message>
+        <source>Corrections</source>
+        <translation>修正</translation>
+    </message>
+    <message>
+        <source>Dice and minutes</source>
+        <translation>Dice 与分钟</translation>
+    </message>
+    <message>
+        <source>Dice of the proposal</source>
+        <translation>建议的 Dice</translation>
+    </message>
+    <message>
+        <source>Minutes</source>
+        <translation>分钟</translation>
+    </message>
+    <message>
+        <source>No proposal for {case}: {why}</source>
+        <translation>{case} 没有建议：{why}</translation>
+    </message>
+    <message>
+        <source>The training set has no labels yet.</source>
+        <translation>训练集还没有标签。</translation>
+    </message>
+    <message>
+        <source>There is no model yet that proposes labels: cases open without.</source>
+        <translation>还没有能给出建议的模型：病例将不带建议打开。</translation>
+    </message>
+    <message>
+        <source>any</source>
+        <translation>任意一例</translation>
+    </message>
+    <message>
+        <source>the next in the list</source>
+        <translation>列表中的下一例</translation>
+    </message>
+    <message>
+        <source>the one the model is least sure of</source>
+        <translation>模型最没有把握的一例</translation>
+    </message>
+    <message>
+        <source>{case} is open: correct the outlines, then press Done.</source>
+        <translation>{case} 已打开：修正轮廓，然后按“完成”。</translation>
+    </message>
+</context>
+<context>
+    <name>Panel.MappingView</name>
+    <message>
+        <source>Choose a label for each.</source>
+        <translation>请为每个分段选择标签。</translation>
+    </message>
+    <message>
+        <source>Choose…</source>
+        <translation>请选择…</translation>
+    </message>
+    <message>
+        <source>Label of the set</source>
+        <translation>训练集的标签</translation>
+    </message>
+    <message>
+        <source>Segment</source>
+        <translation>分段</translation>
+    </message>
+    <message>
+        <source>The training set does not know these names. Say what each segment is; nothing is written before.</source>
+        <translation>训练集中没有这些名称。请说明每个分段是什么；在此之前不会写入任何内容。</translation>
+    </message>
+    <message>
+        <source>Two segments have the same label.</source>
+        <translation>两个分段使用了同一标签。</translation>
+    </message>
+    <message>
+        <source>a new label</source>
+        <translation>新标签</translation>
+    </message>
+    <message>
+        <source>leave out</source>
+        <translation>排除</translation>
+    </message>
+</context>
+<context>
+    <name>Panel.OutcomeView</name>
+    <message>
+        <source>After</source>
+        <translation>之后</translation>
+    </message>
+    <message>
+        <source>Before</source>
+        <translation>之前</translation>
+    </message>
+    <message>
+        <source>Better than before: Dice {gain} on {count} held-out cases; chance alone would stay below {needed}.</source>
+        <translation>比之前更好：{count} 个留出病例上 Dice {gain}；仅凭偶然会低于 {needed}。</translation>
+    </message>
+    <message>
+        <source>Dice {gain} on one held-out case: too few to tell from chance.</source>
+        <translation>一个留出病例上 Dice {gain}：太少，无法与偶然区分。</translation>
+    </message>
+    <message>
+        <source>Held-out cases, the worst first:</source>
+        <translation>留出病例，最差的在前：</translation>
+    </message>
+    <message>
+        <source>Label</source>
+        <translation>标签</translation>
+    </message>
+    <message>
+        <source>Mean Dice {dice} on {count} held-out cases, which were never trained on. There is no earlier model to compare with.</source>
+        <translation>{count} 个从未参与训练的留出病例上平均 Dice 为 {dice}。没有可比较的较早模型。</translation>
+    </message>
+    <message>
+        <source>No case is held out yet, so nobody knows how good this model is: it takes three cases with labels.</source>
+        <translation>还没有留出病例，因此无法得知此模型的好坏：需要三个已标注病例。</translation>
+    </message>
+    <message>
+        <source>Not better than before by more than chance: Dice {gain} on {count} held-out cases, where {needed} would be needed.</source>
+        <translation>与之前相比的提升未超过偶然：{count} 个留出病例上 Dice {gain}，需要 {needed}。</translation>
+    </message>
+    <message>
+        <source>Spread</source>
+        <translation>离散度</translation>
+    </message>
+    <message>
+        <source>{case}: Dice {dice}</source>
+        <translation>{case}：Dice {dice}</translation>
+    </message>
+    <message>
+        <source>{name}, version {number}{dice}</source>
+        <translation>{name}，版本 {number}{dice}</translation>
+    </message>
+</context>
+<context>
+    <name>Panel.TrainView</name>
+    <message>
+        <source>Checking the cases</source>
+        <translation>正在检查病例</translation>
+    </message>
+    <message>
+        <source>Dice</source>
+        <translation>Dice</translation>
+    </message>
+    <message>
+        <source>Dice on held-out cases</source>
+        <translation>留出病例上的 Dice</translation>
+    </message>
+    <message>
+        <source>Ending after this step; the best model is then evaluated</source>
+        <translation>将在本步之后结束，然后评估最佳模型</translation>
+    </message>
+    <message>
+        <source>Evaluating the model it started from on the same cases</source>
+        <translation>正在同样的病例上评估起点模型</translation>
+    </message>
+    <message>
+        <source>Evaluating the new model on the held-out cases</source>
+        <translation>正在留出病例上评估新模型</translation>
+    </message>
+    <message>
+        <source>Labels found: {found} of {count}, mean Dice {dice}</source>
+        <translation>已找到的标签：{found}/{count}，平均 Dice {dice}</translation>
+    </message>
+    <message>
+        <source>Loss</source>
+        <translation>损失</translation>
+    </message>
+    <message>
+        <source>Paused after step {step}</source>
+        <translation>已在第 {step} 步之后暂停</translation>
+    </message>
+    <message>
+        <source>Pausing after this step</source>
+        <translation>将在本步之后暂停</translation>
+    </message>
+    <message>
+        <source>Preparing the cases</source>
+        <translation>正在准备病例</translation>
+    </message>
+    <message>
+        <source>Starting</source>
+        <translation>正在启动</translation>
+    </message>
+    <message>
+        <source>Step</source>
+        <translation>步</translation>
+    </message>
+    <message>
+        <source>Stop and discard</source>
+        <translation>停止并放弃</translation>
+    </message>
+    <message>
+        <source>Stop and keep the best</source>
+        <translation>停止并保留最佳</translation>
+    </message>
+    <message>
+        <source>The training is done</source>
+        <translation>训练已完成</translation>
+    </message>
+    <message>
+        <source>The training was interrupted; it can go on from its last checkpoint</source>
+        <translation>训练被中断；可从最近的检查点继续</translation>
+    </message>
+    <message>
+        <source>Training loss</source>
+        <translation>训练损失</translation>
+    </message>
+    <message>
+        <source>Training: {what}</source>
+        <translation>正在训练：{what}</translation>
+    </message>
+</context>
+<context>
+    <name>Panel.TrainingForm</name>
+    <message>
+        <source>About {steps} steps in {time} on this computer.</source>
+        <translation>在本机上 {time} 内约 {steps} 步。</translation>
+    </message>
+    <message>
+        <source>Checkpoints (*.pt *.pth)</source>
+        <translation>检查点 (*.pt *.pth)</translation>
+    </message>
+    <message>
+        <source>Choose or make a training set first.</source>
+        <translation>请先选择或新建训练集。</translation>
+    </message>
+    <message>
+        <source>Fresh weights have to be trained as a whole.</source>
+        <translation>从零开始时必须训练整个网络。</translation>
+    </message>
+    <message>
+        <source>No case has labels yet: add a segmentation, or correct a proposal.</source>
+        <translation>还没有已标注的病例：请添加分割或修正建议。</translation>
+    </message>
+    <message>
+        <source>Published checkpoint</source>
+        <translation>已发布的检查点</translation>
+    </message>
+    <message>
+        <source>Ready. The first training on this computer will tell how many steps fit into the time.</source>
+        <translation>就绪。在本机首次训练后即可得知这段时间内能完成多少步。</translation>
+    </message>
+    <message>
+        <source>Small labels are often found only after some hundred steps.</source>
+        <translation>小标签往往要几百步之后才能找到。</translation>
+    </message>
+    <message>
+        <source>a published checkpoint…</source>
+        <translation>已发布的检查点…</translation>
+    </message>
+    <message>
+        <source>all of it</source>
+        <translation>全部</translation>
+    </message>
+    <message>
+        <source>nothing (fresh weights)</source>
+        <translation>无（从零开始）</translation>
+    </message>
+    <message>
+        <source>small changes (LoRA)</source>
+        <translation>小幅改动 (LoRA)</translation>
+    </message>
+    <message>
+        <source>the class outputs only</source>
+        <translation>仅类别输出</translation>
+    </message>
+    <message>
+        <source>the decoder</source>
+        <translation>解码器</translation>
+    </message>
+    <message>
+        <source>{title} (mine)</source>
+        <translation>{title}（我的）</translation>
+    </message>
+    <message>
+        <source>{title} (pretrained)</source>
+        <translation>{title}（预训练）</translation>
+    </message>
+</context>
+<context>
+    <name>Panel.TrainingSetView</name>
+    <message>
+        <source>A case needs a volume and a segmentation of it.</source>
+        <translation>病例需要一个体数据及其分割。</translation>
+    </message>
+    <message>
+        <source>A model learns from cases with labels. Segment a volume, correct it, and add it with Add to training set; or make a training set with New…</source>
+        <translation>模型从已标注的病例中学习。请分割一个体数据，修正后用“加入训练集”添加；或用“新建…”建立训练集。</translation>
+    </message>
+    <message>
+        <source>Add volumes without labels</source>
+        <translation>添加没有标注的体数据</translation>
+    </message>
+    <message>
+        <source>Case</source>
+        <translation>病例</translation>
+    </message>
+    <message>
+        <source>Dice of the proposal {dice}</source>
+        <translation>建议的 Dice {dice}</translation>
+    </message>
+    <message>
+        <source>New training set</source>
+        <translation>新训练集</translation>
+    </message>
+    <message>
+        <source>None yet</source>
+        <translation>暂无</translation>
+    </message>
+    <message>
+        <source>Not added:</source>
+        <translation>未添加：</translation>
+    </message>
+    <message>
+        <source>Open a training set</source>
+        <translation>打开训练集</translation>
+    </message>
+    <message>
+        <source>Segment the volume, or load its segmentation, first.</source>
+        <translation>请先分割该体数据，或载入其分割。</translation>
+    </message>
+    <message>
+        <source>Status</source>
+        <translation>状态</translation>
+    </message>
+    <message>
+        <source>Sure</source>
+        <translation>把握</translation>
+    </message>
+    <message>
+        <source>The other volumes are in the training set.</source>
+        <translation>其他体数据已在训练集中。</translation>
+    </message>
+    <message>
+        <source>Volumes (*.nii *.nii.gz *.nrrd *.nhdr *.mha *.mhd)</source>
+        <translation>体数据 (*.nii *.nii.gz *.nrrd *.nhdr *.mha *.mhd)</translation>
+    </message>
+    <message>
+        <source>checked</source>
+        <translation>已检查</translation>
+    </message>
+    <message>
+        <source>corrected</source>
+        <translation>已修正</translation>
+    </message>
+    <message>
+        <source>left out</source>
+        <translation>已排除</translation>
+    </message>
+    <message>
+        <source>no labels</source>
+        <translation>无标注</translation>
+    </message>
+    <message>
+        <source>not drawn: {names}</source>
+        <translation>未勾画：{names}</translation>
+    </message>
+    <message>
+        <source>proposed</source>
+        <translation>已建议</translation>
+    </message>
+    <message>
+        <source>{labelled} cases with labels, {held} of them held out; {waiting} to do.</source>
+        <translation>{labelled} 个已标注病例，其中 {held} 个留出；{waiting} 个待处理。</translation>
+    </message>
+    <message>
+        <source>{status}, held out</source>
+        <translation>{status}，留出</translation>
+    </message>
+    <message>
+        <source>{who}, {when}</source>
+        <translation>{who}，{when}</translation>
+    </message>
+</context>
+<context>
+    <name>Panel.Widget</name>
+    <message>
+        <source>Fine-tune</source>
+        <translation>微调</translation>
+    </message>
+</context>
+<context>
+    <name>Scene.TrainingCases</name>
+    <message>
+        <source>Choose a folder where you may write, on a disk with space left.</source>
+        <translation>请选择可写入且有剩余空间的文件夹。</translation>
+    </message>
+    <message>
+        <source>Remove the overlap in the Segment Editor.</source>
+        <translation>请在分割编辑器中去除重叠。</translation>
+    </message>
+    <message>
+        <source>Rename or delete the segment, or add the label to the set.</source>
+        <translation>请重命名或删除该分段，或将此标签加入训练集。</translation>
+    </message>
+    <message>
+        <source>The training set has no label {names}.</source>
+        <translation>训练集中没有标签 {names}。</translation>
+    </message>
+    <message>
+        <source>{first} and {second} overlap, a label map gives each voxel one label.</source>
+        <translation>{first} 与 {second} 重叠，标签图中每个体素只能有一个标签。</translation>
+    </message>
+    <message>
+        <source>{path} cannot be written.</source>
+        <translation>无法写入 {path}。</translation>
     </message>
 </context>
 </TS>

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import logging
 import xml.etree.ElementTree as ET
 from collections.abc import Mapping
@@ -57,7 +58,7 @@ class UiLoader(QtUiTools.QUiLoader):
         widget_class = self._class(element.get("class", "")) or QtWidgets.QFrame
         for prop in element.findall("property"):
             name = prop.get("name", "")
-            known = widget_class.staticMetaObject.indexOfProperty(name) >= 0
+            known = name in _properties(widget_class)
             if not known and prop.get("stdset") != "0":
                 _log.warning("%s has no property %s", element.get("class"), name)
             self._resolve_flags(prop, element.get("class", "") in self.stand_ins)
@@ -73,6 +74,12 @@ class UiLoader(QtUiTools.QUiLoader):
                 value = sum(_flag(owner_class, word.rpartition("::")[2]) for word in words)
                 prop.remove(child)
                 ET.SubElement(prop, "number").text = str(value)
+
+
+@functools.cache  # PySide 6.12 may have let go of a class's meta object at the second question
+def _properties(widget_class: Any) -> frozenset[str]:
+    meta = widget_class.staticMetaObject
+    return frozenset(meta.property(index).name() for index in range(meta.propertyCount()))
 
 
 def _flag(owner: Any, name: str) -> int:

@@ -248,3 +248,39 @@ class qMRMLSegmentationShow3DButton(QtWidgets.QPushButton):
             self._node.CreateClosedSurfaceRepresentation()
         else:
             self._node.RemoveClosedSurfaceRepresentation()
+
+
+class qMRMLSegmentEditorWidget(qMRMLWidget):
+    """The place of the Segment Editor; the host has no effects."""
+
+    def __init__(self, parent: QtWidgets.QWidget | None = None):
+        super().__init__(parent)
+        self._node: Any = None
+        self._segmentation: Any = None
+        self._volume: Any = None
+        layout = QtWidgets.QVBoxLayout(self)
+        layout.addWidget(QtWidgets.QLabel("Segment Editor"))
+
+    def setMRMLSegmentEditorNode(self, node: Any) -> None:
+        self._node = node
+
+    def mrmlSegmentEditorNode(self) -> Any:
+        return self._node
+
+    def setSegmentationNode(self, node: Any) -> None:
+        self._segmentation = node
+
+    def segmentationNode(self) -> Any:
+        return self._segmentation
+
+    def setSourceVolumeNode(self, node: Any) -> None:
+        self._volume = node
+
+    def sourceVolumeNode(self) -> Any:
+        return self._volume
+
+    def setActiveEffect(self, effect: Any) -> None:
+        assert effect is None, "the host has no effects"
+
+    def removeViewObservations(self) -> None:
+        """Nothing is observed."""

@@ -1,0 +1,296 @@
+"""The loop: open the next case with its proposal, correct it, Done, and on to the next."""
+
+from __future__ import annotations
+
+import math
+import random
+import time
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import slicer
+from slicer.i18n import tr as _
+
+from MISFMLib.annotation.case_table import CaseRow
+from MISFMLib.annotation.training_set import TrainingSet
+from MISFMLib.errors import DataError
+from MISFMLib.events import Failed, Progress
+
+from .. import Messages
+from ..Guard import guarded
+from ..Jobs.Proposals import Proposals, toDo
+from ..LibraryMessages import forPanel
+from ..Scene.PlotViews import Curves
+from ..Scene.TrainingCases import OpenCase, compare, openCase
+from ..Signal import Signal
+from .CasePlaces import CasePlaces
+from .CorrectionEditor import CorrectionEditor
+from .NotDrawnView import NotDrawnView
+
+_ORDERS = ("least sure", "in order", "random")
+_AHEAD = 2
+"""Proposals kept ready where the order does not depend on them."""
+
+
+class LoopView:
+    """The section Correct.
+
+    Signals: ``corrected(row)`` after Done; ``changed()`` when a case has a new status.
+    """
+
+    def __init__(self, ui: Any, proposals: Proposals, report: Callable[[Exception], None]) -> None:
+        """Connect the widgets.
+
+        Args:
+            ui: Widgets of the .ui file by their names.
+            proposals: Computes what a model proposes.
+            report: Shows an error to the user.
+        """
+        self.corrected = Signal()
+        self.changed = Signal()
+        self.report = report
+        self._ui = ui
+        self._proposals = proposals
+        self._set: TrainingSet | None = None
+        self._rows: list[CaseRow] = []
+        self._hasModel = False
+        self._case: OpenCase | None = None
+        self._openedAt = 0.0
+        self._waitingFor = ""
+        self._editor = CorrectionEditor(ui)
+        self._places = CasePlaces(ui, report)
+        self._notDrawn = NotDrawnView(ui)
+        self._worth = Curves(_("Corrections"), _("Case"), _("Dice and minutes"))
+        for value, text in zip(_ORDERS, _orderTexts(), strict=True):
+            ui.orderSelector.addItem(text, value)
+        ui.orderSelector.activated.connect(self._onOrder)
+        ui.nextCaseButton.clicked.connect(self._onNext)
+        ui.doneButton.clicked.connect(self._onDone)
+        ui.leaveOutButton.clicked.connect(self._onLeaveOut)
+        ui.worthButton.clicked.connect(self._onWorth)
+        self._signals = {
+            proposals.ready: self._onReady,
+            proposals.failed: self._onFailed,
+            proposals.progressed: self._onProgress,
+        }
+        for signal, slot in self._signals.items():
+            signal.connect(slot)
+
+    @property
+    def case(self) -> OpenCase | None:
+        """The case that is open; None when there is none."""
+        return self._case
+
+    def use(self, trainingSet: TrainingSet | None, rows: list[CaseRow], *, hasModel: bool) -> None:
+        """Show another set, or the same with other cases.
+
+        Args:
+            trainingSet: The set; None for none.
+            rows: Its cases.
+            hasModel: Whether there is a model that proposes.
+        """
+        if trainingSet is not self._set:
+            self._close()
+        self._set, self._rows, self._hasModel = trainingSet, rows, hasModel
+        self._plan()
+        self._show()
+
+    def open(self, name: str) -> None:
+        """Open a case with its labels, or else with what is proposed for it."""
+        row = self._set.case(name)
+        if row.is_labelled:
+            self._openNow(row, self._set.label_map(name))
+        elif self._proposals.isCurrent(row) or not self._hasModel:
+            proposal = self._set.proposal(name)
+            self._openNow(row, proposal if proposal.exists() else None)
+        else:
+            self._waitingFor = name
+            self._plan()
+            self._show()
+
+    def sceneClosed(self) -> None:
+        """Forget the case that went with the scene; it is still in the set as it was."""
+        self._case, self._waitingFor = None, ""
+        self._editor.close()
+        self._show()
+
+    def close(self) -> None:
+        """Let go of the signals and the editor."""
+        for signal, slot in self._signals.items():
+            signal.disconnect(slot)
+        self._editor.close()
+
+    # ----------------------------------------------------------------------------------- the order
+
+    def _next(self) -> CaseRow | None:
+        """Return the case that comes next by the chosen order, among those that wait."""
+        rows = [
+            row for row in toDo(self._rows) if self._case is None or row.name != self._case.name
+        ]
+        if not rows:
+            return None
+        order = self._ui.orderSelector.currentData
+        if order == "random":
+            return random.Random(self._set.name).choice(rows)  # the same again after a restart
+        if order == "least sure":
+            known = [row for row in rows if self._proposals.isCurrent(row)]
+            if known:
+                return min(known, key=lambda row: row.certainty or 0.0)
+        return rows[0]
+
+    def _plan(self) -> None:
+        """Let proposals be computed ahead: of all cases, or of those that come next."""
+        rows = toDo(self._rows)
+        following = self._next()
+        names = [following.name] if following is not None else []
+        names += [row.name for row in rows if row.name not in names]
+        if self._ui.orderSelector.currentData != "least sure":
+            names = names[:_AHEAD]
+        self._proposals.want(names if self._hasModel else (), self._waitingFor)
+
+    # ------------------------------------------------------------------------------------ the case
+
+    def _openNow(self, row: CaseRow, labelFile: Any) -> None:
+        self._waitingFor = ""
+        self._close()
+        labels = self._set.labels
+        if not labels:
+            raise DataError(
+                _("The training set has no labels yet."),
+                code="no-labels",
+                remedy=_("Add a segmentation first: its segments become the labels of the set."),
+            )
+        self._case = openCase(row.name, self._set.image(row.name), labelFile, labels)
+        self._openedAt = time.monotonic()
+        self._editor.open(self._case.segmentation, self._case.volume)
+        self._notDrawn.show(labels, row.not_drawn)
+        self._places.show(self._proposals.report(row.name) if not row.is_labelled else {})
+        self._plan()
+        self._show()
+
+    def _close(self) -> None:
+        if self._case is not None:
+            self._editor.close()
+            self._case.close()
+            self._case = None
+        self._places.hide()
+        self._notDrawn.hide()
+
+    @guarded
+    def _onNext(self, *_arguments: Any) -> None:
+        row = self._next()
+        if row is not None:
+            self.open(row.name)
+
+    @guarded
+    def _onDone(self, *_arguments: Any) -> None:
+        """Keep the labels as they are now, and go on."""
+        case, labels = self._case, self._set.labels
+        array = case.array(labels)
+        row = self._set.case(case.name)
+        change = compare(case.before, array)
+        measured = {} if row.is_labelled else self._measured(row, change)
+        row = self._set.save_labels(
+            case.name,
+            lambda path: case.write(array, path),
+            status="corrected" if change.changedVoxels else "checked",
+            not_drawn=self._notDrawn.chosen(),
+            **measured,
+        )
+        wasNew = bool(measured)
+        self._close()
+        self.changed.emit()
+        following = self._next() if wasNew else None
+        if following is not None:
+            self.open(following.name)
+        self._show()
+        if wasNew:
+            self.corrected.emit(row)
+
+    def _measured(self, row: CaseRow, change: Any) -> Mapping[str, Any]:
+        minutes = round((time.monotonic() - self._openedAt) / 60, 2)
+        if row.status != "proposed":
+            return {"minutes": minutes}
+        return {
+            "minutes": minutes,
+            "dice": None if change.dice is None else round(change.dice, 4),
+            "changed_voxels": change.changedVoxels,
+        }
+
+    @guarded
+    def _onLeaveOut(self, *_arguments: Any) -> None:
+        self._set.set_status(self._case.name, "left out")
+        self._close()
+        self.changed.emit()
+        self._show()
+
+    # ------------------------------------------------------------------------------------ showing
+
+    def _show(self) -> None:
+        ui, isOpen = self._ui, self._case is not None
+        waiting = toDo(self._rows)
+        ui.doneButton.visible = ui.leaveOutButton.visible = isOpen
+        ui.nextCaseButton.enabled = bool(waiting) and not self._waitingFor
+        ui.proposalProgress.visible = bool(self._waitingFor)
+        ui.caseLabel.text = self._text(len(waiting))
+        ui.worthButton.visible = any(row.dice is not None for row in self._rows)
+        self._updateWorth()
+
+    def _text(self, waiting: int) -> str:
+        if self._waitingFor:
+            return _("Computing the proposal for {case}").format(case=self._waitingFor)
+        if self._case is not None:
+            return _("{case} is open: correct the outlines, then press Done.").format(
+                case=self._case.name
+            )
+        if self._set is None or not self._rows:
+            return _("Add volumes without labels to be led from case to case.")
+        if not waiting:
+            return _("All cases have labels.")
+        if not self._hasModel:
+            return _("There is no model yet that proposes labels: cases open without.")
+        return ""
+
+    def _updateWorth(self) -> None:
+        rows = [row for row in self._rows if row.dice is not None]
+        rows.sort(key=lambda row: row.when)
+        columns = {
+            _("Dice of the proposal"): [row.dice for row in rows],
+            _("Minutes"): [math.nan if row.minutes is None else row.minutes for row in rows],
+        }
+        self._worth.update(columns, list(range(1, len(rows) + 1)))
+
+    @guarded
+    def _onWorth(self, *_arguments: Any) -> None:
+        self._worth.show()
+
+    @guarded
+    def _onOrder(self, *_arguments: Any) -> None:
+        self._plan()
+
+    @guarded
+    def _onReady(self, name: str) -> None:
+        self.changed.emit()
+        if name == self._waitingFor:
+            self.open(name)
+
+    @guarded
+    def _onFailed(self, name: str, failure: Failed) -> None:
+        if name == self._waitingFor:
+            self._openNow(self._set.case(name), None)
+        self._ui.caseLabel.text = _("No proposal for {case}: {why}").format(
+            case=name, why=forPanel(failure.message)
+        )
+
+    @guarded
+    def _onProgress(self, name: str, progress: Progress) -> None:
+        if name == self._waitingFor:
+            bar = self._ui.proposalProgress
+            isCounting = 0 < progress.fraction < 1
+            bar.maximum = 100 if isCounting else 0
+            bar.value = round(100 * progress.fraction) if isCounting else 0
+            slicer.util.showStatusMessage(f"MISFM: {Messages.stage(progress)}", 3000)
+
+
+def _orderTexts() -> tuple[str, ...]:
+    return (_("the one the model is least sure of"), _("the next in the list"), _("any"))

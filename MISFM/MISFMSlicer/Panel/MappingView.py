@@ -1,0 +1,159 @@
+"""Which label of the training set is each segment of a case that comes in: asked, never guessed."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import qt
+from slicer.i18n import tr as _
+
+from MISFMLib.annotation.case_table import CaseRow
+from MISFMLib.annotation.labels import match_labels, new_label
+from MISFMLib.annotation.training_set import TrainingSet
+from MISFMLib.configs import LabelConfig
+
+from ..Guard import guarded
+from ..Scene.Export import writeLabelMap
+from ..Scene.TrainingCases import labelArray, segmentColour, segmentNames, writeImage
+
+_NEW, _LEAVE_OUT, _UNDECIDED = "new", "leave out", ""
+
+
+class MappingView:
+    """Adds a volume with a segmentation to a set.
+
+    Names that the set has, whatever their case, need no question, and the first case of a set
+    brings its labels along. All others are asked for in a table before anything is written.
+    """
+
+    def __init__(
+        self, ui: Any, added: Callable[[CaseRow], None], report: Callable[[Exception], None]
+    ) -> None:
+        """Connect the widgets.
+
+        Args:
+            ui: Widgets of the .ui file by their names.
+            added: Called with the row of a case that was added.
+            report: Shows an error to the user.
+        """
+        self.report = report
+        self._ui = ui
+        self._added = added
+        self._case: tuple[TrainingSet, Any, Any] | None = None
+        self._choices: dict[str, Any] = {}
+        table = ui.mappingTable
+        table.setColumnCount(2)
+        table.setHorizontalHeaderLabels([_("Segment"), _("Label of the set")])
+        table.verticalHeader().setVisible(False)
+        for column in (0, 1):
+            table.horizontalHeader().setSectionResizeMode(column, qt.QHeaderView.Stretch)
+        ui.mappingAddButton.clicked.connect(self._onAdd)
+        ui.mappingCancelButton.clicked.connect(self._onCancel)
+
+    def begin(self, trainingSet: TrainingSet, volume: Any, segmentation: Any) -> None:
+        """Add a case at once, or ask first what its labels are.
+
+        Raises:
+            MISFMError: It cannot be added.
+        """
+        names = segmentNames(segmentation)
+        labels = trainingSet.labels
+        mapping = match_labels(names.values(), labels)
+        self._case = (trainingSet, volume, segmentation)
+        unclear = [key for key, name in names.items() if name in mapping.unknown]
+        if labels and unclear:
+            self._ask(names, labels, unclear)
+            return
+        chosen = {key: mapping.values.get(name, _NEW) for key, name in names.items()}
+        self._write(chosen)
+
+    # ------------------------------------------------------------------------------------ asking
+
+    def _ask(
+        self, names: dict[str, str], labels: tuple[LabelConfig, ...], unclear: list[str]
+    ) -> None:
+        table = self._ui.mappingTable
+        self._ui.mappingLabel.text = _(
+            "The training set does not know these names. Say what each segment is; nothing is"
+            " written before."
+        )
+        known = match_labels(names.values(), labels).values
+        table.setRowCount(len(names))
+        self._choices = {}
+        for row, (key, name) in enumerate(names.items()):
+            table.setItem(row, 0, qt.QTableWidgetItem(name))
+            combo = qt.QComboBox()
+            if key in unclear:
+                combo.addItem(_("Choose…"), _UNDECIDED)
+            for label in labels:
+                combo.addItem(label.name, label.value)
+            combo.addItem(_("a new label"), _NEW)
+            combo.addItem(_("leave out"), _LEAVE_OUT)
+            if name in known:
+                combo.setCurrentIndex(combo.findData(known[name]))
+            combo.currentIndexChanged.connect(self._onChoice)
+            table.setCellWidget(row, 1, combo)
+            self._choices[key] = combo
+        height = sum(table.rowHeight(row) for row in range(min(len(names), 8)))
+        table.setFixedHeight(
+            int(height + 2 * table.frameWidth + table.horizontalHeader().sizeHint.height())
+        )
+        self._ui.mappingFrame.visible = True
+        self._onChoice()
+
+    @guarded
+    def _onChoice(self, *_arguments: Any) -> None:
+        chosen = [combo.currentData for combo in self._choices.values()]
+        values = [each for each in chosen if isinstance(each, int)]
+        isTwice = len(set(values)) < len(values)
+        self._ui.mappingAddButton.enabled = _UNDECIDED not in chosen and not isTwice
+        self._ui.mappingAddButton.toolTip = (
+            _("Two segments have the same label.") if isTwice else _("Choose a label for each.")
+        )
+
+    @guarded
+    def _onAdd(self, *_arguments: Any) -> None:
+        self._write({key: combo.currentData for key, combo in self._choices.items()})
+
+    @guarded
+    def _onCancel(self, *_arguments: Any) -> None:
+        self._end()
+
+    def _end(self) -> None:
+        self._case, self._choices = None, {}
+        self._ui.mappingTable.setRowCount(0)
+        self._ui.mappingFrame.visible = False
+
+    # ----------------------------------------------------------------------------------- writing
+
+    def _write(self, chosen: dict[str, Any]) -> None:
+        trainingSet, volume, segmentation = self._case
+        labels, values = _withNewLabels(trainingSet.labels, segmentation, chosen)
+        array = labelArray(segmentation, volume, values)  # first: refused cases change nothing
+        if labels != trainingSet.labels:
+            trainingSet.set_labels(labels)
+        name = trainingSet.free_name(volume.GetName())
+        trainingSet.add_case(name, lambda path: writeImage(volume, path))
+        drawn = set(values.values())
+        row = trainingSet.save_labels(
+            name,
+            lambda path: writeLabelMap(array, volume, path),
+            not_drawn=tuple(label.name for label in labels if label.value not in drawn),
+        )
+        self._end()
+        self._added(row)
+
+
+def _withNewLabels(
+    labels: tuple[LabelConfig, ...], segmentation: Any, chosen: dict[str, Any]
+) -> tuple[tuple[LabelConfig, ...], dict[str, int]]:
+    """Return the labels of the set with those that are new, and the value of every segment."""
+    values, names = {}, segmentNames(segmentation)
+    for key, choice in chosen.items():
+        if choice == _NEW:
+            label = new_label(names[key], labels, segmentColour(segmentation, key))
+            labels, choice = (*labels, label), label.value
+        if choice != _LEAVE_OUT:
+            values[key] = choice
+    return labels, values

@@ -1,0 +1,204 @@
+"""What a training is started with: from what, which part, how long, and what is to be expected."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import qt
+import slicer
+from slicer.i18n import tr as _
+
+from MISFMLib.annotation.case_table import CaseRow
+from MISFMLib.annotation.training_set import TrainingSet
+from MISFMLib.models import store
+from MISFMLib.resources import read_preset
+
+from .. import Messages
+from ..Guard import guarded
+from ..Setup.Settings import Settings
+
+_FRESH, _FILE = "", "…"
+_TRAINABLE = ("all", "decoder", "head", "lora")
+_SPEEDS = "MISFM/TrainingSpeeds"
+_MANY_STEPS = 100_000
+"""More than fit in the minutes: the clock ends the training."""
+_FEW_CASES = 20
+"""Up to so many the preset for few cases is used."""
+_VALIDATIONS = 10
+_FIRST_INTERVAL = 25
+"""Steps between validations while the speed of this computer is unknown."""
+_ENOUGH_STEPS = 300
+"""Below, small labels are often not found yet."""
+
+
+class TrainingForm:
+    """The form of the section Fine-tune."""
+
+    def __init__(self, ui: Any, settings: Settings, report: Callable[[Exception], None]) -> None:
+        """Connect the widgets.
+
+        Args:
+            ui: Widgets of the .ui file by their names.
+            settings: Of this computer.
+            report: Shows an error to the user.
+        """
+        self.report = report
+        self.changed: Callable[[], None] = lambda: None
+        self._ui = ui
+        self._settings = settings
+        self._store = slicer.app.userSettings()
+        self._checkpoints: list[Path] = []
+        for value, text in zip(_TRAINABLE, _trainableTexts(), strict=True):
+            ui.trainableSelector.addItem(text, value)
+        ui.startSelector.activated.connect(self._onStartChosen)
+        ui.trainableSelector.activated.connect(self._onChange)
+        ui.minutesSlider.valueChanged.connect(self._onChange)
+
+    @property
+    def start(self) -> str:
+        """Name or path of what the training starts from; empty for fresh weights."""
+        return str(self._ui.startSelector.currentData or "")
+
+    @property
+    def minutes(self) -> float:
+        """How long it trains."""
+        return float(self._ui.minutesSlider.value)
+
+    def readModels(self) -> None:
+        """Offer what is installed now; what was chosen stays, if it is still there."""
+        selector, chosen = self._ui.startSelector, self.start
+        isFirst = selector.count == 0
+        entries = [
+            each for each in store.list_models() if each.origin != "available" and not each.problem
+        ]
+        entries.sort(key=lambda each: (each.kind != "pretrained", each.origin != "mine"))
+        selector.blockSignals(True)
+        selector.clear()
+        for entry in entries:
+            selector.addItem(_modelText(entry), entry.name)
+        for path in self._checkpoints:
+            selector.addItem(path.name, str(path))
+        selector.addItem(_("nothing (fresh weights)"), _FRESH)
+        selector.addItem(_("a published checkpoint…"), _FILE)
+        index = 0 if isFirst else selector.findData(chosen)
+        selector.setCurrentIndex(max(0, index))
+        selector.blockSignals(False)
+
+    def chooseStart(self, name: str) -> None:
+        """Start the next training from a model, if it is installed."""
+        index = self._ui.startSelector.findData(name)
+        if index >= 0:
+            self._ui.startSelector.setCurrentIndex(index)
+
+    def problem(self, trainingSet: TrainingSet | None, rows: Sequence[CaseRow]) -> str:
+        """Return why no training can start; empty when one can."""
+        if trainingSet is None:
+            return _("Choose or make a training set first.")
+        if not any(row.is_labelled and row.split == "train" for row in rows):
+            return _("No case has labels yet: add a segmentation, or correct a proposal.")
+        if not self.start and self._trainable() != "all":
+            return _("Fresh weights have to be trained as a whole.")
+        return ""
+
+    def config(self, trainingSet: TrainingSet, rows: Sequence[CaseRow]) -> dict[str, Any]:
+        """Return the settings of `misfm finetune`, without the output."""
+        labelled = sum(row.is_labelled for row in rows)
+        few = read_preset("finetune-few-shot") if labelled <= _FEW_CASES else {}
+        interval = self._interval()
+        return {
+            **{name: few[name] for name in ("augmentation", "foreground_share") if name in few},
+            **self._settings.options(),
+            "data": str(trainingSet.folder),
+            "init": self.start or None,
+            "trainable": self._trainable(),
+            "minutes": self.minutes,
+            "steps": _MANY_STEPS,
+            "validate_every": interval,
+            "checkpoint_every": interval,
+            "warm_up_steps": min(100, 2 * interval),
+        }
+
+    def forecast(self) -> str:
+        """Say what is to be expected of the minutes, learnt from earlier trainings here."""
+        seconds = self._secondsPerStep()
+        if not seconds:
+            return _(
+                "Ready. The first training on this computer will tell how many steps fit into"
+                " the time."
+            )
+        steps = int(60 * self.minutes / seconds)
+        text = _("About {steps} steps in {time} on this computer.").format(
+            steps=steps, time=Messages.duration(60 * self.minutes)
+        )
+        if steps < _ENOUGH_STEPS:
+            text += " " + _("Small labels are often found only after some hundred steps.")
+        return text
+
+    def learn(self, start: str, report: dict[str, Any]) -> None:
+        """Remember how fast a training was."""
+        steps, seconds = report.get("steps"), report.get("training_seconds")
+        if steps and seconds:
+            speeds = self._speeds()
+            speeds[_key(start)] = seconds / steps
+            self._store.setValue(_SPEEDS, json.dumps(speeds))
+
+    def _trainable(self) -> str:
+        return str(self._ui.trainableSelector.currentData or "all")
+
+    def _interval(self) -> int:
+        seconds = self._secondsPerStep()
+        if not seconds:
+            return _FIRST_INTERVAL
+        return max(10, int(60 * self.minutes / seconds / _VALIDATIONS))
+
+    def _secondsPerStep(self) -> float:
+        return float(self._speeds().get(_key(self.start), 0.0))
+
+    def _speeds(self) -> dict[str, float]:
+        try:
+            speeds = json.loads(self._store.value(_SPEEDS, "{}"))
+        except (TypeError, ValueError):  # somebody has edited the file
+            return {}
+        return speeds if isinstance(speeds, dict) else {}
+
+    @guarded
+    def _onStartChosen(self, *_arguments: Any) -> None:
+        if self._ui.startSelector.currentData == _FILE:
+            path = qt.QFileDialog.getOpenFileName(
+                self._ui.startSelector,
+                _("Published checkpoint"),
+                "",
+                _("Checkpoints (*.pt *.pth)"),
+            )
+            if path and Path(path) not in self._checkpoints:
+                self._checkpoints.append(Path(path))
+            self.readModels()
+            self.chooseStart(path or _FRESH)
+        self.changed()
+
+    @guarded
+    def _onChange(self, *_arguments: Any) -> None:
+        self.changed()
+
+
+def _key(start: str) -> str:
+    return Path(start).name or "fresh"
+
+
+def _modelText(entry: store.ModelEntry) -> str:
+    title = entry.title or entry.name
+    if entry.kind == "pretrained":
+        return _("{title} (pretrained)").format(title=title)
+    return _("{title} (mine)").format(title=title) if entry.origin == "mine" else title
+
+
+def _trainableTexts() -> tuple[str, ...]:
+    return (
+        _("all of it"),
+        _("the decoder"),
+        _("the class outputs only"),
+        _("small changes (LoRA)"),
+    )

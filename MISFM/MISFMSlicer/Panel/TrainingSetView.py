@@ -1,0 +1,293 @@
+"""The training set in the tab Fine-tune: which one, its cases, and what comes in."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import qt
+import slicer
+from slicer.i18n import tr as _
+
+from MISFMLib.annotation.case_table import CaseRow
+from MISFMLib.annotation.training_set import TrainingSet
+from MISFMLib.errors import DataError, MISFMError
+from MISFMLib.models import store
+
+from ..Guard import guarded
+from ..Scene.TrainingCases import writeImage
+from ..Signal import Signal
+from .MappingView import MappingView
+
+_SETS = "MISFM/trainingSets"
+_MOST_SETS = 10
+_MAX_ROWS = 8
+_ROW_MARGINS = 8
+
+
+class TrainingSetView:
+    """Shows one of the sets that were opened on this computer.
+
+    Signals: ``changed()`` when there is another set or another case; ``opened(name)`` when the
+    user wants to see a case.
+    """
+
+    def __init__(
+        self,
+        ui: Any,
+        sceneCase: Callable[[], tuple[Any, Any]],
+        report: Callable[[Exception], None],
+    ) -> None:
+        """Connect the widgets.
+
+        Args:
+            ui: Widgets of the .ui file by their names.
+            sceneCase: Returns the volume and the segmentation that are shown; None for what is
+                not there.
+            report: Shows an error to the user.
+        """
+        self.changed = Signal()
+        self.opened = Signal()
+        self.report = report
+        self._ui = ui
+        self._sceneCase = sceneCase
+        self._store = slicer.app.userSettings()
+        self._set: TrainingSet | None = None
+        self._rows: list[CaseRow] = []
+        self._mapping = MappingView(ui, self._add, report)
+        self._prepareTable()
+        ui.setSelector.activated.connect(self._onSetChosen)
+        ui.newSetButton.clicked.connect(self._onNew)
+        ui.openSetButton.clicked.connect(self._onOpen)
+        ui.addSegmentationButton.clicked.connect(self._onAddSegmentation)
+        ui.addVolumesButton.clicked.connect(self._onAddVolumes)
+        ui.casesTable.cellDoubleClicked.connect(self._onCaseChosen)
+
+    @property
+    def current(self) -> TrainingSet | None:
+        """The set; None when none is open."""
+        return self._set
+
+    @property
+    def rows(self) -> list[CaseRow]:
+        """Its cases as they were at the last `update`."""
+        return self._rows
+
+    def openLast(self) -> None:
+        """Open the set that was used last, if it is still there."""
+        paths = self._paths()
+        if self._set is None and paths:
+            self._open(paths[0])
+        self._showSets()
+
+    def update(self) -> None:
+        """Show the set as it is now."""
+        ui = self._ui
+        isThere = self._set is not None
+        self._rows = self._set.cases() if isThere else []
+        ui.setActions.visible = isThere
+        ui.casesTable.visible = bool(self._rows)
+        ui.setLabel.text = _summary(self._rows) if isThere else _noSet()
+        self._fillTable()
+
+    def addScene(self) -> None:
+        """Add what the scene shows as a labelled case; asks what labels are if that is unclear.
+
+        Raises:
+            MISFMError: There is no volume or segmentation, or the set cannot be written.
+        """
+        volume, segmentation = self._sceneCase()
+        if volume is None or segmentation is None:
+            raise DataError(
+                _("A case needs a volume and a segmentation of it."),
+                code="no-segmentation",
+                remedy=_("Segment the volume, or load its segmentation, first."),
+            )
+        if self._set is None:
+            self._use(TrainingSet.create(_defaultFolder()))
+        self._mapping.begin(self._set, volume, segmentation)
+
+    # --------------------------------------------------------------------------------- which set
+
+    def _paths(self) -> list[Path]:
+        try:
+            paths = [Path(path) for path in json.loads(self._store.value(_SETS, "[]"))]
+        except (TypeError, ValueError):  # somebody has edited the file
+            return []
+        return [path for path in paths if path.is_dir()]
+
+    def _use(self, trainingSet: TrainingSet) -> None:
+        self._set = trainingSet
+        folder = trainingSet.folder
+        paths = [folder, *(path for path in self._paths() if path != folder)][:_MOST_SETS]
+        self._store.setValue(_SETS, json.dumps([str(path) for path in paths]))
+        self._showSets()
+        self.update()
+        self.changed.emit()
+
+    def _open(self, path: Path) -> None:
+        trainingSet = TrainingSet(path)
+        trainingSet.recover()
+        self._use(trainingSet)
+
+    def _showSets(self) -> None:
+        selector, paths = self._ui.setSelector, self._paths()
+        selector.blockSignals(True)
+        selector.clear()
+        for path in paths:
+            selector.addItem(path.name, str(path))
+        if not paths:
+            selector.addItem(_("None yet"))
+        selector.enabled = bool(paths)
+        selector.blockSignals(False)
+
+    @guarded
+    def _onSetChosen(self, *_arguments: Any) -> None:
+        path = self._ui.setSelector.currentData
+        if path:
+            self._open(Path(path))
+
+    @guarded
+    def _onNew(self, *_arguments: Any) -> None:
+        path = qt.QFileDialog.getSaveFileName(
+            self._ui.newSetButton, _("New training set"), str(_defaultFolder())
+        )
+        if path:
+            self._use(TrainingSet.create(Path(path)))
+
+    @guarded
+    def _onOpen(self, *_arguments: Any) -> None:
+        path = qt.QFileDialog.getExistingDirectory(
+            self._ui.openSetButton, _("Open a training set"), ""
+        )
+        if path:
+            self._open(Path(path))
+
+    # ------------------------------------------------------------------------------------- cases
+
+    @guarded
+    def _onAddSegmentation(self, *_arguments: Any) -> None:
+        self.addScene()
+
+    def _add(self, _row: CaseRow) -> None:
+        self.update()
+        self.changed.emit()
+
+    @guarded
+    def _onAddVolumes(self, *_arguments: Any) -> None:
+        paths = qt.QFileDialog.getOpenFileNames(
+            self._ui.addVolumesButton,
+            _("Add volumes without labels"),
+            "",
+            _("Volumes (*.nii *.nii.gz *.nrrd *.nhdr *.mha *.mhd)"),
+        )
+        self.addVolumes([Path(path) for path in paths or ()])
+
+    def addVolumes(self, paths: Sequence[Path]) -> None:
+        """Add volume files without labels; those that cannot be read are named at the end.
+
+        Raises:
+            DataError: Some files were not added.
+        """
+        refused = []
+        for path in paths:
+            try:
+                self._addVolume(path)
+            except (MISFMError, RuntimeError) as error:
+                refused.append(f"{path.name}: {error}")
+        self.update()
+        self.changed.emit()
+        if refused:
+            raise DataError(
+                _("Not added:") + "\n" + "\n".join(refused),
+                code="volumes-refused",
+                remedy=_("The other volumes are in the training set."),
+            )
+
+    def _addVolume(self, path: Path) -> None:
+        node = slicer.util.loadVolume(str(path), {"show": False})
+        try:
+            name = self._set.free_name(node.GetName())
+            self._set.add_case(name, lambda file: writeImage(node, file))
+        finally:
+            slicer.mrmlScene.RemoveNode(node)
+
+    @guarded
+    def _onCaseChosen(self, row: int, *_arguments: Any) -> None:
+        if 0 <= row < len(self._rows):
+            self.opened.emit(self._rows[row].name)
+
+    # ------------------------------------------------------------------------------------- table
+
+    def _prepareTable(self) -> None:
+        table = self._ui.casesTable
+        table.setColumnCount(3)
+        table.setHorizontalHeaderLabels([_("Case"), _("Status"), _("Sure")])
+        table.verticalHeader().setVisible(False)
+        table.verticalHeader().setDefaultSectionSize(table.fontMetrics().height() + _ROW_MARGINS)
+        table.horizontalHeader().setSectionResizeMode(0, qt.QHeaderView.Stretch)
+        for column in (1, 2):
+            table.horizontalHeader().setSectionResizeMode(column, qt.QHeaderView.ResizeToContents)
+
+    def _fillTable(self) -> None:
+        table = self._ui.casesTable
+        table.setRowCount(len(self._rows))
+        for index, row in enumerate(self._rows):
+            sure = "" if row.certainty is None else f"{100 * row.certainty:.0f} %"
+            for column, text in enumerate((row.name, _statusText(row), sure)):
+                item = qt.QTableWidgetItem(text)
+                item.setToolTip(_details(row))
+                table.setItem(index, column, item)
+        count = min(len(self._rows), _MAX_ROWS)
+        height = sum(table.rowHeight(row) for row in range(count)) + 2 * table.frameWidth
+        table.setFixedHeight(height + table.horizontalHeader().sizeHint.height())
+
+
+def _defaultFolder() -> Path:
+    """Return a folder for a new set that is not there yet."""
+    parent, number = store.home() / "training-sets", 1
+    while (folder := parent / f"training-set-{number}").exists():
+        number += 1
+    return folder
+
+
+def _noSet() -> str:
+    return _(
+        "A model learns from cases with labels. Segment a volume, correct it, and add it with Add"
+        " to training set; or make a training set with New…"
+    )
+
+
+def _summary(rows: Sequence[CaseRow]) -> str:
+    labelled = [row for row in rows if row.is_labelled]
+    held = sum(row.split == "validation" for row in labelled)
+    waiting = sum(row.status in ("unlabelled", "proposed") for row in rows)
+    return _("{labelled} cases with labels, {held} of them held out; {waiting} to do.").format(
+        labelled=len(labelled), held=held, waiting=waiting
+    )
+
+
+def _statusText(row: CaseRow) -> str:
+    names = {
+        "unlabelled": _("no labels"),
+        "proposed": _("proposed"),
+        "corrected": _("corrected"),
+        "checked": _("checked"),
+        "left out": _("left out"),
+    }
+    text = names[row.status]
+    return _("{status}, held out").format(status=text) if row.split == "validation" else text
+
+
+def _details(row: CaseRow) -> str:
+    parts = [
+        row.name,
+        _("{who}, {when}").format(who=row.who, when=row.when[:10]) if row.when else "",
+        _("not drawn: {names}").format(names=", ".join(row.not_drawn)) if row.not_drawn else "",
+        _("Dice of the proposal {dice}").format(dice=f"{row.dice:.2f}")
+        if row.dice is not None
+        else "",
+    ]
+    return "\n".join(part for part in parts if part)

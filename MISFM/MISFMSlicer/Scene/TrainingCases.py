@@ -1,0 +1,242 @@
+"""Cases of a training set in the scene, and back: image, labels, and what a correction changed."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import slicer
+from slicer.i18n import tr as _
+
+from MISFMLib.annotation.labels import match_labels, plain
+from MISFMLib.configs import LabelConfig
+from MISFMLib.errors import DataError, OutputError
+
+from .Export import writeLabelMap
+from .GridBox import boxOf
+from .SceneIO import checkVolume, readLabels
+from .Segmentations import addSegmentation, segments, takeOut
+
+_BACKGROUND = 0
+
+
+def segmentNames(segmentation: Any) -> dict[str, str]:
+    """Return the names of a segmentation node's segments by their IDs."""
+    return {key: each.GetName() for key, each in segments(segmentation.GetSegmentation())}
+
+
+def segmentColour(segmentation: Any, segmentId: str) -> tuple[int, int, int]:
+    """Return the colour of a segment, 0 to 255."""
+    red, green, blue = segmentation.GetSegmentation().GetSegment(segmentId).GetColor()
+    return round(255 * red), round(255 * green), round(255 * blue)
+
+
+# --------------------------------------------------------------------------------------- to files
+
+
+def writeImage(volume: Any, path: Path) -> None:
+    """Write a volume with the node's own IJK-to-RAS matrix, in the format of the path's end.
+
+    Raises:
+        DataError: It has no voxels or colours.
+        OutputError: The file cannot be written.
+    """
+    checkVolume(volume)
+    storage = slicer.vtkMRMLVolumeArchetypeStorageNode()
+    storage.SetFileName(path.as_posix())
+    if not storage.WriteData(volume) or not path.exists():
+        raise OutputError(
+            _("{path} cannot be written.").format(path=path),
+            code="output-not-writable",
+            remedy=_("Choose a folder where you may write, on a disk with space left."),
+        )
+
+
+def labelArray(segmentation: Any, volume: Any, values: Mapping[str, int]) -> np.ndarray:
+    """Return the labels (k, j, i) of some segments on the grid of a volume, uint8.
+
+    Args:
+        segmentation: The vtkMRMLSegmentationNode.
+        volume: The volume.
+        values: Segment ID to value; segments that are not named are left out.
+
+    Raises:
+        DataError: Two of the segments overlap, which a label map cannot say.
+    """
+    labels = np.zeros(slicer.util.arrayFromVolume(volume).shape, np.uint8)
+    names = segmentNames(segmentation)
+    for segmentId, value in values.items():
+        inside = slicer.util.arrayFromSegmentBinaryLabelmap(segmentation, segmentId, volume) > 0
+        taken = np.unique(labels[inside])
+        taken = taken[taken != _BACKGROUND]
+        if len(taken):
+            other = next(key for key, number in values.items() if number == taken[0])
+            raise DataError(
+                _("{first} and {second} overlap, a label map gives each voxel one label.").format(
+                    first=names[other], second=names[segmentId]
+                ),
+                code="overlapping-segments",
+                remedy=_("Remove the overlap in the Segment Editor."),
+            )
+        labels[inside] = value
+    return labels
+
+
+# ------------------------------------------------------------------------------------- from files
+
+
+@dataclass
+class OpenCase:
+    """A case of a training set in the scene."""
+
+    name: str
+    volume: Any
+    """The vtkMRMLScalarVolumeNode."""
+    segmentation: Any
+    """The vtkMRMLSegmentationNode, with a segment for every label of the set."""
+    before: np.ndarray
+    """Labels (k, j, i) when it was opened."""
+
+    def values(self, labels: Sequence[LabelConfig]) -> dict[str, int]:
+        """Return the value of every segment that is a label of the set.
+
+        Raises:
+            DataError: A segment with voxels has no name that the set knows.
+        """
+        names = segmentNames(self.segmentation)
+        found = match_labels(names.values(), labels)
+        values = {key: found.values[name] for key, name in names.items() if name in found.values}
+        unknown = [key for key in names if key not in values and _hasVoxels(self, key)]
+        if unknown:
+            raise DataError(
+                _("The training set has no label {names}.").format(
+                    names=", ".join(names[key] for key in unknown)
+                ),
+                code="label-unknown",
+                remedy=_("Rename or delete the segment, or add the label to the set."),
+            )
+        return values
+
+    def array(self, labels: Sequence[LabelConfig]) -> np.ndarray:
+        """Return the labels as they are now."""
+        return labelArray(self.segmentation, self.volume, self.values(labels))
+
+    def write(self, array: np.ndarray, path: Path) -> None:
+        """Write labels on the grid of the volume."""
+        writeLabelMap(array, self.volume, path)
+
+    def close(self) -> None:
+        """Take the case out of the scene."""
+        for node in (self.segmentation, self.volume):
+            if node is not None and slicer.mrmlScene.IsNodePresent(node):
+                slicer.mrmlScene.RemoveNode(node)
+
+
+def _hasVoxels(case: OpenCase, segmentId: str) -> bool:
+    array = slicer.util.arrayFromSegmentBinaryLabelmap(case.segmentation, segmentId, case.volume)
+    return bool((array > 0).any())
+
+
+def openCase(
+    name: str, image: Path, labelFile: Path | None, labels: Sequence[LabelConfig]
+) -> OpenCase:
+    """Show a case with a segment for every label of its set, filled as far as there are labels.
+
+    Args:
+        name: The case.
+        image: Its volume.
+        labelFile: A proposal (.seg.nrrd, matched by names) or a label map of the set; None for
+            empty segments.
+        labels: The set's labels.
+
+    Raises:
+        RuntimeError: A file cannot be read, or the labels do not fit the volume.
+    """
+    volume = slicer.util.loadVolume(str(image), {"name": name, "show": True})
+    segmentation = addSegmentation(volume, f"{name} labels")
+    segmentation.SetReferenceImageGeometryParameterFromVolumeNode(volume)
+    try:
+        if labelFile is not None and labelFile.name.endswith(".seg.nrrd"):
+            _takeProposal(segmentation, volume, labelFile, labels)
+        _addMissing(segmentation, labels)
+        if labelFile is not None and not labelFile.name.endswith(".seg.nrrd"):
+            _fill(segmentation, volume, labelFile, labels)
+        case = OpenCase(name, volume, segmentation, np.empty(0))
+        case.before = case.array(labels)
+    except Exception:
+        slicer.mrmlScene.RemoveNode(segmentation)
+        slicer.mrmlScene.RemoveNode(volume)
+        raise
+    return case
+
+
+def _takeProposal(
+    segmentation: Any, volume: Any, path: Path, labels: Sequence[LabelConfig]
+) -> None:
+    source = readLabels(path, volume, boxOf(volume, None))
+    by_name = {plain(label.name): label for label in labels}
+    for _key, segment in takeOut(source):
+        label = by_name.get(plain(segment.GetName()))
+        if label is not None:
+            _dress(segment, label)
+            segmentation.GetSegmentation().AddSegment(segment, _segmentId(label))
+
+
+def _addMissing(segmentation: Any, labels: Sequence[LabelConfig]) -> None:
+    present = set(segmentNames(segmentation))
+    for label in labels:
+        if _segmentId(label) not in present:
+            segment = slicer.vtkSegment()
+            _dress(segment, label)
+            segmentation.GetSegmentation().AddSegment(segment, _segmentId(label))
+
+
+def _fill(segmentation: Any, volume: Any, path: Path, labels: Sequence[LabelConfig]) -> None:
+    node = slicer.util.loadLabelVolume(str(path), {"show": False})
+    try:
+        array = slicer.util.arrayFromVolume(node)
+        for label in labels:
+            if (array == label.value).any():
+                slicer.util.updateSegmentBinaryLabelmapFromArray(
+                    (array == label.value).astype(np.uint8),
+                    segmentation,
+                    _segmentId(label),
+                    volume,
+                )
+    finally:
+        slicer.mrmlScene.RemoveNode(node)
+
+
+def _segmentId(label: LabelConfig) -> str:
+    return f"Segment_{label.value}"
+
+
+def _dress(segment: Any, label: LabelConfig) -> None:
+    segment.SetName(label.name)
+    segment.SetColor(*(channel / 255 for channel in label.color))
+
+
+# ------------------------------------------------------------------------------------ corrections
+
+
+@dataclass(frozen=True)
+class Correction:
+    """What a correction changed."""
+
+    dice: float | None
+    """Mean Dice before and after over the labels that either has; None when neither has any."""
+    changedVoxels: int
+
+
+def compare(before: np.ndarray, after: np.ndarray) -> Correction:
+    """Compare labels (k, j, i) before and after a correction."""
+    scores = []
+    for value in np.union1d(np.unique(before), np.unique(after)):
+        if value != _BACKGROUND:
+            old, new = before == value, after == value
+            scores.append(2.0 * float((old & new).sum()) / float(old.sum() + new.sum()))
+    changed = int((before != after).sum())
+    return Correction(sum(scores) / len(scores) if scores else None, changed)

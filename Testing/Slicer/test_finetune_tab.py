@@ -1,0 +1,429 @@
+"""The tab Fine-tune: training set, corrections, trainings, and what becomes of them."""
+
+import json
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+from fake_worker import FakeCommand, FakeRunner, segment_case, unsure_case
+
+from MISFMLib.annotation.training_set import TrainingSet
+from MISFMLib.events import Failed, Finished
+from MISFMLib.models import store
+from MISFMLib.models.terminology import label_config
+
+LABELS = (label_config(1, "left hippocampus"), label_config(2, "spleen"))
+BETTER = {
+    "evaluation": {
+        "spleen": {"dice": 0.8, "dice_sd": 0.1},
+        "mean Dice of the labels": 0.8,
+        "held-out cases": 4,
+    },
+    "comparison": {
+        "before": {"spleen": {"dice": 0.6}},
+        "cases": [],
+        "gain": 0.2,
+        "gain_sd": 0.01,
+        "needed": 0.012,
+        "is_better": True,
+    },
+}
+NO_BETTER = {
+    "evaluation": BETTER["evaluation"],
+    "comparison": {**BETTER["comparison"], "gain": 0.001, "is_better": False},
+}
+
+
+class ProposalRunner(FakeRunner):
+    """Proposes the ball as left hippocampus; reads the voxels from a file that it can read."""
+
+    def __init__(self, grid):
+        super().__init__(LABELS)
+        self.grid = grid
+
+    def _segment(self, folder, config):
+        labels = Path(config["output"])
+        report = segment_case([self.grid], labels, self.labels)
+        places = unsure_case([self.grid], Path(config["uncertainty"]))
+        report |= {"where_to_look": places, "certainty": 0.75}
+        Path(config["report"]).write_text(json.dumps(report))
+        return report
+
+
+class Tab:
+    """The tab as a user sees it."""
+
+    def __init__(self, panel):
+        self.panel = panel
+        self.tab = panel.widget.finetuneTab
+        self.ui = self.tab._ui
+
+    def behave(self, **behaviour):
+        folder = store.home() / "trainings"
+        folder.mkdir(parents=True, exist_ok=True)
+        (folder / "behaviour.json").write_text(json.dumps(behaviour))
+
+    def wait(self, condition, seconds=20):
+        self.panel.host.wait_until(condition, seconds)
+
+    def shown(self, name):
+        return not getattr(self.ui, name).isHidden()
+
+    def train(self):
+        assert self.ui.trainButton.enabled, self.ui.trainButton.toolTip
+        self.ui.trainButton.click()
+        self.panel.settle()
+
+    def segment_and_add(self, make_volume, name="ct"):
+        volume = make_volume(name=name)
+        self.panel.choose(volume)
+        self.panel.segment()
+        self.panel.ui.addToSetButton.click()
+        self.panel.settle()
+
+
+@pytest.fixture
+def tab(panel, monkeypatch, tmp_path):
+    from MISFMSlicer.Jobs.TrainingProcess import TrainingProcess
+
+    start = TrainingProcess.start
+    script = Path(__file__).with_name("fake_training.py")
+    monkeypatch.setattr(
+        TrainingProcess, "start", lambda self: start(self, [sys.executable, str(script)])
+    )
+    made = Tab(panel)
+    made.tab._proposals._runner = ProposalRunner(tmp_path / "grid.nrrd")
+    yield made
+    if made.tab.train.training is not None:
+        made.tab.train.training.kill()
+
+
+@pytest.fixture
+def a_set(tab, make_volume, tmp_path):
+    """A set with two labelled cases and two without."""
+    import slicer
+    from MISFMSlicer.Scene.Export import writeLabelMap
+    from MISFMSlicer.Scene.GridBox import boxOf
+    from MISFMSlicer.Scene.SceneIO import writeVolume
+    from MISFMSlicer.Scene.TrainingCases import writeImage
+
+    made = TrainingSet.create(tmp_path / "organs", LABELS)
+    volume = make_volume()
+    writeVolume(volume, boxOf(volume, None), tmp_path / "grid.nrrd")
+    array = np.zeros(slicer.util.arrayFromVolume(volume).shape, np.uint8)
+    array[1:3, 2:5, 2:5] = 2
+    for name in ("a", "b", "c", "d"):
+        made.add_case(name, lambda path: writeImage(volume, path))
+    for name in ("a", "b"):
+        made.save_labels(name, lambda path: writeLabelMap(array, volume, path))
+    tab.tab.setView._use(made)
+    tab.panel.settle()
+    return made
+
+
+def test_without_a_set_the_tab_says_how_to_get_one(tab):
+    assert not tab.ui.trainButton.enabled
+    assert "Add to training set" in tab.ui.setLabel.text
+    assert not tab.shown("casesTable")
+
+
+def test_a_segmented_volume_is_added_by_one_click_and_brings_its_labels(tab, make_volume):
+    tab.segment_and_add(make_volume)
+    trainingSet = tab.tab.setView.current
+    assert [label.name for label in trainingSet.labels] == ["left hippocampus"]
+    (row,) = trainingSet.cases()
+    assert (row.name, row.status, row.split, row.not_drawn) == ("ct", "corrected", "train", ())
+    assert trainingSet.label_map("ct").exists()
+    assert tab.ui.casesTable.rowCount == 1
+    assert tab.panel.ui.tabs.currentWidget() is not tab.panel.ui.segmentTab
+    assert tab.ui.trainButton.enabled
+
+
+def test_unknown_names_are_asked_for_and_nothing_is_written_before(tab, a_set, make_volume):
+    a_set.set_labels([label_config(1, "liver"), label_config(2, "milt")])
+    tab.segment_and_add(make_volume)
+    assert tab.shown("mappingFrame")
+    assert not tab.ui.mappingAddButton.enabled
+    assert len(a_set.cases()) == 4
+
+    combo = tab.ui.mappingTable.cellWidget(0, 1)
+    combo.setCurrentIndex(combo.findData(2))
+    assert tab.ui.mappingAddButton.enabled
+    tab.ui.mappingAddButton.click()
+
+    assert not tab.shown("mappingFrame")
+    row = a_set.case("ct")
+    assert row.is_labelled
+    assert row.not_drawn == ("liver",)
+    assert [label.name for label in a_set.labels] == ["liver", "milt"]
+
+
+def test_a_new_label_can_come_with_a_case_and_a_cancelled_one_leaves_nothing(
+    tab, a_set, make_volume
+):
+    a_set.set_labels([label_config(1, "liver")])
+    tab.segment_and_add(make_volume)
+    tab.ui.mappingCancelButton.click()
+    assert not tab.shown("mappingFrame")
+    assert len(a_set.cases()) == 4
+
+    tab.panel.ui.addToSetButton.click()
+    combo = tab.ui.mappingTable.cellWidget(0, 1)
+    combo.setCurrentIndex(combo.findData("new"))
+    tab.ui.mappingAddButton.click()
+    assert [label.name for label in a_set.labels] == ["liver", "left hippocampus"]
+    assert a_set.case("ct").is_labelled
+
+
+def test_a_training_runs_to_its_table_and_is_kept(tab, a_set, monkeypatch):
+    tab.behave(**BETTER)
+    tab.train()
+    tab.wait(lambda: tab.shown("outcomeFrame"))
+
+    assert tab.ui.outcomeLabel.text.startswith("Better than before: Dice +0.200 on 4")
+    table = tab.ui.outcomeTable
+    cells = [table.item(0, column).text() for column in range(4)]
+    assert cells == ["spleen", "0.60", "0.80", "0.10"]
+    assert tab.ui.keepButton.default
+    job = tab.tab.train.training.job["config"]
+    assert job["data"] == str(a_set.folder)
+    assert job["augmentation"] == "strong"
+
+    tab.ui.keepButton.click()
+    tab.panel.settle()
+    assert not tab.shown("outcomeFrame")
+    (mine,) = (entry for entry in store.list_models() if entry.origin == "mine")
+    assert mine.name == "organs"
+    assert tab.panel.widget.segmentTab._models.model("organs").isMine
+    assert tab.tab.train.training is None
+    assert tab.tab.form.start == "organs"
+    assert "About 300 steps" in tab.tab.form.forecast() or tab.tab.form.forecast()
+
+
+def test_what_is_not_better_is_discarded_by_default_and_nothing_is_lost(tab, a_set):
+    tab.behave(**NO_BETTER)
+    tab.train()
+    tab.wait(lambda: tab.shown("outcomeFrame"))
+    assert tab.ui.outcomeLabel.text.startswith("Not better than before")
+    assert tab.ui.discardButton.default
+    before = store.list_models()
+    tab.ui.discardButton.click()
+    tab.panel.settle()
+    assert store.list_models() == before
+    assert list((store.home() / "trainings").glob("finetune-*")) == []
+    assert tab.ui.trainButton.enabled
+
+
+def test_a_training_is_paused_and_goes_on(tab, a_set):
+    tab.behave(wait=True)
+    tab.train()
+    tab.wait(lambda: "Labels found: 1 of 2" in tab.ui.trainLabel.text)
+    assert not tab.shown("trainButton")
+    tab.ui.pauseButton.click()
+    tab.wait(lambda: "Paused after step 10" in tab.ui.trainLabel.text)
+    assert (tab.ui.trainButton.text, tab.ui.trainButton.enabled) == ("Go on", True)
+
+    tab.behave()
+    tab.train()
+    tab.wait(lambda: tab.shown("outcomeFrame"))
+    assert tab.ui.outcomeLabel.text.startswith("No case is held out yet")
+
+
+def test_stop_keeps_the_best_or_discards_all(tab, a_set):
+    tab.behave(wait=True)
+    tab.train()
+    tab.wait(lambda: "Labels found" in tab.ui.trainLabel.text)
+    keep, _discard = tab.ui.stopButton.menu().actions()
+    keep.trigger()
+    tab.wait(lambda: tab.shown("outcomeFrame"))
+    tab.ui.discardButton.click()
+
+    tab.train()
+    tab.wait(lambda: "Labels found" in tab.ui.trainLabel.text)
+    _keep, discard = tab.ui.stopButton.menu().actions()
+    discard.trigger()
+    tab.panel.settle()
+    assert tab.tab.train.training is None
+    assert tab.ui.trainButton.text == "Fine-tune"
+
+
+def test_a_paused_training_can_still_be_ended_with_its_best(tab, a_set):
+    tab.behave(wait=True)
+    tab.train()
+    tab.wait(lambda: "Labels found" in tab.ui.trainLabel.text)
+    tab.ui.pauseButton.click()
+    tab.wait(lambda: "Paused" in tab.ui.trainLabel.text)
+    keep, _discard = tab.ui.stopButton.menu().actions()
+    keep.trigger()
+    tab.wait(lambda: tab.shown("outcomeFrame"))
+
+
+def test_a_killed_training_is_found_again_after_a_restart(tab, a_set, host):
+    import slicer
+
+    tab.behave(wait=True)
+    tab.train()
+    tab.wait(lambda: "Labels found" in tab.ui.trainLabel.text)
+    training = tab.tab.train.training
+    slicer.util.reloadScriptedModule("MISFM")
+    assert training.isRunning, "a reload does not end it"
+    again = slicer.modules.MISFMWidget.finetuneTab
+    assert again.train.training.folder == training.folder
+    assert "Labels found" in again._ui.trainLabel.text
+
+    again.train.training.kill()
+    again.train.poll()
+    assert "interrupted" in again._ui.trainLabel.text
+    assert again._ui.trainButton.text == "Go on"
+    tab.panel.widget = slicer.modules.MISFMWidget
+
+
+def test_problems_of_the_cases_are_a_list_that_leads_to_them(tab, a_set):
+    problems = "- a: the label map is empty\n- label 3 occurs in no training case\n"
+    message = f"The data set cannot be trained on:\n{problems}"
+    tab.behave(fail={"message": message, "code": "labels-unusable", "remedy": "Correct them."})
+    tab.train()
+    tab.wait(lambda: tab.shown("problemsList"))
+    assert tab.ui.problemsList.count == 2
+    tab.ui.problemsList.setCurrentRow(0)
+    tab.panel.settle()
+    assert tab.tab.loop.case.name == "a"
+    assert np.count_nonzero(tab.tab.loop.case.before) == 18
+
+
+def test_the_check_runs_in_a_child_process_and_lists_what_is_wrong(tab, a_set, monkeypatch):
+    from MISFMSlicer.Panel import CaseCheck
+
+    monkeypatch.setattr(CaseCheck, "Command", FakeCommand)
+    tab.ui.checkButton.click()
+    (command,) = tab.panel.commands
+    job = json.loads(Path(command.words[1]).read_text())
+    assert job["config"]["check_only"] is True
+    assert not tab.ui.checkButton.enabled
+    command.ended.emit(Failed("Bad:\n- a: empty", "labels-unusable", "Correct it."))
+    assert tab.ui.problemsList.count == 1
+    assert not Path(command.words[1]).exists()
+
+    tab.ui.checkButton.click()
+    tab.panel.commands[-1].ended.emit(Finished({}))
+    assert tab.ui.trainLabel.text == "No problem was found in the cases with labels."
+    assert not tab.shown("problemsList")
+
+
+def keep_a_model(tab, a_set):
+    """Give the set a model that proposes, as a training does."""
+    tab.behave()
+    tab.train()
+    tab.wait(lambda: tab.shown("outcomeFrame"))
+    tab.ui.keepButton.click()
+    tab.panel.settle()
+
+
+def test_the_loop_goes_from_case_to_case(tab, a_set, monkeypatch):
+    tab.ui.afterBox.value = 0
+    keep_a_model(tab, a_set)
+    tab.wait(lambda: a_set.case("d").status == "proposed")
+    assert a_set.case("c").model
+
+    tab.ui.nextCaseButton.click()
+    tab.panel.settle()
+    assert tab.tab.loop.case.name == "c"
+    assert tab.shown("doneButton")
+    tab.ui.doneButton.click()
+    tab.panel.settle()
+
+    row = a_set.case("c")
+    assert (row.status, row.split, row.changed_voxels, row.dice) == (
+        "checked",
+        "validation",
+        0,
+        1.0,
+    )
+    assert row.minutes is not None
+    assert tab.tab.loop.case.name == "d", "the next proposal is on the screen at once"
+    assert tab.shown("worthButton")
+    tab.ui.leaveOutButton.click()
+    tab.panel.settle()
+    assert a_set.case("d").status == "left out"
+    assert tab.ui.caseLabel.text == "All cases have labels."
+
+
+def test_a_correction_is_measured_and_saved(tab, a_set):
+    import slicer
+
+    tab.ui.afterBox.value = 0
+    keep_a_model(tab, a_set)
+    tab.wait(lambda: a_set.case("d").status == "proposed")
+    tab.ui.nextCaseButton.click()
+    case = tab.tab.loop.case
+    array = (case.before == 2).astype(np.uint8)
+    array[-1, -2:, -2:] = 1
+    slicer.util.updateSegmentBinaryLabelmapFromArray(
+        array, case.segmentation, "Segment_2", case.volume
+    )
+    expected = case.array(LABELS)
+    tab.ui.notDrawnList.item(0).setCheckState(2)
+    tab.tab.done()
+
+    row = a_set.case("c")
+    assert row.status == "corrected"
+    assert row.changed_voxels > 0
+    assert row.not_drawn == ("left hippocampus",)
+    node = slicer.util.loadLabelVolume(str(a_set.label_map("c")))
+    assert np.array_equal(slicer.util.arrayFromVolume(node), expected)
+
+
+def test_after_some_corrections_the_training_goes_on_by_itself(tab, a_set):
+    keep_a_model(tab, a_set)
+    tab.ui.afterBox.value = 1
+    tab.behave(**BETTER)
+    tab.wait(lambda: a_set.case("d").status == "proposed")
+    tab.ui.nextCaseButton.click()
+    tab.ui.doneButton.click()
+    tab.wait(lambda: "The proposals come from the new model now" in tab.ui.trainLabel.text)
+    assert not tab.shown("outcomeFrame")
+    assert tab.tab.loop.case.name == "d", "the open case is left alone"
+    from MISFMLib.models.versions import list_versions
+
+    assert len(list_versions("organs")) == 1
+    tab.tab.outcome.showVersions()
+    assert tab.shown("versionsButton")
+    tab.ui.versionsButton.menu().aboutToShow.emit()
+    (action,) = tab.ui.versionsButton.menu().actions()
+    action.trigger()
+    assert len(list_versions("organs")) == 2
+
+
+def test_a_case_without_a_proposal_opens_empty_when_there_is_no_model(tab, a_set):
+    tab.ui.nextCaseButton.click()
+    tab.panel.settle()
+    assert tab.tab.loop.case.before.max() == 0
+    assert "no model" in tab.ui.caseLabel.text or "open" in tab.ui.caseLabel.text
+
+
+def test_closing_the_scene_keeps_the_set(tab, a_set):
+    import slicer
+
+    tab.ui.nextCaseButton.click()
+    slicer.mrmlScene.Clear(False)
+    tab.panel.settle()
+    assert tab.tab.loop.case is None
+    assert a_set.case("c").status == "unlabelled"
+    tab.ui.nextCaseButton.click()
+    assert tab.tab.loop.case.name == "c"
+
+
+def test_volumes_are_added_and_those_that_cannot_be_read_are_named(tab, a_set, tmp_path):
+    from MISFMLib.errors import DataError
+
+    good, bad = tmp_path / "good.nii.gz", tmp_path / "bad.nii.gz"
+    good.write_bytes(a_set.image("a").read_bytes())
+    bad.write_bytes(b"no")
+    with pytest.raises(DataError, match=r"bad\.nii\.gz"):
+        tab.tab.setView.addVolumes([bad, good])
+    assert a_set.case("good").status == "unlabelled"
+
+
+def test_the_tab_is_narrow_enough(tab, a_set):
+    assert tab.panel.widget.parent.minimumSizeHint.width() <= 400

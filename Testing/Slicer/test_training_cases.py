@@ -1,0 +1,130 @@
+"""Cases of a training set in the scene, corrections, and curves."""
+
+import math
+
+import numpy as np
+import pytest
+from panel_fixtures import MODULE
+
+from MISFMLib.errors import DataError
+from MISFMLib.models.terminology import label_config
+
+LABELS = (label_config(1, "left kidney"), label_config(2, "spleen"))
+
+
+@pytest.fixture
+def scene(host, load_module, make_volume):
+    import slicer
+
+    load_module(MODULE)
+    slicer.mrmlScene.Clear(False)
+    return slicer
+
+
+def a_segmentation(slicer, volume, **boxes):
+    """Make a segmentation with a segment for each slice range along k."""
+    node = slicer.mrmlScene.AddNewNodeByClass("vtkMRMLSegmentationNode")
+    node.SetReferenceImageGeometryParameterFromVolumeNode(volume)
+    for name, (start, stop) in boxes.items():
+        name = name.replace("_", " ")
+        key = node.GetSegmentation().AddEmptySegment("", name)
+        array = np.zeros(slicer.util.arrayFromVolume(volume).shape, np.uint8)
+        array[start:stop, 2:5, 2:5] = 1
+        slicer.util.updateSegmentBinaryLabelmapFromArray(array, node, key, volume)
+    return node
+
+
+def test_image_and_labels_come_back_as_they_were_written(scene, make_volume, tmp_path):
+    from MISFMSlicer.Scene.Export import writeLabelMap
+    from MISFMSlicer.Scene.TrainingCases import labelArray, openCase, segmentNames, writeImage
+
+    volume = make_volume()
+    node = a_segmentation(scene, volume, left_kidney=(1, 3), spleen=(4, 6))
+    values = {key: 1 if name == "left kidney" else 2 for key, name in segmentNames(node).items()}
+    image, labels = tmp_path / "a.nii.gz", tmp_path / "l.nii.gz"
+    writeImage(volume, image)
+    array = labelArray(node, volume, values)
+    writeLabelMap(array, volume, labels)
+
+    case = openCase("a", image, labels, LABELS)
+
+    assert np.array_equal(case.before, array)
+    assert np.array_equal(
+        scene.util.arrayFromVolume(case.volume), scene.util.arrayFromVolume(volume)
+    )
+    assert case.volume.GetSpacing() == pytest.approx(volume.GetSpacing())
+    assert case.volume.GetOrigin() == pytest.approx(volume.GetOrigin())
+    assert list(segmentNames(case.segmentation).values()) == ["left kidney", "spleen"]
+    case.close()
+    assert not scene.mrmlScene.IsNodePresent(case.volume)
+
+
+def test_a_case_without_labels_has_an_empty_segment_for_each(scene, make_volume, tmp_path):
+    from MISFMSlicer.Scene.TrainingCases import openCase, writeImage
+
+    writeImage(make_volume(), tmp_path / "a.nii.gz")
+    case = openCase("a", tmp_path / "a.nii.gz", None, LABELS)
+    assert case.before.max() == 0
+    assert len(case.values(LABELS)) == 2
+
+
+def test_segments_that_overlap_are_refused_by_name(scene, make_volume):
+    from MISFMSlicer.Scene.TrainingCases import labelArray, segmentNames
+
+    volume = make_volume()
+    node = a_segmentation(scene, volume, left_kidney=(1, 4), spleen=(3, 6))
+    with pytest.raises(DataError, match="left kidney and spleen overlap"):
+        labelArray(node, volume, dict(zip(segmentNames(node), (1, 2), strict=True)))
+
+
+def test_a_segment_that_the_set_does_not_know_is_named(scene, make_volume, tmp_path):
+    from MISFMSlicer.Scene.TrainingCases import OpenCase
+
+    volume = make_volume()
+    node = a_segmentation(scene, volume, left_kidney=(1, 3), lesion=(4, 6))
+    case = OpenCase("a", volume, node, np.empty(0))
+    with pytest.raises(DataError, match="no label lesion"):
+        case.array(LABELS)
+
+
+def test_a_correction_is_measured(scene):
+    from MISFMSlicer.Scene.TrainingCases import compare
+
+    before, after = np.zeros((4, 4, 4), np.uint8), np.zeros((4, 4, 4), np.uint8)
+    assert compare(before, after).dice is None
+    before[:2], after[:1] = 1, 1
+    found = compare(before, after)
+    assert found.changedVoxels == 16
+    assert found.dice == pytest.approx(2 / 3)
+    after[3] = 2
+    assert compare(before, after).dice == pytest.approx(1 / 3)
+
+
+def test_curves_are_a_table_series_and_a_chart(scene):
+    from MISFMSlicer.Scene.PlotViews import Curves, curvesOf
+
+    metrics = {10: {"loss": 1.0}, 20: {"loss": 0.5, "dice/liver": 0.25}}
+    curves = Curves("Dice", "Step", "Dice")
+    curves.update({}, [])
+    assert curves.chart is None
+    steps, columns = curvesOf(metrics, "dice/")
+    assert (steps, columns) == ([20], {"liver": [0.25]})
+    curves.update(columns, steps)
+    curves.update({"liver": [0.25, math.nan], "spleen": [0.1, 0.2]}, [20, 30])
+
+    assert curves.chart.GetNumberOfPlotSeriesNodes() == 2
+    table = curves.table.GetTable()
+    assert [table.GetColumnName(index) for index in range(3)] == ["Step", "liver", "spleen"]
+    assert table.GetValueByName(1, "spleen").ToDouble() == 0.2
+    curves.show()
+    scene.mrmlScene.Clear(False)
+    curves.update(columns, steps)
+    assert curves.chart.GetNumberOfPlotSeriesNodes() == 1
+    curves.remove()
+    assert scene.mrmlScene.GetNumberOfNodesByClass("vtkMRMLPlotChartNode") == 0
+
+
+def test_the_loss_keeps_its_name(scene):
+    from MISFMSlicer.Scene.PlotViews import curvesOf
+
+    assert curvesOf({1: {"loss": 2.0}}, "loss") == ([1], {"loss": [2.0]})
