@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import re
+from typing import Any
 
 _NO_MEMORY = re.compile(
     r"out of memory|(can't|cannot|failed to|unable to) allocate|not enough memory|bad_alloc"
@@ -29,6 +30,10 @@ class MISFMError(Exception):
         self.code = code
         self.remedy = remedy
 
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Let the error pass from process to process."""
+        return _rebuilt, (type(self), self.message, self.code, self.remedy)
+
     @property
     def message(self) -> str:
         """What was given and what was expected, without the remedy."""
@@ -36,6 +41,12 @@ class MISFMError(Exception):
 
     def __str__(self) -> str:
         return f"{self.message} {self.remedy}".strip()
+
+
+def _rebuilt(kind: type[MISFMError], message: str, code: str, remedy: str) -> MISFMError:
+    error = kind.__new__(kind)
+    MISFMError.__init__(error, message, code=code, remedy=remedy)
+    return error
 
 
 class ConfigError(MISFMError):

@@ -22,10 +22,12 @@ from torch import nn
 
 from MISFMLib.configs import WORTH_CONVERTING, EngineName, SegmentPrecision
 from MISFMLib.device import inference_precisions
+from MISFMLib.errors import DeviceError
 from MISFMLib.inference import openvino_network
 from MISFMLib.inference.cuda_network import CUDANetwork, record
 from MISFMLib.inference.deviation import RefusedError
 from MISFMLib.inference.openvino_network import OpenVINONetwork, Recipe
+from MISFMLib.inference.settled import Settled
 from MISFMLib.models.bundle import Bundle, read_previous
 from MISFMLib.networks import network_from_bundle
 from MISFMLib.networks.folding import fold_norms
@@ -153,6 +155,36 @@ class Engines:
             return Engine(self._network.to(work.device), chosen, program, reason)
         return Engine(graph, chosen, f"{program}, CUDA graph", reason)
 
+    def again(
+        self, settled: Settled, work: Work, before_conversion: Callable[[], None] = lambda: None
+    ) -> Engine:
+        """Return the engine that has computed other volumes of the same batch.
+
+        Args:
+            settled: What was chosen then.
+            work: The windows.
+            before_conversion: As in `choose`.
+
+        Raises:
+            DeviceError: It cannot be had here and now.
+        """
+        precision, program = settled.precision, f"PyTorch {torch.__version__}"
+        try:
+            if settled.program == "OpenVINO":
+                network = self._openvino("openvino", precision, work, before_conversion)
+                return Engine(network, precision, f"OpenVINO {openvino_network.version()}")
+            if settled.program == "CUDA graph":
+                graph = self._cuda_graph(precision, work, must_pay=False)
+                return Engine(graph, precision, f"{program}, CUDA graph")
+        except (RefusedError, UnavailableError) as error:
+            raise DeviceError(
+                f"The other cases of the batch were computed by {settled}, which is not possible "
+                f"now: {error}",
+                code="other-engine",
+                remedy="Choose another output folder, or compute all again with --overwrite.",
+            ) from error
+        return Engine(self._network.to(work.device), precision, program)
+
     def free_recordings(self) -> None:
         """Give the memory that the CUDA graphs use back."""
         self._recorded.clear()
@@ -210,14 +242,16 @@ class Engines:
             return replace(self.choose(name, "auto", work, before_conversion), reason=str(error))
         return Engine(network, "int8", f"OpenVINO {openvino_network.version()}")
 
-    def _cuda_graph(self, precision: SegmentPrecision, work: Work) -> CUDANetwork:
+    def _cuda_graph(
+        self, precision: SegmentPrecision, work: Work, *, must_pay: bool = True
+    ) -> CUDANetwork:
         """Return the network recorded for a GPU: from this process, or made now."""
         key = (str(work.device), precision, work.window_shape)
         made = self._recorded.get(key)
         if made is None:
             if work.device.type != "cuda":
                 raise UnavailableError(f"{work.device} is no NVIDIA GPU.")
-            if self._voxels < _WORTH_RECORDING:
+            if must_pay and self._voxels < _WORTH_RECORDING:
                 raise UnavailableError("A recording does not pay yet.")
             made = _attempt(
                 "The CUDA graph", record, self._network, work.device, precision, work.sample()

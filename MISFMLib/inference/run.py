@@ -25,6 +25,10 @@ class Run:
         self.notices.append(message)
         self.events(Notice(message))
 
+    def tell_conversion(self) -> None:
+        """Tell that the network is converted, which takes some seconds."""
+        self.events(Progress("convert", 0.0, "for this computer, once"))
+
     @contextmanager
     def timed(self, stage: str) -> Iterator[None]:
         """Add the block's seconds to a stage."""

@@ -13,7 +13,7 @@ from MISFMLib.configs import EngineName, LabelConfig, PreprocessingConfig, Segme
 from MISFMLib.data.preprocessing import PreparedVolume, prepare_volume
 from MISFMLib.device import resolve_precision, select_device
 from MISFMLib.errors import DeviceError, is_out_of_memory
-from MISFMLib.events import EventSink, Progress, ignore_events
+from MISFMLib.events import EventSink, ignore_events
 from MISFMLib.inference.domain import domain_warnings
 from MISFMLib.inference.engines import Engine, Engines, Work
 from MISFMLib.inference.ladder import Rung, memory_ladder
@@ -21,6 +21,7 @@ from MISFMLib.inference.patches import central_window
 from MISFMLib.inference.postprocessing import clean_labels
 from MISFMLib.inference.restoration import LabelRestorer
 from MISFMLib.inference.run import Run, window_progress
+from MISFMLib.inference.settled import Settled, check_wish
 from MISFMLib.inference.sliding_window import Placement, iterate_slabs
 from MISFMLib.inference.uncertainty import Uncertainty
 from MISFMLib.inference.where_to_look import UncertainPlace, find_uncertain_places
@@ -63,6 +64,8 @@ class SegmentResult:
     """Number format of the network, such as ``float32``."""
     engine: str
     """Program that computed the network, and its version."""
+    settled: str
+    """The same as `Settled`, to compute other volumes of a batch likewise."""
     patch_size: Size
     """Windows in voxels of model space."""
     model_shape_dhw: Size
@@ -120,6 +123,8 @@ class Segmenter:
             plain = replace(options, postprocessing=False, uncertainty=False)
             self._previous = Segmenter(engines.previous, before.preprocessing, before.labels, plain)
         self._engine_name = options.engine
+        self._volumes = 1
+        self._settled: Settled | None = None
         self._preprocessing = preprocessing
         self._labels = labels
         self._does_postprocessing = options.postprocessing
@@ -147,6 +152,24 @@ class Segmenter:
         manifest = bundle.manifest
         engines = Engines.from_bundle(bundle)
         return cls(engines, manifest.preprocessing, manifest.labels, options)
+
+    def settle(self, volumes: int, earlier: str = "") -> None:
+        """Compute all volumes that follow with one engine.
+
+        Args:
+            volumes: How many there will be, about as large as the first; it decides what pays.
+            earlier: What has computed others of the same batch, as `SegmentResult.settled` says.
+
+        Raises:
+            OutputError: Something else was asked for.
+        """
+        self._volumes = max(1, volumes)
+        self._settled = Settled.parse(earlier)
+        if self._settled is not None:
+            device, precision = self._placement.network.type, self._placement.precision
+            check_wish(self._settled, self._engine_name, precision, device)
+        if self._previous is not None:
+            self._previous.settle(volumes)
 
     def load_engine(self) -> None:
         """Load the engine that the next volume is likely to need, where one is kept on the disk.
@@ -225,6 +248,7 @@ class Segmenter:
             device=str(rung.placement.network),
             precision=_DTYPE_NAMES[engine.precision],
             engine=engine.name,
+            settled=str(_settled(engine, rung.placement)),
             patch_size=rung.windows.patch_size,
             model_shape_dhw=shape,
             windows=count_windows(shape, rung.windows),
@@ -271,13 +295,19 @@ class Segmenter:
             window_shape=(prepared.shape[0], *patch_size),
             sample=lambda: central_window(prepared, rung.windows),
         )
+        # What memory enforces is told to the user, and holds for its volume alone.
+        is_free = not rung.change or placement.network == self._placement.network
         with run.timed("engine"):
+            if self._settled is not None and is_free:
+                return self._engines.again(self._settled, work, run.tell_conversion)
             engine = self._engines.choose(
                 self._engine_name,
                 placement.precision,
-                work,
-                lambda: run.events(Progress("convert", 0.0, "for this computer, once")),
+                replace(work, windows=work.windows * self._volumes),
+                run.tell_conversion,
             )
+        if self._volumes > 1 and is_free:
+            self._settled = _settled(engine, placement)
         if self._engine_name == "openvino" and engine.reason:
             run.notify(f"PyTorch computes the network. {engine.reason}")
         elif placement.precision == "int8" and engine.reason:
@@ -308,6 +338,10 @@ class Segmenter:
         seconds = time.perf_counter() - start
         run.timings_s["network"] = seconds - run.timings_s["restore"]
         return restorer.label_map(), restorer.uncertainty()
+
+
+def _settled(engine: Engine, placement: Placement) -> Settled:
+    return Settled.from_engine(engine.name, engine.precision, placement.network.type)
 
 
 def _device_peak(device: torch.device) -> int:

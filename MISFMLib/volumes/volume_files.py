@@ -68,29 +68,50 @@ def read_frames(path: Path, num_frames: int) -> list[sitk.Image]:
         DataError: The file is missing, no image, damaged, not 3D, has another number of frames or
             an irregular grid.
     """
+    try:
+        expected = _check_header(path, num_frames)
+        with quiet_itk():
+            frames = _read_checked(path, num_frames)
+    except OSError as error:
+        raise _unreadable(path, error) from error
+    _check_grid(frames[0], expected, path)
+    return frames
+
+
+def check_whole(path: Path) -> None:
+    """Refuse a volume file that does not hold all voxels that its header names.
+
+    Raises:
+        DataError: It is missing, damaged, or no volume file.
+    """
+    try:
+        _check_header(path, 1)
+    except OSError as error:
+        raise _unreadable(path, error) from error
+
+
+def _check_header(path: Path, num_frames: int) -> Geometry | None:
+    """Check name, kind and header of a file before ITK, which trusts all of them."""
     if not path.exists():
         raise file_missing(path)
-    if path.is_file() and not path.stat().st_size:
-        raise file_truncated(path, "the file is empty")
     suffix = volume_suffix(path)
-    if not suffix or path.is_dir():
+    if not suffix or not path.is_file():  # a pipe or device might never answer
         raise DataError(
             f"{path} is no volume file, expected one of {', '.join(VOLUME_SUFFIXES)}.",
             code="unsupported-format",
             remedy="Convert it, for example in 3D Slicer, or give a DICOM folder.",
         )
-    try:
-        expected = _HEADER_CHECKS[suffix](path, num_frames)
-        with quiet_itk():
-            frames = _read_checked(path, num_frames)
-    except OSError as error:
-        raise DataError(
-            f"{path} cannot be read: {error.strerror or error}.",
-            code="file-unreadable",
-            remedy="Check that you may read it.",
-        ) from error
-    _check_grid(frames[0], expected, path)
-    return frames
+    if not path.stat().st_size:
+        raise file_truncated(path, "the file is empty")
+    return _HEADER_CHECKS[suffix](path, num_frames)
+
+
+def _unreadable(path: Path, error: OSError) -> DataError:
+    return DataError(
+        f"{path} cannot be read: {error.strerror or error}.",
+        code="file-unreadable",
+        remedy="Check that you may read it.",
+    )
 
 
 def _read_checked(path: Path, num_frames: int) -> list[sitk.Image]:

@@ -17,7 +17,7 @@ from torch import nn
 
 from MISFMLib.configs import IntensityConfig, LabelConfig, NetworkConfig, PreprocessingConfig
 from MISFMLib.data.phantom import draw_phantom
-from MISFMLib.errors import JobCancelled
+from MISFMLib.errors import DeviceError, JobCancelled
 from MISFMLib.events import Progress
 from MISFMLib.inference import engines as engines_module
 from MISFMLib.inference import openvino_network
@@ -25,6 +25,7 @@ from MISFMLib.inference.deviation import BOUNDS, Deviation, RefusedError, measur
 from MISFMLib.inference.engines import Engines, Work
 from MISFMLib.inference.openvino_network import Recipe
 from MISFMLib.inference.segmenter import Segmenter, SegmenterOptions
+from MISFMLib.inference.settled import Settled
 from MISFMLib.metrics import dice
 from MISFMLib.models.bundle import BundleManifest, write_bundle
 from MISFMLib.models.store import engines_folder, find_model
@@ -173,6 +174,28 @@ def test_the_windows_of_earlier_volumes_count(fake, bundle):
     names = [engines.choose("auto", "auto", some_work(windows=MANY // 3)).name for _ in range(5)]
     assert [name.split()[0] for name in names] == ["PyTorch"] * 2 + ["OpenVINO"] * 3
     assert fake.built == ["bf16"]
+
+
+def test_the_engine_of_a_batch_is_had_again_for_one_window_or_refused(fake, bundle):
+    engines = Engines.from_bundle(bundle)
+    first = engines.choose("auto", "auto", some_work(windows=MANY))
+    settled = Settled.from_engine(first.name, first.precision, "cpu")
+    assert Settled.parse(str(settled)) == settled
+    again = Engines.from_bundle(bundle).again(settled, some_work())
+    assert (again.name, again.precision) == (first.name, first.precision)
+
+    torch_settled = Settled("PyTorch", "fp32", "cpu")
+    assert engines.again(torch_settled, some_work(windows=MANY)).name.startswith("PyTorch")
+    fake.kept.clear()
+    fake.error = RuntimeError("no converter")
+    with pytest.raises(DeviceError, match="OpenVINO in bf16 on cpu") as caught:
+        Engines.from_bundle(bundle).again(settled, some_work())
+    assert caught.value.code == "other-engine"
+
+
+@pytest.mark.parametrize("text", ["", "OpenVINO", "Magic in fp32 on cpu", "PyTorch in fp8 on cpu"])
+def test_what_is_no_engine_is_none(text):
+    assert Settled.parse(text) is None
 
 
 def test_what_was_converted_in_another_process_serves_even_one_window(fake, bundle):

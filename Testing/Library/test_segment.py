@@ -33,6 +33,8 @@ from MISFMLib.errors import (
     OutputError,
 )
 from MISFMLib.events import CaseDone, Notice, Progress
+from MISFMLib.inference.engines import Engine, Engines
+from MISFMLib.inference.segmenter import Segmenter
 from MISFMLib.jobs.segment.plan import SegmentCase, _check_results
 from MISFMLib.jobs.segment.segment import run_segment
 from MISFMLib.models.bundle import BundleManifest, write_bundle
@@ -610,16 +612,108 @@ def test_a_case_that_fails_does_not_stop_the_others(tmp_path, model, scans):
 def test_what_one_bad_volume_can_raise_is_kept_to_its_case(
     tmp_path, model, scans, monkeypatch, error, caplog
 ):
-    def read(path, *, series):
-        if path.name == "a.nrrd":
-            raise error
-        return read_volume(path, series=series)
+    compute = Segmenter.segment
 
-    monkeypatch.setattr("MISFMLib.jobs.segment.case.read_volume", read)
+    def fail(segmenter, volume, events):
+        if volume.name == "a":
+            raise error
+        return compute(segmenter, volume, events)
+
+    monkeypatch.setattr(Segmenter, "segment", fail)
     with pytest.raises(BatchError, match=str(error)):
         segment(scans, model=model, output=tmp_path / "out")
     assert files_in(tmp_path / "out") == ["b.seg.nrrd", "c.seg.nrrd", "cases.csv"]
     assert "a failed" in caplog.text
+
+
+def test_a_result_that_is_empty_or_cut_is_made_again(tmp_path, model, scans):
+    out = tmp_path / "out"
+    segment(scans, model=model, output=out)
+    whole = {name: (out / f"{name}.seg.nrrd").read_bytes() for name in "abc"}
+    (out / "a.seg.nrrd").write_bytes(b"")
+    (out / "b.seg.nrrd").write_bytes(whole["b"][: len(whole["b"]) * 2 // 3])
+
+    report = segment(scans, model=model, output=out)
+
+    assert {name: (out / f"{name}.seg.nrrd").read_bytes() for name in "abc"} == whole
+    statuses = {name: case["status"] for name, case in report["cases"].items()}
+    assert statuses == {"a": "done", "b": "done", "c": "skipped"}
+
+
+def test_a_case_that_its_reader_did_not_survive_is_not_tried_again(
+    tmp_path, model, scans, monkeypatch
+):
+    tried = []
+
+    def die(_reader, source, **options):
+        tried.append(source.name)
+        if source.name == "b.nrrd":
+            raise DataError("It died.", code="reader-died", remedy="Convert it.")
+        return read_volume(source, **options)
+
+    monkeypatch.setattr("MISFMLib.volumes.reader_process.ReaderProcess.__call__", die)
+    for expected in (["a.nrrd", "b.nrrd", "c.nrrd"], []):
+        tried.clear()
+        with pytest.raises(BatchError, match="1 of 3 cases failed"):
+            segment(scans, model=model, output=tmp_path / "out")
+        assert tried == expected
+    assert table_of(tmp_path / "out")["b"]["code"] == "reader-died"
+    with pytest.raises(BatchError):
+        segment(scans, model=model, output=tmp_path / "out", overwrite=True)
+    assert "b.nrrd" in tried
+
+
+@pytest.fixture
+def engines_that_change(monkeypatch):
+    """The engine that is chosen changes after the first volume, as when a conversion pays."""
+    chosen = []
+
+    def choose(_engines, _name, _precision, work, *_others):
+        chosen.append(work.windows)
+        name = "OpenVINO 1.0" if len(chosen) == 1 else "PyTorch 2.0"
+        return Engine(Thresholds(), "fp32", name)
+
+    def again(_engines, settled, _work, *_others):
+        return Engine(Thresholds(), settled.precision, f"{settled.program} 1.0")
+
+    monkeypatch.setattr(Engines, "choose", choose)
+    monkeypatch.setattr(Engines, "again", again)
+    return chosen
+
+
+def test_one_engine_computes_a_whole_batch_and_is_written_down(
+    tmp_path, model, scans, engines_that_change
+):
+    out = tmp_path / "out"
+    segment(scans, model=model, output=out)
+    rows = table_of(out)
+    assert {row["engine"] for row in rows.values()} == {"OpenVINO in fp32 on cpu"}
+    assert len(engines_that_change) == 1
+
+    (out / "b.seg.nrrd").unlink()
+    segment(scans, model=model, output=out)
+    assert table_of(out)["b"]["engine"] == "OpenVINO in fp32 on cpu"
+    assert len(engines_that_change) == 1
+
+
+def test_all_volumes_of_a_batch_count_for_the_choice(tmp_path, model, scans, engines_that_change):
+    segment(scans / "a.nrrd", model=model, output=tmp_path / "a.nrrd")
+    alone = engines_that_change.pop()
+    segment(scans, model=model, output=tmp_path / "out")
+    assert engines_that_change == [3 * alone]
+
+
+@pytest.mark.parametrize("settings", [{"engine": "torch"}, {"precision": "bf16"}])
+def test_a_batch_does_not_go_on_with_another_engine(
+    tmp_path, model, scans, engines_that_change, settings
+):
+    out = tmp_path / "out"
+    segment(scans, model=model, output=out)
+    (out / "b.seg.nrrd").unlink()
+    with pytest.raises(OutputError, match="OpenVINO in fp32 on cpu") as caught:
+        segment(scans, model=model, output=out, **settings)
+    assert caught.value.code == "other-engine"
+    assert not (out / "b.seg.nrrd").exists()
 
 
 def test_a_failed_batch_names_the_first_failures(tmp_path, model):

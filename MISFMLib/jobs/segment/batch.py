@@ -13,7 +13,9 @@ from MISFMLib.events import CaseDone, Event, EventSink, Notice, Progress
 from MISFMLib.export.statistics import LabelVolume, label_volumes
 from MISFMLib.jobs.segment.case import CaseRunner
 from MISFMLib.jobs.segment.plan import SegmentCase, is_dicom_seg
+from MISFMLib.jobs.segment.results import is_whole_result
 from MISFMLib.jobs.segment.table import CaseRow, CaseTable
+from MISFMLib.volumes.reader_process import DIED, ReaderProcess
 from MISFMLib.volumes.volume import read_label_map
 
 _log = logging.getLogger(__name__)
@@ -41,14 +43,19 @@ def run_batch(
         BatchError: Cases failed; the others were finished.
         OutputError: Results that would be kept were made by another model.
     """
-    batch = _Batch(runner, CaseTable(folder, runner.manifest), events)
-    kept = [case for case in cases if case.output.exists() and not runner.config.overwrite]
-    batch.table.check_model([case.name for case in kept])
-    for number, case in enumerate(cases, 1):
-        if case in kept:
-            batch.skip(case)
-        else:
-            batch.run(case, f"{number} of {len(cases)}")
+    table, overwrite = CaseTable(folder, runner.manifest), runner.config.overwrite
+    kept = [case for case in cases if not overwrite and is_whole_result(case.output)]
+    table.check_model([case.name for case in kept])
+    runner.segmenter.settle(len(cases) - len(kept), table.engine([case.name for case in kept]))
+    with ReaderProcess() as reader:
+        batch = _Batch(dataclasses.replace(runner, read=reader), table, events)
+        for number, case in enumerate(cases, 1):
+            if case in kept:
+                batch.skip(case)
+            elif table.code(case.name) == DIED and not overwrite:
+                batch.leave_out(case)
+            else:
+                batch.run(case, f"{number} of {len(cases)}")
     runner.write_statistics(batch.statistics)
     if batch.failures:
         raise _batch_error(batch.failures, len(cases), batch.table.path)
@@ -76,7 +83,9 @@ class _Batch:
             return
         self.statistics[case.name] = result.volumes
         self.reports[case.name] = {**result.report, "status": "done"}
-        self.table.add(CaseRow(case.name, "done", result.seconds, volumes=result.volumes))
+        self.table.add(
+            CaseRow(case.name, "done", result.seconds, volumes=result.volumes, engine=result.engine)
+        )
         self._events(CaseDone(case.name, "done", outputs=result.outputs))
 
     def skip(self, case: SegmentCase) -> None:
@@ -88,6 +97,12 @@ class _Batch:
         if self._runner.config.statistics is not None:
             self._measure(case)
         self._events(CaseDone(case.name, "skipped", message))
+
+    def leave_out(self, case: SegmentCase) -> None:
+        """Do not try a case again that its reader has not survived."""
+        message = self.table.message(case.name)
+        self.failures[case.name] = message
+        self._events(CaseDone(case.name, "failed", message))
 
     def _measure(self, case: SegmentCase) -> None:
         """Bring an earlier result into the statistics."""
@@ -104,7 +119,8 @@ class _Batch:
             _log.exception("%s failed", case.name)
             message = f"{type(error).__name__}: {error}"
         self.failures[case.name] = message
-        self.table.add(CaseRow(case.name, "failed", message=message))
+        code = error.code if isinstance(error, MISFMError) else "unexpected-error"
+        self.table.add(CaseRow(case.name, "failed", message=message, code=code))
         self._events(CaseDone(case.name, "failed", message))
 
     def _saying_which(self, case: SegmentCase, position: str) -> EventSink:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -33,6 +33,8 @@ class CaseResult:
     """Time from the start of reading to the end of writing."""
     outputs: tuple[str, ...]
     """Files written."""
+    engine: str
+    """What computed the network, as `Settled` writes it down."""
 
 
 @dataclass(frozen=True)
@@ -44,6 +46,8 @@ class CaseRunner:
     segmenter: Segmenter
     overwrite: bool
     """Replace results that are there."""
+    read: Callable[..., Volume] = read_volume
+    """Reads a volume; in a batch in another process."""
 
     def run(self, case: SegmentCase, events: EventSink) -> CaseResult:
         """Segment a case and write its results.
@@ -62,7 +66,8 @@ class CaseRunner:
         events(Progress("write", 0.0, case.output.name))
         self._write(case, volume, result, report)
         seconds = time.perf_counter() - start
-        return CaseResult(report, volumes, seconds, tuple(map(str, case.results)))
+        outputs = tuple(map(str, case.results))
+        return CaseResult(report, volumes, seconds, outputs, result.settled)
 
     def write_statistics(self, cases: Mapping[str, Sequence[LabelVolume]]) -> None:
         """Write the table of label volumes, if it was asked for."""
@@ -71,7 +76,7 @@ class CaseRunner:
 
     def _read(self, case: SegmentCase) -> Volume:
         source = case.inputs if len(case.inputs) > 1 else case.inputs[0]
-        volume = read_volume(source, series=self.config.series)
+        volume = self.read(source, series=self.config.series)
         if is_dicom_seg(case.output) and not volume.dicom_files:
             raise ConfigError(
                 f"{case.name} was not read from DICOM, to which a DICOM SEG has to refer.",

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import io
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,7 +14,7 @@ from MISFMLib.export.statistics import LabelVolume
 from MISFMLib.files import open_file, write_text
 from MISFMLib.models.bundle import BundleManifest
 
-_COLUMNS = ("case", "status", "seconds", "message", "model")
+_COLUMNS = ("case", "status", "seconds", "message", "model", "engine", "code")
 
 
 @dataclass(frozen=True)
@@ -30,12 +31,17 @@ class CaseRow:
     """Why it failed."""
     volumes: Sequence[LabelVolume] = ()
     """Volume of every label."""
+    engine: str = ""
+    """What computed the network."""
+    code: str = ""
+    """Code of the error."""
 
 
 class CaseTable:
     """Rows by case in cases.csv, written anew after every case, so that a kill loses nothing.
 
-    Columns: case, status, seconds, message, model, and the millilitres of every label by its name.
+    Columns: case, status, seconds, message, model, engine, code (of the error), and the millilitres
+    of every label by its name.
     """
 
     def __init__(self, folder: Path, manifest: BundleManifest) -> None:
@@ -50,6 +56,20 @@ class CaseTable:
     def __contains__(self, case: str) -> bool:
         """Tell whether the case has a row."""
         return case in self._rows
+
+    def code(self, case: str) -> str:
+        """Return the code of the error that a case ended with, empty if it did not."""
+        return self._rows.get(case, {}).get("code") or ""
+
+    def message(self, case: str) -> str:
+        """Return why a case failed."""
+        return self._rows.get(case, {}).get("message") or ""
+
+    def engine(self, cases: Sequence[str]) -> str:
+        """Return what has computed most of these cases; empty where nobody wrote it down."""
+        engines = Counter(self._rows.get(case, {}).get("engine") or "" for case in cases)
+        engines.pop("", None)
+        return engines.most_common(1)[0][0] if engines else ""
 
     def check_model(self, cases: Sequence[str]) -> None:
         """Refuse to go on with results that another model made.
@@ -79,6 +99,8 @@ class CaseTable:
             "" if row.seconds is None else f"{row.seconds:.1f}",
             row.message,
             self._model,
+            row.engine,
+            row.code,
         )
         volumes = {f"{item.name} (ml)": f"{item.volume_ml:.6f}" for item in row.volumes}
         self._rows[row.case] = {**dict(zip(_COLUMNS, values, strict=True)), **volumes}
