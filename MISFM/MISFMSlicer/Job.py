@@ -63,6 +63,11 @@ class SegmentVolume:
     volumeMl: float
     """Millilitres."""
 
+    @property
+    def shown(self) -> tuple[str, int, str]:
+        """Name, voxels and millilitres as far as anybody sees them."""
+        return self.name, self.voxels, f"{self.volumeMl:.4f}"
+
 
 @dataclass(frozen=True)
 class Place:

@@ -12,6 +12,7 @@ from slicer.ScriptedLoadableModule import ScriptedLoadableModuleLogic
 from MISFMLib.events import Event, Failed, Finished, Measured, Notice, Progress
 
 from ..Job import Job, JobState, SegmentRequest
+from ..Scene import KeptResults
 from ..Scene.Edits import Edits, rememberForUndo
 from ..Scene.SceneIO import isInScene
 from ..Scene.Snapshot import Snapshot
@@ -34,6 +35,7 @@ class MISFMLogic(ScriptedLoadableModuleLogic):
     - ``failed(job)``: ``job.failure`` says why and what to do; the scene is as it was.
     - ``cancelled(job)``: the scene is as it was.
     - ``queueChanged()``: `jobs` changed.
+    - ``restored(segmentation)``: it is again what it was before its last update.
     - ``measured(measured)``: what a window of a model costs; see `warmUp`.
 
     Nothing here opens a dialog, starts a thread or needs a main window::
@@ -54,6 +56,7 @@ class MISFMLogic(ScriptedLoadableModuleLogic):
         self.cancelled = Signal()
         self.queueChanged = Signal()
         self.measured = Signal()
+        self.restored = Signal()
         self.edits = Edits()
         """Its signal ``changed(segmentation)`` tells that somebody edits a result."""
         self._runner = runner or JobRunner()
@@ -137,6 +140,7 @@ class MISFMLogic(ScriptedLoadableModuleLogic):
         rememberForUndo(segmentation)
         with self.edits.ofOurs():
             before.restore(segmentation)
+        self.restored.emit(segmentation)
 
     def releaseMemory(self) -> None:
         """Let the idle worker drop its model and the GPU memory."""
@@ -238,6 +242,8 @@ class MISFMLogic(ScriptedLoadableModuleLogic):
             job.log = self._runner.log()
             self._removeTask()
         job.state = state
+        if job.result is not None:
+            KeptResults.keep(job)
         self._jobs.remove(job)
         ended = {
             JobState.FINISHED: self.finished,

@@ -42,6 +42,7 @@ class ResultView:
             report: Shows an error to the user.
         """
         self.report = report
+        self.canRestore: Callable[[Any], bool] = lambda _segmentation: False
         self._ui = ui
         self._job: Job | None = None
         self._isStale = False
@@ -74,7 +75,7 @@ class ResultView:
             getattr(self._ui, name).visible = found
         self._ui.show3DButton.setSegmentationNode(result.segmentation)
         self._places.show(result)
-        self._ui.nextLabel.text = _nextStep(job)
+        self._ui.nextLabel.text = _nextStep(job, canRestore=self.canRestore(result.segmentation))
         self._dicomAction.enabled = bool(job.request.volumes[0].GetAttribute(DicomSeg.INSTANCES))
         self._ui.resultFrame.visible = True
         if found and in3D:
@@ -84,6 +85,14 @@ class ResultView:
         """Return the volume and the segmentation of the result; None when nothing is shown."""
         node = self._segmentation()
         return (self._job.request.volumes[0], node) if node is not None else None
+
+    def showKept(self, job: Job | None) -> None:
+        """Show a result as the scene has kept it, which may have been edited since, or nothing."""
+        if job is None:
+            self.hide()
+        else:
+            self.show(job, in3D=False)
+            self._isStale = True
 
     def hide(self) -> None:
         """Show nothing."""
@@ -108,7 +117,7 @@ class ResultView:
         self._isStale = False
         node, result = self._segmentation(), self._job.result
         sizes = measureAgain(node, result.volumes)
-        if sizes == result.volumes:
+        if [each.shown for each in sizes] == [each.shown for each in result.volumes]:
             return
         result.volumes = sizes
         putTable(node, self._job.request.volumes[0], sizes)
@@ -276,11 +285,11 @@ def _shrunkNotice(segmentation: Any) -> str:
     ).format(shares=shares)
 
 
-def _nextStep(job: Job) -> str:
+def _nextStep(job: Job, *, canRestore: bool) -> str:
     if job.result.isEmpty:
         return _("Does the volume show what the model segments? Its card is in Models.")
     text = _("Check the outlines in the slices. Click a row to go there; correct with Edit.")
-    if job.request.output is not None:
+    if canRestore:
         text += " " + _("Restore previous in Options brings back what was there before.")
     return text
 

@@ -17,6 +17,7 @@ from ..Jobs import RunLog
 from ..Jobs.CommandLine import leftOut, segmentCommand
 from ..Jobs.Logic import MISFMLogic
 from ..Jobs.Report import failureReport, jobReport
+from ..Scene import KeptResults
 from ..Scene.Segmentations import segmentationOf
 from ..Setup.Models import Model
 from ..Setup.Settings import Settings
@@ -69,6 +70,7 @@ class SegmentTab:
         self._setup = SetupView(ui, logic, self.report)
         self._modelActions = ModelActions(ui, self._models, self._setup.installMissing)
         self._result = ResultView(ui, self.report)
+        self._result.canRestore = logic.canRestore
         self._connect()
 
     def _connect(self) -> None:
@@ -88,6 +90,7 @@ class SegmentTab:
             logic.cancelled: self._onCancelled,
             logic.edits.changed: self._result.onEdited,
             logic.measured: self._onMeasured,
+            logic.restored: self._onRestored,
         }
         for signal, slot in self._signals.items():
             signal.connect(slot)
@@ -100,6 +103,8 @@ class SegmentTab:
         self.sceneChanged()
         self._inputs.setParameters(parameters)
         self._options.setParameters(parameters)
+        if parameters is not None:
+            self._showLastResult()
 
     @guarded
     def lookAround(self) -> None:
@@ -311,6 +316,20 @@ class SegmentTab:
             self._showRunning(job, self._model())
         if not self._ui.segmentTab.visible:
             slicer.util.showStatusMessage(f"MISFM: {progressText(job)}", _STATUS_BAR_MS)
+
+    @guarded
+    def _showLastResult(self) -> None:
+        """Show what a reopened scene has kept, or was made before the module was loaded again."""
+        self._result.update()
+        job = KeptResults.last() if self._result.job is None else None
+        if job is not None:
+            self._logic.edits.watch(job.result.segmentation)
+            self._result.showKept(job)
+
+    @guarded
+    def _onRestored(self, segmentation: Any) -> None:
+        self._result.showKept(KeptResults.of(segmentation))
+        self.refresh()
 
     @guarded
     def _onMeasured(self, measured: Measured) -> None:

@@ -7,7 +7,9 @@ from typing import Any
 import slicer
 import vtk
 
+from .KeptResults import placesTable
 from .Segmentations import folderOf, placeIn, provenance, referenceVolume, tableOf, takeOut
+from .Uncertainty import referToUncertainty, uncertaintyOf
 
 
 class Snapshot:
@@ -25,9 +27,10 @@ class Snapshot:
         self._volumeId = referenceVolume(node).GetID() if referenceVolume(node) else None
         self._folder = folderOf(node)
         self._provenance = provenance(node)
-        self._table = vtk.vtkTable()
-        if tableOf(node) is not None:
-            self._table.DeepCopy(tableOf(node).GetTable())
+        self._tables = [_copyOf(table) for table in _tablesOf(node)]
+        self._uncertainty = uncertaintyOf(node)
+        # An update gives the volume another image; this one stays as it is.
+        self._percents = self._uncertainty.GetImageData() if self._uncertainty else None
 
     def restore(self, node: Any) -> None:
         """Make the node what it was."""
@@ -42,7 +45,22 @@ class Snapshot:
             node.RemoveAttribute(f"MISFM.{name}")
         for name, value in self._provenance.items():
             node.SetAttribute(f"MISFM.{name}", value)
-        if tableOf(node) is not None:
-            tableOf(node).GetTable().DeepCopy(self._table)
-            tableOf(node).Modified()
+        for table, copied in zip(_tablesOf(node), self._tables, strict=True):
+            if table is not None:
+                table.GetTable().DeepCopy(copied)
+                table.Modified()
+        referToUncertainty(node, self._uncertainty)
+        if self._uncertainty is not None:
+            self._uncertainty.SetAndObserveImageData(self._percents)
         node.EndModify(wasModifying)
+
+
+def _tablesOf(node: Any) -> tuple[Any, ...]:
+    return tableOf(node), placesTable(node)
+
+
+def _copyOf(table: Any) -> vtk.vtkTable:
+    copied = vtk.vtkTable()
+    if table is not None:
+        copied.DeepCopy(table.GetTable())
+    return copied

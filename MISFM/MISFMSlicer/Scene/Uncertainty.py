@@ -28,6 +28,16 @@ def isUncertainty(volume: Any) -> bool:
     return bool(volume.GetAttribute(_VOLUME))
 
 
+def uncertaintyOf(segmentation: Any) -> Any:
+    """Return the volume of the uncertainty of a result, or None."""
+    return segmentation.GetNodeReference(_VOLUME)
+
+
+def referToUncertainty(segmentation: Any, volume: Any) -> None:
+    """Say which volume holds the uncertainty of a result; None for none."""
+    segmentation.SetNodeReferenceID(_VOLUME, volume.GetID() if volume is not None else None)
+
+
 def putUncertainty(segmentation: Any, volume: Any, box: GridBox, image: Any) -> Any:
     """Bring the uncertainty of a result into the scene without showing it.
 
@@ -42,7 +52,7 @@ def putUncertainty(segmentation: Any, volume: Any, box: GridBox, image: Any) -> 
     """
     if box.mask is not None:
         voxelsOf(image).reshape(box.mask.shape)[~box.mask] = 0
-    node = segmentation.GetNodeReference(_VOLUME) or _add(segmentation, volume)
+    node = uncertaintyOf(segmentation) or _add(segmentation, volume)
     node.SetAndObserveImageData(image)
     node.SetIJKToRASMatrix(boxToRas(volume, box))
     node.SetAndObserveTransformNodeID(volume.GetTransformNodeID())
@@ -53,7 +63,7 @@ def _add(segmentation: Any, volume: Any) -> Any:
     name = slicer.mrmlScene.GenerateUniqueName(f"{volume.GetName()} uncertainty")
     node = slicer.mrmlScene.AddNewNodeByClass("vtkMRMLScalarVolumeNode", name)
     node.SetAttribute(_VOLUME, "percent")
-    segmentation.SetNodeReferenceID(_VOLUME, node.GetID())
+    referToUncertainty(segmentation, node)
     placeBeside(node, volume)
     return node
 
