@@ -7,10 +7,8 @@ beside it in an archive.
 
 from __future__ import annotations
 
-import contextlib
 import io
-import warnings
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -19,9 +17,11 @@ import numpy.typing as npt
 
 from MISFMLib import __version__
 from MISFMLib.configs import Code, LabelConfig
-from MISFMLib.errors import DataError, DependencyError
+from MISFMLib.errors import DataError, DependencyError, MISFMError
+from MISFMLib.export.dicom_source import DicomSource, read_source, restore_references
 from MISFMLib.files import check_output, write_bytes
 from MISFMLib.models.bundle import BundleManifest
+from MISFMLib.volumes.formats.dicom_header import patient_data_as_it_is
 from MISFMLib.volumes.volume import Geometry, LabelMap, Volume, check_same_grid
 
 if TYPE_CHECKING:
@@ -33,24 +33,6 @@ Numbers = npt.NDArray[np.unsignedinteger[Any]]
 _SERIES_NUMBER = 300
 _LONGEST_TEXT = 64
 """Characters of a DICOM long string (PS3.5, 6.2)."""
-_NEEDED = (
-    "StudyInstanceUID",
-    "SeriesInstanceUID",
-    "SOPClassUID",
-    "SOPInstanceUID",
-    "FrameOfReferenceUID",
-)
-_MAY_BE_EMPTY = (
-    "PatientID",
-    "PatientName",
-    "PatientBirthDate",
-    "PatientSex",
-    "AccessionNumber",
-    "StudyID",
-    "StudyDate",
-    "StudyTime",
-)
-"""Attributes that every series should have and that anonymisation sometimes removes (type 2)."""
 
 
 def write_dicom_seg(
@@ -81,30 +63,63 @@ def write_dicom_seg(
     check_output(path, overwrite=overwrite)
     check_same_grid(volume, label_map)
     numbers = _to_segment_numbers(label_map, manifest.labels)
-    hd = _import_highdicom()
-    with _patient_data_as_it_is():
-        segmentation = _build(hd, volume, numbers, manifest)
-        content = io.BytesIO()
-        segmentation.save_as(content)
-    write_bytes(path, content.getvalue(), overwrite=overwrite)
+    content = _written(_import_highdicom(), volume, numbers, manifest, read_source(volume))
+    write_bytes(path, content, overwrite=overwrite)
 
 
-def check_dicom_source(volume: Volume) -> None:
+def check_dicom_source(volume: Volume, manifest: BundleManifest) -> tuple[str, ...]:
     """Refuse a volume that no DICOM SEG can refer to; cheap, so call it before segmenting.
 
+    An empty segmentation is made as a trial, so that nothing is left to fail after the computation.
+
+    Args:
+        volume: The volume that will be segmented.
+        manifest: The model that will make the labels.
+
+    Returns:
+        Attributes of the patient and study that will be left empty or written in another form.
+
     Raises:
-        DataError: The volume does not come from DICOM, or its files lack identifiers.
+        DataError: The volume does not come from DICOM, or its files lack identifiers, share them or
+            hold something else that a SEG cannot refer to.
         DependencyError: highdicom is not installed.
     """
-    _import_highdicom()
-    with _patient_data_as_it_is():
-        _read_headers(volume)
+    hd = _import_highdicom()
+    source = read_source(volume)
+    numbers = np.zeros(volume.geometry.shape_dhw, np.uint8)
+    _written(hd, volume, numbers, manifest, source)
+    return source.mended
+
+
+def _written(
+    hd: Any, volume: Volume, numbers: Numbers, manifest: BundleManifest, source: DicomSource
+) -> bytes:
+    """Return the file; whatever highdicom objects to is an error of the series."""
+    content = io.BytesIO()
+    try:
+        with patient_data_as_it_is():
+            segmentation = _build(hd, volume, numbers, manifest, source.headers)
+            restore_references(segmentation, source)
+            segmentation.save_as(content)
+    except (MISFMError, MemoryError):
+        raise
+    except Exception as error:
+        raise DataError(
+            f"No DICOM SEG can be made for the DICOM files of {volume.name}: "
+            f"{type(error).__name__}: {error}.",
+            code="dicom-incomplete",
+            remedy="Choose another format, such as .seg.nrrd.",
+        ) from error
+    return content.getvalue()
 
 
 def _build(
-    hd: Any, volume: Volume, numbers: Numbers, manifest: BundleManifest
+    hd: Any,
+    volume: Volume,
+    numbers: Numbers,
+    manifest: BundleManifest,
+    sources: Sequence[Dataset],
 ) -> highdicom.seg.Segmentation:
-    sources = _read_headers(volume)
     # DICOM allows no image without frames: an empty map gets two, which also tell the spacing.
     is_empty = not numbers.any()
     return hd.seg.Segmentation(
@@ -143,40 +158,6 @@ def _import_highdicom() -> Any:
             remedy="Install it: pip install 'misfm[dicom]'",
         ) from error
     return highdicom
-
-
-@contextlib.contextmanager
-def _patient_data_as_it_is() -> Iterator[None]:
-    """Let values that the hospital entered pass unchanged and without a warning."""
-    from pydicom.config import disable_value_validation
-
-    with disable_value_validation(), warnings.catch_warnings():
-        warnings.filterwarnings("ignore", "The string .* is unlikely to represent", UserWarning)
-        yield
-
-
-def _read_headers(volume: Volume) -> list[Dataset]:
-    """Read the source files without pixels; what may be empty in DICOM is made empty if absent."""
-    from pydicom import dcmread
-
-    if not volume.dicom_files:
-        raise DataError(
-            f"{volume.name} was not read from DICOM, which a DICOM SEG refers to.",
-            code="not-dicom",
-            remedy="Choose another format, such as .seg.nrrd, or give the DICOM folder.",
-        )
-    headers = [dcmread(file, stop_before_pixels=True) for file in volume.dicom_files]
-    missing = sorted({name for header in headers for name in _NEEDED if not header.get(name)})
-    if missing:
-        raise DataError(
-            f"The DICOM files of {volume.name} have no {', '.join(missing)}.",
-            code="dicom-incomplete",
-            remedy="Take files with all their identifiers, or another format, such as .seg.nrrd.",
-        )
-    for name in _MAY_BE_EMPTY:
-        if name not in headers[0]:
-            setattr(headers[0], name, "")
-    return headers
 
 
 def _to_segment_numbers(label_map: LabelMap, labels: Sequence[LabelConfig]) -> Numbers:

@@ -107,7 +107,7 @@ def some_labels(volume, rng):
     return LabelMap(array, volume.geometry)
 
 
-def read_back(path, volume, labels=LABELS):
+def read_back(path, volume, labels=LABELS, *, files=True):
     """Put every frame where its position in the patient lies in the volume."""
     geometry = volume.geometry
     to_axes = np.reshape(geometry.direction, (3, 3)).T
@@ -128,6 +128,8 @@ def read_back(path, volume, labels=LABELS):
         number = groups.SegmentIdentificationSequence[0].ReferencedSegmentNumber
         array[depth][frame > 0] = labels[number - 1].value
         source = groups.DerivationImageSequence[0].SourceImageSequence[0]
+        if not files:
+            continue
         header = pydicom.dcmread(volume.dicom_files[depth])
         assert source.ReferencedSOPInstanceUID == header.SOPInstanceUID
         np.testing.assert_allclose(header.ImagePositionPatient, position, atol=1e-4)
@@ -227,12 +229,12 @@ def test_a_series_without_identifiers_is_refused(write_series, rng, tmp_path):
     with pytest.raises(DataError, match="FrameOfReferenceUID, StudyInstanceUID"):
         write_dicom_seg(volume, some_labels(volume, rng), MANIFEST, tmp_path / "seg.dcm")
     with pytest.raises(DataError, match="FrameOfReferenceUID, StudyInstanceUID"):
-        check_dicom_source(volume)
+        check_dicom_source(volume, MANIFEST)
     assert not list(tmp_path.glob("*.dcm"))
 
 
 def test_a_series_with_identifiers_passes_the_check(write_series):
-    check_dicom_source(write_series())
+    assert check_dicom_source(write_series(), MANIFEST) == ()
 
 
 def test_a_volume_from_another_format_is_refused(tmp_path):
@@ -278,7 +280,7 @@ def test_without_highdicom_the_error_says_what_to_install(write_series, rng, tmp
         write_dicom_seg(volume, some_labels(volume, rng), MANIFEST, tmp_path / "seg.dcm")
     assert "pip install 'misfm[dicom]'" in caught.value.remedy
     with pytest.raises(DependencyError):
-        check_dicom_source(volume)
+        check_dicom_source(volume, MANIFEST)
 
 
 @pytest.mark.parametrize("name", ["hippocrop_mr", "STS_002_ct_mr_rtstruct/MR_T1/image"])
@@ -321,3 +323,170 @@ def test_a_file_that_is_no_seg_is_refused(write_series):
     with pytest.raises(DataError) as caught:
         read_dicom_seg(volume.dicom_files[0])
     assert caught.value.code == "dicom-seg-unreadable"
+
+
+# ------------------------------------------------------------------ what anonymisers and exports do
+
+
+@pytest.mark.parametrize(
+    ("changes", "said", "written"),
+    [
+        ({"PatientBirthDate": "00000000"}, "PatientBirthDate was left empty", ""),
+        ({"PatientBirthDate": "XXXXXXXX"}, "PatientBirthDate was left empty", ""),
+        ({"PatientBirthDate": "1950"}, "PatientBirthDate was left empty", ""),
+        ({"StudyDate": "2020-01-31"}, "StudyDate was written in another form", "20200131"),
+        ({"StudyDate": "20200231"}, "StudyDate was left empty", ""),
+        ({"StudyTime": "12:05:30.5"}, "StudyTime was written in another form", "120530.5"),
+        ({"StudyTime": "noon"}, "StudyTime was left empty", ""),
+        ({"PatientID": ["p", "q"]}, "of several values of PatientID the first was taken", "p"),
+    ],
+)
+def test_values_that_dicom_does_not_allow_are_mended_and_named(
+    write_series, rng, tmp_path, changes, said, written
+):
+    volume = write_series(**changes)
+    assert said in check_dicom_source(volume, MANIFEST)
+    write_dicom_seg(volume, some_labels(volume, rng), MANIFEST, tmp_path / "seg.dcm")
+    (keyword,) = changes
+    found = pydicom.dcmread(tmp_path / "seg.dcm").get(keyword)
+    assert (found or "") == (written or "")
+
+
+def sources_of(path):
+    """The source instance and frame of every frame, by the frame's depth."""
+    dataset = pydicom.dcmread(path)
+    found = []
+    for frame in dataset.PerFrameFunctionalGroupsSequence:
+        (derivation,) = frame.DerivationImageSequence
+        for source in derivation.SourceImageSequence:
+            place = frame.PlanePositionSequence[0].ImagePositionPatient
+            found.append((place, source))
+    return found
+
+
+@pytest.mark.parametrize("thickness", [None, "", 2.0])
+def test_every_frame_tells_its_thickness_and_its_source(write_series, rng, tmp_path, thickness):
+    volume = write_series(SliceThickness=thickness)
+    write_dicom_seg(volume, some_labels(volume, rng), MANIFEST, tmp_path / "seg.dcm")
+    (shared,) = pydicom.dcmread(tmp_path / "seg.dcm").SharedFunctionalGroupsSequence
+    assert shared.PixelMeasuresSequence[0].SliceThickness == pytest.approx(2.5)
+    found = sources_of(tmp_path / "seg.dcm")
+    uids = {str(pydicom.dcmread(file).SOPInstanceUID): file for file in volume.dicom_files}
+    for place, source in found:
+        file = uids[source.ReferencedSOPInstanceUID]
+        assert np.allclose(place, pydicom.dcmread(file).ImagePositionPatient, atol=1e-4)
+
+
+def test_slices_at_rounded_places_keep_their_references(write_series, rng, tmp_path):
+    volume = write_series()
+    for file in volume.dicom_files:
+        dataset = pydicom.dcmread(file)
+        place = [round(float(value), 2) for value in dataset.ImagePositionPatient]
+        dataset.ImagePositionPatient = place
+        dataset.save_as(file)
+    volume = read_volume(volume.dicom_files[0].parent)
+    label_map = some_labels(volume, rng)
+    write_dicom_seg(volume, label_map, MANIFEST, tmp_path / "seg.dcm")
+    found = read_back(tmp_path / "seg.dcm", volume, files=False)
+    np.testing.assert_array_equal(found, label_map.array_DHW)
+    assert len(sources_of(tmp_path / "seg.dcm")) > 2
+
+
+def test_files_without_preamble_can_be_referred_to(write_series, rng, tmp_path):
+    volume = write_series()
+    for file in volume.dicom_files:
+        dataset = pydicom.dcmread(file)
+        del dataset.file_meta
+        dataset.preamble = None
+        pydicom.dcmwrite(
+            file, dataset, implicit_vr=True, little_endian=True, enforce_file_format=False
+        )
+    volume = read_volume(volume.dicom_files[0].parent)
+    label_map = some_labels(volume, rng)
+    write_dicom_seg(volume, label_map, MANIFEST, tmp_path / "seg.dcm")
+    np.testing.assert_array_equal(
+        read_back(tmp_path / "seg.dcm", volume, files=False), label_map.array_DHW
+    )
+
+
+@pytest.mark.parametrize("keyword", ["FrameOfReferenceUID", "StudyInstanceUID"])
+def test_identifiers_that_differ_from_slice_to_slice_are_refused_at_once(write_series, keyword):
+    volume = write_series()
+    for file in volume.dicom_files:
+        dataset = pydicom.dcmread(file)
+        setattr(dataset, keyword, pydicom.uid.generate_uid())
+        dataset.save_as(file)
+    with pytest.raises(DataError, match=f"5 different {keyword}s"):
+        check_dicom_source(volume, MANIFEST)
+
+
+def test_slices_that_share_an_identifier_are_refused_at_once(write_series):
+    volume = write_series()
+    for file in volume.dicom_files[:2]:
+        dataset = pydicom.dcmread(file)
+        dataset.SOPInstanceUID = "1.2.3"
+        dataset.save_as(file)
+    with pytest.raises(DataError, match="share 4 SOP instance UIDs"):
+        check_dicom_source(volume, MANIFEST)
+
+
+def enhanced(first, count, series):
+    """Frames of an Enhanced CT, the slices `first` and following of a series."""
+    dataset = a_slice(first, *series)
+    dataset.SOPClassUID = dataset.file_meta.MediaStorageSOPClassUID = "1.2.840.10008.5.1.4.1.1.2.1"
+    position, orientation = np.array(dataset.ImagePositionPatient), dataset.ImageOrientationPatient
+    step = an_oblique_direction()[:, 2] * SPACING_DHW[0]
+    for name in ("ImagePositionPatient", "ImageOrientationPatient", "SliceThickness"):
+        delattr(dataset, name)
+
+    def group(**attributes):
+        item = pydicom.Dataset()
+        for name, value in attributes.items():
+            setattr(item, name, value)
+        return pydicom.Sequence([item])
+
+    shared = pydicom.Dataset()
+    shared.PlaneOrientationSequence = group(ImageOrientationPatient=orientation)
+    shared.PixelMeasuresSequence = group(PixelSpacing=dataset.PixelSpacing, SliceThickness=2.5)
+    del dataset.PixelSpacing
+    frames = []
+    for number in range(count):
+        frame = pydicom.Dataset()
+        place = (position + step * number).tolist()
+        frame.PlanePositionSequence = group(ImagePositionPatient=place)
+        frame.FrameContentSequence = group(StackID="1", InStackPositionNumber=number + 1)
+        frames.append(frame)
+    dataset.NumberOfFrames = count
+    dataset.SharedFunctionalGroupsSequence = pydicom.Sequence([shared])
+    dataset.PerFrameFunctionalGroupsSequence = pydicom.Sequence(frames)
+    planes = [np.full(SHAPE_DHW[1:], first + number, np.int16) for number in range(count)]
+    dataset.PixelData = np.stack(planes).tobytes()
+    return dataset
+
+
+@pytest.mark.parametrize("counts", [(5,), (1, 1, 1, 1, 1), (2, 3)])
+def test_enhanced_images_in_one_or_several_files_are_referred_to(tmp_path, rng, counts):
+    series = [pydicom.uid.generate_uid() for _ in range(3)]
+    first, uids = 0, {}
+    for count in counts:
+        dataset = enhanced(first, count, series)
+        (tmp_path / "s").mkdir(exist_ok=True)
+        dataset.save_as(tmp_path / "s" / f"{first}.dcm", enforce_file_format=True)
+        uids |= {first + number: (dataset.SOPInstanceUID, number + 1) for number in range(count)}
+        first += count
+    volume = read_volume(tmp_path / "s")
+    label_map = some_labels(volume, rng)
+    write_dicom_seg(volume, label_map, MANIFEST, tmp_path / "seg.dcm")
+    np.testing.assert_array_equal(
+        read_back(tmp_path / "seg.dcm", volume, files=False), label_map.array_DHW
+    )
+    normal, start = an_oblique_direction()[:, 2], a_slice(0, *series).ImagePositionPatient
+    for place, source in sources_of(tmp_path / "seg.dcm"):
+        number = round(float(np.dot(np.subtract(place, start), normal)) / 2.5)
+        uid, frame = uids[number]
+        assert source.ReferencedSOPInstanceUID == uid
+        assert source.ReferencedSOPClassUID == "1.2.840.10008.5.1.4.1.1.2.1"
+        assert source.get("ReferencedFrameNumber", 1) == frame
+    (referenced,) = pydicom.dcmread(tmp_path / "seg.dcm").ReferencedSeriesSequence
+    listed = [item.ReferencedSOPInstanceUID for item in referenced.ReferencedInstanceSequence]
+    assert sorted(listed) == sorted({uid for uid, _ in uids.values()})

@@ -11,7 +11,7 @@ from typing import Any
 
 from MISFMLib.configs import SegmentConfig
 from MISFMLib.errors import ConfigError
-from MISFMLib.events import EventSink, Progress
+from MISFMLib.events import EventSink, Notice, Progress
 from MISFMLib.export.statistics import LabelVolume, label_volumes, write_statistics
 from MISFMLib.files import write_json
 from MISFMLib.inference.segmenter import Segmenter, SegmentResult
@@ -57,7 +57,7 @@ class CaseRunner:
         """
         start = time.perf_counter()
         events(Progress("read", 0.0, case.name))
-        volume = self._read(case)
+        volume = self._read(case, events)
         read_s = time.perf_counter() - start
         result = self.segmenter.segment(volume, events)
         result = dataclasses.replace(result, timings_s={"read": read_s, **result.timings_s})
@@ -74,15 +74,23 @@ class CaseRunner:
         if self.config.statistics is not None:
             write_statistics(self.config.statistics, cases, overwrite=self.overwrite)
 
-    def _read(self, case: SegmentCase) -> Volume:
+    def _read(self, case: SegmentCase, events: EventSink) -> Volume:
         source = case.inputs if len(case.inputs) > 1 else case.inputs[0]
-        volume = self.read(source, series=self.config.series)
-        if is_dicom_seg(case.output) and not volume.dicom_files:
+        num_channels = len(self.manifest.preprocessing.channels)
+        volume = self.read(source, series=self.config.series, num_channels=num_channels)
+        if not is_dicom_seg(case.output):
+            return volume
+        if not volume.dicom_files:
             raise ConfigError(
                 f"{case.name} was not read from DICOM, to which a DICOM SEG has to refer.",
                 code="not-dicom",
                 remedy="Choose another output format, such as .seg.nrrd.",
             )
+        from MISFMLib.export.dicom_seg import check_dicom_source  # needs highdicom
+
+        mended = check_dicom_source(volume, self.manifest)
+        if mended:
+            events(Notice(f"For the DICOM SEG {'; '.join(mended)}."))
         return volume
 
     def _write(
