@@ -70,7 +70,16 @@ class ImportModel(Command):
             return _imported(self._import_checkpoint())
         if kind == "nnunet":
             return _imported(self._import_nnunet())
+        if kind == "monai":
+            return _imported(self._import_monai())
         return _imported(store.import_model(self.file, name=self.name, overwrite=self.overwrite))
+
+    def _import_monai(self) -> Bundle:
+        from MISFMLib.jobs.imports.monai import import_monai
+
+        return import_monai(
+            self.file, store.models_folder(), name=self.name, overwrite=self.overwrite
+        )
 
     def _import_nnunet(self) -> Bundle:
         from MISFMLib.jobs.imports.nnunet import import_nnunet

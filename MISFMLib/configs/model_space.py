@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import itertools
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal
 
 from MISFMLib.configs.coding import raise_problems
 from MISFMLib.configs.ranges import range_problems
@@ -96,9 +96,18 @@ class PreprocessingConfig:
     others, painted in order of the labels where its logit is above zero; there is no background."""
     padding: Literal["edge", "zero"] = "edge"
     """What lies around a volume that is smaller than the window."""
-    windows: Literal["stepped", "even"] = "stepped"
-    """stepped: windows follow each other at one distance, the last is moved back. even: they are
-    spread evenly."""
+    windows: Literal["stepped", "even", "distinct"] = "stepped"
+    """stepped: windows follow each other at one distance, the last ones are moved back, which can
+    lead to several in one place. distinct: the same, each place once. even: spread evenly."""
+    window_weights: Literal["gaussian", "constant", "gaussian-cut"] = "gaussian"
+    """How the voxels of a window count. gaussian-cut: at least a thousandth of the middle."""
+    monai_steps: tuple[dict[str, Any], ...] = ()
+    """Steps of a bundle in MONAI's form, in their order; crop, intensity and voxel size then stand
+    in them."""
+    scores: Literal["logits", "softmax", "sigmoid"] = "logits"
+    """What is interpolated on the way back."""
+    decides_first: bool = False
+    """Labels are decided and cleaned on the grid of the model, the nearest one is taken back."""
     overlap: float = 0.5
     """Overlap of neighbouring windows as a fraction of the patch unless the user chooses."""
     skips_air: bool = True

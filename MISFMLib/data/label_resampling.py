@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
 from typing import Any, Literal
 
 import numpy as np
@@ -34,6 +35,17 @@ TileListener = Callable[[Place, torch.Tensor, torch.Tensor], None]
 (H, W) int64."""
 
 
+@dataclass(frozen=True)
+class Places:
+    """Where the voxels of the output lie on the grid of the scores."""
+
+    orders: Sequence[int] = (1, 1, 1)
+    """1 or 0 for each axis: linear interpolation, or the nearest slice."""
+    coordinates: Sequence[Sequence[float]] = ()
+    """Place of each voxel of the output, for every axis; without, the grids share their outer
+    borders."""
+
+
 class LabelResampler:
     """Turns slabs of class scores, given in order of depth, into labels on another grid.
 
@@ -51,8 +63,8 @@ class LabelResampler:
         output_DHW: npt.NDArray[Any],
         values: npt.NDArray[Any],
         on_tile: TileListener | None = None,
-        orders: Sequence[int] = (1, 1, 1),
         decision: Decision = "highest",
+        places: Places | None = None,
     ) -> None:
         """Prepare for one volume.
 
@@ -61,20 +73,29 @@ class LabelResampler:
             output_DHW: Array or view that the labels are written into.
             values: Label of each class, in the type of `output_DHW`.
             on_tile: Hears the scores that the labels come from, tile by tile, from several threads.
-            orders: 1 or 0 for each axis: linear interpolation, or the nearest slice.
             decision: The class with the highest score; or regions, of which the last with a score
                 above zero is taken, and then `values` begins with that of none.
+            places: Where the scores are interpolated; linearly on grids that share their outer
+                borders when not given.
         """
         self._output_DHW = output_DHW
         self._values = values
         self._on_tile = on_tile
         self._plane = input_shape[1:]
+        places = places or Places()
+        self._has_coordinates = bool(places.coordinates)
         self._depth, self._rows, self._columns = (
-            _positions(old, new, order)
-            for old, new, order in zip(input_shape, output_DHW.shape, orders, strict=True)
+            _between(given, old) if given else _positions(old, new, order)
+            for old, new, order, given in zip(
+                input_shape,
+                output_DHW.shape,
+                places.orders,
+                places.coordinates or [()] * 3,
+                strict=True,
+            )
         )
         self._decide = _highest_between if decision == "highest" else _regions_between
-        self._takes_columns = orders[2] == 0
+        self._takes_columns = places.orders[2] == 0
         self._received = 0
         self._written = 0
         self._last_KHW = torch.empty(0)
@@ -134,12 +155,15 @@ class LabelResampler:
         """Return the tile's rows of one input slice, interpolated within the slice."""
         offset = depth - self._received
         plane_KHW = scores_KDHW[:, offset] if offset >= 0 else self._last_KHW
-        if self._output_DHW.shape[1:] == self._plane:
+        if self._output_DHW.shape[1:] == self._plane and not self._has_coordinates:
             return plane_KHW[:, tile]
         lower, upper, weight = (part[tile].to(plane_KHW.device) for part in self._rows)
         first, stop = int(lower[0]), int(upper[-1]) + 1
         rows_KHW = plane_KHW[:, first:stop]
-        if self._takes_columns:
+        if self._has_coordinates:
+            left, right, share = (part.to(plane_KHW.device) for part in self._columns)
+            rows_KHW = torch.lerp(rows_KHW[..., left], rows_KHW[..., right], share)
+        elif self._takes_columns:
             rows_KHW = rows_KHW[..., self._columns[0].to(plane_KHW.device)]
         else:
             rows_KHW = F.interpolate(rows_KHW, size=len(self._columns[0]), mode="linear")
@@ -154,6 +178,13 @@ def _positions(
         return linear_positions(input_size, output_size)
     nearest = nearest_positions(input_size, output_size)
     return nearest, nearest, torch.zeros(output_size)
+
+
+def _between(places: Sequence[float], size: int) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+    """Return the voxels around every place, and the weight of the second."""
+    inside = torch.tensor(places, dtype=torch.float64).clamp(0, size - 1)
+    lower = inside.floor().long()
+    return lower, (lower + 1).clamp_(max=size - 1), (inside - lower).float()
 
 
 def _regions_between(

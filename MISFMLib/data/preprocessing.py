@@ -21,10 +21,11 @@ import torch
 from MISFMLib.configs import PreprocessingConfig, Size, Spacing
 from MISFMLib.data.intensity import IntensityMap, intensity_map
 from MISFMLib.data.interpolation import SlabInterpolation, axis_orders, separate_axis
-from MISFMLib.data.label_resampling import LabelResampler
+from MISFMLib.data.label_resampling import LabelResampler, Places
+from MISFMLib.data.monai_steps import MonaiPreparation
 from MISFMLib.data.outside_air import BODY_HU, OutsideAir, find_outside_air
 from MISFMLib.data.resampling import slab_ranges
-from MISFMLib.data.spatial import Flips, SpatialRecord, canonical_axes
+from MISFMLib.data.spatial import Flips, SpatialRecord, canonical_axes, canonical_view
 from MISFMLib.errors import DataError
 from MISFMLib.volumes.volume import LabelMap, Volume
 
@@ -49,10 +50,14 @@ class PreparedVolume:
     """Those that are channels."""
     padding: Literal["edge", "zero"] = "edge"
     """What lies around it where a window is larger."""
+    computed_CDHW: torch.Tensor | None = None
+    """The network's input where it had to be computed as a whole, float32."""
 
     @property
     def shape(self) -> tuple[int, int, int, int]:
         """Channels, depth, height, width in model space."""
+        if self.computed_CDHW is not None:
+            return (len(self.computed_CDHW), *self.record.model_shape_dhw)
         channels = len(self.channels_DHW) + len(self.previous_labels)
         return (channels, *self.record.model_shape_dhw)
 
@@ -63,6 +68,8 @@ class PreparedVolume:
             start: First slice.
             stop: End, exclusive.
         """
+        if self.computed_CDHW is not None:
+            return self.computed_CDHW[:, start:stop]
         image_CDHW = torch.empty(self.shape[0], stop - start, *self.shape[2:])
         for channel, interpolation in enumerate(self._interpolations):
             interpolation.fill(start, image_CDHW[channel])
@@ -128,6 +135,8 @@ def prepare_volume(
             code="channel-count",
             remedy="Give one file per channel, joined by commas, in this order.",
         )
+    if preprocessing.monai_steps:
+        return _prepare_by_steps(volume, preprocessing)
     record = _spatial_record(volume, preprocessing)
     channels_DHW = [record.crop_view(array_DHW) for array_DHW in volume.array_CDHW]
     inside_DHW = None
@@ -146,6 +155,38 @@ def prepare_volume(
         None if previous is None else record.crop_view(previous.array_DHW),
         preprocessing.previous_labels,
         preprocessing.padding,
+    )
+
+
+def _prepare_by_steps(volume: Volume, preprocessing: PreprocessingConfig) -> PreparedVolume:
+    geometry = volume.geometry
+    axes, flips = _model_axes(geometry.direction, preprocessing)
+    canonical = [canonical_view(array_DHW, axes, flips) for array_DHW in volume.array_CDHW]
+    image_CDHW = torch.from_numpy(np.stack([np.asarray(c, np.float32) for c in canonical]))
+    # Columns are voxel axes x, y, z in LPS; array axes run the other way.
+    axes_mm = np.reshape(geometry.direction, (3, 3)) @ np.diag(geometry.spacing_dhw[::-1])
+    axes_mm = axes_mm[:, [2 - axis for axis in axes]] * np.where(flips, -1.0, 1.0)
+    preparation = MonaiPreparation(image_CDHW, np.diag([-1.0, -1.0, 1.0]) @ axes_mm)
+    preparation.run(preprocessing.monai_steps)
+    spans = [inside.nonzero()[0] for inside in preparation.is_inside]
+    (d0, d1), (h0, h1), (w0, w1) = ((int(span[0]), int(span[-1]) + 1) for span in spans)
+    depth, height, width = preparation.image_CDHW.shape[1:]
+    record = SpatialRecord(
+        geometry,
+        axes,
+        flips,
+        (d0, h0, w0),
+        (d1, h1, w1),
+        (depth, height, width),
+        coordinates=tuple(
+            tuple(places[start:stop].tolist())
+            for places, start, stop in zip(
+                preparation.coordinates, (d0, h0, w0), (d1, h1, w1), strict=True
+            )
+        ),
+    )
+    return PreparedVolume(
+        record, canonical, (), padding=preprocessing.padding, computed_CDHW=preparation.image_CDHW
     )
 
 
@@ -203,8 +244,8 @@ def _resample_labels(labels_DHW: npt.NDArray[Any], record: SpatialRecord) -> npt
     resampled_DHW = np.empty(record.model_shape_dhw, np.uint8)
     depth, height, width = labels_DHW.shape
     # Indicators are interpolated linearly where intensities are cubic.
-    orders = tuple(min(order, 1) for order in record.orders)
-    resampler = LabelResampler((depth, height, width), resampled_DHW, values, orders=orders)
+    places = Places(tuple(min(order, 1) for order in record.orders))
+    resampler = LabelResampler((depth, height, width), resampled_DHW, values, places=places)
     for start, stop in slab_ranges(depth, len(values) * height * width):
         is_label_KDHW = labels_DHW[start:stop] == values[:, None, None, None]
         resampler.add(torch.from_numpy(is_label_KDHW.astype(np.float32)))

@@ -48,6 +48,9 @@ class SpatialRecord:
     """Canonical axis across which slices are interpolated each for itself."""
     restoring_orders: Size = (1, 1, 1)
     """Order of the interpolation of logits along each canonical axis: 0 or 1."""
+    coordinates: tuple[tuple[float, ...], ...] = ()
+    """Where each voxel of the crop lies on the model's grid, for every axis; empty where the grids
+    share their outer borders."""
 
     @property
     def crop_shape_dhw(self) -> Size:

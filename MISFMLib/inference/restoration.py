@@ -11,13 +11,14 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from MISFMLib.configs import LabelConfig
-from MISFMLib.data.label_resampling import Decision, LabelResampler
+from MISFMLib.configs import LabelConfig, PreprocessingConfig
+from MISFMLib.data.label_resampling import LabelResampler, Places
 from MISFMLib.data.spatial import SpatialRecord
 from MISFMLib.errors import BundleError
+from MISFMLib.inference.postprocessing import clean_labels
 from MISFMLib.inference.sliding_window import LogitSlab
 from MISFMLib.inference.uncertainty import Uncertainty, UncertaintyRestorer
-from MISFMLib.volumes.volume import LabelMap
+from MISFMLib.volumes.volume import Geometry, LabelMap
 
 
 class LabelRestorer:
@@ -31,7 +32,7 @@ class LabelRestorer:
         record: SpatialRecord,
         labels: Sequence[LabelConfig],
         *,
-        decision: Decision = "highest",
+        space: PreprocessingConfig | None = None,
         with_uncertainty: bool = False,
     ) -> None:
         """Prepare for one volume.
@@ -40,23 +41,28 @@ class LabelRestorer:
             record: How the volume was brought into model space.
             labels: Labels of the classes 1, 2, ...; class 0 is background with the value 0. Regions
                 have no background: the first output belongs to the first label.
-            decision: How the label of a voxel follows from its logits.
+            space: Says how the label of a voxel follows from its logits; when not given, the class
+                with the highest interpolated logit.
             with_uncertainty: Also collect how uncertain every voxel is.
         """
+        space = space or PreprocessingConfig()
+        self._record, self._labels, self._space = record, labels, space
         values = np.array([0, *(label.value for label in labels)])
         dtype = np.uint8 if values.max() <= np.iinfo(np.uint8).max else np.uint16
-        self._num_classes = len(values) if decision == "highest" else len(labels)
+        self._num_classes = len(values) if space.decision == "highest" else len(labels)
         self._geometry = record.input_geometry
         self._array_DHW = np.zeros(self._geometry.shape_dhw, dtype)
         values = values.astype(dtype)
         self._uncertainty = UncertaintyRestorer(record, values) if with_uncertainty else None
+        self._decided_DHW = np.zeros(record.model_shape_dhw if space.decides_first else 0, dtype)
+        places = Places(record.restoring_orders, record.coordinates)
         self._resampler = LabelResampler(
             record.model_shape_dhw,
-            record.crop_view(self._array_DHW),
+            self._decided_DHW if space.decides_first else record.crop_view(self._array_DHW),
             values,
             self._uncertainty.add if self._uncertainty else None,
-            record.restoring_orders,
-            decision,
+            space.decision,
+            Places() if space.decides_first else places,
         )
 
     def add(self, slab: LogitSlab) -> None:
@@ -73,11 +79,28 @@ class LabelRestorer:
                 code="class-count",
                 remedy="The model is damaged or was put together wrongly; get it again.",
             )
-        self._resampler.add(slab.logits_KDHW)
+        scores_KDHW = slab.logits_KDHW
+        if self._space.scores == "softmax":
+            scores_KDHW = scores_KDHW.softmax(0)
+        elif self._space.scores == "sigmoid":
+            scores_KDHW = scores_KDHW.sigmoid() - 0.5  # regions are above zero
+        self._resampler.add(scores_KDHW)
 
     def label_map(self) -> LabelMap:
         """Return the label map; complete once all slabs were added."""
+        if self._space.decides_first:
+            self._take_decided()
         return LabelMap(self._array_DHW, self._geometry)
+
+    def _take_decided(self) -> None:
+        """Clean the labels on the model's grid and take the nearest one of every voxel back."""
+        record = self._record
+        geometry = Geometry(
+            record.model_shape_dhw, record.model_spacing_dhw, (0, 0, 0), (1, 0, 0, 0, 1, 0, 0, 0, 1)
+        )
+        cleaned = clean_labels(LabelMap(self._decided_DHW, geometry), self._labels)
+        nearest = [np.rint(places).astype(int) for places in record.coordinates]
+        record.crop_view(self._array_DHW)[...] = cleaned.array_DHW[np.ix_(*nearest)]
 
     def uncertainty(self) -> Uncertainty | None:
         """Return the uncertainty of every voxel, if it was asked for."""

@@ -138,6 +138,7 @@ class Segmenter:
             mirror_axes=preprocessing.mirror_axes,
             placing=preprocessing.windows,
             padding=preprocessing.padding,
+            weights=preprocessing.window_weights,
         )
 
     @classmethod
@@ -319,7 +320,7 @@ class Segmenter:
         restorer = LabelRestorer(
             prepared.record,
             self._labels,
-            decision=self._preprocessing.decision,
+            space=self._preprocessing,
             with_uncertainty=self._with_uncertainty,
         )
         slabs = iterate_slabs(

@@ -197,6 +197,7 @@ class _WindowPredictor:
         self._config = config
         self._placement = placement
         self._air = image.outside_air if isinstance(image, PreparedVolume) else None
+        self._weights_dhw = None if config.is_separable else config.weights_dhw()
         self._ring_KdHW: torch.Tensor | None = None  # made when the number of classes is known
         self._answers: dict[_Shortcut, torch.Tensor] = {}
         self._is_air_labelled = False
@@ -226,7 +227,10 @@ class _WindowPredictor:
         assert self._ring_KdHW is not None, "slices were taken before windows were added"
         for first, places in self._ring_places(start, stop):
             slab_KDHW = self._ring_KdHW[:, places]
-            yield LogitSlab(first, slab_KDHW)
+            if self._weights_dhw is None:
+                yield LogitSlab(first, slab_KDHW)
+            else:  # the last channel holds the sums of the weights
+                yield LogitSlab(first, slab_KDHW[:-1] / slab_KDHW[-1])
             slab_KDHW.zero_()
 
     def _ring_places(self, start: int, stop: int) -> Iterator[tuple[int, slice]]:
@@ -314,8 +318,13 @@ class _WindowPredictor:
 
     def _accumulate(self, logits_Kdhw: torch.Tensor, window: _Window) -> None:
         if self._ring_KdHW is None:
-            size = (len(logits_Kdhw), self._config.patch_size[0], *self.shape[1:])
+            channels = len(logits_Kdhw) + (self._weights_dhw is not None)
+            size = (channels, self._config.patch_size[0], *self.shape[1:])
             self._ring_KdHW = torch.zeros(size, device=logits_Kdhw.device)
+        if self._weights_dhw is not None:
+            self._weights_dhw = self._weights_dhw.to(logits_Kdhw.device)
+            ones_1dhw = torch.ones_like(logits_Kdhw[:1])
+            logits_Kdhw = torch.cat([logits_Kdhw, ones_1dhw])
         weight_d, weight_h, weight_w = (axis.weight for axis in window)
         weight_hw = torch.outer(weight_h, weight_w)
         start, row, column = (axis.start for axis in window)
@@ -324,7 +333,10 @@ class _WindowPredictor:
         for first, places in self._ring_places(start, start + patch_depth):
             part = slice(first - start, first - start + places.stop - places.start)
             sums_Kdhw = self._ring_KdHW[:, places, rows, columns]
-            sums_Kdhw.addcmul_(logits_Kdhw[:, part], weight_d[part, None, None] * weight_hw)
+            weight_dhw = weight_d[part, None, None] * weight_hw
+            if self._weights_dhw is not None:
+                weight_dhw = self._weights_dhw[part]
+            sums_Kdhw.addcmul_(logits_Kdhw[:, part], weight_dhw)
 
 
 def _copied(slab_CdHW: torch.Tensor, device: torch.device) -> torch.Tensor:

@@ -20,6 +20,8 @@ from MISFMLib.configs import Size, raise_problems
 
 _BATCH_VOXELS = 2**20
 _LARGEST_BATCH = 8
+_LEAST_WEIGHT = 1e-3
+"""Of gaussian-cut, as a part of the largest."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -36,20 +38,38 @@ class WindowConfig:
     """Average the logits of the mirror images of every window."""
     mirror_axes: tuple[int, ...] = (0, 1, 2)
     """Axes (0 depth, 1 height, 2 width) that the mirror images are mirrored along."""
-    placing: Literal["stepped", "even"] = "stepped"
+    placing: Literal["stepped", "even", "distinct"] = "stepped"
     """Where the windows lie; see `PreprocessingConfig.windows`."""
     padding: Literal["edge", "zero"] = "edge"
     """What lies around a volume that is smaller than the patch."""
+    weights: Literal["gaussian", "constant", "gaussian-cut"] = "gaussian"
+    """How the voxels of a window count; see `PreprocessingConfig.window_weights`."""
+
+    @property
+    def is_separable(self) -> bool:
+        """Whether the weights of a window are the product of those along its axes."""
+        return self.weights != "gaussian-cut"
+
+    def weights_dhw(self) -> torch.Tensor:
+        """Return the weights of a window (d, h, w), float32, that sum to anything."""
+        depth, height, width = (_cut_gaussian(patch) for patch in self.patch_size)
+        product = depth[:, None, None] * height[:, None] * width
+        return product.clamp(min=max(float(product.min()), _LEAST_WEIGHT))
 
     def axis_windows(self, size: int, axis: int) -> list[AxisWindow]:
         """Return the distinct windows along an axis with `size` voxels; the weights sum to one."""
         patch = self.patch_size[axis]
-        return axis_windows(patch, self.starts(size, patch), size)
+        weights = gaussian_weights(patch)
+        if self.weights == "constant":
+            weights = torch.ones_like(weights)
+        return axis_windows(weights, self.starts(size, patch), size)
 
     def starts(self, size: int, patch: int) -> list[int]:
         """Return the starts of the windows along an axis; some may stand there twice."""
-        place = window_starts if self.placing == "stepped" else even_starts
-        return place(size, patch, self.overlap)
+        if self.placing == "even":
+            return even_starts(size, patch, self.overlap)
+        starts = window_starts(size, patch, self.overlap)
+        return starts if self.placing == "stepped" else sorted(set(starts))
 
     def __post_init__(self) -> None:
         problems = []
@@ -121,6 +141,12 @@ def gaussian_weights(patch: int) -> torch.Tensor:
     return (kernel / kernel.sum())[first : first + patch]
 
 
+def _cut_gaussian(patch: int) -> torch.Tensor:
+    """Return MONAI's weights along one edge: one in the middle, with a deviation of patch / 8."""
+    offsets = torch.arange(patch, dtype=torch.float32) - (patch - 1) / 2
+    return torch.exp(-(offsets**2) / (2 * (patch / 8) ** 2))
+
+
 @dataclass(frozen=True)
 class AxisWindow:
     """One window as seen along one axis."""
@@ -131,26 +157,27 @@ class AxisWindow:
     """Weight of every voxel in the window, (patch,), float32."""
 
 
-def axis_windows(patch: int, starts: Sequence[int], size: int) -> list[AxisWindow]:
+def axis_windows(weights: torch.Tensor, starts: Sequence[int], size: int) -> list[AxisWindow]:
     """Return the distinct windows along one axis; at every voxel their weights sum to one.
 
     Since the weights of a window are the product over its three axes, sums of weighted logits need
     no division afterwards.
 
     Args:
-        patch: Voxels of the window.
+        weights: Weight of every voxel of a window, (patch,), float64.
         starts: First voxels of the windows; those that stand there twice count twice.
         size: Voxels of the volume, at least `patch`.
     """
     counts = Counter(starts)
     repeats = torch.tensor(list(counts.values()), dtype=torch.float64)
-    weights = repeats[:, None] * gaussian_weights(patch)
+    patch = len(weights)
+    repeated = repeats[:, None] * weights
     sums = torch.zeros(size, dtype=torch.float64)
-    for start, weight in zip(counts, weights, strict=True):
+    for start, weight in zip(counts, repeated, strict=True):
         sums[start : start + patch] += weight
     return [
         AxisWindow(start, (weight / sums[start : start + patch]).float())
-        for start, weight in zip(counts, weights, strict=True)
+        for start, weight in zip(counts, repeated, strict=True)
     ]
 
 

@@ -10,6 +10,7 @@ from MISFMLib.configs import NetworkConfig, decode
 from MISFMLib.networks.base import SegmentationNetwork
 from MISFMLib.networks.ensemble import Ensemble
 from MISFMLib.networks.fmunet import FMUNet
+from MISFMLib.networks.monai_network import MonaiNetwork
 from MISFMLib.networks.pct_net import PCTNet
 from MISFMLib.networks.staged_unet import StagedUNet
 from MISFMLib.networks.unet3d import UNet3D
@@ -20,6 +21,7 @@ _NETWORKS: dict[str, type[SegmentationNetwork]] = {
     "unet3d": UNet3D,
     "plainconvunet": StagedUNet,
     "resencunet": StagedUNet,
+    "monai": MonaiNetwork,
 }
 
 

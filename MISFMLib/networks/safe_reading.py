@@ -55,6 +55,27 @@ def read_tensors(path: Path) -> dict[str, Tensor]:
     return {str(name).removeprefix("module."): tensor for name, tensor in content.items()}
 
 
+def read_state(path: Path) -> dict[str, Tensor]:
+    """Read a state dictionary, or the one under the key ``model`` or ``state_dict``.
+
+    Returns:
+        Finite tensors by name.
+
+    Raises:
+        BundleError: The file is missing, damaged, holds no weights, or refers to code.
+    """
+    content = _read_safely(path)
+    for key in ("model", "state_dict"):
+        if isinstance(content, Mapping) and isinstance(content.get(key), Mapping):
+            content = content[key]
+    if not isinstance(content, Mapping) or not all(
+        isinstance(value, Tensor) for value in content.values()
+    ):
+        raise _damaged(path)
+    _check_finite(path, content)
+    return {str(name).removeprefix("module."): tensor for name, tensor in content.items()}
+
+
 def read_nnunet(path: Path) -> dict[str, Any]:
     """Read a checkpoint of nnU-Net without its optimizer.
 

@@ -177,7 +177,7 @@ def test_weights_equal_scipys_gaussian_filter(patch):
 
 def test_weights_along_an_axis_sum_to_one():
     sums = torch.zeros(37)
-    for window in axis_windows(16, window_starts(37, 16, 0.5), 37):
+    for window in axis_windows(gaussian_weights(16), window_starts(37, 16, 0.5), 37):
         sums[window.start : window.start + 16] += window.weight
     torch.testing.assert_close(sums, torch.ones(37))
 
