@@ -28,6 +28,7 @@ from MISFMLib.errors import DataError
 from MISFMLib.files import written_atomically
 
 _CENTRES_PER_CLASS = 1000
+_MOST_CLASSES = 256
 UNLABELLED = 255
 """Class index of voxels that nobody labelled; no loss and no score looks at them."""
 _IMAGE, _LABEL, _CENTRES = "image.npy", "label.npy", "centres.npz"
@@ -42,10 +43,14 @@ class Batch:
     label_BDHW: torch.Tensor
     """Class of every voxel, int64, 255 where nobody labelled; pretext tasks put their own kind of
     target here."""
+    not_drawn_BK: torch.Tensor | None = None
+    """Whether a class was not drawn in the case of a sample, bool for 256 classes: what is
+    background there may be of that class. None when all classes are drawn in all cases."""
 
     def to(self, device: torch.device) -> Batch:
         """Return the batch on a device."""
-        return Batch(self.image_BCDHW.to(device), self.label_BDHW.to(device))
+        not_drawn_BK = None if self.not_drawn_BK is None else self.not_drawn_BK.to(device)
+        return Batch(self.image_BCDHW.to(device), self.label_BDHW.to(device), not_drawn_BK)
 
 
 # ---------------------------------------------------------------------------------- prepared cases
@@ -57,6 +62,8 @@ class PreparedCase:
 
     name: str
     folder: Path
+    not_drawn: tuple[int, ...] = ()
+    """Class indices that nobody has drawn in the case."""
 
     def image(self) -> np.ndarray:
         """Map the network input (C, D, H, W): float16, finer than any scanner's noise."""
@@ -102,7 +109,9 @@ def prepare_case(
             np.save(temporary / _IMAGE, prepared.image_CDHW.numpy().astype(np.float16))
             np.save(temporary / _LABEL, label_DHW)
             np.savez(temporary / _CENTRES, *_centres(label_DHW))
-    return PreparedCase(case.name, target)
+    classes = {value: index for index, value in enumerate(label_values, start=1)}
+    not_drawn = tuple(classes[value] for value in case.not_drawn if value in classes)
+    return PreparedCase(case.name, target, not_drawn)
 
 
 def is_whole(folder: Path) -> bool:
@@ -170,11 +179,21 @@ class PatchSource:
             step: Optimizer step, from 0.
             indices: Which patches of the step, each 0 to batch_size - 1.
         """
+        indices = list(indices)
         samples = [self.sample(step, index) for index in indices]
         return Batch(
             torch.stack([image_CDHW for image_CDHW, _ in samples]),
             torch.stack([label_DHW for _, label_DHW in samples]),
+            self._not_drawn(step, indices),
         )
+
+    def _not_drawn(self, step: int, indices: Sequence[int]) -> torch.Tensor | None:
+        if not any(case.not_drawn for case in self.cases):  # of all cases: alike in all processes
+            return None
+        not_drawn_BK = torch.zeros(len(indices), _MOST_CLASSES, dtype=torch.bool)
+        for row, index in enumerate(indices):
+            not_drawn_BK[row, list(self._case(step * self.batch_size + index).not_drawn)] = True
+        return not_drawn_BK
 
     def sample(self, step: int, index: int) -> tuple[torch.Tensor, torch.Tensor]:
         """Return one patch: image (C, d, h, w) float32 and label (d, h, w) int64."""

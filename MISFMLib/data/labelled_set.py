@@ -22,6 +22,8 @@ class Case:
     """Channels of all images together."""
     unlabelled: int | None = None
     """Value in the label map of voxels that nobody labelled; they are neither learnt nor scored."""
+    not_drawn: tuple[int, ...] = ()
+    """Labels that nobody has drawn in this case: background there may be any of them."""
     label_names: Mapping[int, str] = field(default_factory=dict)
     """Value and name of the data set's labels; empty where they go by value alone."""
 

@@ -232,10 +232,11 @@ class _Training:
         joined = [self._fabric.all_gather(scale, sync_grads=True).flatten(0, 1) for scale in scales]
         for scale in joined:  # torch 2.13 would send a gradient of permuted axes in a wrong order
             scale.register_hook(torch.Tensor.contiguous)
-        image_BCDHW = self._fabric.all_gather(batch.image_BCDHW).flatten(0, 1)
-        label_BDHW = self._fabric.all_gather(batch.label_BDHW).flatten(0, 1)
-        is_single = isinstance(outputs, torch.Tensor)
-        return joined[0] if is_single else joined, Batch(image_BCDHW, label_BDHW)
+        parts = (batch.image_BCDHW, batch.label_BDHW, batch.not_drawn_BK)
+        of_all: list[Any] = [
+            p if p is None else self._fabric.all_gather(p).flatten(0, 1) for p in parts
+        ]
+        return joined[0] if isinstance(outputs, torch.Tensor) else joined, Batch(*of_all)
 
     def _is_due(self, interval: int) -> bool:
         return self._state.step % interval == 0 or self._is_over()
@@ -287,7 +288,8 @@ class _Training:
         seconds = self._state.seconds - self._first_seconds
         left_s = (steps - step) * seconds / (step - self._first_step)
         left_s = max(0.0, min(left_s, self._settings.budget_s - self._state.seconds))
-        message = f"step {step} of {steps}, loss {loss:.4f}"
+        of = f" of {steps}" if self._settings.budget_s == math.inf else ""  # else the clock ends it
+        message = f"step {step}{of}, loss {loss:.4f}"
         fraction = scheduled_step(self._state, self._settings) / self._settings.steps
         self._events(Progress("train", fraction, message, left_s))
 

@@ -5,6 +5,7 @@ Axes: B batch, K class, D depth, H height, W width.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Collection, Sequence
 
 import torch
@@ -14,6 +15,9 @@ from torch import nn
 
 from MISFMLib.data.datasets import UNLABELLED, Batch
 
+_NEVER = -1e4
+"""Logit of a class that cannot be; finite, so that 0 times its logarithm is 0."""
+
 
 class SegmentationLoss(nn.Module):
     """Half Dice and half cross-entropy, summed over the scales of a deeply supervised network.
@@ -22,6 +26,9 @@ class SegmentationLoss(nn.Module):
     computed from logits, so that it stays finite where a probability underflows. Coarser scales
     count 1/2, 1/4, 1/8 and are compared with the label map averaged over their voxels, i.e. with
     soft labels (PyMIC, `DeepSuperviseLoss`, mode 2).
+
+    Where a class was not drawn in a case, background there means background or that class, and the
+    sum of their probabilities is compared: nothing is learnt for or against the class.
     """
 
     def __init__(self, *, include_background: bool = False) -> None:
@@ -70,13 +77,36 @@ class SegmentationLoss(nn.Module):
         target_BKDHW = _one_hot(label_BDHW, scales[0].shape[1])
         weights = [0.5**level for level in range(len(scales))]
         losses = []
+        if batch.not_drawn_BK is not None:
+            target_BKDHW = _drawn_only(target_BKDHW, batch.not_drawn_BK)
         for weight, logits in zip(weights, scales, strict=True):
             pair = logits.float(), _at_size(target_BKDHW, logits)
+            if batch.not_drawn_BK is not None:
+                pair = _with_background(pair[0], batch.not_drawn_BK), pair[1]
             if not bool(is_known_BDHW.all()):
                 is_known = _at_size(is_known_BDHW[:, None].float(), logits)[:, 0] == 1
                 pair = _known(pair[0], is_known), _known(pair[1], is_known)
             losses.append(weight * self.dice_and_cross_entropy(*pair))
         return torch.stack(losses).sum() / sum(weights)
+
+
+def _with_background(logits_BKDHW: torch.Tensor, not_drawn_BK: torch.Tensor) -> torch.Tensor:
+    """Give the background the probability of the classes that were not drawn, and them none."""
+    absent = not_drawn_BK[:, : logits_BKDHW.shape[1], None, None, None]
+    together = absent.clone()
+    together[:, 0] = True
+    background = logits_BKDHW.masked_fill(~together, -math.inf).logsumexp(1, keepdim=True)
+    rest = logits_BKDHW.masked_fill(absent, _NEVER)[:, 1:]
+    return torch.cat([background, rest], dim=1)
+
+
+def _drawn_only(target_BKDHW: torch.Tensor, not_drawn_BK: torch.Tensor) -> torch.Tensor:
+    """Call background what the label map holds of classes that are said not to be drawn."""
+    absent = not_drawn_BK[:, : target_BKDHW.shape[1], None, None, None]
+    stray = (target_BKDHW * absent).sum(1)
+    target_BKDHW = target_BKDHW.masked_fill(absent, 0)
+    target_BKDHW[:, 0] += stray
+    return target_BKDHW
 
 
 def _known(values_BKDHW: torch.Tensor, is_known_BDHW: torch.Tensor) -> torch.Tensor:

@@ -221,7 +221,8 @@ class FinetuneTab:
     @guarded
     def _onFinished(self, training: TrainingProcess) -> None:
         about, report = training.about, reportOf(training)
-        self.form.learn(str(about.get("start", "")), report)
+        for name in ("start", "name"):  # what is trained on from it is as fast
+            self.form.learn(str(about.get(name, "")), report)
         self._models.trained(str(about.get("set")), int(about.get("labelled", 0)))
         if about.get("byItself"):
             self._settle(training)

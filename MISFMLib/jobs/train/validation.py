@@ -77,7 +77,8 @@ def validate(
         reference_DHW = np.asarray(case.label())
         prediction_DHW = without_unlabelled(prediction_DHW, reference_DHW, UNLABELLED)
         for index, values in enumerate(scores.values(), start=1):
-            values.append(dice(prediction_DHW == index, reference_DHW == index))
+            if index not in case.not_drawn:
+                values.append(dice(prediction_DHW == index, reference_DHW == index))
     means = {name: _mean(values) for name, values in scores.items()}
     defined = {f"dice/{name}": mean for name, mean in means.items() if mean is not None}
     score = _mean(list(defined.values())) or 0.0
@@ -129,6 +130,7 @@ def evaluate(
         rows += [
             {"case": case.name, "label": label.name, **asdict(agreements[label.value])}
             for label in labels
+            if label.value not in case.not_drawn
         ]
         on_case(index)
     _write_table(rows, table)
