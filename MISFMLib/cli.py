@@ -19,15 +19,14 @@ from tyro.conf import subcommand
 
 import MISFMLib
 from MISFMLib.commands.base import read_job
+from MISFMLib.commands.cohorts import Benchmark, Evaluate, Review
 from MISFMLib.commands.console import ConsoleEvents, JsonEvents
 from MISFMLib.commands.failures import asks_for_json, failure, known_error
 from MISFMLib.commands.interrupt import prompt_interrupt
 from MISFMLib.commands.jobs import (
-    Benchmark,
     Convert,
     Demo,
     Doctor,
-    Evaluate,
     Finetune,
     Prepare,
     Pretrain,
@@ -50,6 +49,7 @@ AnyCommand = (
     | Annotated[Quantize, subcommand("quantize")]
     | Annotated[Evaluate, subcommand("evaluate")]
     | Annotated[Benchmark, subcommand("benchmark")]
+    | Annotated[Review, subcommand("review")]
     | Annotated[Models, subcommand("models")]
     | Annotated[Convert, subcommand("convert")]
     | Annotated[Demo, subcommand("demo")]

@@ -14,6 +14,7 @@ from MISFMLib.configs import (
     PrepareConfig,
     PretrainConfig,
     QuantizeConfig,
+    ReviewConfig,
     SegmentConfig,
     raise_problems,
 )
@@ -34,6 +35,7 @@ JOB_CONFIGS: dict[str, type] = {
     "quantize": QuantizeConfig,
     "evaluate": EvaluateConfig,
     "benchmark": BenchmarkConfig,
+    "review": ReviewConfig,
 }
 
 

@@ -17,8 +17,6 @@ from tyro.conf import Positional, arg
 from MISFMLib.commands.base import JOB_CONFIGS, Command, Report, only, read_job, run_job
 from MISFMLib.commands.failures import failure, known_error
 from MISFMLib.configs import (
-    BenchmarkConfig,
-    EvaluateConfig,
     FinetuneConfig,
     PrepareConfig,
     PretrainConfig,
@@ -129,31 +127,6 @@ class Quantize(QuantizeConfig, Command):
     def run(self, events: EventSink) -> Report:
         """Run the job."""
         return run_job("quantize", only(QuantizeConfig, self), events)
-
-
-@dataclass(frozen=True, kw_only=True)
-class Evaluate(EvaluateConfig, Command):
-    """Compare segmentations with their references, case by case and label by label."""
-
-    predictions: Positional[Path]
-    references: Positional[Path]
-    output: Annotated[Path, arg(aliases=["-o"])]
-
-    def run(self, events: EventSink) -> Report:
-        """Run the job."""
-        return run_job("evaluate", only(EvaluateConfig, self), events)
-
-
-@dataclass(frozen=True, kw_only=True)
-class Benchmark(BenchmarkConfig, Command):
-    """Train several networks on one data set and compare them on cases that none has seen."""
-
-    data: Positional[Path]
-    output: Annotated[Path, arg(aliases=["-o"])]
-
-    def run(self, events: EventSink) -> Report:
-        """Run the job."""
-        return run_job("benchmark", only(BenchmarkConfig, self), events)
 
 
 @dataclass(frozen=True, kw_only=True)

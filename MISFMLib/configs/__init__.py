@@ -34,6 +34,7 @@ from MISFMLib.configs.pretrain import (
 from MISFMLib.configs.quantize import (
     QuantizeConfig,
 )
+from MISFMLib.configs.review import ReviewConfig
 from MISFMLib.configs.segment import (
     WORTH_CONVERTING,
     SegmentConfig,
@@ -69,6 +70,7 @@ __all__ = [
     "PretrainConfig",
     "QuantizeConfig",
     "ResolutionMode",
+    "ReviewConfig",
     "SegmentConfig",
     "SegmentPrecision",
     "Size",

@@ -12,6 +12,7 @@ _ROOMS = {
     "prepare": "prepare.prepare",
     "evaluate": "evaluate.evaluate",
     "benchmark": "benchmark.benchmark",
+    "review": "review.review",
 }
 
 

@@ -76,7 +76,13 @@ def test_every_setting_of_a_job_is_an_option_with_help(job, config_class, capsys
     assert stop.value.code == 0
     text = capsys.readouterr().out.replace("-", "_").lower()
     for field in dataclasses.fields(config_class):
-        assert field.name in text or field.name in ("images", "data", "predictions", "references")
+        assert field.name in text or field.name in (
+            "images",
+            "data",
+            "predictions",
+            "references",
+            "results",
+        )
 
 
 def test_json_events_end_with_exactly_one_finished(seen, capsys):

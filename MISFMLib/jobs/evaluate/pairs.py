@@ -58,8 +58,8 @@ def find_pairs(predictions: Path, references: Path, images: Path | None) -> Pair
             code="not-a-pair",
             remedy="Give two label maps, or two folders of label maps.",
         )
-    found, right = _by_name(predictions), _by_name(references)
-    volumes = _by_name(images) if images is not None and images.is_dir() else {}
+    found, right = files_by_name(predictions), files_by_name(references)
+    volumes = files_by_name(images) if images is not None and images.is_dir() else {}
     common = sorted(found.keys() & right.keys())
     if not common:
         raise DataError(
@@ -75,8 +75,12 @@ def find_pairs(predictions: Path, references: Path, images: Path | None) -> Pair
     )
 
 
-def _by_name(folder: Path) -> dict[str, Path]:
-    """Return volume files and DICOM SEG files by their case names."""
+def files_by_name(folder: Path) -> dict[str, Path]:
+    """Return volume files and DICOM SEG files below a folder by their case names.
+
+    Raises:
+        DataError: The folder does not exist, or two files have one name.
+    """
     files: dict[str, Path] = {}
     seg_files = [path for path in sorted(folder.rglob("*")) if is_dicom_seg(path)]
     for path in [*find_volumes(folder), *seg_files]:

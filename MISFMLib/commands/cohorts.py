@@ -1,0 +1,50 @@
+"""Commands that compare, judge and look through many results."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated
+
+from tyro.conf import Positional, arg
+
+from MISFMLib.commands.base import Command, Report, only, run_job
+from MISFMLib.configs import BenchmarkConfig, EvaluateConfig, ReviewConfig
+from MISFMLib.events import EventSink
+
+
+@dataclass(frozen=True, kw_only=True)
+class Evaluate(EvaluateConfig, Command):
+    """Compare segmentations with their references, case by case and label by label."""
+
+    predictions: Positional[Path]
+    references: Positional[Path]
+    output: Annotated[Path, arg(aliases=["-o"])]
+
+    def run(self, events: EventSink) -> Report:
+        """Run the job."""
+        return run_job("evaluate", only(EvaluateConfig, self), events)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Review(ReviewConfig, Command):
+    """Make a page to check many results by: outliers first, with pictures and reasons."""
+
+    results: Positional[Path]
+    output: Annotated[Path, arg(aliases=["-o"])]
+
+    def run(self, events: EventSink) -> Report:
+        """Run the job."""
+        return run_job("review", only(ReviewConfig, self), events)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Benchmark(BenchmarkConfig, Command):
+    """Train several networks on one data set and compare them on cases that none has seen."""
+
+    data: Positional[Path]
+    output: Annotated[Path, arg(aliases=["-o"])]
+
+    def run(self, events: EventSink) -> Report:
+        """Run the job."""
+        return run_job("benchmark", only(BenchmarkConfig, self), events)

@@ -1,0 +1,260 @@
+"""`misfm review`: what is measured, who stands out and why, the files of the page, verdicts."""
+
+from __future__ import annotations
+
+import csv
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from MISFMLib import cli
+from MISFMLib.configs import LabelConfig, ReviewConfig
+from MISFMLib.data.cases import find_cases
+from MISFMLib.errors import DataError, OutputError
+from MISFMLib.jobs.review.measures import measure
+from MISFMLib.jobs.review.outliers import find_outliers, robust_z
+from MISFMLib.jobs.review.review import run_review
+from MISFMLib.jobs.review.verdicts import read_verdicts
+from MISFMLib.volumes.volume import (
+    Geometry,
+    LabelMap,
+    Volume,
+    write_label_map,
+    write_volume,
+)
+
+SHAPE = (24, 30, 40)
+GRID = Geometry(SHAPE, (2.0, 1.0, 1.0), (3.0, -4.0, 5.0), (1.0, 0, 0, 0, 1.0, 0, 0, 0, 1.0))
+NAMES = {1: "right kidney", 2: "left kidney"}
+LABELS = tuple(LabelConfig(value=value, name=name) for value, name in NAMES.items())
+
+
+def two_boxes(jitter=0, left=2, right=1):
+    """Right of the patient is where W starts."""
+    array = np.zeros(SHAPE, np.uint8)
+    array[6:14, 8:18, 4 : 12 + jitter] = right
+    array[6:14, 8:18, 26 : 34 - jitter] = left
+    return array
+
+
+def measured(array, volume=None, geometry=GRID):
+    return measure(LabelMap(array, geometry), NAMES, volume)
+
+
+def a_cohort(count=12):
+    return {f"case{i:02}": measured(two_boxes(i % 3)) for i in range(count)}
+
+
+def test_a_box_is_measured():
+    found = measured(two_boxes())["right kidney"]
+    assert found.volume_ml == pytest.approx(8 * 10 * 8 * 2 / 1000)
+    assert (found.components, found.largest_share, found.cut_by) == (1, 1.0, "")
+    assert found.extent_mm == (16.0, 10.0, 8.0)
+    surface = 2 * (10 * 8 + 16 * 8 + 16 * 10)
+    assert found.roughness == pytest.approx(surface**1.5 / 1280)
+    assert found.flat == pytest.approx((80 / surface, 128 / surface, 160 / surface))
+    assert found.offset_mm == pytest.approx((0, 0, -22))
+
+
+def test_measures_do_not_depend_on_the_order_and_sense_of_the_axes():
+    reversed_grid = Geometry(
+        SHAPE, GRID.spacing_dhw, (3.0, -4.0, 5.0 + 23 * 2), (1.0, 0, 0, 0, 1.0, 0, 0, 0, -1.0)
+    )
+    array = two_boxes()
+    array[:3, 0, 0] = 1
+    assert measured(array[::-1].copy(), geometry=reversed_grid) == measured(array)
+
+
+def test_a_structure_at_the_end_of_the_image_is_cut_off_there():
+    array = two_boxes()
+    array[14:, 8:18, 4:12] = 1
+    assert measured(array)["right kidney"].cut_by == "S"
+
+
+def test_without_deviations_nobody_stands_out():
+    assert {finding.score for finding in find_outliers(a_cohort()).values()} == {0.0}
+
+
+@pytest.mark.parametrize(
+    ("spoiled", "reason"),
+    [
+        (two_boxes(left=0), "left kidney: missing"),
+        (two_boxes(left=1, right=2), "left kidney and right kidney: on each other's side"),
+        (np.roll(two_boxes(), 8, axis=0), "lies elsewhere in the image, towards head or feet"),
+        (np.where(np.indices(SHAPE)[2] < 8, 0, two_boxes()), "ml, most others"),
+    ],
+)
+def test_a_spoiled_case_stands_first_with_its_reason(spoiled, reason):
+    cohort = {**a_cohort(), "spoiled": measured(spoiled)}
+    found = find_outliers(cohort)
+    assert max(found, key=lambda case: found[case].score) == "spoiled"
+    assert any(reason in sentence for sentence in found["spoiled"].reasons)
+
+
+def test_a_structure_that_the_image_cuts_off_is_not_called_small():
+    array = np.zeros(SHAPE, np.uint8)
+    array[:3, 8:18, 4:12] = 1
+    cohort = {**a_cohort(), "cut": measured(array | (two_boxes() & 2))}
+    reasons = find_outliers(cohort)["cut"].reasons
+    assert any("cut off by the image's end (I)" in reason for reason in reasons)
+    assert not any(reason.startswith("right kidney") and " ml," in reason for reason in reasons)
+
+
+def test_an_image_that_does_not_belong_to_the_labels_is_seen():
+    rng = np.random.default_rng(0)
+
+    def scan(labels):
+        array = rng.normal(100, 5, SHAPE).astype(np.float32) + 60 * (labels > 0)
+        return Volume(array[np.newaxis], GRID, "scan")
+
+    cohort = {f"case{i}": measured(two_boxes(i % 3), scan(two_boxes(i % 3))) for i in range(10)}
+    cohort["wrong"] = measured(two_boxes(), scan(np.roll(two_boxes(), 9, axis=1)))
+    found = find_outliers(cohort)
+    assert max(found, key=lambda case: found[case].score) == "wrong"
+    assert any("darker" in reason for reason in found["wrong"].reasons)
+
+
+def test_few_cases_are_not_compared():
+    cohort = a_cohort(4) | {"spoiled": measured(two_boxes(left=0))}
+    assert (
+        find_outliers(a_cohort(3) | {"spoiled": measured(two_boxes(left=0))})["spoiled"].score == 0
+    )
+    assert find_outliers(cohort)["spoiled"].score > 0
+
+
+def test_z_scores_count_from_the_median_and_have_a_floor():
+    values = np.array([1.0, 1.0, 1.0, 1.0, 2.0])
+    assert robust_z(values, 0.5).tolist() == [0, 0, 0, 0, 2]
+
+
+# ---------------------------------------------------------------------------------------- the page
+
+
+@pytest.fixture
+def results(tmp_path):
+    """Nine results, of which one lacks a kidney, one is empty and one failed."""
+    pytest.importorskip("PIL")
+    rng = np.random.default_rng(0)
+    for number in range(9):
+        array = two_boxes(number % 3, left=0 if number == 4 else 2)
+        if number == 7:
+            array[:] = 0
+        name = f"case{number}"
+        write_label_map(
+            LabelMap(array, GRID), make(tmp_path / "results") / f"{name}.seg.nrrd", labels=LABELS
+        )
+        image = rng.integers(0, 50, SHAPE).astype(np.int16) + 100 * (array > 0).astype(np.int16)
+        write_volume(
+            Volume(image[np.newaxis], GRID, name), make(tmp_path / "scans") / f"{name}_0000.nii.gz"
+        )
+    rows = "case,status,message\ncase9,failed,It is constant.\n"
+    (tmp_path / "results" / "cases.csv").write_text(rows, "utf-8")
+    return tmp_path
+
+
+def make(folder):
+    folder.mkdir(exist_ok=True)
+    return folder
+
+
+def review(folder, **options):
+    settings = {"results": folder / "results", "output": folder / "page", "workers": 0}
+    return run_review(ReviewConfig(**{**settings, **options}))
+
+
+def data_of(page):
+    text = (page / "data.js").read_text("ascii")
+    return json.loads(text.removeprefix("const REVIEW = ").removesuffix(";\n"))
+
+
+def test_the_page_has_every_case_with_volumes_reasons_and_pictures(results):
+    report = review(results, images=results / "scans")
+    data = data_of(results / "page")
+    cases = {case["name"]: case for case in data["cases"]}
+    assert len(cases) == 10
+    assert data["structures"] == ["left kidney", "right kidney"]
+    assert cases["case0"]["volumes"] == [1.28, 1.28]
+    assert cases["case4"]["volumes"][0] is None
+    assert "left kidney: missing" in cases["case4"]["reasons"]
+    assert cases["case7"]["reasons"] == ["The result is empty."]
+    assert cases["case9"]["reasons"] == ["No result: It is constant."]
+    assert report["first"][0] == "case4"
+    for name in ("index.html", "review.css", "review.js"):
+        assert (results / "page" / name).stat().st_size > 500
+    picture = (results / "page" / "thumbnails" / "case0.jpg").read_bytes()
+    assert picture[:2] == b"\xff\xd8"
+    assert len(picture) < 40_000
+
+
+def test_the_page_needs_nothing_from_the_network(results):
+    review(results)
+    for name in ("index.html", "review.css", "review.js"):
+        text = (results / "page" / name).read_text("utf-8")
+        assert "http" not in text
+        assert "//cdn" not in text
+
+
+def test_several_processes_make_the_same_page(results):
+    review(results)
+    review(results, output=results / "again", workers=2)
+    assert data_of(results / "again") == data_of(results / "page")
+
+
+def test_a_case_that_cannot_be_read_is_on_the_page(results):
+    (results / "results" / "case3.seg.nrrd").write_bytes(b"NRRD0004\n")
+    review(results)
+    (case,) = (c for c in data_of(results / "page")["cases"] if c["name"] == "case3")
+    assert case["score"] == 1000
+    assert not case["picture"]
+
+
+def test_verdicts_come_back_and_give_the_list_to_correct(results):
+    with (results / "verdicts.csv").open("w", newline="", encoding="utf-8") as file:
+        csv.writer(file).writerows(
+            [
+                ("case", "verdict", "note"),
+                ("case1", "wrong", 'says "no", twice'),
+                ("case2", "good", ""),
+                ("case5", "unsure", ""),
+                ("of another cohort", "wrong", ""),
+            ]
+        )
+    review(results, images=results / "scans", verdicts=results / "verdicts.csv")
+    cases = {case["name"]: case for case in data_of(results / "page")["cases"]}
+    assert (cases["case1"]["verdict"], cases["case1"]["note"]) == ("wrong", 'says "no", twice')
+    found = find_cases(results / "page" / "to_correct.csv")
+    assert [case.name for case in found.cases] == ["case1", "case5"]
+    assert found.cases[0].label == results / "results" / "case1.seg.nrrd"
+
+
+@pytest.mark.parametrize("text", ["a,b\n1,2\n", "case,verdict\nx,maybe\n", "\xff\xfe"])
+def test_other_files_are_no_verdicts(tmp_path, text):
+    path = tmp_path / "verdicts.csv"
+    path.write_bytes(text.encode("latin-1"))
+    with pytest.raises(DataError) as caught:
+        read_verdicts(path)
+    assert caught.value.code == "verdicts-unreadable"
+
+
+def test_a_page_is_not_replaced_and_other_files_never(results):
+    review(results)
+    with pytest.raises(OutputError):
+        review(results)
+    review(results, overwrite=True)
+    (make(results / "other") / "thesis.txt").write_text("all of it", "utf-8")
+    with pytest.raises(OutputError):
+        review(results, output=results / "other", overwrite=True)
+
+
+def test_a_folder_without_results_is_refused(tmp_path):
+    with pytest.raises(DataError) as caught:
+        review(tmp_path, results=make(tmp_path / "empty"))
+    assert caught.value.code == "no-volume"
+
+
+def test_the_command_line_makes_a_page(results, capsys):
+    assert cli.main(["review", str(results / "results"), "-o", str(results / "page")]) == 0
+    assert "index.html" in capsys.readouterr().out
+    assert Path(results / "page" / "index.html").is_file()
