@@ -10,6 +10,8 @@ import re
 
 from slicer.i18n import tr as _
 
+from .VolumeMessages import ofVolumes
+
 
 def forPanel(text: str) -> str:
     """Return a message or remedy of the library as the panel shows it."""
@@ -28,7 +30,7 @@ def _regex(pattern: str) -> str:
 
 def _wordings() -> dict[str, str]:
     """Return what the library says, with names for what varies, and what the panel says."""
-    return {**_ofRuns(), **_ofFiles(), **_ofModels()}
+    return {**_ofRuns(), **ofVolumes(), **_ofFiles(), **_ofModels()}
 
 
 def _ofRuns() -> dict[str, str]:
@@ -59,10 +61,14 @@ def _ofRuns() -> dict[str, str]:
             "Try again. If it happens again, report it with Copy report."
         ),
         # Memory and devices.
-        "The computer has too little free memory for this volume.": _(
+        "There is too little free memory for this ({reason}).": _(
             "The computer has too little free memory for this volume."
         ),
-        "Close other programs, or crop the volume.": _(
+        "{path} cannot be used: {reason}.": _("{path} cannot be used: {reason}."),
+        "Check that it is there and that you may use it.": _(
+            "Check that it is there and that you may use it."
+        ),
+        "Close other programs, crop the volume, or take smaller patches.": _(
             "Close other programs, or segment only a region: Options, Where."
         ),
         "There is too little memory for this volume.": _(

@@ -6,12 +6,16 @@ import re
 import pytest
 from panel_fixtures import REPOSITORY
 
+from MISFMLib.events import Failed, Notice
+
 COVERED = (
     "MISFM/MISFMSlicer/Jobs/JobRunner.py",
     "MISFMLib/commands/failures.py",
     "MISFMLib/device.py",
     "MISFMLib/models/download.py",
     "MISFMLib/inference/segmenter.py",
+    "MISFMLib/inference/restoration.py",
+    "MISFMLib/data/label_resampling.py",
 )
 """Every message and remedy of these can reach the panel on the usual path."""
 NOT_FOR_THE_PANEL = {
@@ -104,3 +108,51 @@ def test_the_panel_says(host, text, expected):
     from MISFMSlicer.LibraryMessages import forPanel
 
     assert forPanel(text) == expected
+
+
+def test_messages_name_the_volume_of_the_scene_and_what_to_do_there(panel, make_volume):
+    """A user has never seen the files that the panel writes for the library."""
+    from MISFMLib.volumes.formats.problems import not_finite, two_dimensional
+
+    make_volume(name="My head")
+    panel.settle()
+    panel.runner.holds = True
+    panel.start()
+    for describe in (
+        lambda _folder: not_finite("frame0000-0.nrrd"),
+        lambda folder: not_finite(folder / "frame0000-0.nrrd"),
+        lambda folder: two_dimensional(folder / "frame0000-0.nrrd", (4, 4, 1)),
+    ):
+        error = describe(panel.runner._folder)
+        panel.runner.events = [Failed(error.message, code=error.code, remedy=error.remedy)]
+        panel.runner.holds = False
+        panel.host.wait_until(lambda: not panel.logic.jobs)
+        panel.settle()
+        assert panel.ui.failureLabel.text.startswith("My head ")
+        assert "frame" not in panel.ui.failureLabel.text
+        assert panel.ui.remedyLabel.text != error.remedy
+        panel.runner.holds = True
+        panel.start()
+    panel.widget.segmentTab.cancel()
+
+
+def test_a_notice_names_the_volume_too(panel, make_volume):
+    make_volume(name="My head")
+    panel.settle()
+    panel.runner.holds = True
+    panel.start()
+    panel.runner._pending = [Notice("frame0000-0 is constant: every voxel is 3.")]
+    panel.host.process_events(0.3)
+    panel.runner.holds = False
+    panel.host.wait_until(lambda: not panel.logic.jobs)
+    panel.settle()
+    assert panel.ui.resultNoticeLabel.text == "My head is constant: every voxel is 3."
+
+
+def test_what_volumes_can_be_refused_for_has_a_wording_and_a_remedy(wordings):
+    """Of these files the panel's users see none, so that each remedy has to be one in Slicer."""
+    said = messages(REPOSITORY / "MISFMLib/volumes/formats/problems.py")
+    known = {nameless(text) for text in wordings}
+    # The panel writes its files uncompressed.
+    for_files = {text for text in said if "compressed data" in text}
+    assert said - known - for_files == set()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import time
 from pathlib import Path
 from typing import Any
@@ -207,12 +208,16 @@ class MISFMLogic(ScriptedLoadableModuleLogic):
             job.progress = event
             self.progressed.emit(job)
         elif isinstance(event, Notice):
-            job.notices.append(event)
+            told = self._task.inWords(event.message)
+            job.notices.append(dataclasses.replace(event, message=told))
             self.progressed.emit(job)
         elif isinstance(event, Measured):  # just before the job came
             self.measured.emit(event)
         elif isinstance(event, Failed):
-            self._fail(job, event)
+            told = {
+                name: self._task.inWords(getattr(event, name)) for name in ("message", "remedy")
+            }
+            self._fail(job, dataclasses.replace(event, **told))
         elif isinstance(event, Finished):
             self._finish(job, event.report)
 

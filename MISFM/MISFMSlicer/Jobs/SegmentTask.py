@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import os
+import re
 import shutil
 import tempfile
 from pathlib import Path
@@ -29,6 +31,7 @@ from ..Scene.Uncertainty import colour, placesOf, putUncertainty
 
 _FORMAT = "seg.nrrd"
 _UNCERTAINTY = "uncertainty.nrrd"
+_OUR_FILES = re.compile(r"(?:[^\s\"']*[\\/])?frame(?P<frame>\d{4})-(?P<channel>\d+)(?:\.nrrd)?")
 
 
 def checkRequest(request: SegmentRequest) -> None:
@@ -107,6 +110,19 @@ class SegmentTask:
             colour(result.uncertainty, numClasses=len(found) + 1)
             result.places = placesOf(report, volume, self._box)
         return result
+
+    def inWords(self, text: str) -> str:
+        """Return what the library says with the scene's names in place of those of our files."""
+        text = text.replace(f"{self.folder.as_posix()}/", "").replace(f"{self.folder}{os.sep}", "")
+        return _OUR_FILES.sub(self._nameOf, text)
+
+    def _nameOf(self, match: re.Match[str]) -> str:
+        frame, channel = int(match["frame"]), int(match["channel"])
+        volumes = self._request.volumes
+        name = volumes[channel].GetName() if channel < len(volumes) else match[0]
+        if not self._frames:
+            return name
+        return _("{volume}, frame {number}").format(volume=name, number=frame + 1)
 
     def remove(self) -> None:
         """Delete the files."""

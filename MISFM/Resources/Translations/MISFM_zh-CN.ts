@@ -760,6 +760,14 @@
         <source>{volume} is constant: every voxel is {value}.</source>
         <translation>{volume} 是常数：每个体素都是 {value}。</translation>
     </message>
+    <message>
+        <source>{path} cannot be used: {reason}.</source>
+        <translation>无法使用 {path}：{reason}。</translation>
+    </message>
+    <message>
+        <source>Check that it is there and that you may use it.</source>
+        <translation>请检查它是否存在，以及您是否有权使用。</translation>
+    </message>
 </context>
 <context>
     <name>Jobs.Failures</name>
@@ -1350,6 +1358,10 @@
     <message>
         <source>No model is chosen.</source>
         <translation>未选择模型。</translation>
+    </message>
+    <message>
+        <source>{volume}, frame {number}</source>
+        <translation>{volume}，第 {number} 帧</translation>
     </message>
 </context>
 <context>
@@ -2244,6 +2256,105 @@
     <message>
         <source>{path} cannot be written.</source>
         <translation>无法写入 {path}。</translation>
+    </message>
+</context>
+<context>
+    <name>MISFMSlicer.VolumeMessages</name>
+    <message>
+        <source>Correct its spacing in the module Volumes, or load the original files again.</source>
+        <translation>请在 Volumes 模块中更正其间距，或重新加载原始文件。</translation>
+    </message>
+    <message>
+        <source>Segment the other frames one by one, without All frames.</source>
+        <translation>请不勾选“所有帧”，逐帧分割其余帧。</translation>
+    </message>
+    <message>
+        <source>Choose the wanted frame, or each channel, as a volume of its own.</source>
+        <translation>请将所需帧或各通道作为单独的体数据选择。</translation>
+    </message>
+    <message>
+        <source>Replace them first, for example with the module Threshold Scalar Volume, or choose another volume.</source>
+        <translation>请先替换这些值（例如用 Threshold Scalar Volume 模块），或选择其他体数据。</translation>
+    </message>
+    <message>
+        <source>Try again; is there space on the disk for temporary files?</source>
+        <translation>请重试；磁盘上是否有空间存放临时文件？</translation>
+    </message>
+    <message>
+        <source>Choose another volume, or load this one again.</source>
+        <translation>请选择其他体数据，或重新加载此体数据。</translation>
+    </message>
+    <message>
+        <source>Try again; another program may have removed it.</source>
+        <translation>请重试；可能被其他程序删除了。</translation>
+    </message>
+    <message>
+        <source>Resample one onto the other first, for example with the module Resample Image (BRAINS).</source>
+        <translation>请先将其一重采样到另一个的网格，例如用 Resample Image (BRAINS) 模块。</translation>
+    </message>
+    <message>
+        <source>The channels {first} and {second} lie on different grids: {difference}.</source>
+        <translation>通道 {first} 与 {second} 的网格不同：{difference}。</translation>
+    </message>
+    <message>
+        <source>The model is damaged or was put together wrongly; get it again.</source>
+        <translation>模型已损坏或组装有误；请重新获取。</translation>
+    </message>
+    <message>
+        <source>{failed} of {count} frames failed ({reasons}{more}).</source>
+        <translation>{count} 帧中有 {failed} 帧失败（{reasons}{more}）。</translation>
+    </message>
+    <message>
+        <source>Choose another device in Options; if that does not help, get the model again.</source>
+        <translation>请在“选项”中选择其他设备；若无效，请重新获取模型。</translation>
+    </message>
+    <message>
+        <source>{volume} has the voxel size {size} mm, it must be above zero on each axis.</source>
+        <translation>{volume} 的体素大小为 {size} mm，各轴都必须大于零。</translation>
+    </message>
+    <message>
+        <source>The network has {count} classes, the model names {expected} with what is none of its labels.</source>
+        <translation>网络有 {count} 个类别，模型连同背景列出 {expected} 个。</translation>
+    </message>
+    <message>
+        <source>Harden the acquisition transform of its DICOM import, or resample it, and segment the result.</source>
+        <translation>请固化其 DICOM 导入时的采集变换，或对其重采样，再分割结果。</translation>
+    </message>
+    <message>
+        <source>{volume} holds no voxels: its size is {size}.</source>
+        <translation>{volume} 没有体素：其大小为 {size}。</translation>
+    </message>
+    <message>
+        <source>Choose one volume for each channel, or another model.</source>
+        <translation>请为每个通道选择一个体数据，或选择其他模型。</translation>
+    </message>
+    <message>
+        <source>{volume} lies on no regular grid: its axes are {tilt} degrees off the right angle, as after a scan with tilted gantry.</source>
+        <translation>{volume} 不在规则网格上：其坐标轴偏离直角 {tilt} 度，如倾斜机架扫描。</translation>
+    </message>
+    <message>
+        <source>Load the whole series, or choose another volume.</source>
+        <translation>请加载整个序列，或选择其他体数据。</translation>
+    </message>
+    <message>
+        <source>{volume} was not handed over completely: {reason}.</source>
+        <translation>{volume} 未完整传递：{reason}。</translation>
+    </message>
+    <message>
+        <source>{volume} has more than three dimensions ({size}), one volume was expected.</source>
+        <translation>{volume} 超过三维（{size}），应为一个体数据。</translation>
+    </message>
+    <message>
+        <source>The network&apos;s answer holds values that are not finite.</source>
+        <translation>网络的输出含有非有限值。</translation>
+    </message>
+    <message>
+        <source>{volume} cannot be handed over: {reason}.</source>
+        <translation>{volume} 无法传递：{reason}。</translation>
+    </message>
+    <message>
+        <source>Save it as .nrrd, load it again, and segment that.</source>
+        <translation>请将其保存为 .nrrd，重新加载后再分割。</translation>
     </message>
 </context>
 </TS>

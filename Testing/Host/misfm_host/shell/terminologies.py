@@ -15,6 +15,11 @@ _SIDES = {
     "L": ("7771000", "Left"),
     "R": ("24028007", "Right"),
 }
+_FILES = {
+    3: "SegmentationCategoryTypeModifier-SlicerGeneralAnatomy.term.json",
+    4: "SegmentationCategoryTypeModifier-DICOM-Master.term.json",
+}
+"""By column of the table."""
 _GREY = [128, 174, 128]
 
 
@@ -33,8 +38,7 @@ def write_terminologies(folder: Path) -> None:
             "SegmentationCategoryTypeContextName": name,
             "SegmentationCodes": {"Category": categories},
         }
-        file = folder / f"SegmentationCategoryTypeModifier-{column - 2}.term.json"
-        file.write_text(json.dumps(content), "utf-8")
+        (folder / _FILES[column]).write_text(json.dumps(content), "utf-8")
 
 
 def _types(table: dict[str, Any], category: str, column: int) -> list[dict[str, Any]]:
