@@ -15,6 +15,7 @@ from MISFMLib.volumes.formats.itk import quiet_itk
 from MISFMLib.volumes.formats.nifti import check_nifti
 from MISFMLib.volumes.formats.problems import (
     check_axes,
+    check_extent,
     check_sizes,
     check_spacing,
     file_missing,
@@ -169,6 +170,7 @@ def _translated(error: RuntimeError, path: Path) -> DataError:
 
 def _check_grid(image: sitk.Image, expected: Geometry | None, path: Path) -> None:
     check_spacing(path, image.GetSpacing())
+    check_extent(path, image.GetSize(), image.GetSpacing())
     check_axes(path, np.reshape(image.GetDirection(), (3, 3)), _AXES_TOLERANCE)
     difference = expected and describe_difference(expected, geometry_of(image))
     if difference:

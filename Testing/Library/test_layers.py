@@ -26,6 +26,7 @@ LAYERS = (
     {"models"},
     {
         *("__init__", "configs", "errors", "events", "files", "foreground", "locks"),
+        "memory",
         "resources",
     },
 )

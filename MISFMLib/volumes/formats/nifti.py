@@ -19,6 +19,7 @@ from MISFMLib.errors import DataError
 from MISFMLib.volumes.formats.problems import (
     BLOCK_BYTES,
     check_axes,
+    check_memory,
     check_size,
     check_sizes,
     check_spacing,
@@ -94,6 +95,7 @@ def check_nifti(path: Path, num_frames: int = 1) -> Geometry | None:
         header = _read_header(start, path)
         _check_shape(header, path, num_frames)
         geometry = _check_grid(header, path)
+        check_memory(path, math.prod(header.sizes) * header.value_bytes)
         if is_packed or header.float_type:
             size = _check_blocks(itertools.chain([start], blocks), header, path)
         else:

@@ -11,9 +11,15 @@ from typing import BinaryIO
 import numpy as np
 
 from MISFMLib.errors import DataError
+from MISFMLib.memory import check_fits
 from MISFMLib.volumes.volume_types import Array, by, numbers
 
 BLOCK_BYTES = 1 << 18
+_FINEST_MM = 1e-3
+_SHORTEST_EDGE_MM, _LONGEST_EDGE_MM = 1.0, 1e4
+_PLAUSIBLE_EDGE_MM = (5.0, 3000.0)
+_MOST_AXES = 7
+"""Of a NIfTI file, the most of all formats in use; what reads files has fixed room for them."""
 
 
 def unpacked(file: BinaryIO, path: Path) -> Iterator[bytes]:
@@ -68,6 +74,50 @@ def check_spacing(path: Path, spacing: Sequence[float] | Array) -> None:
         )
 
 
+def check_extent(path: Path, sizes: Sequence[int], spacing: Sequence[float] | Array) -> None:
+    """Refuse a volume far smaller or larger than anything a scanner takes: another unit than mm.
+
+    Args:
+        path: File, for the message.
+        sizes: Voxels along each axis.
+        spacing: Voxel size in mm along the same axes.
+
+    Raises:
+        DataError: Its voxels are below a thousandth of a millimetre, or its longest edge is below
+            one millimetre or above ten metres.
+    """
+    longest = max(size * float(step) for size, step in zip(sizes, spacing, strict=False))
+    finest = min(map(float, spacing))
+    if finest >= _FINEST_MM and _SHORTEST_EDGE_MM <= longest <= _LONGEST_EDGE_MM:
+        return
+    factors = {"metres": 1000.0, "micrometres": 0.001, "centimetres": 10.0}
+    fitting = [
+        f"In {unit} it would be {longest * factor:.4g} mm long."
+        for unit, factor in factors.items()
+        if _PLAUSIBLE_EDGE_MM[0] <= longest * factor <= _PLAUSIBLE_EDGE_MM[1]
+    ]
+    raise DataError(
+        f"{path} has voxels of {numbers(spacing)} mm and is {longest:.4g} mm long, which no scan "
+        f"is. {' '.join(fitting[:1])}".rstrip(),
+        code="implausible-spacing",
+        remedy="Correct its voxel size in 3D Slicer (module Volumes), in millimetres.",
+    )
+
+
+def check_memory(path: Path, needed: int) -> None:
+    """Refuse a file whose voxels do not fit into the memory.
+
+    Args:
+        path: File, for the message.
+        needed: Bytes of its voxels.
+
+    Raises:
+        DeviceError: They do not.
+    """
+    remedy = "Check that its header is right; crop it, or use a computer with more memory."
+    check_fits(f"{path} says that it", needed, remedy)
+
+
 def check_axes(path: Path, axes: Array, tolerance: float) -> None:
     """Refuse a grid whose axes are not at right angles or not of unit length.
 
@@ -95,11 +145,13 @@ def check_axes(path: Path, axes: Array, tolerance: float) -> None:
 
 
 def check_sizes(path: Path, sizes: Sequence[int]) -> None:
-    """Refuse an image without voxels.
+    """Refuse an image without voxels, or with more axes than any.
 
     Raises:
-        DataError: One of the sizes is zero, or there are none.
+        DataError: One of the sizes is zero, or there are none, or too many.
     """
+    if len(sizes) > _MOST_AXES:
+        raise not_an_image(path, f"its header names {len(sizes)} axes")
     if not sizes or min(sizes) < 1:
         raise DataError(
             f"{path} holds no voxels: its size is {by(sizes) or 'unknown'}.",

@@ -12,7 +12,12 @@ from pathlib import Path
 import numpy as np
 
 from MISFMLib.errors import DataError
-from MISFMLib.volumes.formats.problems import check_axes, check_spacing, two_dimensional
+from MISFMLib.volumes.formats.problems import (
+    check_axes,
+    check_extent,
+    check_spacing,
+    two_dimensional,
+)
 from MISFMLib.volumes.volume_types import Array, Geometry, by, numbers
 
 logger = logging.getLogger(__name__)

@@ -13,12 +13,16 @@ from typing import BinaryIO
 
 from MISFMLib.volumes.formats.problems import (
     BLOCK_BYTES,
+    check_memory,
     check_size,
     check_sizes,
     file_missing,
     not_an_image,
     unpacked,
 )
+
+_LONGEST_HEADER = 8_000_000
+"""Bytes; the segments of a .seg.nrrd take about 500 each."""
 
 
 def check_nrrd(path: Path, _num_frames: int = 1) -> None:
@@ -32,6 +36,7 @@ def check_nrrd(path: Path, _num_frames: int = 1) -> None:
             raise not_an_image(path, "it does not begin like an NRRD file")
         fields = {}
         while line := _line(file):
+            _check_length(file, path)
             name, _, value = line.partition(":")
             fields[name.lower().replace(" ", "")] = value.strip()
         sizes = _integers(fields.get("sizes", ""))
@@ -55,6 +60,7 @@ def check_metaimage(path: Path, _num_frames: int = 1) -> None:
             name, equals, value = _line(file).partition("=")
             if not equals:
                 raise not_an_image(path, "it does not begin like a MetaImage file")
+            _check_length(file, path)
             fields[name.strip()] = value.strip()
         sizes = _integers(fields.get("DimSize", ""))
         check_sizes(path, sizes)
@@ -74,11 +80,18 @@ def _line(file: BinaryIO) -> str:
     return file.readline(BLOCK_BYTES).decode("utf-8", "replace").strip()
 
 
+def _check_length(file: BinaryIO, path: Path) -> None:
+    """Refuse a header without an end: what reads files keeps all of it in memory."""
+    if file.tell() > _LONGEST_HEADER:
+        raise not_an_image(path, f"its header has more than {_LONGEST_HEADER // 1000} kB")
+
+
 def _integers(text: str) -> list[int]:
-    return [int(number) for number in re.findall(r"-?\d+", text)]
+    return [int(number[:19]) for number in re.findall(r"-?\d+", text)]
 
 
 def _check_data(file: BinaryIO, path: Path, expected: int, encoding: str) -> None:
+    check_memory(path, expected)
     if encoding == "gzip":
         check_size(path, sum(map(len, unpacked(file, path))), expected)
     elif encoding == "raw":
