@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import SimpleITK as sitk  # noqa: N813 the name everyone uses
 
-from MISFMLib.errors import DataError, OutputError
+from MISFMLib.errors import DataError, OutputError, is_out_of_memory
 from MISFMLib.files import written_atomically
 from MISFMLib.volumes.formats.itk import quiet_itk
 from MISFMLib.volumes.formats.nifti import check_nifti
@@ -95,6 +95,8 @@ def _check_header(path: Path, num_frames: int) -> Geometry | None:
     """Check name, kind and header of a file before ITK, which trusts all of them."""
     if not path.exists():
         raise file_missing(path)
+    if path.is_file() and not path.stat().st_size:
+        raise file_truncated(path, "the file is empty")
     suffix = volume_suffix(path)
     if not suffix or not path.is_file():  # a pipe or device might never answer
         raise DataError(
@@ -102,8 +104,6 @@ def _check_header(path: Path, num_frames: int) -> Geometry | None:
             code="unsupported-format",
             remedy="Convert it, for example in 3D Slicer, or give a DICOM folder.",
         )
-    if not path.stat().st_size:
-        raise file_truncated(path, "the file is empty")
     return _HEADER_CHECKS[suffix](path, num_frames)
 
 
@@ -124,6 +124,8 @@ def _read_checked(path: Path, num_frames: int) -> list[sitk.Image]:
         _check_pixels(reader, path)
         image = reader.Execute()
     except RuntimeError as error:
+        if is_out_of_memory(error):
+            raise MemoryError(f"{path} does not fit into the memory") from error
         raise _translated(error, path) from error
     # ITK may count a last axis of one time point.
     if image.GetDimension() == 4:

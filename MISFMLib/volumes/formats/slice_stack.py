@@ -77,6 +77,7 @@ def stack_planes(planes: Sequence[Plane], path: Path) -> tuple[list[int], Geomet
     in_plane = _in_plane(positions, axes, min(first.spacing_hw), names, path)
     _say_rounding(off, gap, path)
     shift = axes[:, :2] @ in_plane + axes[:, 2] * (start - depths[0])
+    check_extent(path, (len(planes), *first.shape_hw), (gap, *first.spacing_hw))
     x, y, z = map(float, positions[0] + shift)
     row_mm, column_mm = first.spacing_hw
     geometry = Geometry(

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import BinaryIO
 
@@ -17,10 +17,13 @@ from MISFMLib.volumes.formats.problems import (
     check_size,
     check_sizes,
     file_missing,
+    file_truncated,
     not_an_image,
     unpacked,
 )
 
+_PATTERN = re.compile(r"([^%]*)%(0?\d{0,2})d([^%]*?)\s+(\d{1,6})\s+(\d{1,6})(?:\s+(\d{1,6}))?")
+"""Names of numbered files as in printf, then the first number, the last, and the step."""
 _LONGEST_HEADER = 8_000_000
 """Bytes; the segments of a .seg.nrrd take about 500 each."""
 
@@ -66,14 +69,46 @@ def check_metaimage(path: Path, _num_frames: int = 1) -> None:
         check_sizes(path, sizes)
         expected = math.prod(sizes) * _metaimage_value_bytes(fields)
         encoding = _metaimage_encoding(fields)
-        data_path = path.parent / fields["ElementDataFile"]
-        if fields["ElementDataFile"] == "LOCAL":
+        place = fields["ElementDataFile"]
+        if place in ("LOCAL", "Local", "local"):  # as MetaIO spells it
             _check_data(file, path, expected, encoding)
-        elif data_path.is_file():
+        elif place.startswith("LIST"):
+            names = file.read(_LONGEST_HEADER).decode("utf-8", "replace").splitlines()
+            _check_parts(path, place.split()[1:], [name.strip() for name in names], sizes)
+        elif "%" in place:
+            _check_parts(path, [], _numbered(path, place), sizes)
+        else:
+            data_path = _data_path(path, place)
             with data_path.open("rb") as data:
                 _check_data(data, data_path, expected, encoding)
-        elif not re.search("LIST|%", data_path.name):  # many files, which ITK looks for
-            raise file_missing(data_path)
+
+
+def _data_path(path: Path, name: str) -> Path:
+    if "\0" in name or not name:
+        raise not_an_image(path, "the name of its file of voxels is no text")
+    data_path = path.parent / name
+    if not data_path.is_file():
+        raise file_missing(data_path)
+    return data_path
+
+
+def _numbered(path: Path, place: str) -> list[str]:
+    """Write out a pattern such as ``slice%03d.raw 1 60 1``."""
+    match = _PATTERN.fullmatch(place)
+    if not match:
+        raise not_an_image(path, "its pattern of file names cannot be understood")
+    before, width, after, first, last, step = match.groups()
+    numbers = range(int(first), int(last) + 1, max(1, int(step or 1)))
+    return [f"{before}{number:{width or ''}d}{after}" for number in numbers]
+
+
+def _check_parts(path: Path, words: Sequence[str], names: Sequence[str], sizes: list[int]) -> None:
+    """Refuse a list with fewer files than voxels: ITK would fill up with what the memory held."""
+    axes = _integers(words[0])[:1] if words else []
+    expected = math.prod(sizes[axes[0] if axes else len(sizes) - 1 :])
+    files = [_data_path(path, name) for name in names if name]
+    if len(files) < expected:
+        raise file_truncated(path, f"it lists {len(files)} files, {expected} slices were expected")
 
 
 def _line(file: BinaryIO) -> str:
