@@ -72,7 +72,7 @@ RANGES: dict[str, Range] = {
     "order_across": Range(0, 3),
     "crop_margin": _EDGE_OR_NONE,
     "previous_labels": Range(0, 2**16 - 1),
-    "value": Range(1, 2**16 - 1),
+    "value": Range(0, 2**16 - 1),
     "color": Range(0, 255),
     "min_volume_mm3": Range(0, 1e12),
     # segmenting

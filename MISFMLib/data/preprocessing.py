@@ -8,6 +8,7 @@ Axes: C channels; D, H, W depth, height, width.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property, partial
@@ -27,6 +28,7 @@ from MISFMLib.data.outside_air import BODY_HU, OutsideAir, find_outside_air
 from MISFMLib.data.resampling import slab_ranges
 from MISFMLib.data.spatial import Flips, SpatialRecord, canonical_axes, canonical_view
 from MISFMLib.errors import DataError
+from MISFMLib.memory import check_fits
 from MISFMLib.volumes.volume import LabelMap, Volume
 
 
@@ -262,6 +264,7 @@ def _spatial_record(volume: Volume, preprocessing: PreprocessingConfig) -> Spati
     if preprocessing.keeps_depth:
         target = (depth, *target[1:])
     shape = _model_shape(np.subtract(stop, start), spacing, target)
+    _check_memory(volume, shape, target)
     apart = separate_axis(preprocessing.resampling, spacing, target)
     apart_back = separate_axis(preprocessing.restoring, target, spacing)
     return SpatialRecord(
@@ -292,6 +295,25 @@ def _model_shape(crop_shape: npt.NDArray[Any], spacing: Spacing, target: Spacing
     scale = np.divide(spacing, target)
     depth, height, width = np.maximum(1, np.rint(scale * crop_shape)).astype(int).tolist()
     return depth, height, width
+
+
+def _check_memory(volume: Volume, shape: Size, target: Spacing) -> None:
+    """Refuse a volume that would be a giant at the model's voxel size.
+
+    Raises:
+        DeviceError: It would not fit into the memory.
+    """
+    given, wanted = (
+        " x ".join(f"{edge:.4g}" for edge in spacing)
+        for spacing in (volume.geometry.spacing_dhw, target)
+    )
+    check_fits(
+        f"{volume.name}, whose voxels of {given} mm become {' x '.join(map(str, shape))} voxels of "
+        f"{wanted} mm (D x H x W),",
+        len(volume.array_CDHW) * math.prod(shape) * 4,
+        "Check the voxel size in its header, which must be in millimetres; crop it, or use a "
+        "computer with more memory.",
+    )
 
 
 def _crop(

@@ -7,6 +7,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, TypeVar
 
+import torch
+
 from MISFMLib.configs import NetworkConfig
 from MISFMLib.errors import BundleError
 from MISFMLib.models.bundle import Bundle, read_weights
@@ -29,9 +31,13 @@ def network_from_bundle(bundle: Bundle, *, deep_supervision: bool = False) -> Se
     Raises:
         BundleError: The weights are damaged or do not fit the bundle's own settings.
     """
-    source = bundle.manifest.network
-    network = build_network(dataclasses.replace(source, deep_supervision=deep_supervision))
-    load_trained(network, source, read_weights(bundle))
+    source, weights = bundle.manifest.network, read_weights(bundle)
+    config = dataclasses.replace(source, deep_supervision=deep_supervision)
+    # A manifest may describe a network of any size: it is compared before it takes any memory.
+    with torch.device("meta"):
+        load_trained(build_network(config), source, weights)
+    network = build_network(config)
+    load_trained(network, source, weights)
     return network.eval()
 
 

@@ -57,7 +57,8 @@ def load_weights(
     """Copy weights into a network, all or nothing.
 
     Args:
-        network: Keeps its device and number format.
+        network: Keeps its device and number format. On the meta device, which has shapes and no
+            numbers, it is only compared with the weights.
         weights: Tensors by the names of the network's state.
         allow_new: The network's tensors that may be missing, or have another shape, in `weights`,
             each with the reason, which goes into the report.
@@ -69,13 +70,13 @@ def load_weights(
             The network is unchanged then.
     """
     state = network.state_dict()
-    fitting = {
-        name: _as_tensor(weights[name])
+    fitting = [
+        name
         for name, target in state.items()
         if name in weights
         and name not in keep_fresh
         and tuple(weights[name].shape) == tuple(target.shape)
-    }
+    ]
     new = {name: allow_new.get(name, "") for name in state if name not in fitting}
     unused = {
         name: (allow_new if name in state else allow_unused).get(name, "")
@@ -83,7 +84,9 @@ def load_weights(
         if name not in fitting
     }
     _refuse_unexplained(state, weights, {**unused, **new})
-    network.load_state_dict(fitting, strict=False)
+    if not any(tensor.is_meta for tensor in state.values()):
+        tensors = {name: _as_tensor(weights[name]) for name in fitting}
+        network.load_state_dict(tensors, strict=False)
     return LoadReport(tuple(fitting), new, unused)
 
 

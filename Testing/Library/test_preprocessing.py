@@ -16,7 +16,7 @@ from MISFMLib.data.intensity import intensity_map
 from MISFMLib.data.preprocessing import prepare_label_map, prepare_volume
 from MISFMLib.data.resampling import linear_positions, slab_ranges
 from MISFMLib.data.spatial import canonical_axes
-from MISFMLib.errors import ConfigError, DataError
+from MISFMLib.errors import ConfigError, DataError, DeviceError
 from MISFMLib.volumes.volume import Geometry, LabelMap, Volume
 
 IDENTITY = (1.0, 0.0, 0.0, 0.0, 1.0, 0.0, 0.0, 0.0, 1.0)
@@ -43,6 +43,16 @@ def signed_axes():
 
 
 # ----------------------------------------------------------------------------------- orientation
+
+
+def test_a_volume_that_would_become_a_giant_is_refused_with_the_numbers(monkeypatch):
+    monkeypatch.setattr("MISFMLib.memory.free_bytes", lambda: 2**30)
+    geometry = Geometry((9, 10, 11), (200.0, 300.0, 300.0), (0, 0, 0), (1, 0, 0, 0, 1, 0, 0, 0, 1))
+    volume = Volume(np.ones((1, 9, 10, 11), np.int16), geometry, "micrometres")
+    preprocessing = PreprocessingConfig(spacing_dhw=(1.0, 1.0, 1.0))
+    with pytest.raises(DeviceError, match="become 1800 x 3000 x 3300 voxels") as caught:
+        prepare_volume(volume, preprocessing)
+    assert caught.value.code == "out-of-memory"
 
 
 def test_canonical_axes_agree_with_simpleitk_for_every_right_angled_direction(rng):

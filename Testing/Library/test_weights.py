@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import time
 
 import numpy as np
 import pytest
@@ -159,6 +160,19 @@ def test_deep_supervision_of_a_bundle_can_be_turned_off_and_on(tmp_path):
 def test_auxiliary_heads_that_a_bundle_lacks_are_fresh(tmp_path):
     bundle = a_bundle(tmp_path, a_network())
     assert len(network_from_bundle(bundle, deep_supervision=True)(IMAGE)) == 4
+
+
+def test_a_manifest_of_a_giant_is_compared_before_it_takes_memory(tmp_path, monkeypatch):
+    bundle = a_bundle(tmp_path, a_network())
+    giant = dataclasses.replace(
+        bundle.manifest.network, level_channels=(2**14,) * 5, num_heads=(1, 1, 1)
+    )
+    manifest = dataclasses.replace(bundle.manifest, network=giant)
+    started = time.monotonic()
+    with pytest.raises(BundleError, match="do not fit the network") as caught:
+        network_from_bundle(dataclasses.replace(bundle, manifest=manifest))
+    assert caught.value.code == "weights-mismatch"
+    assert time.monotonic() - started < 20
 
 
 def test_a_bundle_whose_weights_belong_to_other_settings_is_refused(tmp_path):
