@@ -7,9 +7,11 @@ lines for programs (``--events json``); the Slicer module reads those lines.
 
 from __future__ import annotations
 
+import contextlib
 import json
+import logging
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
@@ -113,8 +115,43 @@ _EVENT_TYPES = {
 }
 
 
+@contextlib.contextmanager
+def warnings_as_notices(events: EventSink) -> Iterator[None]:
+    """Let the warnings of the readers of volumes in the block be heard, such as what they left out.
+
+    Each is told once: a data set is read several times.
+    """
+    handler = _NoticeHandler(events)
+    logger = logging.getLogger(READERS)
+    logger.addHandler(handler)
+    try:
+        yield
+    finally:
+        logger.removeHandler(handler)
+
+
+class _NoticeHandler(logging.Handler):
+    """Turns warnings into notices."""
+
+    def __init__(self, events: EventSink) -> None:
+        super().__init__(logging.WARNING)
+        self._events = events
+        self._told: set[str] = set()
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """Tell a warning, unless it was told before; what is more than that ends in an error."""
+        message = record.getMessage()
+        if record.levelno == logging.WARNING and message not in self._told:
+            self._told.add(message)
+            self._events(Notice(message))
+
+
 def ignore_events(_event: Event) -> None:
     """Event sink that drops everything."""
+
+
+READERS = "MISFMLib.volumes"
+"""Name of the loggers of all readers."""
 
 
 def event_to_json(event: Event) -> str:

@@ -20,7 +20,7 @@ from MISFMLib.configs import (
 )
 from MISFMLib.configs.ranges import range_problems
 from MISFMLib.errors import ConfigError
-from MISFMLib.events import EventSink
+from MISFMLib.events import EventSink, warnings_as_notices
 from MISFMLib.files import read_json
 from MISFMLib.jobs import load_job
 
@@ -62,7 +62,8 @@ def only(config_class: type, command: Command) -> Any:
 
 def run_job(name: str, config: Any, events: EventSink) -> Report:
     """Run the job of this name and return its report."""
-    report: Report = load_job(name)(config, events)
+    with warnings_as_notices(events):
+        report: Report = load_job(name)(config, events)
     return report
 
 

@@ -25,8 +25,9 @@ class SegmentConfig:
     """Name of an installed model (see `misfm models list`), or path of a bundle folder or zip."""
     output: Path
     """Result file for one case (.nii.gz .nrrd .mha .seg.nrrd .dcm), or a folder for many."""
-    format: Literal["nii.gz", "nrrd", "mha", "seg.nrrd", "dcm"] = "seg.nrrd"
-    """File format when the output is a folder; dcm (DICOM SEG) needs DICOM input."""
+    format: Literal["nii.gz", "nii", "nrrd", "mha", "seg.nrrd", "dcm"] | None = None
+    """File format when the output is a folder: that of each volume when not given, and seg.nrrd for
+    DICOM; dcm (DICOM SEG) needs DICOM input."""
     series: str | None = None
     """Which volume of a DICOM folder that holds several, in a batch of every folder: a series
     instance UID, or one or several of description=, echo= (1 is the shortest), echo-time= (ms),

@@ -16,7 +16,14 @@ from pathlib import Path
 from typing import Any
 
 from MISFMLib.errors import ConfigError
-from MISFMLib.events import EventSink, Failed, Finished, Measured, Progress
+from MISFMLib.events import (
+    EventSink,
+    Failed,
+    Finished,
+    Measured,
+    Progress,
+    warnings_as_notices,
+)
 from MISFMLib.jobs import load_job
 
 _log = logging.getLogger(__name__)
@@ -42,7 +49,8 @@ class WarmJobs:
     def run(self, name: str, config: Any, events: EventSink) -> dict[str, Any]:
         """Run a job and return its report."""
         arguments = (config, events, self._loader()) if name == "segment" else (config, events)
-        report: dict[str, Any] = load_job(name)(*arguments)
+        with warnings_as_notices(events):
+            report: dict[str, Any] = load_job(name)(*arguments)
         return report
 
     def load(self, config: Any, is_wanted: IsWanted | None) -> Iterator[Measured | None]:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
+import logging
 import pickle
 import signal
 import subprocess
@@ -19,7 +20,10 @@ from typing import IO, Any
 import numpy as np
 
 from MISFMLib.errors import DataError, MISFMError, is_out_of_memory
+from MISFMLib.events import READERS
 from MISFMLib.volumes.volume import Volume, read_volume
+
+logger = logging.getLogger(__name__)
 
 DIED = "reader-died"
 """Code of the error of a volume that its reader did not survive."""
@@ -70,6 +74,9 @@ class ReaderProcess:
         except BaseException:  # such as Ctrl-C: what the process still says belongs to nobody
             self._end()
             raise
+        answer, warnings = answer
+        for warning in warnings:
+            logger.warning("%s", warning)
         if isinstance(answer, BaseException):
             raise answer
         volume: Volume = answer
@@ -116,7 +123,9 @@ def serve(requests: IO[bytes], answers: IO[bytes]) -> None:
     with contextlib.suppress(EOFError, BrokenPipeError):
         while True:
             read, source, options = pickle.load(requests)
-            _send(_attempt(read, source, options), answers)
+            with _collected() as warnings:
+                answer = _attempt(read, source, options)
+            _send(answer, warnings, answers)
 
 
 def _attempt(read: Callable[..., Volume], source: Any, options: Any) -> Volume | Exception:
@@ -129,24 +138,38 @@ def _attempt(read: Callable[..., Volume], source: Any, options: Any) -> Volume |
         return MemoryError(text) if is_out_of_memory(error) else RuntimeError(text)
 
 
-def _send(answer: Volume | Exception, answers: IO[bytes]) -> None:
+@contextlib.contextmanager
+def _collected() -> Iterator[list[str]]:
+    """Collect the warnings of a reader, which are for the process that asked."""
+    warnings: list[str] = []
+    handler = logging.Handler(logging.WARNING)
+    handler.emit = lambda record: warnings.append(record.getMessage())  # type: ignore[method-assign]
+    own = logging.getLogger(READERS)
+    own.addHandler(handler)
+    try:
+        yield warnings
+    finally:
+        own.removeHandler(handler)
+
+
+def _send(answer: Volume | Exception, warnings: list[str], answers: IO[bytes]) -> None:
     """Send an answer; of a volume the voxels go behind it, block by block, without a copy."""
     if not isinstance(answer, Volume):
-        pickle.dump((answer, None, None), answers)
+        pickle.dump((answer, warnings, None, None), answers)
         answers.flush()
         return
     array = np.ascontiguousarray(answer.array_CDHW)
     rest = dataclasses.replace(answer, array_CDHW=np.empty((0, 0, 0, 0), array.dtype))
-    pickle.dump((rest, array.shape, array.dtype), answers)
+    pickle.dump((rest, warnings, array.shape, array.dtype), answers)
     for block in _blocks(array):
         answers.write(block)
     answers.flush()
 
 
 def _receive(answers: IO[bytes]) -> Any:
-    answer, shape, dtype = pickle.load(answers)
+    answer, warnings, shape, dtype = pickle.load(answers)
     if shape is None:
-        return answer
+        return answer, warnings
     array = np.empty(shape, dtype)
     for block in _blocks(array):
         while block:
@@ -154,7 +177,7 @@ def _receive(answers: IO[bytes]) -> Any:
             if not count:
                 raise EOFError
             block = block[count:]
-    return dataclasses.replace(answer, array_CDHW=array)
+    return dataclasses.replace(answer, array_CDHW=array), warnings
 
 
 def _blocks(array: np.ndarray[Any, Any]) -> Iterator[memoryview]:

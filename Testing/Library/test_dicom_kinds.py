@@ -18,8 +18,10 @@ from pydicom.uid import (
 )
 
 from MISFMLib.errors import ConfigError, DataError
+from MISFMLib.events import warnings_as_notices
 from MISFMLib.volumes.formats.dicom_image import inspect_image
 from MISFMLib.volumes.formats.dicom_pixels import read_voxels, stored_values
+from MISFMLib.volumes.reader_process import ReaderProcess
 from MISFMLib.volumes.volume import read_volume
 
 CT, MR, CAPTURE = (f"1.2.840.10008.5.1.4.1.1.{end}" for end in ("2", "4", "7"))
@@ -314,3 +316,18 @@ def _compare(ds, path):
     by_gdcm = sitk.GetArrayFromImage(sitk.ReadImage(str(path)))[0]
     np.testing.assert_array_equal(by_gdcm, by_pydicom)
     np.testing.assert_allclose(read_voxels([own])[0], by_pydicom, rtol=1e-7)
+
+
+# -------------------------------------------------------------------------------------- notices
+
+
+def test_what_a_reader_leaves_out_is_told_once_also_from_another_process(tmp_path):
+    capture = a_slice(0, 0, sop_class=CAPTURE, shape=(9, 9))
+    del capture.ImagePositionPatient
+    folder = save(tmp_path / "s", [*a_series(), capture])
+    heard = []
+    with warnings_as_notices(heard.append), ReaderProcess() as read:
+        for reader in (read, read, read_volume):
+            assert reader(folder).geometry.shape_dhw == (8, 6, 5)
+    (notice,) = heard
+    assert "1 captures" in notice.message

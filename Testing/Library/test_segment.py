@@ -39,7 +39,15 @@ from MISFMLib.jobs.segment.plan import SegmentCase, _check_results
 from MISFMLib.jobs.segment.segment import run_segment
 from MISFMLib.models.bundle import BundleManifest, write_bundle
 from MISFMLib.networks import build_network, weights_to_numpy
-from MISFMLib.volumes.volume import Geometry, Volume, read_label_map, read_volume, write_volume
+from MISFMLib.volumes.volume import (
+    Geometry,
+    Volume,
+    distinct_names,
+    find_volumes,
+    read_label_map,
+    read_volume,
+    write_volume,
+)
 
 DIRECTION = (0.0, 0.0, 1.0, 1.0, 0.0, 0.0, 0.0, 1.0, 0.0)
 LABELS = (
@@ -102,6 +110,7 @@ def expected_labels(path):
 
 
 def segment(*images, model, output, events=None, **settings):
+    settings = {"format": "seg.nrrd", **settings}
     config = configs.SegmentConfig(
         images=tuple(map(Path, images)), model=model, output=output, device="cpu", **settings
     )
@@ -476,7 +485,7 @@ def test_a_file_in_the_way_of_the_output_folder_is_told_before_computing(
 
 def test_the_same_volume_twice_is_an_error(tmp_path, model, no_computing):
     scan = write_case(tmp_path / "scans" / "scan.nrrd")
-    with pytest.raises(DataError, match="scans_scan"):
+    with pytest.raises(DataError, match=": scan"):
         segment(scan, scan, model=model, output=tmp_path / "o")
 
 
@@ -808,7 +817,9 @@ def test_a_killed_batch_keeps_its_table_and_goes_on(tmp_path, model, scans):
 
         engines.network_from_bundle = lambda _bundle: Fake()
         images, model, output = map(Path, sys.argv[2:])
-        config = SegmentConfig(images=(images,), model=str(model), output=output, device="cpu")
+        config = SegmentConfig(
+                images=(images,), model=str(model), output=output, device="cpu", format="seg.nrrd"
+            )
         run_segment(config, kill)
         """
     )
@@ -829,7 +840,6 @@ def test_a_killed_batch_keeps_its_table_and_goes_on(tmp_path, model, scans):
 
 
 def dicom_series(shared_data):
-    from MISFMLib.volumes.volume import find_volumes
 
     folders = [path for path in find_volumes(shared_data / "samples" / "dicom") if path.is_dir()]
     assert folders
@@ -861,3 +871,57 @@ def test_a_dicom_series_becomes_a_dicom_seg(tmp_path, model, shared_data):
     pydicom = pytest.importorskip("pydicom")
     segment(dicom_series(shared_data), model=model, output=tmp_path / "o.dcm")
     assert pydicom.dcmread(tmp_path / "o.dcm").Modality == "SEG"
+
+
+# ------------------------------------------------------------------- names and formats of a batch
+
+
+@pytest.mark.parametrize(
+    ("name", "result"),
+    [
+        ("a.nii.gz", "a.nii.gz"),
+        ("a.nii", "a.nii"),
+        ("a.nrrd", "a.nrrd"),
+        ("a.mha", "a.mha"),
+        ("a.NII.GZ", "a.nii.gz"),
+    ],
+)
+def test_results_in_a_folder_have_the_format_of_their_image(tmp_path, model, name, result):
+    write_case(tmp_path / "scans" / name.lower())
+    (tmp_path / "scans" / name.lower()).rename(tmp_path / "scans" / name)
+    segment(tmp_path / "scans", model=model, output=tmp_path / "out", format=None)
+    assert files_in(tmp_path / "out") == sorted([result, "cases.csv"])
+
+
+@pytest.mark.parametrize(
+    ("paths", "names"),
+    [
+        # A disc of a hospital, BIDS sessions, and one patient beside folders of patients.
+        (("PA1/ST1/SE1/a", "PA2/ST1/SE1/a"), ("PA1_a", "PA2_a")),
+        (
+            ("sub-1/ses-1/anat/T1w", "sub-1/ses-2/anat/T1w", "sub-2/ses-1/anat/T1w"),
+            ("sub-1_ses-1_T1w", "sub-1_ses-2_T1w", "sub-2_ses-1_T1w"),
+        ),
+        (("p1/ct", "p2/late/ct"), ("p1_ct", "p2_late_ct")),
+        (("p1/ct", "p2/mr"), ("ct", "mr")),
+        (("a_b/c", "a/b_c", "x/c"), ("a_b_c", "b_c", "x_c")),
+        (("p/c", "q/c", "x/p_c"), ("p_c", "q_c", "x_p_c")),
+    ],
+)
+def test_equal_names_are_told_apart_by_the_folders_that_differ(tmp_path, paths, names):
+    found = distinct_names([tmp_path / f"{path}.nii.gz" for path in paths])
+    assert tuple(found) == names
+
+
+def test_volumes_of_linked_folders_are_found_once(tmp_path):
+    for name in ("real/a", "cohort/b"):
+        write_case(tmp_path / f"{name}.nii.gz")
+    (tmp_path / "cohort/p1").symlink_to(tmp_path / "real")
+    (tmp_path / "cohort/p1/back").symlink_to(tmp_path / "cohort")
+    (tmp_path / "cohort/c.nii.gz").symlink_to(tmp_path / "real/a.nii.gz")
+    found = find_volumes(tmp_path / "cohort")
+    assert [str(path.relative_to(tmp_path / "cohort")) for path in found] == [
+        "b.nii.gz",
+        "c.nii.gz",
+        "p1/a.nii.gz",
+    ]

@@ -12,7 +12,8 @@ from MISFMLib.configs import SegmentConfig
 from MISFMLib.errors import ConfigError, DataError, DependencyError
 from MISFMLib.files import check_output
 from MISFMLib.jobs.segment.channels import channels_together, without_channel
-from MISFMLib.volumes.volume import case_name, find_volumes
+from MISFMLib.volumes.volume import distinct_names, find_volumes
+from MISFMLib.volumes.volume_files import volume_suffix
 
 _SUFFIXES = (".seg.nrrd", ".nii.gz", ".nii", ".nrrd", ".mha", ".dcm")
 _VOLUME_SUFFIXES = (".nii.gz", ".nii", ".nrrd", ".mha")
@@ -81,7 +82,7 @@ def plan_cases(config: SegmentConfig, num_channels: int) -> SegmentPlan:
         SegmentCase(
             name,
             paths,
-            config.output if is_file else config.output / f"{name}.{config.format}",
+            config.output if is_file else config.output / f"{name}.{_format(config, paths[0])}",
             _beside(config.overview, name, (".png",), len(inputs)),
             _beside(config.report, name, (".json",), len(inputs)),
             _beside(config.uncertainty, name, _VOLUME_SUFFIXES, len(inputs)),
@@ -140,14 +141,12 @@ def _check_channels(channels: Sequence[Path], num_channels: int) -> None:
 
 
 def _unique_names(inputs: Sequence[tuple[Path, ...]]) -> list[str]:
-    """Name every case after its first file; where names repeat, put the folder's name before."""
-    first = [paths[0].absolute() for paths in inputs]
-    names = without_channel([case_name(path) for path in first])
-    counts = Counter(names)
-    names = [
-        f"{path.parent.name}_{name}" if counts[name] > 1 else name
-        for path, name in zip(first, names, strict=True)
-    ]
+    """Name every case after its first file; where names repeat, put the folders that differ before.
+
+    Raises:
+        DataError: A volume was given twice, or two beside each other differ in suffix only.
+    """
+    names = without_channel(distinct_names([paths[0] for paths in inputs]))
     repeated = [name for name, count in Counter(names).items() if count > 1]
     if repeated:
         raise DataError(
@@ -159,6 +158,13 @@ def _unique_names(inputs: Sequence[tuple[Path, ...]]) -> list[str]:
 
 
 # --------------------------------------------------------------------------------------- outputs
+
+
+def _format(config: SegmentConfig, image: Path) -> str:
+    """Return the format of a result in a folder: as asked for, else that of its image."""
+    own = {".nii.gz": "nii.gz", ".nii": "nii", ".nhdr": "nrrd", ".mha": "mha", ".mhd": "mha"}
+    own[".nrrd"] = "nrrd"
+    return config.format or own.get(volume_suffix(image), "seg.nrrd")
 
 
 def _is_file_output(output: Path, num_cases: int) -> bool:
