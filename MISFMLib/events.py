@@ -77,7 +77,7 @@ class CaseDone:
     case: str
     """Name of the case."""
     status: str
-    """``done``, ``skipped`` (its result was already there) or ``failed``."""
+    """``done``, ``skipped`` (its result was already there), ``failed`` or ``cancelled``."""
     message: str = ""
     """Why it failed or was skipped."""
     outputs: tuple[str, ...] = ()

@@ -7,7 +7,10 @@ One case, a folder of volumes, a DICOM study, all volumes of a Slicer scene::
     Slicer --no-main-window --python-script segment.py -- dicom-study -m MODEL -o labels
     Slicer --no-main-window --python-script segment.py -- patient.mrb -m MODEL -o labels
 
-``--install`` installs first what is missing. No dialog opens; the exit code is Slicer's.
+``--install`` installs first what is missing. ``--events-file FILE`` lets the events of
+``misfm segment --events json`` go to a file of their own; on stdout, where Slicer writes lines too,
+they are the lines that begin with ``{``. No dialog opens; the exit code is Slicer's: that of the
+command, 130 after Ctrl-C, 143 after SIGTERM, 141 when nobody reads what it writes.
 """
 
 import sys

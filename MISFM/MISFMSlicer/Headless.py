@@ -2,48 +2,56 @@
 
 from __future__ import annotations
 
-import codecs
 import contextlib
 import re
 import shutil
-import subprocess
 import sys
 import tempfile
 import traceback
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
+from typing import Any
 
 import slicer
 
-from MISFMLib.errors import DataError, DependencyError, JobCancelled, MISFMError
+from MISFMLib.errors import ConfigError, DataError, DependencyError, JobCancelled, MISFMError
+from MISFMLib.files import check_output
 
-from .Jobs.WorkerEnvironment import findPython, workerEnvironment
-from .Jobs.WorkerProcess import groupOptions, killTree
+from .Jobs.BatchProcess import StoppedError, runBatch, stoppable
+from .Jobs.WorkerEnvironment import findPython
 from .Scene.GridBox import boxOf
 from .Scene.SceneIO import writeVolume
+from .Scene.Transforms import checkTransforms
 from .Setup.Requirements import installRequirements, missingRequirements
 
 _SCENES = (".mrb", ".mrml")
 _INSTALL = "--install"
+_EVENTS = "--events-file"
 
 
 def run(arguments: Sequence[str]) -> int:
-    """Segment and return the exit code, whatever happens.
+    """Segment and return the exit code, whatever happens: 130, 143 and 141 as a shell says them.
 
     Args:
-        arguments: As for ``misfm segment``; a Slicer scene stands for all its volumes, and
-            ``--install`` installs what is missing.
+        arguments: As for ``misfm segment``; a Slicer scene stands for all its volumes,
+            ``--install`` installs what is missing, and ``--events-file FILE`` lets all events go
+            to a new file, as JSON lines, and nothing else with them.
     """
     folder = Path(tempfile.mkdtemp(prefix="misfm-scene-", dir=slicer.app.temporaryPath))
     try:
-        words = [word for word in arguments if word not in ("--", _INSTALL)]
-        _require(mayInstall=_INSTALL in arguments)
-        return _call([_withoutScene(word, folder) for word in words])
+        with stoppable():
+            words = [word for word in arguments if word not in ("--", _INSTALL)]
+            _require(mayInstall=_INSTALL in arguments)
+            with _eventsFile(words) as (words, events):
+                words = [_withoutScene(word, folder) for word in words]
+                return runBatch(["segment", *words], findPython(), events)
+    except StoppedError as stopped:
+        return stopped.exitCode
+    except KeyboardInterrupt:
+        return JobCancelled.exit_code
     except MISFMError as error:
         sys.stderr.write(f"Error: {error.message}\n{error.remedy}".rstrip() + "\n")
         return error.exit_code
-    except KeyboardInterrupt:
-        return JobCancelled.exit_code
     except BaseException:  # also SystemExit: only Slicer can end the application
         traceback.print_exc()
         return MISFMError.exit_code
@@ -86,6 +94,7 @@ def _withoutScene(word: str, folder: Path) -> str:
     target = folder / path.stem
     target.mkdir(exist_ok=True)
     for volume in volumes:
+        checkTransforms([volume])
         writeVolume(volume, boxOf(volume, None), _free(target, volume.GetName() or "volume"))
     return str(target)
 
@@ -100,28 +109,20 @@ def _free(folder: Path, name: str) -> Path:
     return path
 
 
-def _call(words: Sequence[str]) -> int:
-    """Run ``misfm segment`` and pass on what it says; a Slicer without console has no streams."""
-    python = findPython()
-    process = subprocess.Popen(
-        [python, "-m", "MISFMLib", "segment", *words],
-        env=workerEnvironment(python),
-        stdin=subprocess.DEVNULL,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        **groupOptions(),
-    )
-    decoder = codecs.getincrementaldecoder("utf-8")(errors="replace")
-    try:
-        while chunk := process.stdout.read1(4096):
-            sys.stdout.write(decoder.decode(chunk))
-            sys.stdout.flush()
-        return process.wait()
-    except KeyboardInterrupt:
-        process.terminate()  # so that it removes what it has half written
-        with contextlib.suppress(subprocess.TimeoutExpired):
-            process.wait(2)
-        raise
-    finally:
-        killTree(process)
-        process.stdout.close()
+@contextlib.contextmanager
+def _eventsFile(words: Sequence[str]) -> Iterator[tuple[list[str], Any]]:
+    """Open the file of ``--events-file``; yield the words for ``misfm`` and the file, or None."""
+    if _EVENTS not in words:
+        yield list(words), None
+        return
+    place = words.index(_EVENTS)
+    if place + 1 == len(words):
+        raise ConfigError(
+            f"{_EVENTS} needs the name of a file.",
+            code="bad-option",
+            remedy=f"Write {_EVENTS} FILE.",
+        )
+    path = Path(words[place + 1])
+    check_output(path, overwrite=path.is_fifo() or "--overwrite" in words)
+    with path.open("wb", buffering=0) as file:
+        yield [*words[:place], *words[place + 2 :], "--events", "json"], file

@@ -30,6 +30,7 @@ from MISFMLib.errors import (
     ConfigError,
     DataError,
     DependencyError,
+    JobCancelled,
     OutputError,
 )
 from MISFMLib.events import CaseDone, Notice, Progress
@@ -790,6 +791,30 @@ def test_a_keyboard_interrupt_passes_and_leaves_nothing_behind(tmp_path, model, 
     with pytest.raises(KeyboardInterrupt):
         run_segment(config, interrupt)
     assert not (tmp_path / "out").exists() or files_in(tmp_path / "out") == []
+
+
+@pytest.mark.parametrize("stop", [JobCancelled, KeyboardInterrupt])
+def test_a_case_that_was_stopped_is_cancelled_and_not_failed(tmp_path, model, scans, stop):
+    heard = []
+
+    def hear(event):
+        heard.append(event)
+        if isinstance(event, Progress) and "case 2 of 3: window" in event.message:
+            raise stop()
+
+    with pytest.raises(stop):
+        run_segment(
+            configs.SegmentConfig(
+                images=(scans,), model=str(model), output=tmp_path / "out", device="cpu"
+            ),
+            hear,
+        )
+    rows = table_of(tmp_path / "out")
+    assert {name: row["status"] for name, row in rows.items()} == {"a": "done", "b": "cancelled"}
+    statuses = [event.status for event in heard if isinstance(event, CaseDone)]
+    assert statuses == ["done", "cancelled"]
+    segment(scans, model=model, output=tmp_path / "out")
+    assert {row["status"] for row in table_of(tmp_path / "out").values()} == {"done"}
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="kill -9")

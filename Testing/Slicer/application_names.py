@@ -39,7 +39,7 @@ _PYTHON_TYPES = (
     *(BufferedReader, Logger, Path, Popen, deque, np.ndarray, re.Match, re.Pattern),
 )
 _PYTHON = {name for type_ in _PYTHON_TYPES for name in dir(type_)}
-_PYTHON |= {"contains", "pid", "specifier", "stdin"}  # of Popen and of packaging's classes
+_PYTHON |= {"contains", "pid", "register", "specifier", "stdin"}  # of Popen, packaging, select
 _GIVES_PYTHON = re.compile(r"slicer\.(i18n|util\.(arrayFrom|confirm|getNodes))")
 """What these functions return is of Python or NumPy."""
 

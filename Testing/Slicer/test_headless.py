@@ -1,11 +1,16 @@
 """MISFMScripts/segment.py without a main window: no dialog, and always an exit code."""
 
 import importlib.metadata
+import os
+import signal
+import subprocess
 import sys
+import time
 from pathlib import Path
 
 import numpy as np
 import pytest
+from host_fixtures import Host
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 sys.path.insert(0, str(Path(__file__).resolve().parents[2] / "MISFM"))
@@ -155,3 +160,102 @@ def test_a_scene_without_volumes_is_told(run, fake_python, tmp_path):
     code, _, errors = run(path, "-m", "model", "-o", "out")
     assert code == 3
     assert "holds no volume" in errors
+
+
+# ---------------------------------------------------------------------------------- ended early
+
+_SLOW_PYTHON = """#!{python}
+import os, pathlib, signal, sys, time
+def stop(number, frame):
+    pathlib.Path({folder!r}, "heard").write_text(str(number))
+    sys.exit(130)
+signal.signal(signal.SIGTERM, stop)
+print("working", flush=True)
+pathlib.Path({folder!r}, "pid").write_text(str(os.getpid()))
+for _ in range(600):
+    time.sleep(0.1)
+"""
+
+
+@pytest.fixture
+def slow(tmp_path, monkeypatch):
+    """Start the script with a command that works for a minute; return it when that works."""
+    fake = tmp_path / "slow python"
+    fake.write_text(_SLOW_PYTHON.format(python=sys.executable, folder=str(tmp_path)), "utf-8")
+    fake.chmod(0o755)
+    started = []
+
+    def start(**streams):
+        script = str(_ROOT / "MISFM" / "MISFMScripts" / "segment.py")
+        words = ("--no-main-window", "--python-script", script, "--", "ct.nrrd")
+        command, environment = Host.command(*words, home=tmp_path / "home")
+        environment |= {"MISFM_PYTHON": str(fake), "TMPDIR": str(tmp_path)}
+        process = subprocess.Popen(command, env=environment, **streams)
+        started.append(process)
+        wait_for(lambda: (tmp_path / "pid").exists() and (tmp_path / "pid").read_text(), 60)
+        return process
+
+    yield start
+    for process in started:
+        process.kill()
+        process.wait()
+
+
+def wait_for(condition, seconds):
+    end = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < end, "it did not happen"
+        time.sleep(0.05)
+
+
+def is_gone(tmp_path):
+    """Tell whether the command has ended and its folder is removed."""
+    try:
+        os.kill(int((tmp_path / "pid").read_text()), 0)
+    except ProcessLookupError:
+        return not list(tmp_path.rglob("misfm-scene-*"))
+    return False
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="signals")
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_signal_ends_the_command_and_is_the_exit_code(slow, tmp_path, number):
+    process = slow()
+    process.send_signal(number)
+    assert process.wait(20) == 128 + number
+    wait_for(lambda: is_gone(tmp_path), 10)
+    assert (tmp_path / "heard").read_text() == str(int(signal.SIGTERM))
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="signals")
+def test_a_closed_pipe_ends_the_command(slow, tmp_path):
+    process = slow(stdout=subprocess.PIPE)
+    process.stdout.close()
+    assert process.wait(20) == 141
+    wait_for(lambda: is_gone(tmp_path), 10)
+
+
+def test_events_go_to_a_file_of_their_own(run, fake_python, tmp_path):
+    events = tmp_path / "events.jsonl"
+    code, out, _ = run("ct.nrrd", "--events-file", events)
+    assert code == 0
+    assert '"--events",\n  "json"' in events.read_text("utf-8")
+    assert out == "a warning\n"
+    code, _, err = run("ct.nrrd", "--events-file", events)
+    assert code == 5
+    assert "exists already" in err
+    assert run("ct.nrrd", "--events-file", events, "--overwrite")[0] == 0
+    assert run("ct.nrrd", "--events-file")[0] == 2
+
+
+def test_a_bent_volume_of_a_scene_is_refused(run, fake_python, make_volume, tmp_path):
+    import slicer
+
+    volume = make_volume(name="uneven")
+    grid = slicer.mrmlScene.AddNewNodeByClass("vtkMRMLBSplineTransformNode", "acquisition")
+    volume.SetAndObserveTransformNodeID(grid.GetID())
+    slicer.util.saveScene(str(tmp_path / "bent.mrb"))
+    code, _, err = run(tmp_path / "bent.mrb")
+    assert code == 3
+    assert "uneven" in err
+    assert "Harden" in err

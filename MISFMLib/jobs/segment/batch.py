@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import logging
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from MISFMLib.errors import BatchError, MISFMError
+from MISFMLib.errors import BatchError, JobCancelled, MISFMError
 from MISFMLib.events import CaseDone, Event, EventSink, Notice, Progress
 from MISFMLib.export.statistics import LabelVolume, label_volumes
 from MISFMLib.jobs.segment.case import CaseRunner
@@ -75,9 +76,17 @@ class _Batch:
         self._events = events
 
     def run(self, case: SegmentCase, position: str) -> None:
-        """Segment a case; a failure is written down."""
+        """Segment a case; a failure is written down.
+
+        Until it ends it counts as cancelled, so that this is true however the process ends.
+        """
+        self.table.add(CaseRow(case.name, "cancelled", message="It was not finished."))
         try:
             result = self._runner.run(case, self._saying_which(case, position))
+        except (JobCancelled, KeyboardInterrupt):
+            with contextlib.suppress(JobCancelled):  # nobody listens any more
+                self._events(CaseDone(case.name, "cancelled", "It was not finished."))
+            raise
         except _CASE_ERRORS as error:
             self._fail(case, error)
             return

@@ -24,7 +24,7 @@ class CaseRow:
     case: str
     """Name of the case."""
     status: str
-    """done, skipped (its result was there, from an unknown run) or failed."""
+    """done, skipped (its result was there, from an unknown run), failed, or cancelled."""
     seconds: float | None = None
     """Time it took."""
     message: str = ""
