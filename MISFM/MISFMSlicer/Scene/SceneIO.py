@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import slicer
 import vtk
 from slicer.i18n import tr as _
-from vtk.util.numpy_support import vtk_to_numpy
+from vtk.util.numpy_support import numpy_to_vtk, vtk_to_numpy
 
 from MISFMLib.errors import DataError
 
@@ -18,6 +20,10 @@ from .GridBox import GridBox
 
 LABELMAP = "Binary labelmap"
 """Name of the representation; vtkSegmentationConverter returns the same."""
+_RARE_TYPES = (
+    *(vtk.VTK_CHAR, vtk.VTK_SIGNED_CHAR, vtk.VTK_LONG, vtk.VTK_UNSIGNED_LONG),
+    *(vtk.VTK_LONG_LONG, vtk.VTK_UNSIGNED_LONG_LONG),
+)
 
 
 def isInScene(node: Any) -> bool:
@@ -63,11 +69,38 @@ def writeVolume(volume: Any, box: GridBox, path: Path) -> None:
     storage = slicer.vtkMRMLNRRDStorageNode()
     storage.SetFileName(path.as_posix())
     storage.SetUseCompression(0)
-    if not storage.WriteData(node):
+    voxels = node.GetImageData().GetPointData().GetScalars()
+    size = voxels.GetNumberOfValues() * voxels.GetDataTypeSize()
+    # Slicer does not always tell of a full disk.
+    if not storage.WriteData(node) or not path.exists() or _bytesIn(path) <= size:
         raise OSError(f"{path} could not be written; is there space on the disk?")
 
 
+def _bytesIn(path: Path) -> int:
+    with path.open("rb") as file:
+        return file.seek(0, os.SEEK_END)
+
+
 def _voxelsIn(volume: Any, box: GridBox) -> vtk.vtkImageData:
+    return _inKnownType(_cropped(volume, box))
+
+
+def _inKnownType(image: vtk.vtkImageData) -> vtk.vtkImageData:
+    """Return voxels in a type that files hold on every system: no 8 bits with a sign, no 64."""
+    voxels = image.GetPointData().GetScalars()
+    if voxels.GetDataType() not in _RARE_TYPES:
+        return image
+    array = voxelsOf(image)
+    bounds = np.iinfo(np.int32)
+    fits = array.min() >= bounds.min and array.max() <= bounds.max
+    wanted = np.int16 if array.itemsize == 1 else np.int32 if fits else np.float32
+    known = vtk.vtkImageData()
+    known.CopyStructure(image)
+    known.GetPointData().SetScalars(numpy_to_vtk(array.astype(wanted), deep=True))
+    return known
+
+
+def _cropped(volume: Any, box: GridBox) -> vtk.vtkImageData:
     if box.sizeIjk == volume.GetImageData().GetDimensions():
         return volume.GetImageData()  # a copy of a large volume would take its time and memory
     crop = vtk.vtkExtractVOI()

@@ -118,6 +118,13 @@ def check_memory(path: Path, needed: int) -> None:
     check_fits(f"{path} says that it", needed, remedy)
 
 
+REGRID = (
+    "Resample it onto a regular grid first: in 3D Slicer load it, then use Crop Volume with "
+    "interpolated cropping."
+)
+"""What to do with a tilted gantry, which 3D Slicer loads as a sheared volume."""
+
+
 def check_axes(path: Path, axes: Array, tolerance: float) -> None:
     """Refuse a grid whose axes are not at right angles or not of unit length.
 
@@ -139,8 +146,7 @@ def check_axes(path: Path, axes: Array, tolerance: float) -> None:
         f"{path} has axes that no regular grid has: they are {tilt:.3g} degrees off the right "
         f"angle (as after a scan with tilted gantry) and {numbers(lengths)} long instead of 1.",
         code="sheared-grid",
-        remedy="Resample it onto a regular grid first; 3D Slicer does so with the acquisition "
-        "transform of its DICOM import.",
+        remedy=REGRID,
     )
 
 

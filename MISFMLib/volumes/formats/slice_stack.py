@@ -13,6 +13,7 @@ import numpy as np
 
 from MISFMLib.errors import DataError
 from MISFMLib.volumes.formats.problems import (
+    REGRID,
     check_axes,
     check_extent,
     check_spacing,
@@ -204,8 +205,7 @@ def _shifted(
             f"The slices of the series in {path} are shifted against each other by up to "
             f"{shift:.4g} mm (a tilt of {angle:.3g} degrees), as in a scan with tilted gantry.",
             code="dicom-tilt",
-            remedy="Resample it onto a regular grid first; 3D Slicer does so with the acquisition "
-            "transform of its DICOM import.",
+            remedy=REGRID,
         )
     worst = int(from_middle.argmax())
     name = f" ({names[worst]})" if names[worst] else ""
