@@ -136,6 +136,7 @@ run_tests() {
   OMP_NUM_THREADS=1 "$venv/bin/python" -m pytest -m signals \
     Testing/Library/test_loop.py Testing/Library/test_serve.py
   test_slicer_module
+  test_in_slicer
 }
 
 # The stand-in for Slicer has a Python of its own, without torch, as Slicer has.
@@ -162,8 +163,11 @@ find_slicer() {
   local kit="${MISFM_SHARED:-$repository/../shared}/slicer" installed="$repository/.slicer"
   [ -z "${MISFM_SLICER-}" ] || { echo "$MISFM_SLICER"; return; }
   [ -f "$kit/install.sh" ] || return 0
-  bash "$kit/install.sh" "$installed" >&2
-  echo "$installed/run-slicer.sh"
+  if bash "$kit/install.sh" "$installed" >&2; then
+    echo "$installed/run-slicer.sh"
+  else
+    echo "run.sh: the kit in $kit could not be installed here" >&2
+  fi
 }
 
 test_in_slicer() {

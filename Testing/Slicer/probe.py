@@ -1,4 +1,4 @@
-"""Ask an application about 450 expressions; the answers for real Slicer are in slicer_facts.tsv.
+"""Ask an application about 550 expressions; the answers for real Slicer are in slicer_facts.tsv.
 
 Run it in real Slicer or in the host, from this folder, to measure again:
 
@@ -51,6 +51,7 @@ def main():
     import probe_application
     import probe_processes
     import probe_scene
+    import probe_tabs
     import probe_widgets
 
     slicer.util.selectModule("ProbeMod")
@@ -62,6 +63,7 @@ def main():
     probe_processes.ask(fact, panel.ui)
     probe_scene.ask(fact, panel)
     probe_application.ask(fact, panel)
+    probe_tabs.ask(fact)
     output = Path(os.environ["MISFM_PROBE_OUTPUT"])
     output.write_text("\n".join(fact.lines) + "\n", encoding="utf-8")
 

@@ -1,6 +1,7 @@
-"""Take the pictures of the panel in Resources/Screenshots: every state, in the test host.
+"""Take the pictures of the panel in Resources/Screenshots: every state, in the real Slicer.
 
-    MISFM_PYTHON=venv/bin/python venv-slicer/bin/python Testing/Slicer/take_screenshots.py FOLDER
+    MISFM_PYTHON=venv/bin/python Slicer --no-splash --additional-module-paths MISFM \
+        --python-script Testing/Slicer/take_screenshots.py -- FOLDER [--dark] [--language zh_CN]
 
 MISFM_PYTHON is a Python with MISFMLib's dependencies: the results in the pictures are computed.
 """
@@ -13,16 +14,21 @@ import signal
 import subprocess
 import sys
 import tempfile
+import time
+import traceback
 from collections.abc import Callable
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
-REPOSITORY = Path(__file__).resolve().parents[2]
+import numpy as np
+import qt
+import slicer
+
+REPOSITORY = Path(slicer.modules.misfm.path).parents[1]  # a script has no __file__ in Slicer
 sys.path.insert(0, str(REPOSITORY / "Testing" / "Host"))
 
-import numpy as np  # noqa: E402
-from misfm_host.host import Host, start  # noqa: E402 found through the line above
-from PySide6 import QtCore, QtGui, QtWidgets  # noqa: E402
+from real_slicer.host import SlicerHost  # noqa: E402 found through the line above
 
 _SAMPLE = (
     "import sys; from pathlib import Path; from MISFMLib.data.phantom import draw_phantom; "
@@ -35,51 +41,68 @@ _MARGIN = 8
 class Photographer:
     """Drives the module and takes pictures of its panel."""
 
-    def __init__(self, folder: Path, home: Path, options: argparse.Namespace) -> None:
-        self.folder, self.home, self.width = folder, home, options.width
+    def __init__(self, options: argparse.Namespace) -> None:
+        self.folder, self.width = options.folder, options.width
         self.suffix = f"-{options.width}" * (options.width != 400) + "-dark" * options.dark
         self.suffix += f"-{options.language}" if options.language else ""
-        self.host: Host = start(home / "host")
-        if options.dark:
-            self.host.app.setPalette(dark_palette())
-        if options.language:
-            self.host.app.applicationLocaleName = options.language
-        self.host.load_module(REPOSITORY / "MISFM" / "MISFM.py")
+        self.host = SlicerHost()
         self.widget: Any = self.host.select_module("MISFM")
-        self.resize(1280)
+        self.resize()
 
     @property
     def ui(self) -> Any:
         return self.widget.ui
 
-    def resize(self, window_width: int) -> None:
-        """Give the panel its width."""
-        window = self.host.window
-        window.resize(window_width, 860)
-        dock = window.findChild(QtWidgets.QDockWidget, "PanelDockWidget")
-        window.resizeDocks([dock], [self.width + 2 * _MARGIN], QtCore.Qt.Orientation.Horizontal)
-        self.host.process_events(0.2)
+    def resize(self) -> None:
+        """Give the panel its width, and the window one that leaves room for the views."""
+        window = slicer.util.mainWindow()
+        window.resize(1280, 860)
+        dock = slicer.util.findChild(window, "PanelDockWidget")
+        for _ in range(3):  # the scroll bar comes and goes
+            self.host.process_events(0.3)
+            frame = dock.width - self.widget.parent.width
+            dock.setFixedWidth(self.width + frame)
+        self.host.process_events(0.3)
 
     def panel(self, name: str) -> None:
         """Take a picture of the panel without the empty space below it."""
         self.host.process_events(0.3)
-        raw = self.widget.parent._raw
-        page = self.ui.segmentTab._raw
-        spacer = page.layout().itemAt(page.layout().count() - 1).geometry()
-        bottom = page.mapTo(raw, spacer.topLeft()).y() + _MARGIN
-        self._save(raw.grab(QtCore.QRect(0, 0, raw.width(), bottom)), name)
+        bottom = self._bottom()
+        panel = self.widget.parent
+        self._save(panel.grab(qt.QRect(0, 0, panel.width, bottom)), name)
+
+    def _bottom(self) -> int:
+        """Return where the lowest of the sections ends, in the panel."""
+        lowest = self.ui.setupSection
+        return lowest.mapTo(self.widget.parent, qt.QPoint(0, lowest.height)).y() + _MARGIN
 
     def window(self, name: str) -> None:
         """Take a picture of the whole window."""
+        slicer.util.forceRenderAllViews()
         self.host.process_events(0.5)
-        self._save(self.host.window.grab(), name)
+        self._save(slicer.util.mainWindow().grab(), name)
 
-    def _save(self, pixmap: QtGui.QPixmap, name: str) -> None:
+    def beside_segment_editor(self, name: str) -> None:
+        """Take one picture of the panel and of Slicer's own Segment Editor."""
+        own = self.widget.parent.grab()
+        slicer.util.selectModule("SegmentEditor")
+        self.host.process_events(0.5)
+        other = slicer.modules.segmenteditor.widgetRepresentation().grab()
+        slicer.util.selectModule("MISFM")
+        self.host.process_events(0.3)
+        both = qt.QPixmap(own.width() + other.width() + _MARGIN, own.height())
+        both.fill(qt.QColor("white"))
+        painter = qt.QPainter(both)
+        painter.drawPixmap(0, 0, own)
+        painter.drawPixmap(own.width() + _MARGIN, 0, other)
+        painter.end()
+        self._save(both, name)
+
+    def _save(self, pixmap: Any, name: str) -> None:
         self.folder.mkdir(parents=True, exist_ok=True)
-        image = pixmap.toImage().convertToFormat(QtGui.QImage.Format.Format_RGB888)
-        pixels = np.frombuffer(image.bits(), np.uint8)
-        pixels |= 3  # a quarter of the levels: nobody sees it, and the file is half as large
         path = self.folder / f"{name}{self.suffix}.png"
+        # A palette of 256 colours: nobody sees it, and the file is a third as large.
+        image = pixmap.toImage().convertToFormat(qt.QImage.Format_Indexed8)
         if not image.save(str(path), "PNG", 0):  # the smallest file
             raise OSError(f"{path} could not be written.")
 
@@ -94,23 +117,24 @@ class Photographer:
 
 def take_all(photographer: Photographer, sample: Path) -> None:
     """Walk through the states as a user does."""
-    import slicer
-
     ui = photographer.ui
     photographer.panel("empty")
     volume = slicer.util.loadVolume(str(sample))
     volume.SetName("T1 hippocampus crop")
     slicer.util.setSliceViewerLayers(background=volume, fit=True)
+    photographer.wait(lambda: ui.segmentButton.enabled)
     photographer.panel("ready")
-    ui.segmentButton.click()
-    photographer.wait(lambda: ui.progressBar.value > 20)
+    photographer.host.click(ui.segmentButton)
+    photographer.wait(lambda: ui.progressBar.value > 20 or not photographer.widget.logic.jobs)
     os.killpg(photographer.worker(), signal.SIGSTOP)  # it is too quick for a picture
     photographer.panel("running")
     os.killpg(photographer.worker(), signal.SIGCONT)
     photographer.wait(lambda: not photographer.widget.logic.jobs)
     photographer.panel("done")
-    ui.show3DButton.checked = True
+    photographer.host.click(ui.show3DButton)
+    slicer.app.layoutManager().threeDWidget(0).threeDView().resetFocalPoint()
     photographer.window("window")
+    photographer.beside_segment_editor("beside-segment-editor")
     take_refused(photographer)
     take_failed(photographer)
     take_unsure(photographer)
@@ -133,8 +157,6 @@ def take_unsure(photographer: Photographer) -> None:
 
 def take_refused(photographer: Photographer) -> None:
     """A volume that does not suit the model, and one that is missing."""
-    import slicer
-
     array = np.random.default_rng(1).normal(0, 300, (60, 128, 128)).clip(-1024).astype(np.int16)
     matrix = np.diag([-3.0, -3.0, 5.0, 1.0])
     slicer.util.addVolumeFromArray(array, ijkToRAS=matrix, name="CT abdomen")
@@ -179,31 +201,6 @@ def take_sections(photographer: Photographer) -> None:
     ui.setupSection.collapsed = True
 
 
-def dark_palette() -> QtGui.QPalette:
-    """Return colours like those of Slicer's dark style."""
-    role, group = QtGui.QPalette.ColorRole, QtGui.QPalette.ColorGroup
-    colours = {
-        role.Window: "#353535",
-        role.WindowText: "#ffffff",
-        role.Base: "#232323",
-        role.AlternateBase: "#353535",
-        role.ToolTipBase: "#353535",
-        role.ToolTipText: "#ffffff",
-        role.Text: "#ffffff",
-        role.Button: "#353535",
-        role.ButtonText: "#ffffff",
-        role.Highlight: "#2a82da",
-        role.HighlightedText: "#000000",
-        role.PlaceholderText: "#9a9a9a",
-    }
-    palette = QtGui.QPalette()
-    for name, colour in colours.items():
-        palette.setColor(name, QtGui.QColor(colour))
-    for name in (role.WindowText, role.Text, role.ButtonText):
-        palette.setColor(group.Disabled, name, QtGui.QColor("#7f7f7f"))
-    return palette
-
-
 def main() -> None:
     """Take the pictures that the command line asks for."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
@@ -211,16 +208,34 @@ def main() -> None:
     parser.add_argument("--width", type=int, default=400)
     parser.add_argument("--dark", action="store_true")
     parser.add_argument("--language", help="such as zh_CN; a font for it has to be there")
-    options = parser.parse_args()
+    options = parser.parse_args([word for word in sys.argv[1:] if word != "--"])
     home = Path(tempfile.mkdtemp(prefix="misfm-pictures-"))
     os.environ["MISFM_HOME"] = str(home / "models")
-    os.environ["PYTHONPATH"] = str(REPOSITORY)
     sample = home / "sample.nii.gz"
-    subprocess.run([os.environ["MISFM_PYTHON"], "-c", _SAMPLE, str(sample)], check=True)
-    photographer = Photographer(options.folder, home, options)
-    take_all(photographer, sample)
-    photographer.host.stop()
+    python, paths = os.environ["MISFM_PYTHON"], {"PYTHONPATH": str(REPOSITORY)}
+    subprocess.run([python, "-c", _SAMPLE, str(sample)], check=True, env={**os.environ, **paths})
+    if options.dark:
+        slicer.app.setStyle("Dark Slicer")
+    with ExitStack() as stack:
+        if options.language:
+            catalogue = f"MISFM_{options.language.replace('_', '-')}.qm"
+            folder = REPOSITORY / "MISFM" / "Resources" / "Translations"
+            stack.enter_context(SlicerHost.language(options.language, folder / catalogue))
+            slicer.util.reloadScriptedModule("MISFM")
+        take_all(Photographer(options), sample)
 
 
-if __name__ == "__main__":
-    main()
+def start() -> None:
+    """Take the pictures and leave Slicer, whatever happens."""
+    code = 1
+    try:
+        began = time.monotonic()
+        main()
+        print(f"Pictures taken in {time.monotonic() - began:.0f} s")
+        code = 0
+    except BaseException:
+        traceback.print_exc()
+    slicer.util.exit(code)
+
+
+qt.QTimer.singleShot(0, start)

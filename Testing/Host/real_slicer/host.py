@@ -134,8 +134,9 @@ class SlicerHost:
         finally:
             slicer.app = app
 
+    @staticmethod
     @contextmanager
-    def language(self, _name: str, catalogue: Path) -> Iterator[None]:
+    def language(_name: str, catalogue: Path) -> Iterator[None]:
         """Speak a language, with the texts of a compiled catalogue (.qm).
 
         Slicer reads its own setting at the start only; what it then does is this.
