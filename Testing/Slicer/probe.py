@@ -63,6 +63,7 @@ def main():
     probe_processes.ask(fact, panel.ui)
     probe_scene.ask(fact, panel)
     probe_application.ask(fact, panel)
+    probe_widgets.ask_what_a_walk_through_showed(fact)
     probe_tabs.ask(fact)
     output = Path(os.environ["MISFM_PROBE_OUTPUT"])
     output.write_text("\n".join(fact.lines) + "\n", encoding="utf-8")

@@ -1,6 +1,5 @@
 """Questions about what training shows: plots, tables, editor, sequences (see probe.py)."""
 
-import qt
 import slicer
 import vtk
 
@@ -11,7 +10,7 @@ def _add(kind, name=""):
 
 def ask(fact):
     slicer.mrmlScene.Clear(0)
-    _ask_tool_tips(fact)
+    _ask_buttons(fact)
     table = _ask_tables(fact)
     _ask_plots(fact, table)
     _ask_segment_editor(fact)
@@ -21,20 +20,7 @@ def ask(fact):
     slicer.mrmlScene.Clear(0)
 
 
-def _ask_tool_tips(fact):
-    button = qt.QPushButton()
-
-    def given(text):
-        button.toolTip = text
-        return button.toolTip
-
-    fact("toolTip of a widget", lambda: given("plain words"))
-    fact("toolTip with a mark", lambda: given("x < y"))
-    fact("toolTip rich", lambda: given("<b>rich</b>"))
-    fact("toolTip empty", lambda: given(""))
-    action = qt.QAction("x", None)
-    action.toolTip = "plain words"
-    fact("toolTip of an action", lambda: action.toolTip)
+def _ask_buttons(fact):
     show = slicer.qMRMLSegmentationShow3DButton()
     fact("Show3DButton.menu", lambda: show.menu() is not None)
     fact("Show3DButton.checkable", lambda: show.checkable)

@@ -235,3 +235,22 @@ def _ask_selector(fact, sel):
     kind = "vtkMRMLScalarVolumeNode"
     fact("addAttribute", lambda: sel.addAttribute(kind, "wanted"))
     fact("removeAttribute", lambda: sel.removeAttribute(kind, "wanted"))
+
+
+def ask_what_a_walk_through_showed(fact):
+    """Ask what the first walk through a real Slicer showed (November 2026)."""
+    button = qt.QPushButton("x")
+
+    def tip(text):
+        button.toolTip = text
+        return button.toolTip
+
+    fact("b.toolTip of a line", lambda: tip("plain"))
+    fact("b.toolTip of two lines", lambda: tip("a\nb").replace("\n", "|"))
+    fact("b.toolTip of signs", lambda: tip("a < b & c"))
+    fact("b.toolTip that is rich", lambda: tip("<b>rich</b>"))
+    policy = ctk.ctkCollapsibleButton().sizePolicy
+    fact(
+        "ctkCollapsibleButton.sizePolicy",
+        lambda: (policy.horizontalPolicy(), policy.verticalPolicy()),
+    )

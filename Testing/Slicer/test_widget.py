@@ -1,6 +1,7 @@
 """The straight path of the panel, state by state, with a worker that segments by thresholds."""
 
 import time
+from pathlib import Path
 
 import pytest
 
@@ -46,15 +47,48 @@ def test_the_first_forecast_comes_from_what_the_worker_measures(panel, make_volu
     assert len(panel.runner.loaded) == count  # it is known now
 
 
-@pytest.mark.parametrize("width", [400, 520])
-def test_the_panel_fits_into_its_width(panel, make_volume, width):
+_TRANSLATION = Path(__file__).parents[2] / "MISFM/Resources/Translations/MISFM_zh-CN.qm"
+_SECTIONS = ("optionsSection", "modelsSection", "setupSection")
+
+
+@pytest.fixture(params=["en", "zh-CN"])
+def panel_in_a_language(request, host):
+    """The panel in English and in Chinese."""
+    from PySide6 import QtCore
+
+    translator = QtCore.QTranslator()
+    assert request.param == "en" or translator.load(str(_TRANSLATION))
+    QtCore.QCoreApplication.installTranslator(translator)
+    yield request.getfixturevalue("panel")
+    QtCore.QCoreApplication.removeTranslator(translator)
+
+
+def _show_long_texts(panel, text):
+    """Show whatever can be long."""
+    panel.widget.segmentTab.report(Failed(text, code="package", remedy=text))
+    panel.widget.segmentTab._notices.showWarnings([text])
+    for name in ("statusLabel", "selfCheckLabel", "modelStatusLabel", "resultNoticeLabel"):
+        getattr(panel.ui, name).text = text
+        getattr(panel.ui, name).visible = True
+    panel.ui.cardLabel.text = f"<b>{text}</b>"
+    panel.ui.aboutLabel.text = panel.ui.nextLabel.text = panel.ui.resultLabel.text = text
+
+
+@pytest.mark.parametrize(
+    "text", ["x" * 90, "a line of about eighty letters " * 3], ids=["word", "line"]
+)
+@pytest.mark.parametrize("section", _SECTIONS)
+def test_no_section_widens_a_panel_of_400_pixels(panel_in_a_language, make_volume, section, text):
+    """A collapsible button is at least as wide as what it holds would like to be."""
+    panel = panel_in_a_language
     make_volume(name="a volume whose name is longer than any panel could be wide " * 3)
     panel.settle()
     panel.segment()
-    for section in ("optionsSection", "modelsSection", "setupSection"):
-        getattr(panel.ui, section).collapsed = False
-    panel.settle()
-    assert panel.widget.parent.minimumSizeHint.width() <= width
+    for name in _SECTIONS:
+        getattr(panel.ui, name).collapsed = name != section
+    _show_long_texts(panel, text)
+    panel.host.process_events(0.05)
+    assert panel.widget.parent.minimumSizeHint.width() <= 400
 
 
 def test_the_speed_goes_to_the_library(panel, make_volume):

@@ -178,7 +178,6 @@ def test_a_run_inside_a_segment_is_forecast_as_the_whole_volume_and_not_learned_
     panel, volume, settings
 ):
     panel.segment()
-    learned = settings.value("MISFM/Forecast/rest@cpu")
     segmentation = panel.widget.segmentTab._result.job.result.segmentation
     with panel.parameters.changing():
         panel.parameters.regionKind = "segment"

@@ -101,8 +101,7 @@ class OptionsView:
     def _showNeeded(self) -> None:
         ui, parameters = self._ui, self._parameters
         kind = parameters.regionKind
-        for widget in (ui.roiLabel, ui.roiSelector, ui.newRoiButton):
-            widget.visible = kind == "roi"
+        ui.roiLabel.visible = ui.roiBox.visible = kind == "roi"
         ui.regionSegmentLabel.visible = ui.regionSegmentSelector.visible = kind == "segment"
         ui.marginLabel.visible = ui.marginBox.visible = kind != ""
         volume = parameters.volume()

@@ -100,6 +100,8 @@ class SetupView:
         text.setTextFormat(qt.Qt.PlainText)
         text.text = f"{requirement.title}: {requirement.message}"
         text.wordWrap = True
+        # The height follows the width of the panel, not the other way round.
+        text.setSizePolicy(qt.QSizePolicy.Ignored, qt.QSizePolicy.Preferred)
         text.setTextInteractionFlags(qt.Qt.TextSelectableByMouse)
         widgets = [icon, text]
         if requirement.fix is not None:

@@ -12,7 +12,8 @@ from PySide6 import QtCore
 from .connections import bound_signal
 from .conversion import Mismatch, call, coerce, to_python, to_qt
 from .enums import QtEnum
-from .overrides import Override, wrap_tool_tip
+from .overrides import Override
+from .tool_tips import trapped
 
 
 class builtin_qt_slot:
@@ -151,14 +152,14 @@ class PropertyMember(Member):
         else:
             if isinstance(value, QtEnum) or _is_enum(converted):
                 converted = int(value)
+            if self._qt_name == "toolTip" and isinstance(converted, str):
+                converted = trapped(converted)
             written = raw.setProperty(self._qt_name, converted)
         if not written:
             raise AttributeError(
                 f"Property '{self.name}' of type '{meta.typeName()}' does not accept an object "
                 f"of type {type(value).__name__} ({value!r})"
             )
-        if self._qt_name == "toolTip" and raw.isWidgetType():
-            wrap_tool_tip(raw)
 
 
 _PLAIN_TYPES = {"bool": bool, "int": int, "double": float, "QString": str}

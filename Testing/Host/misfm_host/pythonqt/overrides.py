@@ -11,6 +11,7 @@ from PySide6 import QtCore, QtGui, QtWidgets
 
 from . import connections, runtime
 from .conversion import call, to_python
+from .tool_tips import trapped
 
 
 def _connect(raw: QtCore.QObject, *arguments: Any) -> bool:
@@ -39,6 +40,10 @@ def _find_child(raw: QtCore.QObject, kind: Any = None, name: str = "") -> Any:
     return next(iter(_find_children(raw, kind, name)), None)
 
 
+def _set_tool_tip(raw: QtWidgets.QWidget, text: Any) -> None:
+    raw.setToolTip(trapped(str(text)))
+
+
 def _execute(raw: QtWidgets.QDialog) -> int:
     return runtime.dialogs.run(raw, to_python(raw))
 
@@ -48,19 +53,6 @@ def _execute_menu(raw: QtWidgets.QMenu, *arguments: Any) -> Any:
         return call(raw.exec, "exec", arguments)
 
     return runtime.dialogs.run_static("QMenu", (), really_open)
-
-
-def wrap_tool_tip(raw: Any) -> None:
-    """Do what Slicer does with a widget's tool tip: plain text becomes a paragraph, which wraps."""
-    text = raw.toolTip()
-    if text and not QtGui.Qt.mightBeRichText(text):
-        spaces = QtCore.Qt.WhiteSpaceMode.WhiteSpaceNormal
-        raw.setToolTip(QtGui.Qt.convertFromPlainText(text, spaces))
-
-
-def _set_tool_tip(raw: QtWidgets.QWidget, *arguments: Any) -> None:
-    call(raw.setToolTip, "setToolTip", arguments)
-    wrap_tool_tip(raw)
 
 
 def _class_name(raw: Any) -> str:

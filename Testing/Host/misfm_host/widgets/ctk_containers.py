@@ -49,7 +49,7 @@ class ctkCollapsibleButton(QtWidgets.QAbstractButton):
         super().__init__(parent)
         self.setText(text)
         self.setSizePolicy(
-            QtWidgets.QSizePolicy.Policy.Preferred, QtWidgets.QSizePolicy.Policy.Preferred
+            QtWidgets.QSizePolicy.Policy.Minimum, QtWidgets.QSizePolicy.Policy.Preferred
         )
         self.setContentsMargins(0, self._header_height(), 0, 0)
         self.clicked.connect(self._toggle)

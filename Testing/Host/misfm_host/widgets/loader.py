@@ -10,6 +10,8 @@ from typing import Any
 
 from PySide6 import QtCore, QtUiTools, QtWidgets
 
+from ..pythonqt.tool_tips import trapped
+
 _log = logging.getLogger(__name__)
 
 
@@ -35,6 +37,7 @@ class UiLoader(QtUiTools.QUiLoader):
             UiFileError: A widget class, signal or slot is unknown.
         """
         root = ET.fromstring(bytes(device.readAll().data()))
+        _trap_tool_tips(root)
         for element in root.iter("widget"):
             self._check_class(element.get("class", ""))
             self._check_properties(element)
@@ -87,6 +90,17 @@ def _flag(owner: Any, name: str) -> int:
         if name in getattr(attribute, "__members__", {}):
             return int(attribute[name].value)
     raise UiFileError(f"{owner.__name__} has no flag {name}.")
+
+
+def _trap_tool_tips(root: ET.Element) -> None:
+    """Translate the tool tips, since Qt no longer finds them when they are rich text."""
+    context = root.findtext("class", "")
+    for text in root.findall(".//property[@name='toolTip']/string"):
+        source = text.text or ""
+        is_fixed = text.get("notr") == "true"
+        translated = source if is_fixed else QtCore.QCoreApplication.translate(context, source)
+        text.text = trapped(translated)
+        text.set("notr", "true")
 
 
 def _take_connections(root: ET.Element) -> list[ET.Element]:
