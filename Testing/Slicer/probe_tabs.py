@@ -1,5 +1,6 @@
 """Questions about what training shows: plots, tables, editor, sequences (see probe.py)."""
 
+import numpy as np
 import slicer
 import vtk
 
@@ -42,7 +43,7 @@ def _ask_tables(fact):
     fact(
         "updateTableFromArray",
         lambda: slicer.util.updateTableFromArray(
-            _add("vtkMRMLTableNode", "U"), ([1.0, 2.0], [3.0, 4.0]), ["a", "b"]
+            _add("vtkMRMLTableNode", "U"), np.array([[1.0, 3.0], [2.0, 4.0]]), ["a", "b"]
         ).GetName(),
     )
     fact(
@@ -86,8 +87,9 @@ def _ask_plots(fact, table):
 
 
 def _ask_segment_editor(fact):
-    editor = slicer.qMRMLSegmentEditorWidget()
-    editor.setMRMLScene(slicer.mrmlScene)
+    make = getattr(slicer, "qMRMLSegmentEditorWidget", lambda: None)  # the stand-in has none
+    editor = make()
+    fact("editor.setMRMLScene", lambda: editor.setMRMLScene(slicer.mrmlScene))
     node = _add("vtkMRMLSegmentEditorNode")
     fact("editor.setMRMLSegmentEditorNode", lambda: editor.setMRMLSegmentEditorNode(node))
     fact(
@@ -117,12 +119,12 @@ def _ask_segment_editor(fact):
             slicer.vtkSegment(), slicer.vtkSlicerSegmentationsModuleLogic.Completed
         ),
     )
-    editor.setMRMLScene(None)
+    fact("editor.setMRMLScene(None)", lambda: editor.setMRMLScene(None))
 
 
 def _ask_subject_hierarchy(fact):
     tree = slicer.vtkMRMLSubjectHierarchyNode.GetSubjectHierarchyNode(slicer.mrmlScene)
-    fact("sh.GetSceneItemID", lambda: tree.GetSceneItemID())
+    fact("sh.GetSceneItemID", lambda: tree.GetSceneItemID() != 0)
     folder = tree.CreateFolderItem(tree.GetSceneItemID(), "cases")
     fact("sh.GetItemName", lambda: tree.GetItemName(folder))
     fact("sh.GetItemLevel", lambda: tree.GetItemLevel(folder))

@@ -12,6 +12,7 @@ import vtk
 
 from ..Job import SegmentVolume
 from ..Signal import Signal
+from .Masks import labelMapOf
 from .SceneIO import voxelsOf
 from .Segmentations import isAutomatic, markEdited, segments
 from .Transforms import toWorld
@@ -83,13 +84,6 @@ def measureAgain(node: Any, before: Sequence[SegmentVolume]) -> tuple[SegmentVol
         image.GetImageToWorldMatrix(matrix)
         sizes[name] = SegmentVolume(name, count, count * abs(matrix.Determinant()) * scale)
     return tuple(sizes.values())
-
-
-def labelMapOf(node: Any, segmentId: str) -> Any:
-    """Return the voxels of a segment alone, 1 inside, as a vtkOrientedImageData of its own."""
-    image = slicer.vtkOrientedImageData()
-    node.GetBinaryLabelmapRepresentation(segmentId, image)
-    return image
 
 
 def voxelCount(image: Any) -> int:

@@ -17,6 +17,7 @@ from slicer.i18n import tr as _
 from MISFMLib.errors import DataError, OutputError
 from MISFMLib.files import written_atomically
 
+from .Masks import maskOn
 from .Segmentations import segments
 from .Surfaces import exactSurface
 from .Transforms import SAME_VOXELS, corners, ijkToRas
@@ -48,9 +49,7 @@ def exportNifti(segmentation: Any, volume: Any, path: Path) -> list[Path]:
     values = _labelValues(segmentation)
     labels = np.zeros(slicer.util.arrayFromVolume(volume).shape, np.uint16)
     for segmentId, value in values.items():
-        labels[slicer.util.arrayFromSegmentBinaryLabelmap(segmentation, segmentId, volume) > 0] = (
-            value
-        )
+        labels[maskOn(segmentation, segmentId, volume)] = value
     with written_atomically(path, overwrite=True) as temporary:
         writeLabelMap(labels, volume, temporary)
     names = {key: segment.GetName() for key, segment in segments(segmentation.GetSegmentation())}

@@ -14,6 +14,7 @@ from slicer.i18n import tr as _
 from MISFMLib.errors import DataError
 
 from ..Job import Region
+from .Masks import maskOn
 
 
 @dataclass(frozen=True)
@@ -60,7 +61,7 @@ def boxOf(volume: Any, region: Region | None) -> GridBox:
 
 
 def _boxOfSegment(volume: Any, region: Region) -> GridBox:
-    isInside = slicer.util.arrayFromSegmentBinaryLabelmap(region.node, region.segmentId, volume) > 0
+    isInside = maskOn(region.node, region.segmentId, volume)
     if not isInside.any():
         raise _outside(_("The segment to stay inside of has no voxel in the volume."))
     used = [np.flatnonzero(isInside.any(axis=others)) for others in ((0, 1), (0, 2), (1, 2))]

@@ -7,7 +7,8 @@ from typing import Any
 import slicer
 import vtk
 
-from .Edits import labelMapOf, voxelCount
+from .Edits import voxelCount
+from .Masks import labelMapOf
 from .SceneIO import LABELMAP
 from .Segmentations import segments
 

@@ -104,6 +104,7 @@ class qMRMLTableView(QtWidgets.QTableView):
     mrmlSceneChanged = QtCore.Signal(object)
     firstRowLocked = stored(bool, False)
     firstColumnLocked = stored(bool, False)
+    transposed = stored(bool, False)
 
     def __init__(self, parent: QtWidgets.QWidget | None = None):
         super().__init__(parent)

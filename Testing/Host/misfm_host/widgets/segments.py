@@ -224,10 +224,14 @@ class qMRMLSegmentationShow3DButton(QtWidgets.QPushButton):
     def __init__(self, parent: QtWidgets.QWidget | None = None):
         super().__init__(parent)
         self._node: Any = None
+        self._menu = QtWidgets.QMenu(self)
         self.setText("Show 3D")
         self.setCheckable(True)
         self.setEnabled(False)
         self.toggled.connect(self._toggled)
+
+    def menu(self) -> QtWidgets.QMenu:
+        return self._menu
 
     def click(self) -> None:
         """Open the menu, as in Slicer; only the mouse, in the wide part, shows the surfaces."""
