@@ -21,7 +21,7 @@ else:
     import tomli as tomllib
 
 REPOSITORY = Path(__file__).resolve().parents[2]
-FOLDERS = (".ci", "Docs", "MISFM", "MISFMLib", "Resources", "Testing")
+FOLDERS = (".ci", "Docs", "findings", "MISFM", "MISFMLib", "Resources", "Testing")
 BINARY = {".png", ".gz", ".nrrd", ".qm", ".safetensors", ".npz"}
 LARGEST_FILE = 500_000
 LARGEST_MODEL = 8_000_000
