@@ -1,4 +1,4 @@
-"""``misfm segment`` inside Slicer without a window: nothing asks, and every way out has a code."""
+"""Commands of ``misfm`` inside Slicer without a window: nothing asks, every way out has a code."""
 
 from __future__ import annotations
 
@@ -8,18 +8,20 @@ import shutil
 import sys
 import tempfile
 import traceback
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
 import slicer
 
+from MISFMLib.annotation.training_set import TrainingSet
 from MISFMLib.errors import ConfigError, DataError, DependencyError, JobCancelled, MISFMError
 from MISFMLib.files import check_output
 
 from .Jobs.BatchProcess import StoppedError, runBatch, stoppable
 from .Jobs.WorkerEnvironment import findPython
 from .Scene.GridBox import boxOf
+from .Scene.SceneCases import addAllOfScene
 from .Scene.SceneIO import writeVolume
 from .Scene.Transforms import checkTransforms
 from .Setup.Requirements import installRequirements, missingRequirements
@@ -29,13 +31,15 @@ _INSTALL = "--install"
 _EVENTS = "--events-file"
 
 
-def run(arguments: Sequence[str]) -> int:
-    """Segment and return the exit code, whatever happens: 130, 143 and 141 as a shell says them.
+def run(arguments: Sequence[str], verb: str = "segment") -> int:
+    """Segment or train; return the exit code whatever happens, 130, 143 and 141 as shells do.
 
     Args:
-        arguments: As for ``misfm segment``; a Slicer scene stands for all its volumes,
-            ``--install`` installs what is missing, and ``--events-file FILE`` lets all events go
-            to a new file, as JSON lines, and nothing else with them.
+        arguments: As for the command; a Slicer scene stands for all its volumes, for finetune for
+            its volumes with their segmentations, ``--install`` installs what is missing, and
+            ``--events-file FILE`` lets all events go to a new file, as JSON lines, and nothing
+            else with them. Instead of options a job file, such as the panel writes.
+        verb: segment, finetune or pretrain.
     """
     folder = Path(tempfile.mkdtemp(prefix="misfm-scene-", dir=slicer.app.temporaryPath))
     try:
@@ -43,8 +47,11 @@ def run(arguments: Sequence[str]) -> int:
             words = [word for word in arguments if word not in ("--", _INSTALL)]
             _require(mayInstall=_INSTALL in arguments)
             with _eventsFile(words) as (words, events):
-                words = [_withoutScene(word, folder) for word in words]
-                return runBatch(["segment", *words], findPython(), events)
+                if words[:1] and words[0].lower().endswith(".json"):
+                    return runBatch(["run", *words], findPython(), events)
+                written = _dataSetOf if verb == "finetune" else _volumesOf
+                words = [_withoutScene(word, folder, written) for word in words]
+                return runBatch([verb, *words], findPython(), events)
     except StoppedError as stopped:
         return stopped.exitCode
     except KeyboardInterrupt:
@@ -76,12 +83,16 @@ def _require(*, mayInstall: bool) -> None:
     )
 
 
-def _withoutScene(word: str, folder: Path) -> str:
-    """Write the volumes of a scene to a folder and return that; any other word as it is."""
+def _withoutScene(word: str, folder: Path, written: Callable[[Path, Path], Path]) -> str:
+    """Write what a scene holds to a folder and return that; any other word as it is."""
     path = Path(word)
     if path.suffix.lower() not in _SCENES or not path.is_file():
         return word
     slicer.util.loadScene(str(path), {"clear": True})
+    return str(written(path, folder / path.stem))
+
+
+def _volumesOf(scene: Path, target: Path) -> Path:
     volumes = [
         volume
         for volume in slicer.util.getNodesByClass("vtkMRMLScalarVolumeNode")
@@ -89,14 +100,18 @@ def _withoutScene(word: str, folder: Path) -> str:
     ]
     if not volumes:
         raise DataError(
-            f"{path.name} holds no volume.", code="no-volume", remedy="Give another scene."
+            f"{scene.name} holds no volume.", code="no-volume", remedy="Give another scene."
         )
-    target = folder / path.stem
     target.mkdir(exist_ok=True)
     for volume in volumes:
         checkTransforms([volume])
         writeVolume(volume, boxOf(volume, None), _free(target, volume.GetName() or "volume"))
-    return str(target)
+    return target
+
+
+def _dataSetOf(scene: Path, target: Path) -> Path:
+    addAllOfScene(TrainingSet.create(target, name=scene.stem))
+    return target
 
 
 def _free(folder: Path, name: str) -> Path:

@@ -259,3 +259,64 @@ def test_a_bent_volume_of_a_scene_is_refused(run, fake_python, make_volume, tmp_
     assert code == 3
     assert "uneven" in err
     assert "Harden" in err
+
+
+@pytest.mark.parametrize("verb", ["finetune", "pretrain"])
+def test_trainings_have_scripts_of_their_own(call, verb):
+    script = _ROOT / "MISFM" / "MISFMScripts" / f"{verb}.py"
+    done = call("data", "-o", "model", script=script, FAKE_EXIT="9")
+    assert done.returncode == 9, done.stdout + done.stderr
+    assert f'"{verb}",\n  "data"' in done.stdout
+
+
+def test_a_job_file_of_the_panel_is_run(host, fake_python, capsys):
+    from MISFMSlicer import Headless
+
+    with host.headless():
+        assert Headless.run(["job.json"], "finetune") == 0
+    assert '"run",\n  "job.json"' in capsys.readouterr().out
+
+
+def test_a_scene_with_segmentations_is_a_data_set(host, fake_python, make_volume, tmp_path, capsys):
+    import json
+
+    import slicer
+    from MISFMSlicer import Headless
+    from MISFMSlicer.Scene.SceneCases import addAllOfScene
+
+    from MISFMLib.annotation.training_set import TrainingSet
+
+    slicer.mrmlScene.Clear(False)
+    for name, start in (("one", 2), ("two", 3)):
+        volume = make_volume(name=name)
+        node = slicer.mrmlScene.AddNewNodeByClass("vtkMRMLSegmentationNode", f"{name} labels")
+        node.SetReferenceImageGeometryParameterFromVolumeNode(volume)
+        array = np.zeros(slicer.util.arrayFromVolume(volume).shape, np.uint8)
+        array[start : start + 2, 3:6, 3:6] = 1
+        for label in ("liver", "Spleen")[: 1 + (name == "two")]:
+            key = node.GetSegmentation().AddEmptySegment("", label)
+            if label == "liver":
+                slicer.util.updateSegmentBinaryLabelmapFromArray(array, node, key, volume)
+    made = TrainingSet.create(tmp_path / "direct")
+    addAllOfScene(made)
+    assert [label.name for label in made.labels] == ["liver", "Spleen"]
+    assert [row.name for row in made.cases()] == ["one", "two"]
+    assert json.loads((made.folder / "dataset.json").read_text())["numTraining"] == 2
+
+    path = tmp_path / "patients.mrb"
+    assert slicer.util.saveScene(str(path), {})
+    with host.headless():
+        assert Headless.run([str(path), "-o", "model"], "finetune") == 0
+    output = capsys.readouterr().out
+    assert "folder: ['cases.csv', 'dataset.json', 'imagesTr'" in output
+
+
+def test_a_scene_without_segmentations_is_no_data_set(run, fake_python, make_volume, tmp_path):
+    import slicer
+    from MISFMSlicer import Headless
+
+    slicer.mrmlScene.Clear(False)
+    make_volume()
+    path = tmp_path / "patient.mrb"
+    assert slicer.util.saveScene(str(path), {})
+    assert Headless.run([str(path), "-o", "model"], "finetune") == 3

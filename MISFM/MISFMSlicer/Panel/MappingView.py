@@ -9,15 +9,15 @@ import qt
 from slicer.i18n import tr as _
 
 from MISFMLib.annotation.case_table import CaseRow
-from MISFMLib.annotation.labels import match_labels, new_label
+from MISFMLib.annotation.labels import match_labels
 from MISFMLib.annotation.training_set import TrainingSet
 from MISFMLib.configs import LabelConfig
 
 from ..Guard import guarded
-from ..Scene.Export import writeLabelMap
-from ..Scene.TrainingCases import labelArray, segmentColour, segmentNames, writeImage
+from ..Scene.SceneCases import LEAVE_OUT, NEW, addCase
+from ..Scene.TrainingCases import segmentNames
 
-_NEW, _LEAVE_OUT, _UNDECIDED = "new", "leave out", ""
+_UNDECIDED = ""
 
 
 class MappingView:
@@ -65,7 +65,7 @@ class MappingView:
         if labels and unclear:
             self._ask(names, labels, unclear)
             return
-        chosen = {key: mapping.values.get(name, _NEW) for key, name in names.items()}
+        chosen = {key: mapping.values.get(name, NEW) for key, name in names.items()}
         self._write(chosen)
 
     # ------------------------------------------------------------------------------------ asking
@@ -88,8 +88,8 @@ class MappingView:
                 combo.addItem(_("Choose…"), _UNDECIDED)
             for label in labels:
                 combo.addItem(label.name, label.value)
-            combo.addItem(_("a new label"), _NEW)
-            combo.addItem(_("leave out"), _LEAVE_OUT)
+            combo.addItem(_("a new label"), NEW)
+            combo.addItem(_("leave out"), LEAVE_OUT)
             if name in known:
                 combo.setCurrentIndex(combo.findData(known[name]))
             combo.currentIndexChanged.connect(self._onChoice)
@@ -128,32 +128,6 @@ class MappingView:
     # ----------------------------------------------------------------------------------- writing
 
     def _write(self, chosen: dict[str, Any]) -> None:
-        trainingSet, volume, segmentation = self._case
-        labels, values = _withNewLabels(trainingSet.labels, segmentation, chosen)
-        array = labelArray(segmentation, volume, values)  # first: refused cases change nothing
-        if labels != trainingSet.labels:
-            trainingSet.set_labels(labels)
-        name = trainingSet.free_name(volume.GetName())
-        trainingSet.add_case(name, lambda path: writeImage(volume, path))
-        drawn = set(values.values())
-        row = trainingSet.save_labels(
-            name,
-            lambda path: writeLabelMap(array, volume, path),
-            not_drawn=tuple(label.name for label in labels if label.value not in drawn),
-        )
+        row = addCase(*self._case, chosen)
         self._end()
         self._added(row)
-
-
-def _withNewLabels(
-    labels: tuple[LabelConfig, ...], segmentation: Any, chosen: dict[str, Any]
-) -> tuple[tuple[LabelConfig, ...], dict[str, int]]:
-    """Return the labels of the set with those that are new, and the value of every segment."""
-    values, names = {}, segmentNames(segmentation)
-    for key, choice in chosen.items():
-        if choice == _NEW:
-            label = new_label(names[key], labels, segmentColour(segmentation, key))
-            labels, choice = (*labels, label), label.value
-        if choice != _LEAVE_OUT:
-            values[key] = choice
-    return labels, values

@@ -27,6 +27,7 @@ class Curves:
         self._table: Any = None
         self._chart: Any = None
         self._series: dict[str, Any] = {}
+        self._layoutBefore: int | None = None
 
     @property
     def chart(self) -> Any:
@@ -65,11 +66,20 @@ class Curves:
         if layout is None or self.chart is None:
             return
         plots = slicer.modules.plots.logic()
-        layout.setLayout(plots.GetLayoutWithPlot(layout.layout))
+        withPlot = plots.GetLayoutWithPlot(layout.layout)
+        if withPlot != layout.layout:
+            self._layoutBefore = layout.layout
+            layout.setLayout(withPlot)
         plots.ShowChartInLayout(self._chart)
 
     def remove(self) -> None:
-        """Take the nodes out of the scene."""
+        """Take the nodes out of the scene, and the empty plot out of the layout."""
+        layout = slicer.app.layoutManager()
+        if self._layoutBefore is not None and layout is not None:
+            plots = slicer.modules.plots.logic()
+            if layout.layout == plots.GetLayoutWithPlot(self._layoutBefore):
+                layout.setLayout(self._layoutBefore)
+        self._layoutBefore = None
         for node in (*self._series.values(), self._chart, self._table):
             if isInScene(node):
                 slicer.mrmlScene.RemoveNode(node)

@@ -2357,4 +2357,15 @@
         <translation>请将其保存为 .nrrd，重新加载后再分割。</translation>
     </message>
 </context>
+<context>
+    <name>Scene.SceneCases</name>
+    <message>
+        <source>Give a scene with volumes and segmentations, or a data set.</source>
+        <translation>请提供带有体数据和分割的场景，或一个数据集。</translation>
+    </message>
+    <message>
+        <source>The scene holds no volume with a segmentation of it.</source>
+        <translation>场景中没有带分割的体数据。</translation>
+    </message>
+</context>
 </TS>

@@ -1,0 +1,91 @@
+"""A volume with its segmentation, from the scene into a training set."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import slicer
+from slicer.i18n import tr as _
+
+from MISFMLib.annotation.case_table import CaseRow
+from MISFMLib.annotation.labels import match_labels, new_label
+from MISFMLib.annotation.training_set import TrainingSet
+from MISFMLib.configs import LabelConfig
+from MISFMLib.errors import DataError
+
+from .Export import writeLabelMap
+from .Segmentations import segmentationOf
+from .TrainingCases import labelArray, segmentColour, segmentNames, writeImage
+
+NEW, LEAVE_OUT = "new", "leave out"
+"""What a segment can be besides the value of a label: a new label of the set, or nothing."""
+
+
+def addCase(
+    trainingSet: TrainingSet, volume: Any, segmentation: Any, chosen: Mapping[str, Any]
+) -> CaseRow:
+    """Add a labelled case; what is refused changes nothing.
+
+    A label of the set that has no segment counts as not drawn, one with an empty segment as absent.
+
+    Args:
+        trainingSet: The set.
+        volume: The volume node.
+        segmentation: The segmentation node.
+        chosen: Segment ID to the value of a label, `NEW` or `LEAVE_OUT`.
+
+    Raises:
+        MISFMError: Segments overlap, or a file cannot be written.
+    """
+    labels, values = _withNewLabels(trainingSet.labels, segmentation, chosen)
+    array = labelArray(segmentation, volume, values)  # first: it may refuse the case
+    if labels != trainingSet.labels:
+        trainingSet.set_labels(labels)
+    name = trainingSet.free_name(volume.GetName())
+    trainingSet.add_case(name, lambda path: writeImage(volume, path))
+    drawn = set(values.values())
+    return trainingSet.save_labels(
+        name,
+        lambda path: writeLabelMap(array, volume, path),
+        not_drawn=tuple(label.name for label in labels if label.value not in drawn),
+    )
+
+
+def addAllOfScene(trainingSet: TrainingSet) -> None:
+    """Add every volume of the scene that has a segmentation; names of segments are the labels.
+
+    Raises:
+        DataError: There is none.
+    """
+    volumes = [
+        volume
+        for volume in slicer.util.getNodesByClass("vtkMRMLScalarVolumeNode")
+        if volume.GetImageData() is not None and segmentationOf(volume) is not None
+    ]
+    if not volumes:
+        raise DataError(
+            _("The scene holds no volume with a segmentation of it."),
+            code="no-segmentation",
+            remedy=_("Give a scene with volumes and segmentations, or a data set."),
+        )
+    for volume in volumes:
+        segmentation = segmentationOf(volume)
+        names = segmentNames(segmentation)
+        known = match_labels(names.values(), trainingSet.labels).values
+        chosen = {key: known.get(name, NEW) for key, name in names.items()}
+        addCase(trainingSet, volume, segmentation, chosen)
+
+
+def _withNewLabels(
+    labels: tuple[LabelConfig, ...], segmentation: Any, chosen: Mapping[str, Any]
+) -> tuple[tuple[LabelConfig, ...], dict[str, int]]:
+    """Return the labels of the set with those that are new, and the value of every segment."""
+    values, names = {}, segmentNames(segmentation)
+    for key, choice in chosen.items():
+        if choice == NEW:
+            label = new_label(names[key], labels, segmentColour(segmentation, key))
+            labels, choice = (*labels, label), label.value
+        if choice != LEAVE_OUT:
+            values[key] = choice
+    return labels, values
