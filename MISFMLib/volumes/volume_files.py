@@ -12,7 +12,7 @@ import SimpleITK as sitk  # noqa: N813 the name everyone uses
 from MISFMLib.errors import DataError, OutputError, is_out_of_memory
 from MISFMLib.files import written_atomically
 from MISFMLib.volumes.formats.itk import quiet_itk
-from MISFMLib.volumes.formats.nifti import check_nifti
+from MISFMLib.volumes.formats.nifti import check_nifti, nifti_sizes, read_unusual_nifti
 from MISFMLib.volumes.formats.problems import (
     check_axes,
     check_extent,
@@ -71,8 +71,13 @@ def read_frames(path: Path, num_frames: int) -> list[sitk.Image]:
     """
     try:
         expected = _check_header(path, num_frames)
-        with quiet_itk():
-            frames = _read_checked(path, num_frames)
+        is_nifti = volume_suffix(path).startswith(".nii")
+        frames = read_unusual_nifti(path, expected) if is_nifti else None
+        if frames is None:
+            with quiet_itk():
+                frames = _read_checked(path, num_frames)
+        for frame in frames:
+            _check_shape(frame.GetSize(), path, num_frames)
     except OSError as error:
         raise _unreadable(path, error) from error
     _check_grid(frames[0], expected, path)
@@ -189,6 +194,11 @@ def count_frames(path: Path) -> int:
 
     What is wrong with a file that cannot be read is told when its voxels are read.
     """
+    if volume_suffix(path).startswith(".nii"):
+        with contextlib.suppress(DataError, OSError):
+            sizes = nifti_sizes(path)
+            return sizes[3] if len(sizes) == 4 else 1
+        return 1
     size_xyz = _header(path).GetSize()
     return int(size_xyz[3]) if len(size_xyz) == 4 else 1
 

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from MISFMLib.errors import DataError
-from MISFMLib.volumes.volume import read_volume
+from MISFMLib.volumes.volume import count_frames, read_label_map, read_volume
 
 SPACING = (2.0, 3.0, 4.0)
 ORIGIN = (10.0, 20.0, 30.0)
@@ -87,7 +87,7 @@ def test_intensities_are_scaled_as_the_header_says(tmp_path):
 
 
 @pytest.mark.parametrize("qform_code", [0, 1])
-@pytest.mark.parametrize("shear_degrees", [0.05, 1, -20])
+@pytest.mark.parametrize("shear_degrees", [3, -20])
 def test_the_position_of_a_tilted_gantry_is_refused(tmp_path, capfd, shear_degrees, qform_code):
     path = tmp_path / "a.nii"
     a_nifti(path, sform=an_sform(shear_degrees), sform_code=1, qform_code=qform_code)
@@ -96,6 +96,24 @@ def test_the_position_of_a_tilted_gantry_is_refused(tmp_path, capfd, shear_degre
     assert caught.value.code == "sheared-grid"
     assert f"{abs(shear_degrees):.3g} degrees" in str(caught.value)
     assert capfd.readouterr().err == ""
+
+
+@pytest.mark.parametrize("qform_code", [0, 1])
+def test_a_shear_that_moves_no_voxel_by_a_tenth_is_rounding(tmp_path, caplog, qform_code):
+    sform = an_sform(0.3)
+    path = a_nifti(tmp_path / "a.nii", sform=sform, sform_code=1, qform_code=qform_code)
+    volume = read_volume(path)
+    np.testing.assert_array_equal(volume.array_CDHW[0], np.arange(210).reshape(5, 6, 7).transpose())
+    for index in np.ndindex(7, 6, 5):
+        place = np.diag([-1, -1, 1]) @ (sform @ [*index[::-1], 1])
+        assert np.linalg.norm(volume.geometry.position_xyz(index) - place) <= 0.2
+    assert "rounding has sheared its sform" in caplog.text
+    assert "% of a voxel" in caplog.text
+
+
+def test_a_rounded_voxel_size_beside_the_sform_is_no_contradiction(tmp_path):
+    path = a_nifti(tmp_path / "a.nii", pixdim=(2.02, 3.0, 4.0), sform=an_sform(), sform_code=1)
+    assert read_volume(path).geometry.spacing_dhw == (4, 3, 2)
 
 
 def test_a_sheared_template_position_is_ignored_for_the_scanner_position(tmp_path, caplog):
@@ -125,7 +143,9 @@ def test_a_file_without_position_gives_a_warning(tmp_path, caplog):
 
 def test_a_grid_that_itk_reads_differently_is_refused(tmp_path, monkeypatch):
     path = a_nifti(tmp_path / "a.nii")
-    monkeypatch.setattr("MISFMLib.volumes.formats.nifti._LPS_FROM_RAS", np.diag([1.0, -1.0, 1.0]))
+    monkeypatch.setattr(
+        "MISFMLib.volumes.formats.nifti_header._LPS_FROM_RAS", np.diag([1.0, -1.0, 1.0])
+    )
     assert code_of(path) == "contradictory-grid"
 
 
@@ -233,3 +253,87 @@ def test_a_file_that_ends_within_its_header_is_incomplete(tmp_path):
     path = a_nifti(tmp_path / "a.nii")
     path.write_bytes(path.read_bytes()[:200])
     assert code_of(path) == "file-truncated"
+
+
+# ---------------------------------------------------------- what ITK reads wrongly or not at all
+
+
+def test_a_file_is_not_taken_for_the_one_beside_it(tmp_path):
+    first, second = (np.full((5, 6, 7), value, np.int16) for value in (1, 2))
+    first[0], second[0] = 5, 6
+    a_nifti(tmp_path / "a.nii.gz", array=first)
+    a_nifti(tmp_path / "a.nii", array=second)
+    assert read_volume(tmp_path / "a.nii.gz").array_CDHW.min() == 1
+    assert read_volume(tmp_path / "a.nii").array_CDHW.min() == 2
+    assert read_label_map(tmp_path / "a.nii.gz").array_DHW.max() == 5
+
+
+@pytest.mark.parametrize("name", ["a.nii", "a.nii.gz", "T1.img.nii.gz", "T1.nii.nii", "x.hdr.nii"])
+@pytest.mark.parametrize("is_packed", [False, True])
+@pytest.mark.parametrize("dtype", ["int16", "float32", "float64", "int64"])
+def test_files_are_read_whatever_their_name_says_of_packing(tmp_path, name, is_packed, dtype):
+    array = np.arange(210).reshape(5, 6, 7).astype(dtype)
+    plain = a_nifti(tmp_path / "plain.nii", array=array, slope=(0.5, -3.0), order=">")
+    data = plain.read_bytes()
+    (tmp_path / name).write_bytes(gzip.compress(data) if is_packed else data)
+    volume, expected = read_volume(tmp_path / name), read_volume(plain)
+    assert volume.geometry == expected.geometry
+    np.testing.assert_array_equal(volume.array_CDHW, expected.array_CDHW)
+    assert volume.array_CDHW.dtype == expected.array_CDHW.dtype
+    assert volume.array_CDHW.flags.writeable
+
+
+def a_nifti_2(path, array, *, order="<", sform=None, qform_code=1, intent=0, pixdim=SPACING):
+    header = bytearray(544)
+    struct.pack_into(order + "i", header, 0, 540)
+    header[4:12] = b"n+2\0\r\n\x1a\n"
+    struct.pack_into(order + "2h", header, 12, CODES[array.dtype.name], array.dtype.itemsize * 8)
+    struct.pack_into(order + "8q", header, 16, array.ndim, *array.shape, *[1] * (7 - array.ndim))
+    struct.pack_into(order + "8d", header, 104, 1, *pixdim, *[1] * 4)
+    struct.pack_into(order + "q2d", header, 168, 544, 2.0, 1.0)
+    struct.pack_into(order + "2i", header, 344, qform_code, int(sform is not None))
+    struct.pack_into(order + "6d", header, 352, 0, 0, 0, *ORIGIN)
+    if sform is not None:
+        struct.pack_into(order + "12d", header, 400, *np.ravel(sform))
+    struct.pack_into(order + "2i", header, 500, 2, intent)
+    data = bytes(header) + array.astype(array.dtype.newbyteorder(order)).tobytes(order="F")
+    path.write_bytes(gzip.compress(data) if path.name.endswith(".gz") else data)
+    return path
+
+
+@pytest.mark.parametrize("order", "<>")
+@pytest.mark.parametrize("name", ["a.nii", "a.nii.gz"])
+@pytest.mark.parametrize("sform", [None, an_sform()])
+def test_nifti_2_is_read(tmp_path, order, name, sform):
+    array = np.arange(210, dtype=np.int16).reshape(5, 6, 7)
+    volume = read_volume(a_nifti_2(tmp_path / name, array, order=order, sform=sform))
+    assert volume.geometry.spacing_dhw == (4, 3, 2)
+    assert volume.geometry.origin_xyz == (-10, -20, 30)
+    np.testing.assert_array_equal(volume.array_CDHW[0], array.transpose() * 2 + 1)
+
+
+def test_the_fourth_axis_of_nifti_2_holds_channels(tmp_path):
+    array = np.arange(420, dtype=np.int16).reshape(5, 6, 7, 2)
+    path = a_nifti_2(tmp_path / "a.nii", array)
+    assert code_of(path) == "four-dimensional"
+    assert count_frames(path) == 2
+    channels = read_volume(path, num_channels=2).array_CDHW
+    np.testing.assert_array_equal(channels, array.transpose(3, 2, 1, 0) * 2 + 1)
+
+
+def test_a_shortened_nifti_2_is_refused(tmp_path):
+    path = a_nifti_2(tmp_path / "a.nii", np.ones((5, 6, 7), np.int16))
+    path.write_bytes(path.read_bytes()[:-2])
+    assert code_of(path) == "file-truncated"
+    path.write_bytes(path.read_bytes()[:300])
+    assert code_of(path) == "file-truncated"
+
+
+def test_what_is_read_here_is_what_itk_reads(tmp_path, monkeypatch):
+    array = np.random.default_rng(0).normal(size=(5, 6, 7)).astype(np.float32)
+    path = a_nifti(tmp_path / "a.nii.gz", array=array, slope=(0.1, 7.0), bcd=(0.1, -0.2, 0.3))
+    by_itk = read_volume(path)
+    monkeypatch.setattr("MISFMLib.volumes.formats.nifti._is_read_by_itk", lambda *_arguments: False)
+    own = read_volume(path)
+    assert own.geometry.same_grid(by_itk.geometry, 1e-5)
+    np.testing.assert_allclose(own.array_CDHW, by_itk.array_CDHW, rtol=1e-6)

@@ -557,3 +557,28 @@ def test_grids_of_all_real_volumes_survive(shared_data, tmp_path):
     assert len(volumes) > 900
     for path in volumes:
         assert_grid_survives(path, tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("field", "value"),
+    [
+        ("space directions", "(nan,nan,nan) (nan,nan,nan) (nan,nan,nan)"),
+        ("space directions", "(1,0,0) (0,1,0) (0,0,inf)"),
+        ("space origin", "(0,0,NaN)"),
+    ],
+)
+def test_an_nrrd_grid_of_no_numbers_is_refused(tmp_path, field, value):
+    fields = {
+        "type": "uchar",
+        "dimension": "3",
+        "space": "left-posterior-superior",
+        "sizes": "6 5 4",
+        "space directions": "(1,0,0) (0,1,0) (0,0,2)",
+        "encoding": "raw",
+        "space origin": "(0,0,0)",
+        field: value,
+    }
+    header = "NRRD0004\n" + "".join(f"{key}: {text}\n" for key, text in fields.items()) + "\n"
+    (tmp_path / "a.nrrd").write_bytes(header.encode() + bytes(range(120)))
+    message = refused("zero-spacing", read_volume, tmp_path / "a.nrrd")
+    assert field in message

@@ -1,6 +1,7 @@
-"""NIfTI-1 headers: shape, voxel size, and the two statements of where the voxels lie.
+"""NIfTI files: what ITK would read wrongly is refused, or read here.
 
-Fields are named as in nifti1.h (https://nifti.nimh.nih.gov/pub/dist/src/niftilib/nifti1.h).
+ITK reads A.nii when asked for A.nii.gz beside it, no NIfTI-2, no file that is packed otherwise than
+its name says, and no sform that rounding has sheared by a hair unless there is a qform.
 """
 
 from __future__ import annotations
@@ -8,14 +9,15 @@ from __future__ import annotations
 import itertools
 import logging
 import math
-import struct
-from collections.abc import Iterable
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator
 from pathlib import Path
+from typing import BinaryIO
 
 import numpy as np
+import SimpleITK as sitk  # noqa: N813 the name everyone uses
 
 from MISFMLib.errors import DataError
+from MISFMLib.volumes.formats.nifti_header import NiftiHeader, read_nifti_header
 from MISFMLib.volumes.formats.problems import (
     BLOCK_BYTES,
     check_axes,
@@ -23,7 +25,6 @@ from MISFMLib.volumes.formats.problems import (
     check_size,
     check_sizes,
     check_spacing,
-    file_truncated,
     four_dimensional,
     not_an_image,
     not_finite,
@@ -33,45 +34,17 @@ from MISFMLib.volumes.volume_types import Array, Geometry, numbers
 
 logger = logging.getLogger(__name__)
 
-_HEADER_BYTES = 348
 _INTENT_VECTOR = 1007
 _SCANNER = 1
-_MILLIMETRES = {1: 1000.0, 3: 0.001}
-"""Length of the units metre and micron; anything else is taken as mm."""
-_VALUE_BYTES = {
-    **{2: 1, 4: 2, 8: 4, 16: 4, 32: 8, 64: 8, 128: 3, 256: 1, 512: 2, 768: 4},
-    **{1024: 8, 1280: 8, 1792: 16, 2304: 4},
-}
-"""Bytes of one value by datatype."""
-_FLOAT_TYPES = {16: "f4", 64: "f8"}
-_LPS_FROM_RAS = np.diag([-1.0, -1.0, 1.0])
 _SHEAR_TOLERANCE = 1e-4
 """Where ITK gives up an sform as sheared (itkNiftiImageIO.cxx); 0.006 degrees."""
 _SPACING_TOLERANCE = 1e-3
-"""Largest relative difference of the two statements of the voxel size."""
+"""Relative difference of the two statements of the voxel size that is no contradiction."""
+_ROUNDING = 0.1
+"""Part of a voxel by which a rounded header may move one."""
+_UNSAID = 0.005
+"""Part of a voxel by which the two statements of the voxel size may differ without a word."""
 _POSITION_TOLERANCE_MM = 0.01
-
-
-@dataclass(frozen=True)
-class _Header:
-    sizes: tuple[int, ...]
-    intent_code: int
-    value_bytes: int
-    float_type: str
-    """numpy's name of the type with byte order; empty for integers."""
-    vox_offset: int
-    spacing_xyz: Array
-    """In mm."""
-    qform: Array | None
-    """3 x 4 matrix from voxel index to mm in LPS; None where the file has none."""
-    sform: Array | None
-    """The same as an affine matrix, which may be sheared."""
-    sform_code: int
-
-    @property
-    def file_bytes(self) -> int:
-        """Bytes that the unpacked file must have at least."""
-        return self.vox_offset + math.prod(self.sizes) * self.value_bytes
 
 
 def check_nifti(path: Path, num_frames: int = 1) -> Geometry | None:
@@ -88,15 +61,14 @@ def check_nifti(path: Path, num_frames: int = 1) -> Geometry | None:
         DataError: It is no NIfTI-1 image, is shortened or damaged, has no or more than three
             dimensions, zero or contradictory voxel sizes, sheared axes, or NaN or infinite values.
     """
-    is_packed = path.name.lower().endswith(".gz")
     with path.open("rb") as file:
-        blocks = unpacked(file, path) if is_packed else iter(lambda: file.read(BLOCK_BYTES), b"")
+        blocks, is_packed = _blocks(file, path)
         start = next(blocks, b"")
-        header = _read_header(start, path)
+        header = read_nifti_header(start, path)
         _check_shape(header, path, num_frames)
         geometry = _check_grid(header, path)
         check_memory(path, math.prod(header.sizes) * header.value_bytes)
-        if is_packed or header.float_type:
+        if is_packed or header.is_float:
             size = _check_blocks(itertools.chain([start], blocks), header, path)
         else:
             size = path.stat().st_size
@@ -104,58 +76,16 @@ def check_nifti(path: Path, num_frames: int = 1) -> Geometry | None:
     return geometry
 
 
-def _read_header(data: bytes, path: Path) -> _Header:
-    order = "<" if data[:4] == struct.pack("<i", _HEADER_BYTES) else ">"
-    if data[:4] != struct.pack(order + "i", _HEADER_BYTES):
-        raise not_an_image(path, "it does not begin like a NIfTI-1 file")
-    if len(data) < _HEADER_BYTES:
-        raise file_truncated(path, "it ends within its header")
-    if data[344:347] != b"n+1":
-        raise not_an_image(path, "it is not a NIfTI-1 file that holds its voxels itself")
-
-    def field(form: str, offset: int) -> Array:
-        return np.array(struct.unpack_from(order + form, data, offset))
-
-    dim, datatype, vox_offset = field("8h", 40), int(field("h", 70)[0]), field("f", 108)[0]
-    if not 1 <= dim[0] <= 7 or datatype not in _VALUE_BYTES or not math.isfinite(vox_offset):
-        raise not_an_image(path, "its header is damaged")
-    qform_code, sform_code = map(int, field("2h", 252))
-    pixdim, unit = field("8f", 76), _MILLIMETRES.get(data[123] & 7, 1.0)
-    sform = field("12f", 280).reshape(3, 4)
-    with np.errstate(invalid="ignore"):  # what is no number is refused later
-        qform = _matrix_of_quaternion(field("3f", 256), field("3f", 268), pixdim)
-        qform, sform = _LPS_FROM_RAS @ qform * unit, _LPS_FROM_RAS @ sform * unit
-    return _Header(
-        sizes=tuple(map(int, dim[1 : dim[0] + 1])),
-        intent_code=int(field("h", 68)[0]),
-        value_bytes=_VALUE_BYTES[datatype],
-        float_type=order + _FLOAT_TYPES[datatype] if datatype in _FLOAT_TYPES else "",
-        vox_offset=max(int(vox_offset), _HEADER_BYTES),
-        spacing_xyz=pixdim[1:4] * unit,
-        qform=qform if qform_code > 0 else None,
-        sform=sform if sform_code > 0 else None,
-        sform_code=sform_code,
-    )
+def _blocks(file: BinaryIO, path: Path) -> tuple[Iterator[bytes], bool]:
+    """Return the content block by block, and whether it was packed, whatever the name says."""
+    is_packed = file.read(2) == b"\x1f\x8b"
+    file.seek(0)
+    if is_packed:
+        return unpacked(file, path), True
+    return iter(lambda: file.read(BLOCK_BYTES), b""), False
 
 
-def _matrix_of_quaternion(bcd: Array, offset: Array, pixdim: Array) -> Array:
-    """Return the 3 x 4 matrix of the quaternion representation, method 2 of nifti1.h."""
-    square = float(bcd @ bcd)
-    # Rounding can make half a turn a little too long.
-    b, c, d = bcd / math.sqrt(square) if square > 1 - 1e-7 else bcd
-    a = math.sqrt(max(0.0, 1 - (b * b + c * c + d * d)))
-    rotation = np.array(
-        [
-            [a * a + b * b - c * c - d * d, 2 * (b * c - a * d), 2 * (b * d + a * c)],
-            [2 * (b * c + a * d), a * a + c * c - b * b - d * d, 2 * (c * d - a * b)],
-            [2 * (b * d - a * c), 2 * (c * d + a * b), a * a + d * d - c * c - b * b],
-        ]
-    )
-    steps = pixdim[1:4] * (1, 1, -1 if pixdim[0] < 0 else 1)
-    return np.column_stack([rotation * steps, offset])
-
-
-def _check_shape(header: _Header, path: Path, num_frames: int) -> None:
+def _check_shape(header: NiftiHeader, path: Path, num_frames: int) -> None:
     check_sizes(path, header.sizes)
     extra = math.prod(header.sizes[3:])
     has_channels = (
@@ -165,7 +95,7 @@ def _check_shape(header: _Header, path: Path, num_frames: int) -> None:
         raise four_dimensional(path, header.sizes)
 
 
-def _check_grid(header: _Header, path: Path) -> Geometry | None:
+def _check_grid(header: NiftiHeader, path: Path) -> Geometry | None:
     if len(header.sizes) < 3:
         return None  # refused for that later
     check_spacing(path, np.abs(header.spacing_xyz))
@@ -174,17 +104,15 @@ def _check_grid(header: _Header, path: Path) -> Geometry | None:
         what = f"negative voxel sizes {numbers(header.spacing_xyz)} mm"
         raise _contradiction(path, f"{what}, so programs disagree on left and right")
     used, unused = header.qform, header.sform
-    # With both forms present ITK, and so 3D Slicer, takes the sform only when it says "scanner".
-    if header.sform is not None and (header.sform_code == _SCANNER or header.qform is None):
-        used, unused = header.sform, header.qform
-        _check_sform(header.sform[:, :3], header.spacing_xyz, path)
+    if _uses_sform(header):
+        used, unused = _regular(header, path), header.qform
     if used is None:
         logger.warning("%s does not say how the patient lies; its axes are taken as LPS.", path)
         return None
     if not np.isfinite(used).all():
         raise not_an_image(path, "its place is no number")
-    if unused is not None and np.isfinite(unused).all():
-        name = "sform" if used is header.sform else "qform"
+    if unused is not None and np.isfinite(unused).all() and used is not unused:
+        name = "qform" if unused is header.sform else "sform"
         _warn_about_two_positions(used, unused, header.sizes, path, name)
     lengths = np.linalg.norm(used[:, :3], axis=0)
     width, height, depth = header.sizes[:3]
@@ -197,13 +125,52 @@ def _check_grid(header: _Header, path: Path) -> Geometry | None:
     )
 
 
-def _check_sform(axes: Array, spacing: Array, path: Path) -> None:
+def _regular(header: NiftiHeader, path: Path) -> Array:
+    """Return the sform, or the regular grid that it was before it was rounded.
+
+    Raises:
+        DataError: No regular grid has all its voxels within a tenth of a voxel, or the voxel sizes
+            contradict each other by more.
+    """
+    sform: Array = header.sform if header.sform is not None else np.zeros((3, 4))
+    axes, spacing = sform[:, :3], header.spacing_xyz
     lengths = np.linalg.norm(axes, axis=0)
     check_spacing(path, lengths)
-    check_axes(path, axes / lengths, _SHEAR_TOLERANCE)
-    if not np.allclose(lengths, spacing, rtol=_SPACING_TOLERANCE, atol=0):
+    if not np.isfinite(sform).all():
+        return sform
+    nearest, tolerance = _nearest_grid(sform, header.sizes), _ROUNDING * lengths.min()
+    if _apart(sform, nearest, header.sizes) > tolerance:
+        check_axes(path, axes / lengths, _SHEAR_TOLERANCE)
+    longest = np.abs(lengths - spacing) * (np.array(header.sizes[:3]) - 1)
+    is_rounded = (longest <= _ROUNDING * lengths).all()
+    if not is_rounded and not np.allclose(lengths, spacing, rtol=_SPACING_TOLERANCE, atol=0):
         what = f"two voxel sizes, {numbers(spacing)} mm (pixdim) and {numbers(lengths)} mm (sform)"
         raise _contradiction(path, what)
+    cosines = (axes / lengths).T @ (axes / lengths)
+    if np.abs(cosines - np.eye(3)).max() <= _SHEAR_TOLERANCE:
+        return sform
+    qform = header.qform
+    if qform is not None and _apart(sform, qform, header.sizes) <= tolerance:
+        nearest = qform  # which ITK takes too
+    off = _apart(sform, nearest, header.sizes)
+    logger.warning(
+        "%s: rounding has sheared its sform, which is up to %.2g mm (%.2g %% of a voxel) off the "
+        "regular grid that is used.",
+        path,
+        off,
+        100 * off / lengths.min(),
+    )
+    return nearest
+
+
+def _nearest_grid(sform: Array, sizes: tuple[int, ...]) -> Array:
+    """Return the grid with axes at right angles that is nearest to an affine matrix."""
+    lengths = np.linalg.norm(sform[:, :3], axis=0)
+    left, _, right = np.linalg.svd(sform[:, :3] / lengths)
+    axes = left @ right * lengths
+    middle = (np.array(sizes[:3]) - 1) / 2
+    origin = sform[:, 3] + (sform[:, :3] - axes) @ middle
+    return np.column_stack([axes, origin])
 
 
 def _contradiction(path: Path, what: str) -> DataError:
@@ -217,8 +184,7 @@ def _contradiction(path: Path, what: str) -> DataError:
 def _warn_about_two_positions(
     used: Array, unused: Array, sizes: tuple[int, ...], path: Path, name: str
 ) -> None:
-    corners = np.array(list(itertools.product(*((0, size - 1) for size in sizes[:3]), [1])))
-    apart = np.linalg.norm(corners @ (used - unused).T, axis=1).max()
+    apart = _apart(used, unused, sizes)
     if apart > _POSITION_TOLERANCE_MM:
         logger.warning(
             "%s holds two positions, up to %.3g mm apart; as in 3D Slicer its %s is used.",
@@ -228,17 +194,108 @@ def _warn_about_two_positions(
         )
 
 
-def _check_blocks(blocks: Iterable[bytes], header: _Header, path: Path) -> int:
+def _apart(one: Array, other: Array, sizes: tuple[int, ...]) -> float:
+    """Return the largest distance in mm of voxels that two matrices place."""
+    corners = np.array(list(itertools.product(*((0, size - 1) for size in sizes[:3]), [1])))
+    return float(np.linalg.norm(corners @ (one - other).T, axis=1).max())
+
+
+def _check_blocks(blocks: Iterable[bytes], header: NiftiHeader, path: Path) -> int:
     """Refuse NaN and infinite values, which ITK turns into zeros; return the size in bytes."""
     size, rest = 0, b""
     for block in blocks:
         first = max(0, header.vox_offset - size)
         last = max(0, header.file_bytes - size)
         size += len(block)
-        if header.float_type:
+        if header.is_float:
             data = rest + block[first:last]
             whole = len(data) - len(data) % header.value_bytes
             rest = data[whole:]
-            if not np.isfinite(np.frombuffer(data[:whole], header.float_type)).all():
+            if not np.isfinite(np.frombuffer(data[:whole], header.number_type)).all():
                 raise not_finite(path)
     return size
+
+
+# ---------------------------------------------------------------------------------- what ITK cannot
+
+
+def read_unusual_nifti(path: Path, geometry: Geometry | None) -> list[sitk.Image] | None:
+    """Read a file that ITK reads wrongly or not at all; None for all others.
+
+    Args:
+        path: A file that `check_nifti` has accepted.
+        geometry: The grid that it found.
+
+    Returns:
+        The frames of the file.
+
+    Raises:
+        DataError: The values are colours or complex numbers.
+    """
+    with path.open("rb") as file:
+        blocks, is_packed = _blocks(file, path)
+        start = next(blocks, b"")
+        header = read_nifti_header(start, path)
+        if _is_read_by_itk(header, path, geometry, is_packed):
+            return None
+        if not header.number_type:
+            raise not_an_image(path, "its voxels are colours or complex numbers")
+        data = b"".join(itertools.chain([start], blocks))
+    stored = np.frombuffer(data, header.number_type, math.prod(header.sizes), header.vox_offset)
+    values = stored * header.slope + header.intercept if header.is_scaled else stored
+    array = values.astype(values.dtype.newbyteorder("="), copy=False)
+    spatial = (1,) * (3 - len(header.sizes)) + header.sizes[2::-1]
+    volumes = array.reshape(-1, *spatial)
+    if header.intent_code == _INTENT_VECTOR and len(header.sizes) == 5:
+        image = sitk.GetImageFromArray(np.moveaxis(volumes, 0, -1), isVector=True)
+        return [_placed(image, header, geometry)]
+    return [_placed(sitk.GetImageFromArray(volume), header, geometry) for volume in volumes]
+
+
+def _is_read_by_itk(
+    header: NiftiHeader, path: Path, geometry: Geometry | None, is_packed: bool
+) -> bool:
+    name = path.name.lower()
+    stem = name.removesuffix(".gz").removesuffix(".nii")
+    # The NIfTI library looks for .nii before .nii.gz, and takes a second ending for the first.
+    has_twin = name.endswith(".gz") and path.with_name(path.name[:-3]).exists()
+    is_odd_name = has_twin or stem.endswith((".nii", ".hdr", ".img"))
+    if header.version != 1 or is_packed != name.endswith(".gz") or is_odd_name:
+        return False
+    if geometry is None or header.sform is None or not _uses_sform(header):
+        return True
+    lengths = np.linalg.norm(header.sform[:, :3], axis=0)
+    axes = header.sform[:, :3] / lengths
+    if np.abs(axes.T @ axes - np.eye(3)).max() > _SHEAR_TOLERANCE:
+        # ITK takes the qform, and fails without one.
+        return header.qform is not None and np.allclose(geometry.origin_xyz, header.qform[:, 3])
+    off = np.abs(lengths - header.spacing_xyz) * (np.array(header.sizes[:3]) - 1)
+    return bool((off <= _UNSAID * lengths).all())  # ITK takes the directions alone from the sform
+
+
+def _uses_sform(header: NiftiHeader) -> bool:
+    """With both forms present ITK, and so 3D Slicer, takes the sform only when it says scanner."""
+    return header.sform is not None and (header.sform_code == _SCANNER or header.qform is None)
+
+
+def nifti_sizes(path: Path) -> tuple[int, ...]:
+    """Return the lengths of the axes of a file, x first.
+
+    Raises:
+        DataError: It is no NIfTI file, or damaged.
+    """
+    with path.open("rb") as file:
+        blocks, _ = _blocks(file, path)
+        return read_nifti_header(next(blocks, b""), path).sizes
+
+
+def _placed(image: sitk.Image, header: NiftiHeader, geometry: Geometry | None) -> sitk.Image:
+    if geometry is None:
+        image.SetSpacing(
+            [float(edge) for edge in np.abs(header.spacing_xyz)][: image.GetDimension()]
+        )
+        return image
+    image.SetSpacing(geometry.spacing_dhw[::-1])
+    image.SetOrigin(geometry.origin_xyz)
+    image.SetDirection(geometry.direction)
+    return image

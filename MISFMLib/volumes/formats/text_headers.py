@@ -11,6 +11,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import BinaryIO
 
+from MISFMLib.errors import DataError
 from MISFMLib.volumes.formats.problems import (
     BLOCK_BYTES,
     check_memory,
@@ -42,12 +43,28 @@ def check_nrrd(path: Path, _num_frames: int = 1) -> None:
             _check_length(file, path)
             name, _, value = line.partition(":")
             fields[name.lower().replace(" ", "")] = value.strip()
+        _check_numbers(path, fields)
         sizes = _integers(fields.get("sizes", ""))
         check_sizes(path, sizes)
         if "datafile" not in fields:  # a list of other files is checked by ITK
             expected = math.prod(sizes) * _nrrd_value_bytes(fields.get("type", ""))
             encoding = fields.get("encoding", "").lower()
             _check_data(file, path, expected, {"gz": "gzip"}.get(encoding, encoding))
+
+
+def _check_numbers(path: Path, fields: Mapping[str, str]) -> None:
+    """Refuse a grid whose voxel size or place is no number, which ITK would take as 1 mm along LPS.
+
+    An axis without a direction, such as a list of layers, has the word none.
+    """
+    for name in ("spacedirections", "spaceorigin"):
+        if re.search(r"\b(nan|inf)", fields.get(name, "").lower()):
+            raise DataError(
+                f"{path} has the {name.replace('space', 'space ', 1)} {fields[name]}: its voxel "
+                "size or place is unknown.",
+                code="zero-spacing",
+                remedy="Correct its header in 3D Slicer, or convert the original files again.",
+            )
 
 
 def check_metaimage(path: Path, _num_frames: int = 1) -> None:
