@@ -16,6 +16,7 @@ addLibraryToPath()
 # Slicer looks for these two by their names; they need the library that was just found.
 from MISFMSlicer.Jobs.Logic import MISFMLogic  # noqa: E402
 from MISFMSlicer.Panel.Widget import MISFMWidget  # noqa: E402
+from MISFMSlicer.Setup.Leftovers import removeLeftovers  # noqa: E402
 from MISFMSlicer.Setup.Samples import registerSamples  # noqa: E402
 
 __all__ = ["MISFM", "MISFMLogic", "MISFMTest", "MISFMWidget"]
@@ -28,6 +29,7 @@ class MISFM(ScriptedLoadableModule):
         ScriptedLoadableModule.__init__(self, parent)
         slicer.app.loadTranslations(self.resourcePath("Translations"))
         slicer.app.connect("startupCompleted()", registerSamples)
+        slicer.app.connect("startupCompleted()", removeLeftovers)
         parent.title = "MISFM"
         parent.categories = [translate("qSlicerAbstractCoreModule", "Segmentation")]
         parent.dependencies = []

@@ -6,7 +6,6 @@ import contextlib
 import re
 import shutil
 import sys
-import tempfile
 import traceback
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
@@ -25,6 +24,7 @@ from .Scene.SceneCases import addAllOfScene
 from .Scene.SceneIO import writeVolume
 from .Scene.Transforms import checkTransforms
 from .Setup.Requirements import installRequirements, missingRequirements
+from .TemporaryFolder import makeFolder
 
 _SCENES = (".mrb", ".mrml")
 _INSTALL = "--install"
@@ -41,7 +41,7 @@ def run(arguments: Sequence[str], verb: str = "segment") -> int:
             else with them. Instead of options a job file, such as the panel writes.
         verb: segment, finetune or pretrain.
     """
-    folder = Path(tempfile.mkdtemp(prefix="misfm-scene-", dir=slicer.app.temporaryPath))
+    folder = makeFolder("scene", slicer.app.temporaryPath)
     try:
         with stoppable():
             words = [word for word in arguments if word not in ("--", _INSTALL)]

@@ -20,6 +20,7 @@ _ROOT = Path(__file__).resolve().parents[2]
 GOOD = {
     "numpy": "2.1.0",
     "psutil": "6.0",
+    "pydicom": "3.0.2",
     "safetensors": "0.5.0",
     "SimpleITK": "2.5.0",
     "torch": "2.9.1+cu128",
@@ -292,3 +293,21 @@ def test_another_python_needs_nothing_in_slicers(requirements, installed, monkey
 def test_a_missing_library_is_told(requirements, installed, monkeypatch):
     monkeypatch.setattr(requirements, "findLibrary", lambda: None)
     assert line(requirements, "library").status is requirements.Status.RED
+
+
+def test_a_slicer_without_extensions_manager_is_told_so(requirements, monkeypatch):
+    """It was built without: not even the method is there."""
+    import slicer
+    from MISFMSlicer.Setup import Installer
+
+    class Application:
+        def __getattr__(self, name):
+            if name == "extensionsManagerModel":
+                raise AttributeError(name)
+            return getattr(app, name)
+
+    app = slicer.app
+    monkeypatch.setattr(slicer, "app", Application())
+    with pytest.raises(DependencyError) as caught:
+        Installer.installPyTorchExtension()
+    assert caught.value.code == "no-extensions"

@@ -1,4 +1,4 @@
-"""The sample in the module Sample Data: registered as Slicer asks for it, drawn, loaded, shown."""
+"""The sample in the module Sample Data: registered, and fetched without a network."""
 
 import importlib
 import os
@@ -7,7 +7,7 @@ import sys
 from pathlib import Path
 
 import pytest
-from panel_fixtures import MODULE
+from panel_fixtures import MODULE, REPOSITORY
 
 
 @pytest.fixture
@@ -29,6 +29,7 @@ def test_the_sample_is_registered_once_with_a_picture(samples):
     (source,) = sources()
     assert source.sampleName == samples.NAME
     assert Path(source.thumbnailFileName).read_bytes()[:4] == b"\x89PNG"
+    assert source.customDownloader is None, "Slicer does not call it for scripts"
 
 
 def test_without_the_module_sample_data_nothing_happens(samples, monkeypatch):
@@ -36,51 +37,41 @@ def test_without_the_module_sample_data_nothing_happens(samples, monkeypatch):
     samples.registerSamples()
 
 
-@pytest.fixture
-def drawing_python(tmp_path, monkeypatch):
-    """A Python that has what a fresh Slicer has: no PyTorch, and none of our dependencies."""
-    if "MISFM_PYTHON" not in os.environ:
-        pytest.skip("MISFM_PYTHON is not set")
-    launcher = tmp_path / "python"
-    lacking = ("torch", "psutil", "safetensors", "tqdm", "tyro")
-    hide = f"import sys; sys.modules.update(dict.fromkeys({lacking}))\n"
-    (tmp_path / "sitecustomize.py").write_text(hide)
-    launcher.write_text(
-        f'#!/bin/sh\nPYTHONPATH="{tmp_path}:$PYTHONPATH" exec "{os.environ["MISFM_PYTHON"]}" "$@"\n'
-    )
-    launcher.chmod(0o755)
-    monkeypatch.setenv("MISFM_PYTHON", str(launcher))
-
-
-def test_a_click_draws_the_sample_and_shows_it(samples, drawing_python, host):
-    import slicer
+def test_a_script_gets_the_sample_without_a_network(samples, host):
+    import SampleData
 
     (source,) = sources()
-    (volume,) = source.customDownloader(source)
+    (volume,) = SampleData.SampleDataLogic().downloadFromSource(source)
     assert volume.GetName() == samples.NAME
     assert volume.GetImageData().GetDimensions() == (34, 52, 34)
-    assert volume.GetStorageNode() is None
-    shown = slicer.app.applicationLogic().GetSelectionNode().GetActiveVolumeID()
-    assert shown == volume.GetID()
+    assert volume.GetImageData().GetScalarRange()[1] > 100
 
 
-def test_a_sample_that_cannot_be_drawn_is_told(samples, host, monkeypatch):
-    monkeypatch.setenv("MISFM_PYTHON", "no such program")
-    (source,) = sources()
-    host.dialogs.answer("Ok")
-    with pytest.raises(OSError, match="no such program"):
-        source.customDownloader(source)
-    (dialog,) = host.dialogs.shown
-    assert "could not be drawn" in dialog.text
-
-
-def test_no_file_is_left_in_the_temporary_folder(samples, host, monkeypatch, tmp_path):
+def test_a_copy_that_an_older_version_left_is_fetched_anew(samples, host):
+    import SampleData
     import slicer
 
-    failing = tmp_path / "python"
-    failing.write_text("#!/bin/sh\nexit 3\n")
-    failing.chmod(0o755)
-    monkeypatch.setenv("MISFM_PYTHON", str(failing))
-    with pytest.raises(subprocess.CalledProcessError):
-        samples.loadSample()
-    assert list(Path(slicer.app.temporaryPath).glob("misfm-sample-*")) == []
+    (source,) = sources()
+    cache = Path(slicer.mrmlScene.GetCacheManager().GetRemoteCacheDirectory())
+    cache.mkdir(parents=True, exist_ok=True)
+    (cache / source.fileNames[0]).write_bytes(b"old")
+    (volume,) = SampleData.SampleDataLogic().downloadFromSource(source)
+    assert volume.GetImageData().GetDimensions() == (34, 52, 34)
+
+
+def test_the_file_is_what_the_library_draws(samples, tmp_path):
+    if "MISFM_PYTHON" not in os.environ:
+        pytest.skip("MISFM_PYTHON is not set")
+    code = (
+        "import sys, numpy; from pathlib import Path;"
+        "from MISFMLib.data.phantom import draw_phantom;"
+        "from MISFMLib.volumes.volume import read_volume;"
+        "drawn, kept = draw_phantom(1)[0], read_volume(Path(sys.argv[1]));"
+        "assert numpy.array_equal(drawn.array_CDHW, kept.array_CDHW);"
+        "assert drawn.geometry.same_grid(kept.geometry)"
+    )
+    command = [os.environ["MISFM_PYTHON"], "-c", code, str(samples._FILE)]
+    environment = {**os.environ, "PYTHONPATH": str(REPOSITORY)}
+    for name in ("LD_LIBRARY_PATH", "PYTHONHOME", "PYTHONNOUSERSITE"):  # of Slicer's launcher
+        environment.pop(name, None)
+    subprocess.run(command, check=True, env=environment)

@@ -10,7 +10,6 @@ from __future__ import annotations
 import contextlib
 import json
 import shutil
-import tempfile
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
@@ -23,6 +22,7 @@ from MISFMLib.foreground import Claim, claims_folder
 from MISFMLib.models import store
 
 from ..Signal import Signal
+from ..TemporaryFolder import makeFolder
 from .JobRunner import JobRunner
 
 _REPORT, _UNCERTAINTY = ".json", ".uncertainty.nrrd"
@@ -125,7 +125,7 @@ class Proposals:
                 return
 
     def _start(self, name: str) -> None:
-        self._folder = Path(tempfile.mkdtemp(prefix="misfm-proposal-"))
+        self._folder = makeFolder("proposal")
         config = {
             **self._options,
             "images": [str(self._set.image(name))],

@@ -6,7 +6,6 @@ import json
 import os
 import re
 import shutil
-import tempfile
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +20,7 @@ from ..Scene.SceneIO import checkVolume, isInScene, measure, readImage, readLabe
 from ..Scene.Segmentations import (
     addSegmentation,
     algorithmOf,
+    hideEarlierResults,
     putSegments,
     putTable,
     setProvenance,
@@ -28,6 +28,7 @@ from ..Scene.Segmentations import (
 from ..Scene.Sequences import SegmentationSequence, framesOfAll
 from ..Scene.Transforms import checkTransforms, voxelMl
 from ..Scene.Uncertainty import colour, placesOf, putUncertainty
+from ..TemporaryFolder import makeFolder
 
 _FORMAT = "seg.nrrd"
 _UNCERTAINTY = "uncertainty.nrrd"
@@ -58,7 +59,7 @@ class SegmentTask:
 
     def __init__(self, request: SegmentRequest) -> None:
         """Make the folder."""
-        self.folder = Path(tempfile.mkdtemp(prefix="misfm-job-", dir=slicer.app.temporaryPath))
+        self.folder = makeFolder("job", slicer.app.temporaryPath)
         self._request = request
         self._frames = framesOfAll(request.volumes) if request.allFrames else []
         self._box = boxOf(request.volumes[0], request.region)
@@ -104,6 +105,7 @@ class SegmentTask:
         if not isInScene(node):
             node = addSegmentation(volume, self._resultName())
         putSegments(node, volume, labels, found, algorithmOf(report))
+        hideEarlierResults(node, volume)
         result = self._result(node, found, report, frames=1)
         if image is not None:
             result.uncertainty = putUncertainty(node, volume, self._box, image)

@@ -8,10 +8,10 @@ import os
 import shutil
 import signal
 import subprocess
-import tempfile
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 from typing import Any
+
+from ..TemporaryFolder import makeFolder
 
 _CHUNK = 1 << 20
 """Bytes of output that are read at once: a flood of it must not stop the interface."""
@@ -34,7 +34,7 @@ class WorkerProcess:
             OSError: It is missing or cannot be started.
         """
         self.command = tuple(command)
-        self._folder = Path(tempfile.mkdtemp(prefix="misfm-worker-"))
+        self._folder = makeFolder("worker")
         self._rest = b""
         try:
             self._process = self._start(environment)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import shutil
-import tempfile
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
@@ -16,6 +15,7 @@ from MISFMLib.events import Failed, Finished, Progress
 
 from ..Guard import guarded
 from ..Jobs.Command import Command
+from ..TemporaryFolder import makeFolder
 
 
 class CaseCheck:
@@ -59,7 +59,7 @@ class CaseCheck:
         config = self._settings()
         if config is None or self._command is not None:
             return
-        self._folder = Path(tempfile.mkdtemp(prefix="misfm-check-", dir=slicer.app.temporaryPath))
+        self._folder = makeFolder("check", slicer.app.temporaryPath)
         job = {**config, "output": str(self._folder / "model"), "check_only": True}
         path = self._folder / "job.json"
         path.write_text(json.dumps({"job": "finetune", "config": job}), "utf-8")

@@ -60,7 +60,11 @@ class InputsView:
         self._isUpdating = True
         channels = model.channels if model is not None else ("",)
         self._showSelectors(channels)
+        hidden = [volume.GetID() for volume in _allVolumes() if isUncertainty(volume)]
         for channel in range(len(channels)):
+            shown = self._selectors[channel].sortFilterProxyModel()
+            if list(shown.hiddenNodeIDs) != hidden:
+                shown.hiddenNodeIDs = hidden
             self._selectors[channel].setCurrentNode(self._parameters.volume(channel))
         name = model.name if model is not None else ""
         self._ui.modelSelector.setCurrentIndex(self._ui.modelSelector.findData(name))
@@ -153,13 +157,14 @@ class InputsView:
             self._parameters.speed = (chosen or ["normal"])[0]
 
 
+def _allVolumes() -> list[Any]:
+    nodes = slicer.util.getNodesByClass(_VOLUME)
+    return [node for node in nodes if node.GetClassName() == _VOLUME]
+
+
 def _volumes() -> list[Any]:
     return [
-        node
-        for node in slicer.util.getNodesByClass(_VOLUME)
-        if node.GetClassName() == _VOLUME
-        and not node.GetHideFromEditors()
-        and not isUncertainty(node)
+        node for node in _allVolumes() if not node.GetHideFromEditors() and not isUncertainty(node)
     ]
 
 

@@ -10,6 +10,7 @@ from slicer.i18n import tr as _
 
 from ..Guard import guarded
 from ..Jobs.Logic import MISFMLogic
+from ..Scene.Rois import addRoi
 from ..Scene.Sequences import framesOf
 from .Parameters import Parameters
 
@@ -121,17 +122,8 @@ class OptionsView:
     def _onNewRoi(self, *_arguments: Any) -> None:
         """Make an ROI as large as the volume, so that its handles can be pulled."""
         volume = self._parameters.volume()
-        if volume is None:
-            return
-        name = slicer.mrmlScene.GenerateUniqueName(f"{volume.GetName()} ROI")
-        roi = slicer.mrmlScene.AddNewNodeByClass("vtkMRMLMarkupsROINode", name)
-        roi.CreateDefaultDisplayNodes()
-        bounds = [0.0] * 6
-        volume.GetRASBounds(bounds)
-        ends = list(zip(bounds[::2], bounds[1::2], strict=True))
-        roi.SetCenter([(low + high) / 2 for low, high in ends])
-        roi.SetSize([high - low for low, high in ends])
-        self._parameters.roi = roi
+        if volume is not None:
+            self._parameters.roi = addRoi(volume)
 
     @guarded
     def _onRestore(self, *_arguments: Any) -> None:

@@ -68,6 +68,14 @@ def segmentationOf(volume: Any) -> Any:
     return found[-1] if found else None
 
 
+def hideEarlierResults(node: Any, volume: Any) -> None:
+    """Hide what earlier jobs made of a volume; over each other they would cover the image."""
+    for other in slicer.util.getNodesByClass("vtkMRMLSegmentationNode"):
+        isResult = "Finished" in provenance(other) and referenceVolume(other) is volume
+        if other is not node and isResult and other.GetDisplayNode() is not None:
+            other.GetDisplayNode().SetVisibility(False)
+
+
 def placeBeside(node: Any, volume: Any) -> None:
     """Move a node to the study (or folder) of a volume in the subject hierarchy."""
     placeIn(folderOf(volume), node)

@@ -40,7 +40,8 @@ def installPyTorchExtension() -> None:
     Raises:
         DependencyError: It could not be installed, or Slicer has to be restarted now.
     """
-    manager = slicer.app.extensionsManagerModel()
+    # A Slicer that was built without it has not even the method.
+    manager = getattr(slicer.app, "extensionsManagerModel", lambda: None)()
     byHand = _("Install the extension {name} in Slicer's Extensions Manager.").format(
         name=_EXTENSION
     )

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import shutil
-import tempfile
-from pathlib import Path
 from typing import Any
 
 from slicer.i18n import tr as _
@@ -13,6 +11,7 @@ from MISFMLib.events import Failed, Finished
 
 from ..Jobs.Command import Command
 from ..Signal import Signal
+from ..TemporaryFolder import makeFolder
 
 _LOWEST_DICE = 0.7
 
@@ -30,7 +29,7 @@ class SelfCheck:
             folder: Where temporary files may be written.
         """
         self.ended = Signal()
-        self._folder = Path(tempfile.mkdtemp(prefix="misfm-check-", dir=folder))
+        self._folder = makeFolder("check", folder)
         self._command = Command(("demo", "--output", str(self._folder / "demo")))
         self._command.ended.connect(self._onEnded)
         self._command.start()

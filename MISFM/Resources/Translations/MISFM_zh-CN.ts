@@ -1297,13 +1297,6 @@
     </message>
 </context>
 <context>
-    <name>Setup.Samples</name>
-    <message>
-        <source>The sample could not be drawn.</source>
-        <translation>无法生成样本。</translation>
-    </message>
-</context>
-<context>
     <name>Scene.SceneIO</name>
     <message>
         <source>Choose another volume.</source>

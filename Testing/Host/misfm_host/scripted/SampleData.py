@@ -1,4 +1,8 @@
-"""`SampleData`: data sets are registered here; the host downloads none."""
+"""`SampleData`: data sets are registered here; only files of this computer are fetched."""
+
+import hashlib
+import urllib.request
+from pathlib import Path
 
 import slicer
 
@@ -67,12 +71,39 @@ class SampleDataLogic:
         return next((source for source in sources if source.sampleName == sampleName), None)
 
     def downloadSamples(self, sampleName):
-        """Refuse: real Slicer downloads here, also where a data set has a downloader of its own."""
-        raise RuntimeError(f"The test host downloads nothing: {sampleName}")
+        """Load the volumes of a data set by its name."""
+        return self.downloadFromSource(self.sourceForSampleName(sampleName))
+
+    def downloadFromSource(self, source, maximumAttemptsCount=3, forceDownload=False):
+        """Load the volumes of a data set; like real Slicer without its custom downloader.
+
+        Raises:
+            RuntimeError: It is not on this computer: the host downloads nothing.
+        """
+        nodes = []
+        for uri, fileName, nodeName, checksum in zip(
+            source.uris, source.fileNames, source.nodeNames, source.checksums, strict=True
+        ):
+            if not uri.startswith("file:"):
+                raise RuntimeError(f"The test host downloads nothing: {uri}")
+            copy = Path(slicer.mrmlScene.GetCacheManager().GetRemoteCacheDirectory()) / fileName
+            if forceDownload or not _isIntact(copy, checksum):
+                urllib.request.urlretrieve(uri, copy)
+            if not _isIntact(copy, checksum):
+                raise RuntimeError(f"{uri} has another checksum.")
+            nodes.append(slicer.util.loadVolume(str(copy), {"name": nodeName}))
+        return nodes
 
     def downloadSample(self, sampleName):
         """Load the first volume of a data set."""
         return self.downloadSamples(sampleName)[0]
+
+
+def _isIntact(path, checksum):
+    if not path.exists() or checksum is None:
+        return path.exists()
+    algorithm, _, digest = checksum.partition(":")
+    return hashlib.new(algorithm.lower(), path.read_bytes()).hexdigest() == digest
 
 
 def downloadSample(sampleName):

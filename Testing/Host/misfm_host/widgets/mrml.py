@@ -57,6 +57,19 @@ def node_callback(function: Any) -> Any:
     return callback
 
 
+class qMRMLSortFilterProxyModel(QtCore.QObject):
+    """Which nodes a selector leaves out."""
+
+    def __init__(self, selector: qMRMLNodeComboBox):
+        super().__init__(selector)
+        self._selector = selector
+
+    def _changed(self) -> None:
+        self._selector._refresh()
+
+    hiddenNodeIDs = stored("QStringList", [], "_changed")
+
+
 @with_setters
 class qMRMLNodeComboBox(QtWidgets.QWidget):
     """Choose a node of the scene."""
@@ -101,6 +114,10 @@ class qMRMLNodeComboBox(QtWidgets.QWidget):
         layout.setContentsMargins(0, 0, 0, 0)
         layout.addWidget(self._combo)
         self._combo.activated.connect(self._activated)
+        self._filter = qMRMLSortFilterProxyModel(self)
+
+    def sortFilterProxyModel(self) -> QtCore.QObject:
+        return self._filter
 
     def mrmlScene(self) -> Any:
         return self._scene
@@ -187,6 +204,8 @@ class qMRMLNodeComboBox(QtWidgets.QWidget):
         if not kinds or any(node.IsA(kind) for kind in self.hideChildNodeTypes):
             return False
         if node.GetHideFromEditors() and not self.showHidden:
+            return False
+        if node.GetID() in self._filter.hiddenNodeIDs:
             return False
         wanted = {name: value for (kind, name), value in self._attributes.items() if kind in kinds}
         return all(
