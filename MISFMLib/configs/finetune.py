@@ -22,7 +22,9 @@ class FinetuneConfig(TrainingConfig):
     """Optimizer steps; when not given they are planned from the numbers of cases and labels, and
     four validations without a better score let the training end earlier."""
     batch_size: int = 2
-    learning_rate: float = 3e-3
+    learning_rate: float | None = None
+    """Learning rate at the start; decays polynomially to zero. When not given 3e-3, and 3e-4 from a
+    model that segments as many labels, since a high rate would leave little of what it knows."""
     validate_every: int = 250
     checkpoint_every: int = 250
     spacing_dhw: Spacing | None = None

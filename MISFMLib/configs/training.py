@@ -52,7 +52,7 @@ class TrainingConfig:
     recompute_levels: int = 0
     """Levels of the network, from the finest of five, whose inner features are computed again for
     the gradient instead of being kept: less memory for a longer step with the same result."""
-    learning_rate: float
+    learning_rate: float | None
     """Learning rate at the start; decays polynomially to zero."""
     weight_decay: float = 1e-5
     """Weight decay."""

@@ -176,7 +176,9 @@ def _take_turns(processes: Sequence[subprocess.Popen[bytes]]) -> None:
         os.killpg(process.pid, signal.SIGCONT)
         try:
             if process.wait(TURN_S):
-                raise SystemExit(f"A contestant failed: {process.args}")
+                for other in left:
+                    os.killpg(other.pid, signal.SIGKILL)
+                raise SystemExit(f"A contestant failed, see the log in its folder: {process.args}")
         except subprocess.TimeoutExpired:
             os.killpg(process.pid, signal.SIGSTOP)
             left.append(process)

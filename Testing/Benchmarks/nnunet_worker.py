@@ -21,7 +21,7 @@ from pathlib import Path
 JOB = json.loads(Path(sys.argv[1]).read_text("utf-8"))
 for name in ("raw", "preprocessed", "results"):
     os.environ[f"nnUNet_{name}"] = str(Path(JOB["work"]) / name)
-os.environ |= {"nnUNet_n_proc_DA": "0", "nnUNet_compile": "f", "OMP_NUM_THREADS": "1"}
+os.environ |= {"nnUNet_n_proc_DA": "1", "nnUNet_compile": "f", "OMP_NUM_THREADS": "1"}
 
 import numpy as np
 import torch
@@ -74,10 +74,12 @@ def train(trainer: nnUNetTrainer) -> tuple[int, float]:
 
 
 def main() -> None:
+    plans, dataset = plan()
     torch.set_num_threads(1)
+    os.environ["nnUNet_n_proc_DA"] = "0"  # samples are made in this process; planning fails with 0
     torch.manual_seed(JOB["seed"])
     np.random.seed(JOB["seed"])
-    plans, dataset = plan()
+    plans["continue_training"] = False  # 2.8.1's trainer takes this from the plans
     trainer = nnUNetTrainer(plans, CONFIGURATION, "all", dataset, device=torch.device("cpu"))
     trainer.initialize()
     weights = sum(weight.numel() for weight in trainer.network.parameters())

@@ -185,7 +185,7 @@ def test_a_stopped_training_resumes_to_the_same_weights(config, tmp_path):
 
     with pytest.raises(OutputError, match="unfinished training"):
         run_finetune(config(**options))
-    with pytest.raises(ConfigError, match=r"learning_rate was 0\.003 and is 0\.1"):
+    with pytest.raises(ConfigError, match=r"learning_rate was None and is 0\.1"):
         run_finetune(config(**options, learning_rate=0.1, resume=True))
     resumed = run_finetune(config(**options, resume=True))
 
@@ -438,7 +438,10 @@ def test_the_length_is_planned_when_it_is_not_given(
     with pytest.raises(SeenError):
         run_finetune(config(steps=None, **options), events.append)
     assert seen == [(750, patience)]
-    assert any("length      750 steps at most" in message for message in notices(events))
+    assert any(
+        "length      750 steps at most, learning rate 0.003" in message
+        for message in notices(events)
+    )
     # The settings that a resumed run is compared with are the user's.
     settings = json.loads((tmp_path / "model.run/settings.json").read_text())
     assert (settings["steps"], settings["patience"]) == (None, options.get("patience"))
@@ -533,6 +536,39 @@ def a_source(tmp_path):
         ),
     )
     return write_bundle(tmp_path / "source", manifest, weights_to_numpy(network))
+
+
+@pytest.mark.parametrize(
+    ("options", "values", "rate"),
+    [
+        ({}, (2, 5), 3e-4),
+        ({"learning_rate": 0.1}, (2, 5), 0.1),
+        ({"init_parts": "encoder"}, (2, 5), 3e-3),
+        ({"init": None}, (2, 5), 3e-3),
+        ({}, (2, 5, 7), 3e-3),
+    ],
+)
+def test_a_model_that_knows_the_labels_is_trained_at_a_low_rate(
+    config, a_source, monkeypatch, tmp_path, write_case, options, values, rate
+):
+    for index, name in enumerate("abcd" if len(values) == 3 else ""):
+        image = tmp_path / f"set/imagesTr/{name}.nii.gz"
+        label = tmp_path / f"set/labelsTr/{name}.nii.gz"
+        write_case(image, label, shape=(12 + index, 14, 16), values=values)
+        description = json.loads((tmp_path / "set/dataset.json").read_text())
+        description["labels"]["7"] = "liver"
+        (tmp_path / "set/dataset.json").write_text(json.dumps(description))
+
+    class SeenError(Exception):
+        pass
+
+    def fit(_fabric, _task, settings, *_):
+        assert settings.learning_rate == rate
+        raise SeenError
+
+    monkeypatch.setattr("MISFMLib.jobs.train.finetune.fit", fit)
+    with pytest.raises(SeenError):
+        run_finetune(config(**{"init": str(a_source.path), **options}))
 
 
 @pytest.mark.parametrize(

@@ -36,7 +36,7 @@ from MISFMLib.jobs.train.planning import (
     make_plan,
     sound_mirror_axes,
     start_network,
-    with_length,
+    with_schedule,
 )
 from MISFMLib.jobs.train.run_folder import RunFolder
 from MISFMLib.jobs.train.trained_bundle import write_trained_bundle
@@ -147,8 +147,9 @@ def plan_training(
     check_patience(config, split.validation)
     of_training = [facts[name] for name in split.train]
     plan = make_plan(config, found, of_training, start)
-    config = with_length(config, split, len(plan.labels))
-    summary = {**plan.summary(), "length": f"{config.steps} steps at most"}
+    config = with_schedule(config, split, len(plan.labels), start)
+    length = f"{config.steps} steps at most, learning rate {config.learning_rate:g}"
+    summary = {**plan.summary(), "length": length}
     lines = "\n".join(f"{topic:<12}{text}" for topic, text in summary.items())
     events(Notice(f"Plan\n{lines}", level="info"))
     _warn_of_mirrored_labels(plan, of_training, events)

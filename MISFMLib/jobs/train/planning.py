@@ -54,6 +54,8 @@ from MISFMLib.networks.trainable import choose_trainable
 
 _PRESETS = Path(__file__).resolve().parents[2] / "presets"
 _PUBLISHED_SUFFIXES = (".pt", ".pth")
+_RATE, _LOW_RATE = 3e-3, 3e-4
+"""Learning rate from which fresh class outputs are learnt, and with which trained ones are kept."""
 _PATIENCE = 4
 """Validations without a better score before a training of planned length comes to its end."""
 _PUBLISHED_PATCH = (64, 128, 128)
@@ -74,6 +76,12 @@ class Start:
     def source(self) -> Bundle | Path | None:
         """Where the weights come from; None for fresh ones."""
         return self.bundle or self.checkpoint
+
+    def segments(self, label_count: int) -> bool:
+        """Tell whether this is a trained model of so many labels."""
+        if self.bundle is None or self.bundle.manifest.kind == "pretrained":
+            return False
+        return self.network.num_classes == label_count + 1
 
     def sha256(self) -> str:
         """Return the SHA-256 of the source; empty for fresh weights."""
@@ -166,14 +174,22 @@ def make_plan(
     )
 
 
-def with_length(config: FinetuneConfig, split: Split, label_count: int) -> FinetuneConfig:
-    """Plan how long to train, unless the user has said it, and to end when the score stands still.
+def with_schedule(
+    config: FinetuneConfig, split: Split, label_count: int, start: Start
+) -> FinetuneConfig:
+    """Plan rate and length of a training, and its end when the score stands still.
+
+    What the user has said stays.
 
     Args:
         config: The user's settings.
         split: Cases to learn from, and those held out, without which there is no score.
         label_count: Labels to find.
+        start: What the training starts from.
     """
+    if config.learning_rate is None:
+        knows_labels = start.segments(label_count) and config.init_parts == "all"
+        config = replace(config, learning_rate=_LOW_RATE if knows_labels else _RATE)
     if config.steps is not None:
         return config
     patience = config.patience or (_PATIENCE if split.validation else None)
