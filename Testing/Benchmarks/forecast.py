@@ -149,7 +149,7 @@ def measure(size: str, manifest: Any, model: Path, folder: Path) -> dict[str, An
 
 def work_of(scan: Path, manifest: Any) -> Workload:
     """Count as the panel does, with samples of the volume."""
-    array = sitk.GetArrayViewFromImage(sitk.ReadImage(str(scan)))
+    array = sitk.GetArrayFromImage(sitk.ReadImage(str(scan)))
     samples = array[tuple(slice(None, None, -(-size // 48)) for size in array.shape)]
     return workload(
         Grid(array.shape, SPACING, isOccupied=samples > -500),

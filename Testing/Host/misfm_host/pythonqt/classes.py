@@ -16,6 +16,7 @@ from .conversion import call_raw, to_python, to_qt
 from .enums import QtEnum, enum_class
 from .members import Member, PropertyMember, is_signal, make_member, property_names
 from .overrides import overrides_of
+from .proxies import Proxy, ProxyClass, make_with
 from .text import describe
 
 _HIDDEN = {"staticMetaObject", "emit", "connectNotify", "disconnectNotify", "receivers"}
@@ -24,10 +25,8 @@ _OPERATORS = ("__add__", "__sub__", "__mul__", "__truediv__", "__lt__", "__le__"
 _live: weakref.WeakValueDictionary[int, Any] = weakref.WeakValueDictionary()
 
 
-class PythonQtClassWrapper(type):
+class PythonQtClassWrapper(ProxyClass):
     """The type of proxy classes."""
-
-    _pyside: Any
 
     def __getattr__(cls, name: str) -> Any:
         flags = getattr(vars(cls).get("_pyside"), name, None)
@@ -36,7 +35,7 @@ class PythonQtClassWrapper(type):
         raise AttributeError(f"type object '{cls.__name__}' has no attribute '{name}'")
 
 
-class PythonQtInstanceWrapper(metaclass=PythonQtClassWrapper):
+class PythonQtInstanceWrapper(Proxy, metaclass=PythonQtClassWrapper):
     """A proxy of one Qt object."""
 
     __slots__ = ("__weakref__", "_raw")
@@ -185,6 +184,9 @@ def wrap(raw: Any) -> Any:
         object.__setattr__(proxy, "_raw", raw)
         _live[id(raw)] = proxy
     return proxy
+
+
+make_with(wrap)
 
 
 @functools.cache

@@ -17,6 +17,7 @@ from shibokensupport.signature import get_signature
 
 from . import runtime
 from .enums import QtEnum, returned_enum
+from .proxies import Proxy, ProxyClass, proxy_of
 
 
 class Mismatch(Exception):
@@ -32,19 +33,15 @@ def to_python(value: Any) -> Any:
     if isinstance(value, dict):
         return {key: to_python(item) for key, item in value.items()}
     if isinstance(value, shiboken6.Shiboken.Object):
-        from .classes import wrap
-
-        return wrap(value)
+        return proxy_of(value)
     return value
 
 
 def to_qt(value: Any) -> Any:
     """Convert what a scripted module gives to Qt."""
-    from .classes import PythonQtClassWrapper, PythonQtInstanceWrapper
-
-    if isinstance(value, PythonQtInstanceWrapper):
+    if isinstance(value, Proxy):
         return value._raw
-    if isinstance(value, PythonQtClassWrapper):
+    if isinstance(value, ProxyClass):
         return value._pyside
     if isinstance(value, QtEnum):
         return value.to_pyside()
