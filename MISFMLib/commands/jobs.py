@@ -40,6 +40,7 @@ class Segment(SegmentConfig, Command):
     images: Positional[tuple[Path, ...]]
     model: Annotated[str, arg(aliases=["-m"])]
     output: Annotated[Path, arg(aliases=["-o"])]
+    style: Annotated[Literal["own", "totalsegmentator"], arg(name="as")] = SegmentConfig.style
 
     def run(self, events: EventSink) -> Report:
         """Run the job."""

@@ -15,6 +15,7 @@ from MISFMLib.events import EventSink
 from MISFMLib.models import store
 from MISFMLib.models.bundle import Bundle, read_card
 from MISFMLib.models.recognise import kind_of
+from MISFMLib.models.totalsegmentator import find_task
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -161,7 +162,12 @@ class FetchModel(Command):
 
     def run(self, events: EventSink) -> Report:
         """Download, check and install the model."""
-        return _imported(store.fetch_model(self.model, events))
+        task = find_task(self.model)
+        if task is None or store.is_installed(self.model):
+            return _imported(store.fetch_model(self.model, events))
+        from MISFMLib.jobs.imports.totalsegmentator import fetch_task
+
+        return _imported(fetch_task(task, events))
 
 
 @dataclass(frozen=True)

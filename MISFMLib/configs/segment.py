@@ -50,6 +50,12 @@ class SegmentConfig:
     mirroring: bool = False
     """Average over the mirror images that the model was trained on, up to eight: better by a
     little, slower by their number."""
+    only: str | None = None
+    """Names of the structures that are wanted, joined by commas: liver,spleen. Of several models in
+    one only those that have one of them are run."""
+    style: Literal["own", "totalsegmentator"] = "own"
+    """own: as the network was trained. totalsegmentator: resample the volume to the network's voxel
+    size and the labels back as TotalSegmentator 2.18 does, for studies that were begun with it."""
     threads: int | None = None
     """CPU threads; all cores when not given."""
     postprocessing: Literal["model", "off"] = "model"

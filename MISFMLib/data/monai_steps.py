@@ -68,7 +68,7 @@ class MonaiPreparation:
         image_CDHW = self.image_CDHW.double()
         for axis in range(3):
             positions = scale[axis] * np.arange(int(size[axis])) + offset[axis]
-            image_CDHW = _sampled(image_CDHW, axis + 1, positions, order)
+            image_CDHW = sampled(image_CDHW, axis + 1, positions, order)
             self.coordinates[axis] = ((self.coordinates[axis] - offset[axis]) / scale[axis]).clip(
                 0, size[axis] - 1
             )
@@ -109,7 +109,7 @@ def _new_grid(axes_mm: Floats, new_axes_mm: Floats, shape: Floats) -> tuple[Floa
     return size, keeps
 
 
-def _sampled(image_CDHW: torch.Tensor, axis: int, positions: Floats, order: int) -> torch.Tensor:
+def sampled(image_CDHW: torch.Tensor, axis: int, positions: Floats, order: int) -> torch.Tensor:
     """Interpolate along one axis; beyond its ends the last voxels are repeated."""
     last = image_CDHW.shape[axis] - 1
     inside = positions.clip(0, last)

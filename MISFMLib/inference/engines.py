@@ -28,7 +28,7 @@ from MISFMLib.inference.cuda_network import CUDANetwork, record
 from MISFMLib.inference.deviation import RefusedError
 from MISFMLib.inference.openvino_network import OpenVINONetwork, Recipe
 from MISFMLib.inference.settled import Settled
-from MISFMLib.models.bundle import Bundle, read_previous
+from MISFMLib.models.bundle import Bundle, read_part, read_previous
 from MISFMLib.networks import network_from_bundle
 from MISFMLib.networks.folding import fold_norms
 
@@ -90,6 +90,8 @@ class Engines:
         self._bundle = bundle
         self.previous: Engines | None = None
         """Network of the model before in a cascade."""
+        self.parts: list[Engines] = []
+        """Networks of the models that segment together with it."""
         self._made: dict[tuple[Recipe, int], OpenVINONetwork | Exception] = {}
         self._recorded: dict[tuple[str, str, tuple[int, ...]], CUDANetwork | Exception] = {}
         self._voxels = 0
@@ -106,6 +108,8 @@ class Engines:
         engines = cls(network, bundle)
         if bundle.manifest.preprocessing.previous_labels:
             engines.previous = cls.from_bundle(read_previous(bundle))
+        for name in bundle.manifest.parts:
+            engines.parts.append(cls.from_bundle(read_part(bundle, name)))
         return engines
 
     @property

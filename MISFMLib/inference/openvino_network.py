@@ -40,7 +40,7 @@ from MISFMLib.models import store
 
 _log = logging.getLogger(__name__)
 
-_MOST_MODELS = 4
+_MOST_MODELS = 8
 """Models whose converted networks are kept, those used last; one takes 80 to 250 MB."""
 _FILES = ("network.xml", "network.bin")
 _RECORD = "record.json"

@@ -5,11 +5,11 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 import torch
 
-from MISFMLib.configs import EngineName, LabelConfig, PreprocessingConfig, SegmentPrecision, Size
+from MISFMLib.configs import LabelConfig, PreprocessingConfig
 from MISFMLib.data.preprocessing import PreparedVolume, prepare_volume
 from MISFMLib.device import resolve_precision, select_device
 from MISFMLib.errors import DeviceError, is_out_of_memory
@@ -20,6 +20,7 @@ from MISFMLib.inference.ladder import Rung, memory_ladder
 from MISFMLib.inference.patches import central_window
 from MISFMLib.inference.postprocessing import clean_labels
 from MISFMLib.inference.restoration import LabelRestorer
+from MISFMLib.inference.results import SegmenterOptions, SegmentResult, joined
 from MISFMLib.inference.run import Run, window_progress
 from MISFMLib.inference.settled import Settled, check_wish
 from MISFMLib.inference.sliding_window import Placement, iterate_slabs
@@ -30,61 +31,12 @@ from MISFMLib.inference.windows import WindowConfig, count_windows, suitable_bat
 from MISFMLib.models.bundle import Bundle
 from MISFMLib.volumes.volume import LabelMap, Volume
 
+__all__ = ["SegmentResult", "Segmenter", "SegmenterOptions"]
+
 _log = logging.getLogger(__name__)
 
 _DTYPE_NAMES = {"fp32": "float32", "bf16": "bfloat16", "fp16": "float16", "int8": "int8"}
 _Restored = tuple[LabelMap, Uncertainty | None]
-
-
-@dataclass(frozen=True, kw_only=True)
-class SegmenterOptions:
-    """How a model is run; what the fields mean is told in `SegmentConfig`."""
-
-    device: str = "auto"
-    precision: SegmentPrecision = "auto"
-    engine: EngineName = "auto"
-    overlap: float | None = None
-    batch_size: int | None = None
-    mirroring: bool = False
-    postprocessing: bool = True
-    """Clean up the labels as the model says."""
-    uncertainty: bool = False
-    """Also find how uncertain every voxel is."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class SegmentResult:
-    """A label map and how it came about."""
-
-    label_map: LabelMap
-    """Labels on the grid of the volume."""
-    device: str
-    """Device that computed the network."""
-    precision: str
-    """Number format of the network, such as ``float32``."""
-    engine: str
-    """Program that computed the network, and its version."""
-    settled: str
-    """The same as `Settled`, to compute other volumes of a batch likewise."""
-    patch_size: Size
-    """Windows in voxels of model space."""
-    model_shape_dhw: Size
-    """Voxels of the volume in model space."""
-    windows: int
-    """Windows of the volume."""
-    computed_windows: int
-    """Windows that the network computed: mirror images count, those in air once for all."""
-    timings_s: dict[str, float]
-    """Seconds of the stages previous (the model before in a cascade), preprocess, engine (loading
-    or making one), network, restore, uncertainty, postprocess."""
-    notices: tuple[str, ...]
-    """What the user was told."""
-    device_peak_bytes: int
-    """Most memory that was in use on a CUDA device; 0 on others."""
-    uncertainty: Volume | None = None
-    """`Uncertainty.percent_DHW` on the grid of the volume, if that was asked for."""
-    places: tuple[UncertainPlace, ...] = ()
-    """Where the network is least certain, if that was asked for."""
 
 
 class Segmenter:
@@ -122,6 +74,14 @@ class Segmenter:
             before = engines.previous.bundle.manifest
             plain = replace(options, postprocessing=False, uncertainty=False)
             self._previous = Segmenter(engines.previous, before.preprocessing, before.labels, plain)
+        self._only = options.only
+        self._parts = [
+            Segmenter(
+                part, part.bundle.manifest.preprocessing, part.bundle.manifest.labels, options
+            )
+            for part in engines.parts
+            if part.bundle is not None
+        ]
         self._engine_name = options.engine
         self._volumes = 1
         self._settled: Settled | None = None
@@ -152,7 +112,7 @@ class Segmenter:
         """
         manifest = bundle.manifest
         engines = Engines.from_bundle(bundle)
-        return cls(engines, manifest.preprocessing, manifest.labels, options)
+        return cls(engines, manifest.preprocessing, manifest.own_labels, options)
 
     def settle(self, volumes: int, earlier: str = "") -> None:
         """Compute all volumes that follow with one engine.
@@ -169,8 +129,8 @@ class Segmenter:
         if self._settled is not None:
             device, precision = self._placement.network.type, self._placement.precision
             check_wish(self._settled, self._engine_name, precision, device)
-        if self._previous is not None:
-            self._previous.settle(volumes)
+        for other in (*([self._previous] if self._previous else []), *self._parts):
+            other.settle(volumes)
 
     def load_engine(self) -> None:
         """Load the engine that the next volume is likely to need, where one is kept on the disk.
@@ -209,7 +169,21 @@ class Segmenter:
         )
 
     def segment(self, volume: Volume, events: EventSink = ignore_events) -> SegmentResult:
-        """Segment a volume.
+        """Segment a volume, with all models that belong to this one.
+
+        Of several models only those with a wanted label are run.
+
+        Args and errors are those of `_segment_alone`.
+        """
+        wanted = [model for model in (self, *self._parts) if model._is_wanted()]
+        results = [model._segment_alone(volume, events) for model in wanted or [self]]
+        return joined(results, self._only)
+
+    def _is_wanted(self) -> bool:
+        return not self._only or any(label.value in self._only for label in self._labels)
+
+    def _segment_alone(self, volume: Volume, events: EventSink) -> SegmentResult:
+        """Segment a volume with one model.
 
         Args:
             volume: Volume with the model's channels.

@@ -34,7 +34,7 @@ class SegmenterCache:
             self.clear()
             self._engines, self._bundle = Engines.from_bundle(bundle), bundle
         manifest = bundle.manifest
-        return Segmenter(self._engines, manifest.preprocessing, manifest.labels, options)
+        return Segmenter(self._engines, manifest.preprocessing, manifest.own_labels, options)
 
     def clear(self) -> None:
         """Free the network and what PyTorch keeps of the GPU's memory."""

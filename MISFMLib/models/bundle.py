@@ -29,6 +29,7 @@ __all__ = [
     "check_bundle_output",
     "read_bundle",
     "read_card",
+    "read_part",
     "read_previous",
     "read_weights",
     "verify_bundle",
@@ -111,13 +112,26 @@ def read_previous(bundle: Bundle) -> Bundle:
     Raises:
         BundleError: It is missing or damaged, or the bundle is a zip.
     """
+    return _nested(bundle, bundle_files.PREVIOUS)
+
+
+def read_part(bundle: Bundle, name: str) -> Bundle:
+    """Return one of the models that segment together with this one.
+
+    Raises:
+        BundleError: It is missing or damaged, or the bundle is a zip.
+    """
+    return _nested(bundle, f"{bundle_files.PARTS}/{name}")
+
+
+def _nested(bundle: Bundle, place: str) -> Bundle:
     if bundle.path.is_file():
         raise BundleError(
-            f"{bundle.path} holds a cascade of models, which is not run from a zip.",
-            code="bundle-zipped-cascade",
+            f"{bundle.path} holds several models, which are not run from a zip.",
+            code="bundle-zipped-models",
             remedy="Import it with `misfm models import` first.",
         )
-    return read_bundle(bundle.path / bundle_files.PREVIOUS)
+    return read_bundle(bundle.path / place)
 
 
 def read_card(bundle: Bundle) -> str:
@@ -131,6 +145,7 @@ def write_bundle(
     weights: Mapping[str, np.ndarray],
     *,
     previous: tuple[BundleManifest, Mapping[str, np.ndarray]] | None = None,
+    parts: Mapping[str, tuple[BundleManifest, Mapping[str, np.ndarray]]] | None = None,
     overwrite: bool = False,
 ) -> Bundle:
     """Write a complete bundle folder: metadata, inference config, weights, card, licence.
@@ -140,6 +155,7 @@ def write_bundle(
         manifest: Its ``weights_sha256`` is replaced by that of the weights.
         weights: Arrays by the name they have in the network's state.
         previous: Manifest and weights of the model before this one in a cascade.
+        parts: Those of the models in `manifest.parts`, by their names.
         overwrite: Replace a bundle that is already there.
 
     Raises:
@@ -150,6 +166,9 @@ def write_bundle(
     if previous is not None:
         nested = _contents(*previous)
         files |= {f"{bundle_files.PREVIOUS}/{name}": data for name, data in nested.items()}
+    for part, content in (parts or {}).items():
+        place = f"{bundle_files.PARTS}/{part}"
+        files |= {f"{place}/{name}": data for name, data in _contents(*content).items()}
     foreign = bundle_files.foreign_content
     with written_atomically(folder, overwrite=overwrite, foreign=foreign) as temporary:
         for name, data in files.items():

@@ -45,7 +45,11 @@ class BundleManifest:
     preprocessing: PreprocessingConfig
     """From a volume to the network's input."""
     labels: tuple[LabelConfig, ...] = ()
-    """Foreground classes in the network's order: class k of the logits is labels[k - 1]."""
+    """Foreground classes in the network's order: class k of the logits is labels[k - 1]. Those of
+    the parts follow."""
+    parts: tuple[str, ...] = ()
+    """Further models that segment together with this one, each a bundle in a folder of this name
+    in ``parts``; their labels go over this model's, later ones over earlier ones."""
     evaluation: dict[str, Any] = field(default_factory=dict)
     """Held-out results: metrics by label name, and facts such as the number of cases."""
     provenance: dict[str, Any] = field(default_factory=dict)
@@ -71,8 +75,18 @@ class BundleManifest:
                 channels == self.network.in_channels
             ),
             f"{len(names)} labels do not fit a network of {self.network.num_classes} classes": (
-                self.kind == "pretrained" or len(names) == classes
+                self.kind == "pretrained"
+                or len(names) == classes
+                or (bool(self.parts) and len(names) > classes)
             ),
         }
         problems = [problem for problem, passed in checks.items() if not passed]
+        if not all(map(is_model_name, self.parts)):
+            problems.append(f"parts are {self.parts}, allowed are names of folders")
         raise_problems(problems, "Correct the description of the model.")
+
+    @property
+    def own_labels(self) -> tuple[LabelConfig, ...]:
+        """Labels of this model's network, without those of its parts."""
+        is_regional = self.preprocessing.decision == "regions"
+        return self.labels[: self.network.num_classes - (0 if is_regional else 1)]

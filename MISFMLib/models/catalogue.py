@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from MISFMLib.configs import decode
+from MISFMLib.models.totalsegmentator import LICENCE_PAGE, TotalTask, read_tasks
 from MISFMLib.resources import resource_path
 
 
@@ -16,8 +17,9 @@ class CatalogueEntry:
 
     name: str
     """Name to install it under."""
-    kind: Literal["bundled", "bundle", "checkpoint"]
-    """bundled: comes with MISFM. bundle: a zip to download. checkpoint: a .pt file to convert."""
+    kind: Literal["bundled", "bundle", "checkpoint", "nnunet"]
+    """bundled: comes with MISFM. bundle: a zip to download. checkpoint: a .pt file to convert.
+    nnunet: results folders of nnU-Net to download and import."""
     title: str
     """What it is, in a few words."""
     description: str
@@ -41,4 +43,25 @@ class CatalogueEntry:
 def read_catalogue() -> tuple[CatalogueEntry, ...]:
     """Return the entries in the order of the file."""
     content = json.loads(resource_path("catalogue.json").read_text("utf-8"))
-    return tuple(decode(CatalogueEntry, entry) for entry in content["models"])
+    own = tuple(decode(CatalogueEntry, entry) for entry in content["models"])
+    return own + tuple(_entry(task) for task in read_tasks())
+
+
+def _entry(task: TotalTask) -> CatalogueEntry:
+    structures = ", ".join(name.replace("_", " ") for name in task.labels)
+    count = len(task.labels)
+    return CatalogueEntry(
+        name=task.name,
+        kind="nnunet",
+        title=f"TotalSegmentator {task.words}: {count} structure{'s' if count > 1 else ''}"
+        f"{task.resolution}",
+        description=f"{structures}. Networks of nnU-Net, trained by the authors of "
+        "TotalSegmentator; nothing of their package is needed or run.",
+        license=task.license,
+        paper="Wasserthal et al., TotalSegmentator: Robust Segmentation of 104 Anatomic Structures "
+        "in CT Images, Radiology: Artificial Intelligence 5 (2023), doi:10.1148/ryai.230024",
+        page=LICENCE_PAGE if task.needs_licence else task.urls[0].rsplit("/", 1)[0],
+        file=f"{task.folders[0]}.zip",
+        url="" if task.needs_licence else task.urls[0],
+        size_bytes=task.size_bytes,
+    )

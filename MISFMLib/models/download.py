@@ -36,8 +36,8 @@ class Source:
 
     url: str
     """http or https address."""
-    sha256: str
-    """Expected SHA-256 of the file, hexadecimal."""
+    sha256: str | None
+    """Expected SHA-256 of the file, hexadecimal; None where the publisher names none."""
 
 
 def download(
@@ -64,6 +64,9 @@ def download(
         part.parent.mkdir(parents=True, exist_ok=True)
         resumed = part.exists()
         _receive(source.url, part, events, pause)
+        if source.sha256 is None:
+            part.replace(target)
+            return
         if resumed and file_sha256(part) != source.sha256:
             _log.warning("%s: the kept part does not fit, downloading all of it again", source.url)
             part.unlink()

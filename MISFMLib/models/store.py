@@ -128,6 +128,11 @@ def find_model(name_or_path: str | Path) -> Bundle:
     )
 
 
+def is_installed(name: str) -> bool:
+    """Tell whether a model of this name is here."""
+    return name in _bundled_folders() | _folders(models_folder())
+
+
 def import_model(path: Path, *, name: str | None = None, overwrite: bool = False) -> Bundle:
     """Verify a bundle folder or zip and copy it into the store.
 

@@ -28,7 +28,7 @@ class Offer:
     @property
     def canBeFetched(self) -> bool:
         """Whether a program can download it; else people have to, in a browser."""
-        return bool(self.entry.url and self.entry.sha256)
+        return bool(self.entry.url and (self.entry.sha256 or self.entry.kind == "nnunet"))
 
     @property
     def size(self) -> str:

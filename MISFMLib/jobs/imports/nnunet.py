@@ -84,6 +84,15 @@ def write_imported(
     )
 
 
+def read_trained(model: TrainedModel) -> Content:
+    """Return manifest and weights of a trained model that needs no other.
+
+    Raises:
+        BundleError: Something about it is not known.
+    """
+    return _Reading(model).content()
+
+
 class _Reading:
     """One results folder while it is read."""
 

@@ -118,7 +118,7 @@ class _Batch:
         if is_dicom_seg(case.output):
             self._events(Notice(f"{case.name}: skipped, so the statistics do not show it."))
             return
-        labels = self._runner.manifest.labels
+        labels = self._runner.labels
         self.statistics[case.name] = label_volumes(read_label_map(case.output), labels)
 
     def _fail(self, case: SegmentCase, error: Exception) -> None:

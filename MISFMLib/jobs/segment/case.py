@@ -9,12 +9,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from MISFMLib.configs import SegmentConfig
+from MISFMLib.configs import LabelConfig, SegmentConfig
 from MISFMLib.errors import ConfigError
 from MISFMLib.events import EventSink, Notice, Progress
 from MISFMLib.export.statistics import LabelVolume, label_volumes, write_statistics
 from MISFMLib.files import write_json
 from MISFMLib.inference.segmenter import Segmenter, SegmentResult
+from MISFMLib.jobs.segment.as_totalsegmentator import segment_as_totalsegmentator
+from MISFMLib.jobs.segment.only import wanted_labels
 from MISFMLib.jobs.segment.plan import SegmentCase, is_dicom_seg
 from MISFMLib.jobs.segment.report import case_report
 from MISFMLib.models.bundle import BundleManifest
@@ -59,15 +61,25 @@ class CaseRunner:
         events(Progress("read", 0.0, case.name))
         volume = self._read(case, events)
         read_s = time.perf_counter() - start
-        result = self.segmenter.segment(volume, events)
+        result = self._segment(volume, events)
         result = dataclasses.replace(result, timings_s={"read": read_s, **result.timings_s})
-        volumes = label_volumes(result.label_map, self.manifest.labels)
+        volumes = label_volumes(result.label_map, self.labels)
         report = case_report(self.config, self.manifest, case, volume, result, volumes)
         events(Progress("write", 0.0, case.output.name))
         self._write(case, volume, result, report)
         seconds = time.perf_counter() - start
         outputs = tuple(map(str, case.results))
         return CaseResult(report, volumes, seconds, outputs, result.settled)
+
+    @property
+    def labels(self) -> tuple[LabelConfig, ...]:
+        """Labels that the job gives."""
+        return wanted_labels(self.config, self.manifest)
+
+    def _segment(self, volume: Volume, events: EventSink) -> SegmentResult:
+        if self.config.style == "own":
+            return self.segmenter.segment(volume, events)
+        return segment_as_totalsegmentator(self.segmenter, volume, self.manifest, events)
 
     def write_statistics(self, cases: Mapping[str, Sequence[LabelVolume]]) -> None:
         """Write the table of label volumes, if it was asked for."""
@@ -107,13 +119,13 @@ class CaseRunner:
         if is_dicom_seg(case.output):
             self._write_dicom_seg(volume, label_map, case.output)
         else:
-            labels = self.manifest.labels
+            labels = self.labels
             write_label_map(label_map, case.output, labels=labels, overwrite=self.overwrite)
 
     def _write_overview(self, volume: Volume, label_map: LabelMap, path: Path) -> None:
         from MISFMLib.export.overview import write_overview  # needs matplotlib
 
-        write_overview(volume, label_map, self.manifest.labels, path, overwrite=self.overwrite)
+        write_overview(volume, label_map, self.labels, path, overwrite=self.overwrite)
 
     def _write_dicom_seg(self, volume: Volume, label_map: LabelMap, path: Path) -> None:
         from MISFMLib.export.dicom_seg import write_dicom_seg  # needs highdicom

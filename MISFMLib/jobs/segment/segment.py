@@ -14,6 +14,7 @@ from MISFMLib.inference.segmenter import Segmenter, SegmenterOptions
 from MISFMLib.inference.window_time import InterruptedMeasurementError
 from MISFMLib.jobs.segment.batch import run_batch
 from MISFMLib.jobs.segment.case import CaseRunner
+from MISFMLib.jobs.segment.only import wanted_labels
 from MISFMLib.jobs.segment.plan import SegmentCase, plan_cases
 from MISFMLib.jobs.segment.report import peak_memory_bytes
 from MISFMLib.models.bundle import Bundle
@@ -49,7 +50,7 @@ def run_segment(
     check_segments(bundle)
     plan = plan_cases(config, len(bundle.manifest.preprocessing.channels))
     set_threads(config.threads)
-    segmenter = load_segmenter(bundle, _options(config))
+    segmenter = load_segmenter(bundle, _options(config, bundle))
     # A batch decides case by case what to skip, and then replaces what is left of a broken run.
     overwrite = config.overwrite or plan.folder is not None
     runner = CaseRunner(config, bundle.manifest, segmenter, overwrite)
@@ -82,7 +83,7 @@ def load_model(
     bundle = find_model(config.model)
     check_segments(bundle)
     set_threads(config.threads)
-    segmenter = load_segmenter(bundle, _options(config))
+    segmenter = load_segmenter(bundle, _options(config, bundle))
     yield None
     segmenter.load_engine()
     if is_wanted is not None:
@@ -113,8 +114,10 @@ def check_segments(bundle: Bundle) -> None:
         )
 
 
-def _options(config: SegmentConfig) -> SegmenterOptions:
+def _options(config: SegmentConfig, bundle: Bundle) -> SegmenterOptions:
+    labels = wanted_labels(config, bundle.manifest) if config.only else ()
     return SegmenterOptions(
+        only=frozenset(label.value for label in labels),
         device=config.device,
         precision=config.precision,
         engine=config.engine,

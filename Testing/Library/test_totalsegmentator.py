@@ -1,0 +1,174 @@
+"""Models of TotalSegmentator: a table of tasks, weights found where they lie, several as one."""
+
+from __future__ import annotations
+
+import importlib.util
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+import SimpleITK as sitk
+import torch
+
+from MISFMLib.cli import main
+from MISFMLib.errors import BundleError
+from MISFMLib.jobs.imports import totalsegmentator
+from MISFMLib.jobs.segment import as_totalsegmentator
+from MISFMLib.models import store
+from MISFMLib.models.bundle import read_part, verify_bundle
+from MISFMLib.models.catalogue import read_catalogue
+from MISFMLib.models.totalsegmentator import TotalTask, find_task, read_tasks
+
+
+def _helpers():
+    """Return the maker of results folders from its test file."""
+    file = Path(__file__).with_name("test_nnunet_import.py")
+    spec = importlib.util.spec_from_file_location("nnunet_helpers", file)
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+made = _helpers()
+TASK = TotalTask(
+    name="totalsegmentator-test",
+    task="total_test",
+    mode="default",
+    folders=("Dataset901_part1", "Dataset902_part2"),
+    release="v0",
+    configuration="3d_fullres",
+    trainer="nnUNetTrainerNoMirroring",
+    spacing_xyz=(2.0, 2.0, 2.0),
+    labels=("spleen", "liver", "aorta", "heart"),
+    needs_licence=False,
+)
+
+
+@pytest.fixture
+def weights(tmp_path, monkeypatch):
+    """Put the weights of the task where TotalSegmentator keeps them."""
+    results = tmp_path / "totalseg" / "nnunet" / "results"
+    for number, (folder, names) in enumerate(
+        zip(TASK.folders, (("liver", "spleen"), ("heart", "aorta")), strict=True)
+    ):
+        values = made.network_weights(seed=number)
+        values["decoder.seg_layers.0.bias"] = torch.tensor([0.5, 0.0, 0.0])
+        labels = {"background": 0, **{name: i for i, name in enumerate(names, start=1)}}
+        made.write_results(
+            results,
+            plans=made.changed(made.PLANS, dataset_name=folder),
+            dataset=made.changed(made.DATASET, labels=labels),
+            folds={"0": values},
+            trainer=TASK.trainer,
+        )
+    monkeypatch.setenv("TOTALSEG_HOME_DIR", str(tmp_path / "totalseg"))
+    monkeypatch.setattr(totalsegmentator, "download", None)  # must not be called
+    return results
+
+
+@pytest.fixture
+def image(tmp_path, rng):
+    volume = sitk.GetImageFromArray(rng.normal(size=(20, 30, 26)).astype(np.float32) * 40)
+    smooth = sitk.SmoothingRecursiveGaussian(volume, 1.2)
+    smooth.SetSpacing((1.5, 1.3, 1.8))
+    smooth.SetDirection((0, 1, 0, 1, 0, 0, 0, 0, -1))
+    path = tmp_path / "image.nii.gz"
+    sitk.WriteImage(smooth, str(path))
+    return path
+
+
+def labels_of(tmp_path, image, *options) -> np.ndarray:
+    output = tmp_path / f"labels{len(options)}.nii.gz"
+    words = ["segment", str(image), "-m", TASK.name, "-o", str(output), "--precision", "fp32"]
+    assert main([*words, "--engine", "torch", "--overwrite", *options]) == 0
+    return sitk.GetArrayFromImage(sitk.ReadImage(str(output)))
+
+
+def test_the_parts_found_here_become_one_model(weights, image, tmp_path):
+    bundle = totalsegmentator.fetch_task(TASK)
+    verify_bundle(bundle)
+    assert bundle.manifest.parts == ("Dataset902",)
+    assert {label.name: label.value for label in bundle.manifest.labels} == {
+        "spleen": 1,
+        "liver": 2,
+        "aorta": 3,
+        "heart": 4,
+    }
+    assert bundle.manifest.preprocessing.overlap == 0.2
+    together = labels_of(tmp_path, image)
+    # One after the other: later parts go over earlier ones, with the numbers of the whole task.
+    part = read_part(bundle, "Dataset902")
+    assert main(["models", "import", str(weights / TASK.folders[0]), "--name", "first"]) == 0
+    arrays = []
+    for model in ("first", str(part.path)):
+        output = tmp_path / f"{Path(model).name}.nii.gz"
+        words = ["segment", str(image), "-m", model, "-o", str(output), "--precision", "fp32"]
+        assert main([*words, "--engine", "torch", "--overlap", "0.2"]) == 0
+        arrays.append(sitk.GetArrayFromImage(sitk.ReadImage(str(output))))
+    first = np.array([0, 2, 1])[arrays[0]]  # liver, spleen in that folder
+    assert len(np.unique(together)) > 2
+    np.testing.assert_array_equal(together, np.where(arrays[1] > 0, arrays[1], first))
+    # Asked for some structures the others are left out, and the asked ones do not change.
+    np.testing.assert_array_equal(
+        labels_of(tmp_path, image, "--only", "Heart"), np.where(together == 4, 4, 0)
+    )
+    assert main(["segment", str(image), "-m", TASK.name, "-o", "x.nii.gz", "--only", "hart"]) == 2
+
+
+def test_resampling_as_totalsegmentator_does_it(weights, image, tmp_path, monkeypatch):
+    ndimage = pytest.importorskip("scipy.ndimage")
+    monkeypatch.setattr(as_totalsegmentator, "find_task", lambda name: TASK)
+    totalsegmentator.fetch_task(TASK)
+    # Its recipe, restated: RAS, zoom with aligned corners, whole numbers, and back by the nearest.
+    given = sitk.ReadImage(str(image))
+    turned = sitk.DICOMOrient(given, "RAS")
+    array = sitk.GetArrayFromImage(turned).astype(float)
+    factors = np.array(turned.GetSpacing()[::-1]) / 2.0
+    small = ndimage.zoom(array, factors, order=1, mode="nearest").astype(np.int32)
+    resampled = sitk.GetImageFromArray(small)
+    resampled.SetSpacing((2.0, 2.0, 2.0))
+    sitk.WriteImage(resampled, str(tmp_path / "small.nii.gz"))
+    labels = labels_of(tmp_path, tmp_path / "small.nii.gz")
+    back = ndimage.zoom(labels, np.divide(array.shape, labels.shape), order=0, mode="nearest")
+    expected = sitk.GetImageFromArray(back)
+    expected.CopyInformation(turned)
+    expected = sitk.Resample(expected, given, sitk.Transform(), sitk.sitkNearestNeighbor)
+    result = labels_of(tmp_path, image, "--as", "totalsegmentator")
+    for value in (1, 2, 3, 4):
+        ours, theirs = result == value, sitk.GetArrayFromImage(expected) == value
+        assert 2 * (ours & theirs).sum() >= 0.99 * (ours.sum() + theirs.sum())
+
+
+def test_weights_that_need_a_licence_number_say_where_to_get_it(tmp_path, monkeypatch):
+    monkeypatch.setenv("TOTALSEG_HOME_DIR", str(tmp_path))
+    task = find_task("totalsegmentator-tissue-types")
+    with pytest.raises(BundleError, match="licence number") as caught:
+        totalsegmentator.fetch_task(task)
+    assert "totalsegmentator.com" in caught.value.remedy
+
+
+def test_every_task_is_in_the_catalogue():
+    tasks, entries = read_tasks(), {entry.name: entry for entry in read_catalogue()}
+    assert {task.name for task in tasks} <= entries.keys()
+    total = entries["totalsegmentator-total"]
+    assert "117 structures at 1.5 mm" in total.title
+    assert total.size_bytes > 10**9
+    assert len(find_task("totalsegmentator-total").folders) == 5
+    assert all(
+        entry.url or "licence number" in entry.license
+        for entry in entries.values()
+        if entry.kind == "nnunet"
+    )
+    listed = {entry.name for entry in store.list_models()}
+    assert "totalsegmentator-total-fast" in listed
+    assert json.loads(json.dumps(list(listed)))
+
+
+def test_the_numbers_of_a_task_are_those_of_its_labels():
+    for task in read_tasks():
+        assert len(set(task.labels)) == len(task.labels)
+        assert task.values is None or len(task.values) == len(task.labels)
+        assert [task.value_of(name) for name in task.labels] == list(
+            task.values or range(1, len(task.labels) + 1)
+        )
