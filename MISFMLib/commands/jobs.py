@@ -40,7 +40,9 @@ class Segment(SegmentConfig, Command):
     images: Positional[tuple[Path, ...]]
     model: Annotated[str, arg(aliases=["-m"])]
     output: Annotated[Path, arg(aliases=["-o"])]
-    style: Annotated[Literal["own", "totalsegmentator"], arg(name="as")] = SegmentConfig.style
+    style: Annotated[Literal["own", "totalsegmentator"], arg(aliases=["--as"])] = (
+        SegmentConfig.style
+    )
 
     def run(self, events: EventSink) -> Report:
         """Run the job."""

@@ -51,6 +51,7 @@ def resources(tmp_path, monkeypatch):
     (folder / "catalogue.json").write_text('{"format": 1, "models": []}', "utf-8")
     monkeypatch.setattr(store, "resource_path", lambda name: folder / name)
     monkeypatch.setattr(catalogue, "resource_path", lambda name: folder / name)
+    monkeypatch.setattr(catalogue, "read_tasks", tuple)
     return folder
 
 
@@ -261,7 +262,7 @@ def test_the_catalogue_fulfils_its_schema():
     content = json.loads(catalogue.resource_path("catalogue.json").read_text("utf-8"))
     jsonschema.validate(content, CATALOGUE_SCHEMA)
     names = [entry.name for entry in catalogue.read_catalogue()]
-    assert len(set(names)) == len(names) == len(content["models"])
+    assert len(set(names)) == len(names) > len(content["models"])
 
 
 def test_the_catalogue_names_every_bundled_model_and_the_published_weights():
