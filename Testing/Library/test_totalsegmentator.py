@@ -113,7 +113,7 @@ def test_the_parts_found_here_become_one_model(weights, image, tmp_path):
     np.testing.assert_array_equal(
         labels_of(tmp_path, image, "--only", "Heart"), np.where(together == 4, 4, 0)
     )
-    assert main(["segment", str(image), "-m", TASK.name, "-o", "x.nii.gz", "--only", "hart"]) == 2
+    assert main(["segment", str(image), "-m", TASK.name, "-o", "x.nii.gz", "--only", "heart2"]) == 2
 
 
 def test_resampling_as_totalsegmentator_does_it(weights, image, tmp_path, monkeypatch):
