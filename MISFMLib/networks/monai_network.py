@@ -61,6 +61,12 @@ def _build(name: str, arguments: dict[str, Any]) -> nn.Module:
     classes: dict[str, Callable[..., nn.Module]] = {known: getattr(nets, known) for known in NAMES}
     try:
         return classes[name](**arguments)
+    except ImportError as error:  # of what MONAI needs for this network
+        raise DependencyError(
+            f"The network {name} needs a package that is not installed: {error}.",
+            code="monai-missing",
+            remedy="Install it with: pip install 'misfm[monai]'",
+        ) from error
     except (TypeError, ValueError, AssertionError) as error:
         raise ConfigError(
             f"MONAI cannot build the network {name} as the model describes it: {error}.",

@@ -12,13 +12,12 @@ from slicer.i18n import tr as _
 
 from MISFMLib.events import Failed, Finished, Progress
 from MISFMLib.models import store
+from MISFMLib.models.recognise import kind_of
 
 from .. import Messages
 from ..Guard import guarded
 from ..Jobs.Command import Command
 from .ModelsView import ModelsView
-
-_CHECKPOINTS = (".pt", ".pth")
 
 
 class ModelActions:
@@ -61,9 +60,7 @@ class ModelActions:
     def _onImportFile(self, *_arguments: Any) -> None:
         button, kinds = self._ui.importModelButton, _("Models (*.zip *.pt *.pth)")
         path = qt.QFileDialog.getOpenFileName(button, _("Import a model"), "", kinds)
-        if Path(path).suffix.lower() in _CHECKPOINTS:
-            self._run("models", "import", path)
-        elif path:
+        if path:
             self._import(Path(path))
 
     @guarded
@@ -74,7 +71,10 @@ class ModelActions:
             self._import(Path(path))
 
     def _import(self, path: Path) -> None:
-        """Import a bundle at once: it needs no PyTorch and only copies."""
+        """Import a bundle at once: it needs no PyTorch and only copies. Others are converted."""
+        if kind_of(path) != "bundle":
+            self._run("models", "import", str(path))
+            return
         with slicer.util.WaitCursor():
             bundle = store.import_model(path)
         self._added(bundle.manifest.name)
