@@ -14,9 +14,9 @@ class Region:
     """The part of the volume that is segmented."""
 
     node: Any
-    """A vtkMRMLMarkupsROINode, or a vtkMRMLSegmentationNode."""
+    """A vtkMRMLMarkupsROINode, or a vtkMRMLSegmentationNode; labels are kept only inside it."""
     segmentId: str = ""
-    """The segment, when the node is a segmentation: labels are kept only inside it."""
+    """The segment, when the node is a segmentation."""
     marginMm: float = 0.0
     """What the network sees around it, in millimetres."""
 

@@ -205,3 +205,14 @@ def test_a_place_that_cannot_be_written_is_told(export, a_result, tmp_path):
         export.exportNifti(node, volume, tmp_path / "a file" / "x.nii.gz")
     with pytest.raises(OutputError):
         export.exportStl(node, tmp_path / "a file")
+
+
+@pytest.mark.parametrize("name", ["result", "result.nii", "result.v2"])
+def test_a_name_without_its_suffix_gets_it_and_replaces_nothing(export, a_result, tmp_path, name):
+    volume, node = a_result
+    files = export.exportNifti(node, volume, tmp_path / name)
+    assert files[0].name == f"{name.removesuffix('.nii')}.nii.gz"
+    assert files[0].exists()
+    with pytest.raises(OutputError, match="exists"):
+        export.exportNifti(node, volume, tmp_path / name)
+    export.exportNifti(node, volume, files[0])  # the dialog has asked

@@ -312,6 +312,32 @@ def test_a_roi_along_the_voxels_takes_exactly_these(segment, make_volume, runner
     np.testing.assert_array_equal(runner.volumes[1][0], array[4:9, 3:12, 1:12])
 
 
+def test_a_turned_roi_is_the_roi_and_not_its_bounding_box(segment, make_volume, runner):
+    import slicer
+    import vtk
+    from MISFMSlicer.Job import Region
+
+    volume = make_volume("oblique")
+    everything = slicer.util.arrayFromVolume(volume) > 100
+    roi = slicer.mrmlScene.AddNewNodeByClass("vtkMRMLMarkupsROINode")
+    turned = vtk.vtkTransform()
+    turned.Translate(*(ijk_to_ras(volume) @ [10, 8, 6, 1])[:3])
+    turned.RotateZ(30)
+    turned.RotateX(20)
+    roi.SetAndObserveObjectToNodeMatrix(turned.GetMatrix())
+    roi.SetSize(9.0, 4.0, 12.0)
+    indices = np.argwhere(np.ones_like(everything))
+    to_roi = np.linalg.inv(slicer.util.arrayFromVTKMatrix(roi.GetObjectToWorldMatrix()))
+    places = to_roi @ ijk_to_ras(volume) @ [*indices[:, ::-1].T, np.ones(len(indices))]
+    is_inside = (np.abs(places[:3].T) <= [4.5, 2, 6]).all(axis=1).reshape(everything.shape)
+    for margin in (0, 10):
+        result = segment(volume, region=Region(roi, marginMm=margin)).result
+        found = array_of(result.segmentation, "left hippocampus", volume) > 0
+        np.testing.assert_array_equal(found, everything & is_inside)
+        assert result.volumes[0].voxels == found.sum() > 10
+    assert runner.volumes[1][0].size > 2 * runner.volumes[0][0].size
+
+
 def test_a_roi_is_where_the_transforms_put_it(segment, make_volume, runner):
     import slicer
     import vtk

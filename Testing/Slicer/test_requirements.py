@@ -266,6 +266,9 @@ def test_one_question_names_everything(requirements, installed, pytorch_extensio
 def test_the_lowest_priority_is_a_warning_with_its_remedy(requirements, installed, monkeypatch):
     monkeypatch.setattr(os, "getpriority", lambda *_: 19, raising=False)
     monkeypatch.setattr(os, "PRIO_PROCESS", 0, raising=False)
+    monkeypatch.setattr(os, "geteuid", lambda: 0, raising=False)
+    assert line(requirements, "priority").status is requirements.Status.GREEN  # it sets itself up
+    monkeypatch.setattr(os, "geteuid", lambda: 1000, raising=False)
     priority = line(requirements, "priority")
     assert priority.status is requirements.Status.AMBER
     assert "SLICER_BACKGROUND_THREAD_PRIORITY=0" in priority.message
@@ -311,3 +314,19 @@ def test_a_slicer_without_extensions_manager_is_told_so(requirements, monkeypatc
     with pytest.raises(DependencyError) as caught:
         Installer.installPyTorchExtension()
     assert caught.value.code == "no-extensions"
+
+
+def test_pips_last_line_is_the_reason_of_a_failure(requirements, installed, monkeypatch):
+    import slicer.packaging
+
+    del installed["tyro"]
+
+    def pip_install(wanted, show_progress=True, requester=None, logCallback=None):
+        for said in ("Collecting tyro", "ERROR: No space left on device", "", "[notice] new pip"):
+            logCallback(said)
+        raise subprocess.CalledProcessError(1, "pip install")
+
+    monkeypatch.setattr(slicer.packaging, "pip_install", pip_install)
+    with pytest.raises(DependencyError, match="No space left on device") as error:
+        line(requirements, "packages").fix()
+    assert "non-zero" not in error.value.message

@@ -297,3 +297,31 @@ def test_nothing_is_downloaded_when_what_it_needs_is_not_installed(models, monke
     choose(models, _FETCHED)
     models.ui.downloadModelButton.click()
     assert models.commands == []
+
+
+@pytest.mark.parametrize("isOpenFirst", [True, False])
+def test_in_a_new_home_a_model_that_fits_the_volume_is_chosen(panel, make_volume, isOpenFirst):
+    from MISFMLib.models import store
+
+    own = store.models_folder() / "a-ct-model"
+    shutil.copytree(_MODELS / "hippocampus-mr", own)
+    metadata = own / "configs" / "metadata.json"
+    content = json.loads(metadata.read_text("utf-8"))
+    content["misfm"] |= {"name": "a-ct-model", "title": "A new model"}
+    content["misfm"]["preprocessing"]["modality"] = "CT"
+    metadata.write_text(json.dumps(content), "utf-8")
+    panel.parameters.model = ""
+    if not isOpenFirst:
+        make_volume()
+    panel.widget.segmentTab.lookAround()
+    panel.widget.segmentTab.refresh()
+    if isOpenFirst:
+        assert panel.parameters.model == "a-ct-model"
+        make_volume()
+    panel.settle()
+    assert panel.parameters.model == "hippocampus-mr"
+    panel.ui.modelSelector.setCurrentIndex(panel.ui.modelSelector.findData("a-ct-model"))
+    panel.settle()
+    make_volume(name="another")
+    panel.settle()
+    assert panel.parameters.model == "a-ct-model"  # what a person chose stays

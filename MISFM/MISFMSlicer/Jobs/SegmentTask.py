@@ -46,7 +46,7 @@ def checkRequest(request: SegmentRequest) -> None:
     for volume in request.volumes:
         checkVolume(volume if isInScene(volume) else None)
     checkTransforms(request.volumes)
-    boxOf(request.volumes[0], request.region)
+    boxOf(request.volumes[0], request.region, isRough=True)
     if request.allFrames:
         framesOfAll(request.volumes)
 

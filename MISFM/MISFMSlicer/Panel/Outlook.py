@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from typing import Any
 
 from slicer.i18n import tr as _
 
@@ -103,12 +105,22 @@ class Outlook:
             facts, preprocessing, isSizeKnown=isSizeKnown
         )
 
+    def firstThatFits(self, volume: Any, models: Sequence[Model]) -> Model:
+        """Return the first model that a volume gives no warnings for, else the first of all."""
+        for model in models:
+            isUsable = model.manifest is not None and len(model.channels) == 1
+            if volume is None or not isUsable or volume.GetImageData() is None:
+                continue
+            if not self.warnings(SegmentRequest((volume,), model.name), model):
+                return model
+        return models[0]
+
     def _facts(self, request: SegmentRequest, model: Model) -> VolumeFacts | None:
         # Of a segment as of the whole volume: its size takes longer to find out than this may.
         region = None if _isSegment(request.region) else request.region
         orientation = model.manifest.preprocessing.orientation
         try:
-            box = boxOf(request.volumes[0], region)
+            box = boxOf(request.volumes[0], region, isRough=True)
         except DataError:
             return None
         return volumeFacts(request.volumes[0], orientation, box)

@@ -261,6 +261,7 @@ class ResultView:
         folder = str(files[0].parent) if files else ""
         text = _("Written to {folder}: {names}").format(folder=folder, names=names)
         self._ui.nextLabel.text = f"{text}. {more}" if more else text
+        self._ui.failureFrame.visible = False  # of an earlier try
 
 
 def _headline(job: Job) -> str:

@@ -61,6 +61,8 @@ class SegmentTab:
         self._startedAt = 0.0
         self._note = ""
         self._filledFor: tuple[str, ...] | None = None
+        self._guess: str | None = None
+        """The model that was chosen before there was a volume."""
         self._notices = NoticeView(ui)
         self._run = RunView(ui)
         self._inputs = InputsView(ui, self.report)
@@ -205,14 +207,24 @@ class SegmentTab:
 
     def _fillIn(self) -> None:
         """Choose what the user will most probably choose: once for each scene and model."""
-        if not self._parameters.model and self._models.models:
-            last = self._models.model(str(self._store.value(_LAST_MODEL, "")))
-            self._parameters.model = (last or self._models.models[0]).name
+        if self._models.models and self._parameters.model in ("", self._guess):
+            self._guessModel()
         model = self._model()
         channels = model.channels if model is not None else ("",)
         if channels != self._filledFor:
             self._filledFor = channels
             self._inputs.fillIn(channels)
+
+    def _guessModel(self) -> None:
+        """Choose the model of the last run, else one that fits the volume once there is one."""
+        self._inputs.fillIn(("",))
+        volume = self._parameters.volume()
+        if volume is None and self._model() is not None:
+            return
+        last = self._models.model(str(self._store.value(_LAST_MODEL, "")))
+        model = last or self._outlook.firstThatFits(volume, self._models.models)
+        self._guess = model.name if volume is None and last is None else None
+        self._parameters.model = model.name
 
     def _model(self) -> Model | None:
         return self._models.model(self._parameters.model)

@@ -37,7 +37,8 @@ def exportNifti(segmentation: Any, volume: Any, path: Path) -> list[Path]:
     Args:
         segmentation: The vtkMRMLSegmentationNode.
         volume: The volume whose grid is written.
-        path: File, .nii.gz; the table goes beside it (.csv). Both are replaced.
+        path: File, .nii.gz; the table goes beside it (.csv). Both are replaced. A name without
+            this suffix gets it, and then must be free.
 
     Returns:
         The files.
@@ -46,11 +47,13 @@ def exportNifti(segmentation: Any, volume: Any, path: Path) -> list[Path]:
         DataError: There is no segment, or NIfTI cannot hold the volume's grid.
         OutputError: A file cannot be written.
     """
+    isNamed = path.name.endswith(".nii.gz")  # else nobody was asked whether it may be replaced
+    path = path if isNamed else path.with_name(f"{path.name.removesuffix('.nii')}.nii.gz")
     values = _labelValues(segmentation)
     labels = np.zeros(slicer.util.arrayFromVolume(volume).shape, np.uint16)
     for segmentId, value in values.items():
         labels[maskOn(segmentation, segmentId, volume)] = value
-    with written_atomically(path, overwrite=True) as temporary:
+    with written_atomically(path, overwrite=isNamed) as temporary:
         writeLabelMap(labels, volume, temporary)
     names = {key: segment.GetName() for key, segment in segments(segmentation.GetSegmentation())}
     table = path.with_name(path.name.removesuffix(".nii.gz") + "-labels.csv")

@@ -15,6 +15,9 @@ from MISFMLib.errors import DataError
 
 from ..Job import Region
 from .Masks import maskOn
+from .Transforms import ijkToRas, toWorld
+
+_ROUNDING_MM = 1e-6
 
 
 @dataclass(frozen=True)
@@ -44,8 +47,13 @@ class GridBox:
         return tuple(slice(start, stop) for start, stop in reversed(ends))
 
 
-def boxOf(volume: Any, region: Region | None) -> GridBox:
+def boxOf(volume: Any, region: Region | None, *, isRough: bool = False) -> GridBox:
     """Return the box of a volume that holds a region with its margin.
+
+    Args:
+        volume: The volume node.
+        region: None for all of it.
+        isRough: Leave out the mask of a ROI, which takes time where that is large.
 
     Raises:
         DataError: The region is empty, was removed, or lies outside the volume.
@@ -57,7 +65,8 @@ def boxOf(volume: Any, region: Region | None) -> GridBox:
     if region.node.IsA("vtkMRMLSegmentationNode"):
         return _boxOfSegment(volume, region)
     low, high = _roiBounds(volume, region.node)
-    return _limited(volume, low, high, region.marginMm)
+    box = _limited(volume, low, high, region.marginMm)
+    return box if isRough else _insideRoi(volume, region.node, box)
 
 
 def _boxOfSegment(volume: Any, region: Region) -> GridBox:
@@ -89,6 +98,22 @@ def _roiBounds(volume: Any, roi: Any) -> tuple[np.ndarray, np.ndarray]:
         corners.append((rasToIjk @ [*ras, 1])[:3])
     # A voxel reaches half a voxel to either side of its centre.
     return np.min(corners, axis=0) + 0.5, np.max(corners, axis=0) + 0.5
+
+
+def _insideRoi(volume: Any, roi: Any, box: GridBox) -> GridBox:
+    """Return the box with a mask of the voxels whose centres are in the ROI, if not all are."""
+    toRoi = np.linalg.inv(slicer.util.arrayFromVTKMatrix(roi.GetObjectToWorldMatrix()))
+    toRoi = toRoi @ toWorld(volume) @ ijkToRas(volume)
+    half = np.array(roi.GetSize()) / 2 + _ROUNDING_MM
+    i, j, k = (np.arange(*ends) for ends in zip(box.startIjk, box.stopIjk, strict=True))
+    mask = np.ones(box.sizeIjk[::-1], bool)
+    for plane, depth in zip(mask, k, strict=True):  # one by one, to need little memory
+        for row, reach in zip(toRoi[:3], half, strict=True):
+            place = row[0] * i[None] + row[1] * j[:, None] + (row[2] * depth + row[3])
+            plane &= np.abs(place) <= reach
+    if not mask.any():
+        raise _outside(_("The region holds no centre of a voxel."))
+    return box if mask.all() else GridBox(box.startIjk, box.stopIjk, mask)
 
 
 def _limited(volume: Any, low: Any, high: Any, marginMm: float) -> GridBox:

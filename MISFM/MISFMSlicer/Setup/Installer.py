@@ -6,7 +6,7 @@ import importlib
 import importlib.util
 import inspect
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from subprocess import CalledProcessError
 from typing import Any
 
@@ -16,6 +16,8 @@ from slicer.i18n import tr as _
 from MISFMLib.errors import DependencyError
 
 _EXTENSION = "PyTorch"
+_NO_REASON = ("[notice]", "WARNING: You are using pip")
+"""How lines of pip begin that come last and say nothing of a failure."""
 
 
 def failure(message: str, command: str) -> DependencyError:
@@ -106,10 +108,12 @@ def installPackages(requirements: list[str], command: str) -> None:
     except ImportError:  # Slicer 5.10 and older
         _run(lambda: slicer.util.pip_install(requirements), command)
         return
-    options = {"show_progress": slicer.util.mainWindow() is not None, "requester": "MISFM"}
-    if not _accepts(packaging.pip_install, options):
-        options = {}
-    _run(lambda: packaging.pip_install(requirements, **options), command)
+    lines: list[str] = []
+    shown = {"show_progress": slicer.util.mainWindow() is not None, "requester": "MISFM"}
+    heard = {**shown, "logCallback": lines.append}
+    known = (each for each in (heard, shown) if _accepts(packaging.pip_install, each))
+    options = next(known, {})
+    _run(lambda: packaging.pip_install(requirements, **options), command, lines)
 
 
 def _accepts(function: Callable[..., Any], keywords: dict[str, Any]) -> bool:
@@ -117,11 +121,14 @@ def _accepts(function: Callable[..., Any], keywords: dict[str, Any]) -> bool:
     return set(keywords) <= set(inspect.signature(function).parameters)
 
 
-def _run(install: Callable[[], Any], command: str) -> None:
+def _run(install: Callable[[], Any], command: str, lines: Sequence[str] = ()) -> None:
+    """Install; `lines` get what pip says, of which the last one is the reason of a failure."""
     try:
         install()
     except (CalledProcessError, OSError, RuntimeError, ImportError, ValueError) as error:
+        said = [line.strip() for line in lines if line.strip() and not line.startswith(_NO_REASON)]
+        reason = said[-1] if said and isinstance(error, CalledProcessError) else error
         raise failure(
-            _("The installation did not work: {error}").format(error=error), command
+            _("The installation did not work: {error}").format(error=reason), command
         ) from error
     importlib.invalidate_caches()

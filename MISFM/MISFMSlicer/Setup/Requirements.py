@@ -175,7 +175,8 @@ def _slicer() -> Requirement:
 def _priority() -> Requirement:
     """Tell whether Slicer, and with it the worker, computes only when nobody else wants to."""
     title = _("Priority")
-    if hasattr(os, "getpriority") and os.getpriority(os.PRIO_PROCESS, 0) > 0:
+    isRoot = hasattr(os, "geteuid") and os.geteuid() == 0  # whose worker sets itself to normal
+    if not isRoot and hasattr(os, "getpriority") and os.getpriority(os.PRIO_PROCESS, 0) > 0:
         message = _(
             "Slicer gives way to all other programs, and what it starts does so too. Start Slicer"
             " with SLICER_BACKGROUND_THREAD_PRIORITY=0 in its environment to be faster beside"

@@ -419,6 +419,10 @@
         <source>The segment to stay inside of has no voxel in the volume.</source>
         <translation>所限定的分割段在体数据中没有体素。</translation>
     </message>
+    <message>
+        <source>The region holds no centre of a voxel.</source>
+        <translation>该区域不包含任何体素中心。</translation>
+    </message>
 </context>
 <context>
     <name>Panel.InputsView</name>
