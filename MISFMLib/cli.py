@@ -37,6 +37,7 @@ from MISFMLib.commands.jobs import (
     preset_defaults,
 )
 from MISFMLib.commands.models import Models
+from MISFMLib.commands.recipes import Recipes
 from MISFMLib.errors import JobCancelled, MISFMError, OutputError
 from MISFMLib.events import EventSink, Failed, Finished
 from MISFMLib.files import remove_unfinished
@@ -51,6 +52,7 @@ AnyCommand = (
     | Annotated[Benchmark, subcommand("benchmark")]
     | Annotated[Review, subcommand("review")]
     | Annotated[Models, subcommand("models")]
+    | Annotated[Recipes, subcommand("recipes")]
     | Annotated[Convert, subcommand("convert")]
     | Annotated[Demo, subcommand("demo")]
     | Annotated[Doctor, subcommand("doctor")]

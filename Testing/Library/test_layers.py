@@ -42,7 +42,16 @@ STRANGERS = {
 }
 # Rooms within a package: each may import from itself, from those after it, and from loose files.
 ROOMS = {
-    "MISFMLib/jobs": ("review", "benchmark", "evaluate", "segment", "pretrain", "train", "prepare"),
+    "MISFMLib/jobs": (
+        "review",
+        "benchmark",
+        "recipes",
+        "evaluate",
+        "segment",
+        "pretrain",
+        "train",
+        "prepare",
+    ),
     "MISFM/MISFMSlicer": ("Panel", "Setup", "Jobs", "Scene"),
 }
 CONTRACT = set().union(*LAYERS[-3:])

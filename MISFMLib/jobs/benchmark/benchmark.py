@@ -14,6 +14,7 @@ from MISFMLib.events import CaseDone, EventSink, Notice, Progress, ignore_events
 from MISFMLib.files import write_json
 from MISFMLib.jobs.benchmark.carry_out import carry_out, read_scores
 from MISFMLib.jobs.benchmark.plan import Run, plan_runs
+from MISFMLib.jobs.benchmark.published import published_results
 from MISFMLib.jobs.benchmark.report import RowResult, markdown, write_boxes, write_reports
 
 _SAME = ("data", "folds", "test_fraction", "validation_fraction", "options", "tolerance_mm")
@@ -101,6 +102,7 @@ def _report(runs: Sequence[Run], config: BenchmarkConfig, events: EventSink) -> 
 
 
 def _notes(runs: Sequence[Run], config: BenchmarkConfig) -> list[str]:
+    published = published_results(config.data)
     judged = len({case for run in runs for case in run.parts.test})
     learnt = sorted({len(run.parts.train) for run in runs})
     return [
@@ -108,6 +110,7 @@ def _notes(runs: Sequence[Run], config: BenchmarkConfig) -> list[str]:
         f"{len(config.seeds)} seeds, {config.folds} folds; mean ± sd over cases, labels and seeds.",
         "Differences: of the mean Dice of each case over labels and seeds; 95 % by bootstrap over "
         "the cases; p: Wilcoxon's signed-rank test over the cases, corrected by Holm.",
+        *published,
     ]
 
 
