@@ -21,6 +21,7 @@ def main() -> int:
     _open_standard_streams()
     # Importing all commands takes a moment, in which Ctrl-C would end in a traceback.
     signal.signal(signal.SIGINT, _end_at_once)
+    signal.signal(signal.SIGTERM, _end_at_once)
     from MISFMLib import cli
 
     try:

@@ -247,7 +247,6 @@ class Serve(Command):
             return jobs.load(decode(SegmentConfig, {**settings, **no_files}), is_wanted)
 
         reset_priority()
-        jobs.load_libraries(events)
         server = Server(
             run_job_file=run_job_file,
             load=load_model,
@@ -255,5 +254,7 @@ class Serve(Command):
             release=jobs.release,
             events=events,
         )
-        server.serve(sys.stdin.fileno(), 60 * self.idle_minutes)
+        server.serve(
+            sys.stdin.fileno(), 60 * self.idle_minutes, lambda: jobs.load_libraries(events)
+        )
         return {}

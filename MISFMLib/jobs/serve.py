@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import importlib
-import json
 import logging
 import os
 import queue
@@ -24,6 +23,7 @@ from MISFMLib.events import (
     Progress,
     warnings_as_notices,
 )
+from MISFMLib.files import parse_json
 from MISFMLib.jobs import load_job
 
 _log = logging.getLogger(__name__)
@@ -95,14 +95,25 @@ class Server:
     events: EventSink
     """Hears the events of every job; each ends in exactly one `Finished` or `Failed`."""
 
-    def serve(self, descriptor: int, idle_s: float) -> None:
+    def serve(
+        self, descriptor: int, idle_s: float, warm_up: Callable[[], None] = lambda: None
+    ) -> None:
         """Carry out commands until the input ends or none has come for `idle_s` seconds.
 
         Args:
             descriptor: File descriptor that the commands are read from.
             idle_s: Seconds without a command after which the server ends.
+            warm_up: What is done before the first command; the end of the input ends that too.
         """
         commands = _Commands(descriptor)
+        if commands.begin():
+            try:
+                warm_up()
+            except KeyboardInterrupt:
+                if not commands.have_ended():
+                    raise
+                return
+            commands.done()
         while (line := commands.next(idle_s)) is not None:
             last = self._carry_out(line, commands)
             commands.done()  # first: whoever hears that the job has ended may end the input
@@ -112,11 +123,11 @@ class Server:
     def _carry_out(self, line: str, commands: _Commands) -> Finished | Failed | None:
         """Carry out a command; return the last event of a job."""
         try:
-            command = json.loads(line)
+            command = parse_json(line)
             name, file, config = command["command"], command.get("file"), command.get("config")
         except (ValueError, TypeError, KeyError, AttributeError) as error:
             return self._failed_command(line, str(error))
-        if name == "run" and isinstance(file, str):
+        if name == "run" and isinstance(file, str) and "\0" not in file:
             return self._run(Path(file))
         if name == "load" and isinstance(config, dict):
             self._load(config, commands, measures=command.get("measure") is True)
@@ -167,6 +178,17 @@ class _Commands:
         self._is_at_end = False
         self._is_busy = False
         threading.Thread(target=self._read, name="misfm-commands", daemon=True).start()
+
+    def begin(self) -> bool:
+        """Say that something is done which the end of the input shall end; tell if it may be."""
+        with self._lock:
+            self._is_busy = not self._is_at_end
+            return self._is_busy
+
+    def have_ended(self) -> bool:
+        """Tell whether the input has ended."""
+        with self._lock:
+            return self._is_at_end
 
     def next(self, timeout_s: float) -> str | None:
         """Return the next line, or None when the input has ended or none comes in time."""

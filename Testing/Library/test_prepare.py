@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import json
+import multiprocessing
 import os
 import shutil
 import signal
 import subprocess
 import sys
 import textwrap
+import threading
 import time
 from concurrent.futures.process import BrokenProcessPool
 from pathlib import Path
@@ -23,7 +26,7 @@ from MISFMLib import cli
 from MISFMLib.configs import PrepareConfig
 from MISFMLib.data.store_building import read_recipe
 from MISFMLib.data.store_index import read_index
-from MISFMLib.data.stored_arrays import open_arrays
+from MISFMLib.data.stored_arrays import open_arrays, usable_entries
 from MISFMLib.errors import ConfigError, DataError, DeviceError, OutputError
 from MISFMLib.events import CaseDone, Notice, Progress
 from MISFMLib.jobs.prepare import prepare as prepare_job
@@ -545,6 +548,81 @@ def test_processes_make_the_same_store_as_none(config, tmp_path):
     run_prepare(config(output=tmp_path / "alone"))
     run_prepare(config(output=tmp_path / "together", workers=2))
     assert contents(tmp_path / "together") == contents(tmp_path / "alone")
+
+
+def test_what_others_put_beside_the_arrays_stays(config, tmp_path):
+    run_prepare(config())
+    (tmp_path / "store/arrays/readme.txt").write_text("mine")
+    (tmp_path / "store/arrays/00").mkdir(exist_ok=True)
+    (tmp_path / "store/arrays/00/stray.b2nd").write_bytes(b"of a source that has changed")
+    run_prepare(config())
+    assert (tmp_path / "store/arrays/readme.txt").read_text() == "mine"
+    assert not (tmp_path / "store/arrays/00/stray.b2nd").exists()
+
+
+def test_an_array_that_was_cut_is_named_and_made_again(config, tmp_path):
+    run_prepare(config())
+    before = contents(tmp_path / "store")
+    cut = max((tmp_path / "store/arrays").rglob("*.b2nd"), key=lambda file: file.stat().st_size)
+    cut.write_bytes(cut.read_bytes()[:-100])
+    with pytest.raises(DataError, match=cut.name) as caught:
+        usable_entries(str(tmp_path / "store"))
+    assert caught.value.code == "store-damaged"
+    assert run_prepare(config())["prepared"] == 1
+    assert contents(tmp_path / "store") == before
+
+
+def test_a_damaged_journal_costs_only_its_line(config, tmp_path):
+    with pytest.raises(KeyboardInterrupt):
+        run_prepare(config(), stop_at(0.5))
+    journal = tmp_path / "store/journal.jsonl"
+    lines = journal.read_bytes().splitlines(keepends=True)
+    journal.write_bytes(b"\xff\x00{]\n" + lines[1])
+    events = []
+    report = run_prepare(config(), events.append)
+    assert report["usable"] == 3
+    notices = [event.message for event in events if isinstance(event, Notice)]
+    assert any("line 1, is damaged" in message for message in notices)
+
+
+def test_a_file_system_without_locks_gets_a_notice(config, monkeypatch):
+    fcntl = pytest.importorskip("fcntl")
+
+    def refuse(*_arguments):
+        raise OSError(errno.ENOSYS, "Function not implemented")
+
+    monkeypatch.setattr(fcntl, "flock", refuse)
+    events = []
+    assert run_prepare(config(), events.append)["usable"] == 3
+    assert any("has no locks" in event.message for event in events if isinstance(event, Notice))
+
+
+def full_disk(_task):
+    raise OutputError("No space is left.", code="disk-full", remedy="Free some space.")
+
+
+@pytest.mark.slow
+def test_a_full_disk_in_a_worker_is_no_fault_of_the_volume():
+    with open_workers(1, None) as workers:
+        ((_, future),) = workers.results(full_disk, [1])
+    assert future.exception().code == "disk-full"
+
+
+@pytest.mark.slow
+def test_ctrl_c_does_not_wait_for_what_the_workers_are_at():
+    started = []
+
+    def interrupt():
+        started.append(time.monotonic())
+        os.kill(os.getpid(), signal.SIGINT)
+
+    threading.Timer(8.0, interrupt).start()
+    with pytest.raises(KeyboardInterrupt), open_workers(2, None) as workers:
+        list(workers.results(time.sleep, [60, 60]))
+    for child in multiprocessing.active_children():
+        child.join(1)
+        assert not child.is_alive()
+    assert time.monotonic() - started[0] < 1.5
 
 
 def test_a_task_that_brings_its_process_down_is_the_only_one_lost():

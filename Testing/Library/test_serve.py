@@ -475,3 +475,35 @@ def test_the_command_ends_when_its_caller_is_gone_or_silent(monkeypatch):
     os.close(writer)
     assert cli.main(["serve", "--events", "json"]) == 0
     sys.stdin.close()
+
+
+def test_the_end_of_the_input_ends_the_loading_of_libraries():
+    reader, writer = os.pipe()
+    ended = []
+
+    def warm_up():
+        threading.Timer(0.2, os.close, [writer]).start()
+        time.sleep(30)
+        ended.append("late")
+
+    server = Server(
+        run_job_file=lambda *_arguments: {},
+        load=lambda *_arguments: iter(()),
+        describe=lambda error: Failed(str(error), "internal"),
+        release=lambda: None,
+        events=lambda _event: None,
+    )
+    started = time.monotonic()
+    server.serve(reader, 5.0, warm_up)
+    os.close(reader)
+    assert time.monotonic() - started < 2
+    assert ended == []
+
+
+@pytest.mark.parametrize("line", ["[" * 50_000, '{"command": "run", "file": "a\\u0000b"}', "\x00"])
+def test_a_line_of_any_form_is_answered(line):
+    client = Client()
+    client.send(line)
+    client.serve()
+    (failed,) = client.events
+    assert "is not a command" in failed.message

@@ -190,6 +190,6 @@ def _judged(entry: StoreEntry, chosen: StoreEntry) -> StoreEntry:
 
 def _remove_strays(folder: Path, arrays: set[str]) -> None:
     """Remove arrays of sources that have changed, and what killed runs left half-written."""
-    for file in (folder / ARRAYS).rglob("*"):
+    for file in (folder / ARRAYS).rglob("*.b2nd"):
         if file.is_file() and file.relative_to(folder).as_posix() not in arrays:
             file.unlink()

@@ -117,6 +117,9 @@ def _processes(count: int) -> Iterator[cf.Executor]:
         yield pool
     except BaseException:
         pool.shutdown(wait=False, cancel_futures=True)
+        # Python would wait at its end until they have done what they are at.
+        for process in multiprocessing.active_children():
+            process.kill()
         raise
     pool.shutdown()
 
