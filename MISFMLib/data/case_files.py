@@ -38,7 +38,7 @@ def entry_cases(
         root: Folder that relative paths start at.
         names: Name of each case; where it is empty, the label map gives it.
     """
-    labels = [root / label.strip() for _, label in entries]
+    labels = [_file(label, root) for _, label in entries]
     of_files = distinct_names(labels)
     return [
         Case(
@@ -54,13 +54,20 @@ def _image_files(text: str, root: Path) -> list[Path]:
     """Return the files of an entry; nnU-Net 1 leaves the number of the channel out of the names."""
     if (root / text.strip()).exists():
         return [root / text.strip()]
-    files = [root / part.strip() for part in text.split(",")]
+    files = [_file(part, root) for part in text.split(",")]
     if len(files) == 1 and not files[0].exists():
         name = case_name(files[0])
         suffix = files[0].name[len(name) :]
         channels = sorted(files[0].parent.glob(f"{_escaped(name)}_[0-9][0-9][0-9][0-9]{suffix}"))
         return channels or files
     return files
+
+
+def _file(text: str, root: Path) -> Path:
+    """Return the file of an entry; lists made on Windows part folders by backslashes."""
+    file = root / text.strip()
+    other = root / text.strip().replace("\\", "/")
+    return other if other.exists() and not file.exists() else file
 
 
 def _escaped(name: str) -> str:
@@ -116,9 +123,11 @@ def from_folders(path: Path) -> LabelledSet:
         DataError: There are no such folders, or several files stand for one image or label map.
     """
     description = describe(path, read_json(path / "dataset.json"))
-    for images, labels in _FOLDER_PAIRS:
-        if (path / images).is_dir() and (path / labels).is_dir():
-            return _from_pair(path / images, path / labels, description)
+    folders = {entry.name.casefold(): entry for entry in path.iterdir() if entry.is_dir()}
+    for pair in _FOLDER_PAIRS:
+        images, labels = (folders.get(name.casefold()) for name in pair)
+        if images is not None and labels is not None:
+            return _from_pair(images, labels, description)
     masked = _from_subjects(path)
     if masked:
         return _with_masks(masked, description)

@@ -13,7 +13,7 @@ from torch import nn
 
 from MISFMLib.configs import LabelConfig, PreprocessingConfig, QuantizeConfig
 from MISFMLib.data.case_reading import read_case, without_unlabelled
-from MISFMLib.data.cases import Case, LabelledSet, find_cases
+from MISFMLib.data.cases import Case, LabelledSet, find_cases, with_label_names
 from MISFMLib.data.preprocessing import prepare_volume
 from MISFMLib.data.split import choose_split
 from MISFMLib.device import set_threads
@@ -94,8 +94,7 @@ def run_quantize(config: QuantizeConfig, events: EventSink = ignore_events) -> d
 
 def _cases(config: QuantizeConfig, bundle: Bundle) -> tuple[list[Case], list[Case]]:
     """Return the cases to find ranges with and those to compare on."""
-    found = find_cases(config.data)
-    _check_labels(found, bundle)
+    found = _numbered_as(find_cases(config.data), bundle)
     split = choose_split(
         found, config.split, validation_fraction=config.validation_fraction, seed=config.seed
     )
@@ -111,15 +110,19 @@ def _cases(config: QuantizeConfig, bundle: Bundle) -> tuple[list[Case], list[Cas
     return [by_name[name] for name in chosen], [by_name[name] for name in split.validation]
 
 
-def _check_labels(found: LabelledSet, bundle: Bundle) -> None:
+def _numbered_as(found: LabelledSet, bundle: Bundle) -> LabelledSet:
+    """Return the cases with the labels numbered as in the model; segments are matched by name."""
     ours = {label.value: label.name for label in bundle.manifest.labels}
     theirs = dict(found.label_names)
+    if theirs and found.names_of_segments and set(theirs.values()) <= set(ours.values()):
+        return with_label_names(found, [f"{value}={name}" for value, name in ours.items()])
     if theirs and theirs != ours:
         raise DataError(
             f"The labels of the cases are {theirs}, those of {bundle.manifest.name} are {ours}.",
             code="labels-differ",
             remedy="Give cases with the labels of the model.",
         )
+    return found
 
 
 def _quantized(

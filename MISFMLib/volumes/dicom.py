@@ -43,6 +43,8 @@ logger = logging.getLogger(__name__)
 
 _NOT_SCANS = ("SEG", "RTDOSE", "PR", "SR", "KO")
 """Modalities of results that often lie beside a scan."""
+_LISTED = 12
+"""Volumes that a message names."""
 
 
 @dataclass(frozen=True)
@@ -145,6 +147,12 @@ def read_series(path: Path, series: str | None = None) -> Volume:
             code="colour-image",
             remedy="Choose another series.",
         )
+    if "MOSAIC" in stack.slices[0].image_type.upper().split("\\"):
+        raise DataError(
+            f"The series in {path} holds mosaics, whose slices lie side by side in one image.",
+            code="dicom-mosaic",
+            remedy="Convert it with dcm2niix, or export it as Enhanced MR or single slices.",
+        )
     order, geometry = stack_planes(_planes(stack.slices), path)
     slices = [stack.slices[index] for index in order]
     modality = slices[0].image.modality
@@ -241,7 +249,8 @@ def _subfolder_hint(path: Path) -> str:
 
 
 def _listed(stacks: Sequence[Stack]) -> str:
-    return "; ".join(stack.title() for stack in stacks)
+    more = f"; and {len(stacks) - _LISTED} more" if len(stacks) > _LISTED else ""
+    return "; ".join(stack.title() for stack in stacks[:_LISTED]) + more
 
 
 def _planes(slices: Sequence[DicomSlice]) -> list[Plane]:

@@ -7,8 +7,7 @@ whose voxels would be off by more than 1 % of their size is refused.
 
 from __future__ import annotations
 
-import os
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Collection, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -17,8 +16,9 @@ import SimpleITK as sitk  # noqa: N813 the name everyone uses
 from MISFMLib.configs import LabelConfig
 from MISFMLib.errors import DataError
 from MISFMLib.volumes.case_names import case_name, distinct_names
-from MISFMLib.volumes.dicom import is_dicom, is_series_folder, read_series
-from MISFMLib.volumes.formats.problems import file_missing, not_finite
+from MISFMLib.volumes.dicom import is_dicom, read_series
+from MISFMLib.volumes.folders import find_volumes
+from MISFMLib.volumes.formats.problems import not_finite
 from MISFMLib.volumes.formats.slicer_segmentation import merge_layers, segment_fields, segment_names
 from MISFMLib.volumes.same_grid import TOLERANCE, fitted, on_grid
 from MISFMLib.volumes.volume_files import (
@@ -288,33 +288,3 @@ def write_label_map(
         present = present_values(label_map.array_DHW)
         fields = segment_fields(labels, present, label_map.geometry)
     write_image(label_map.array_DHW, label_map.geometry, path, fields=fields, overwrite=overwrite)
-
-
-# ----------------------------------------------------------------------------------------- folders
-
-
-def find_volumes(folder: Path) -> list[Path]:
-    """Return the volume files and DICOM folders below a folder, sorted; hidden ones are left out.
-
-    Raises:
-        DataError: The folder does not exist.
-    """
-    if not folder.is_dir():
-        raise file_missing(folder)
-    return sorted(_volumes_below(folder))
-
-
-def _volumes_below(folder: Path) -> Iterator[Path]:
-    # Linked folders belong to a cohort too; one that leads back to its parents does not.
-    seen = {str(parent) for parent in folder.resolve().parents}
-    for place, folders, names in os.walk(folder, followlinks=True):
-        seen.add(os.path.realpath(place))
-        folders[:] = [
-            name
-            for name in folders
-            if not name.startswith(".") and os.path.realpath(Path(place, name)) not in seen
-        ]
-        files = [Path(place, name) for name in names if not name.startswith(".")]
-        yield from (file for file in files if volume_suffix(file) and file.is_file())
-        if is_series_folder(Path(place)):
-            yield Path(place)

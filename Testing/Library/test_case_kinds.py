@@ -112,8 +112,21 @@ def test_linked_folders_are_followed_and_loops_are_not(tmp_path):
         (tmp_path / "set" / part).mkdir()
         (tmp_path / "set" / part / "more").symlink_to(tmp_path / "real" / part)
         (tmp_path / "set" / part / "loop").symlink_to(tmp_path / "set")
-        (tmp_path / "set" / part / "gone.nii.gz").symlink_to(tmp_path / "nowhere")
     assert [case.name for case in find_cases(tmp_path / "set").cases] == ["a", "b"]
+
+
+def test_a_link_that_leads_nowhere_is_named(tmp_path):
+    pairs(tmp_path)
+    for part in ("images", "labels"):
+        (tmp_path / part / "gone.nii.gz").symlink_to(tmp_path / "nowhere")
+    assert "gone.nii.gz" in refused("dataset-files-missing", find_cases, tmp_path)
+
+
+def test_capital_letters_of_the_folders_do_not_matter(tmp_path):
+    pairs(tmp_path)
+    for part in ("images", "labels"):
+        (tmp_path / part).rename(tmp_path / part.capitalize())
+    assert len(find_cases(tmp_path).cases) == 2
 
 
 # ----------------------------------------------------------------------------- one mask per class
@@ -191,6 +204,12 @@ def test_a_table_is_read_as_excel_saves_it(tmp_path, encoding, separator):
     assert [case.name for case in find_cases(tmp_path / "list.csv").cases] == ["Müller 1", "b 1"]
     (tmp_path / "list.csv").write_text(f"sep={separator}\n{text}", "utf-8")
     assert len(find_cases(tmp_path / "list.csv").cases) == 2
+
+
+def test_folders_may_be_parted_as_on_windows(tmp_path):
+    pairs(tmp_path, names=("a",))
+    (tmp_path / "list.csv").write_text("image,label\nimages\\a.nii.gz,labels\\a.nii.gz\n")
+    assert find_cases(tmp_path / "list.csv").cases[0].images[0].is_file()
 
 
 def test_a_row_that_lacks_a_cell_is_named(tmp_path):

@@ -172,6 +172,22 @@ def test_other_differences_choose_too(tmp_path, attribute, ones, others, choice)
     assert read_volume(folder, series=choice).array_CDHW[0, 0, 0, 0] == 5
 
 
+def test_times_that_change_from_slice_to_slice_tell_no_volumes(tmp_path):
+    slices = [*a_series(), *a_series()]
+    for number, ds in enumerate(slices):
+        ds.AcquisitionTime = f"1200{number:02d}"
+    assert "16 slices at 8 places" in refused(
+        "dicom-duplicate-slices", save(tmp_path / "s", slices)
+    )
+
+
+def test_mosaics_are_refused(tmp_path):
+    slices = a_series(sop_class=MR)
+    for ds in slices:
+        ds.ImageType = ["ORIGINAL", "PRIMARY", "M", "MOSAIC"]
+    assert "dcm2niix" in refused("dicom-mosaic", save(tmp_path / "s", slices))
+
+
 # ------------------------------------------------------------------------------- anonymisation
 
 

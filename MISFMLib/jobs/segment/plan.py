@@ -12,6 +12,7 @@ from MISFMLib.configs import SegmentConfig
 from MISFMLib.errors import ConfigError, DataError, DependencyError
 from MISFMLib.files import check_output
 from MISFMLib.jobs.segment.channels import channels_together, without_channel
+from MISFMLib.volumes.series_choice import SeriesChoice
 from MISFMLib.volumes.volume import distinct_names, find_volumes
 from MISFMLib.volumes.volume_files import volume_suffix
 
@@ -70,6 +71,7 @@ def plan_cases(config: SegmentConfig, num_channels: int) -> SegmentPlan:
         DependencyError: An output needs a package that is not installed.
         OutputError: A result of a single case is there already and may not be replaced.
     """
+    SeriesChoice.parse(config.series)
     inputs = list(_find_inputs(config, num_channels))
     if not inputs:
         raise DataError(

@@ -150,7 +150,9 @@ def _divided(slices: Sequence[DicomSlice], attributes: Sequence[str]) -> Iterato
         if most < 2:
             break
         parts = _parts(slices, attrgetter(attribute))
-        if len(parts) > 1 and max(_most_at_one_place(part) for part in parts.values()) < most:
+        # Values that change from slice to slice, such as times of acquisition, tell no volumes.
+        is_telling = 1 < len(parts) <= 2 * most
+        if is_telling and max(_most_at_one_place(part) for part in parts.values()) < most:
             for value, part in sorted(parts.items(), key=lambda item: _sort_key(item[0])):
                 for stack in _divided(part, attributes[index + 1 :]):
                     yield Stack(stack.slices, ((attribute, value), *stack.telling))
