@@ -20,7 +20,7 @@ from ..Signal import Signal
 
 _FOUND_DICE = 0.05
 """As in the library: a label below has not been found yet."""
-_DICE, _LOSS = "dice/", "loss"
+_DICE, _SCORE, _LOSS = "dice/", "score", "loss"
 
 
 class TrainView:
@@ -30,22 +30,27 @@ class TrainView:
     followed; ``changed()`` when the buttons may have to change.
     """
 
-    def __init__(self, ui: Any, report: Callable[[Exception], None]) -> None:
+    def __init__(self, ui: Any, report: Callable[[Exception], None], job: str = "finetune") -> None:
         """Connect the widgets.
 
         Args:
             ui: Widgets of the .ui file by their names.
             report: Shows an error to the user.
+            job: finetune or pretrain.
         """
         self.finished = Signal()
         self.failed = Signal()
         self.changed = Signal()
         self.report = report
         self._ui = ui
+        self._job = job
         self._training: TrainingProcess | None = None
         self._state: TrainingState | None = None
         self._asked = ""
-        self._dice = Curves(_("Dice on held-out cases"), _("Step"), _("Dice"))
+        isFinetuning = job == "finetune"
+        title = _("Dice on held-out cases") if isFinetuning else _("Dice of the fusion levels")
+        self._dice = Curves(title, _("Step"), _("Dice"))
+        self._judged = _DICE if isFinetuning else _SCORE
         self._loss = Curves(_("Training loss"), _("Step"), _("Loss"))
         menu = qt.QMenu(ui.stopButton)
         menu.addAction(_("Stop and keep the best")).triggered.connect(self._onFinish)
@@ -75,7 +80,7 @@ class TrainView:
     def findAgain(self) -> None:
         """Take up the newest training of an earlier session, whatever became of it."""
         if self._training is None:
-            found = findTrainings("finetune")
+            found = findTrainings(self._job)
             self._follow(found[-1] if found else None)
 
     def start(self, config: Mapping[str, Any], about: Mapping[str, Any]) -> None:
@@ -87,7 +92,7 @@ class TrainView:
         """
         if self._training is not None:
             self._training.discard()
-        training = newTraining("finetune", config, about)
+        training = newTraining(self._job, config, about)
         self._follow(training)
         training.start()
         self.poll()
@@ -190,7 +195,7 @@ class TrainView:
         return _("The training is done")
 
     def _updateCurves(self) -> None:
-        steps, columns = curvesOf(self._training.metrics, _DICE)
+        steps, columns = curvesOf(self._training.metrics, self._judged)
         self._dice.update(columns, steps)
         steps, columns = curvesOf(self._training.metrics, _LOSS)
         self._loss.update(columns, steps)

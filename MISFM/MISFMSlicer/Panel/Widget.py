@@ -15,6 +15,7 @@ from slicer.util import VTKObservationMixin
 from ..Jobs.Logic import MISFMLogic
 from .FinetuneTab import FinetuneTab
 from .Parameters import Parameters
+from .PretrainTab import PretrainTab
 from .SegmentTab import SegmentTab
 
 _FINETUNE = 1
@@ -40,6 +41,7 @@ class MISFMWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
         self.logic = MISFMLogic()
         self.segmentTab = SegmentTab(self.ui, self.logic)
         self.finetuneTab = self._addFinetuneTab()
+        self.pretrainTab = self._addPretrainTab()
         self._parameterNode: Any = None
         self._volume: Any = None
         self._haveChoicesChanged = False
@@ -61,6 +63,14 @@ class MISFMWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
         tab.modelsChanged.connect(self.segmentTab.lookAround)
         return tab
 
+    def _addPretrainTab(self) -> PretrainTab:
+        panel = slicer.util.loadUI(self.resourcePath("UI/Pretrain.ui"))
+        self.ui.tabs.addTab(panel, _("Pretrain"))
+        ui = slicer.util.childWidgetVariables(panel)
+        tab = PretrainTab(ui, self.segmentTab.installMissing)
+        tab.startsChanged.connect(self.finetuneTab.form.readModels)
+        return tab
+
     def cleanup(self) -> None:
         """Let go of everything, once; called at reload and when Slicer quits."""
         if self._panel is None:
@@ -70,6 +80,7 @@ class MISFMWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
         self.removeObservers()
         self._parameterNode = self._volume = None
         self.finetuneTab.close(isQuitting=_isQuitting())
+        self.pretrainTab.close()
         self.segmentTab.close()
         self.logic.close()
         # Slicer only hides it at reload; its connections would keep all of our old objects alive.
@@ -80,6 +91,7 @@ class MISFMWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
         """Show what has changed while another module was open."""
         self.segmentTab.lookAround()
         self.finetuneTab.lookAround()
+        self.pretrainTab.lookAround()
         self._useParameterNode()
 
     def onReload(self) -> None:

@@ -2058,6 +2058,10 @@
         <source>Training: {what}</source>
         <translation>正在训练：{what}</translation>
     </message>
+    <message>
+        <source>Dice of the fusion levels</source>
+        <translation>融合层级的 Dice</translation>
+    </message>
 </context>
 <context>
     <name>Panel.TrainingForm</name>
@@ -2227,6 +2231,10 @@
         <source>Fine-tune</source>
         <translation>微调</translation>
     </message>
+    <message>
+        <source>Pretrain</source>
+        <translation>预训练</translation>
+    </message>
 </context>
 <context>
     <name>Scene.TrainingCases</name>
@@ -2363,6 +2371,180 @@
     <message>
         <source>The scene holds no volume with a segmentation of it.</source>
         <translation>场景中没有带分割的体数据。</translation>
+    </message>
+</context>
+<context>
+    <name>Panel.PretrainTab</name>
+    <message>
+        <source>Add a folder with volumes first.</source>
+        <translation>请先添加包含体数据的文件夹。</translation>
+    </message>
+    <message>
+        <source>Folder with volumes</source>
+        <translation>包含体数据的文件夹</translation>
+    </message>
+    <message>
+        <source>Go on</source>
+        <translation>继续</translation>
+    </message>
+    <message>
+        <source>Pretrain</source>
+        <translation>预训练</translation>
+    </message>
+    <message>
+        <source>Pretrained in {steps} steps and {time}.</source>
+        <translation>已在 {time} 内完成 {steps} 步预训练。</translation>
+    </message>
+    <message>
+        <source>Ready. It runs on when Slicer is closed.</source>
+        <translation>就绪。关闭 Slicer 后仍会继续运行。</translation>
+    </message>
+    <message>
+        <source>Refused: {reasons}.</source>
+        <translation>已拒绝：{reasons}。</translation>
+    </message>
+    <message>
+        <source>The commands and a SLURM script are in the clipboard.</source>
+        <translation>命令和 SLURM 脚本已复制到剪贴板。</translation>
+    </message>
+    <message>
+        <source>full</source>
+        <translation>完整</translation>
+    </message>
+    <message>
+        <source>small</source>
+        <translation>小型</translation>
+    </message>
+    <message>
+        <source>{count} volumes ready ({modalities}), {size} on the disk.</source>
+        <translation>{count} 个体数据已就绪（{modalities}），占用磁盘 {size}。</translation>
+    </message>
+    <message>
+        <source>{count} were there twice.</source>
+        <translation>{count} 个重复。</translation>
+    </message>
+    <message>
+        <source>{name} is in the list Start from of the tab Fine-tune.</source>
+        <translation>{name} 已在“微调”页的“起点”列表中。</translation>
+    </message>
+</context>
+<context>
+    <name>Pretrain</name>
+    <message>
+        <source>A network learns from volumes without labels what to look at; a fine-tuning that starts from it needs fewer labels.</source>
+        <translation>网络从没有标注的体数据中学习该看什么；以此为起点的微调需要的标注更少。</translation>
+    </message>
+    <message>
+        <source>Add folder…</source>
+        <translation>添加文件夹…</translation>
+    </message>
+    <message>
+        <source>Copy as command</source>
+        <translation>复制为命令</translation>
+    </message>
+    <message>
+        <source>Copy the commands and a SLURM script for a long run elsewhere.</source>
+        <translation>复制命令和 SLURM 脚本，以便在别处长时间运行。</translation>
+    </message>
+    <message>
+        <source>Delete this start; nothing else is lost.</source>
+        <translation>删除此起点；其他内容不受影响。</translation>
+    </message>
+    <message>
+        <source>Discard</source>
+        <translation>放弃</translation>
+    </message>
+    <message>
+        <source>End the training.</source>
+        <translation>结束训练。</translation>
+    </message>
+    <message>
+        <source>Folders with volumes at any depth: files or DICOM.</source>
+        <translation>包含体数据的文件夹（任意层级）：文件或 DICOM。</translation>
+    </message>
+    <message>
+        <source>Keep</source>
+        <translation>保留</translation>
+    </message>
+    <message>
+        <source>Learn from all volumes below a folder.</source>
+        <translation>从文件夹下的所有体数据中学习。</translation>
+    </message>
+    <message>
+        <source>Minutes:</source>
+        <translation>分钟：</translation>
+    </message>
+    <message>
+        <source>Name of the start in the list Start from of the tab Fine-tune.</source>
+        <translation>该起点在“微调”页“起点”列表中的名称。</translation>
+    </message>
+    <message>
+        <source>Name:</source>
+        <translation>名称：</translation>
+    </message>
+    <message>
+        <source>Network:</source>
+        <translation>网络：</translation>
+    </message>
+    <message>
+        <source>Pause</source>
+        <translation>暂停</translation>
+    </message>
+    <message>
+        <source>Plot how well the network does its task on held-out volumes.</source>
+        <translation>绘制网络在留出体数据上完成任务的情况。</translation>
+    </message>
+    <message>
+        <source>Plot what the training makes small.</source>
+        <translation>绘制训练所最小化的损失。</translation>
+    </message>
+    <message>
+        <source>Prepare</source>
+        <translation>准备</translation>
+    </message>
+    <message>
+        <source>Pretrain</source>
+        <translation>预训练</translation>
+    </message>
+    <message>
+        <source>Put it into the list Start from of the tab Fine-tune.</source>
+        <translation>放入“微调”页的“起点”列表。</translation>
+    </message>
+    <message>
+        <source>Read all volumes once, say what was refused and why, and keep them ready for the training.</source>
+        <translation>读取所有体数据一次，说明拒绝了哪些及原因，并为训练做好准备。</translation>
+    </message>
+    <message>
+        <source>Remove</source>
+        <translation>移除</translation>
+    </message>
+    <message>
+        <source>Show curves</source>
+        <translation>显示曲线</translation>
+    </message>
+    <message>
+        <source>Show loss</source>
+        <translation>显示损失</translation>
+    </message>
+    <message>
+        <source>Stop</source>
+        <translation>停止</translation>
+    </message>
+    <message>
+        <source>Stop after this step; goes on later with the same numbers.</source>
+        <translation>在本步之后停止；以后可用相同数值继续。</translation>
+    </message>
+    <message>
+        <source>Take the chosen folder out of the list.</source>
+        <translation>将所选文件夹移出列表。</translation>
+    </message>
+    <message>
+        <source>The small network trains in minutes to hours, the full one needs a GPU.</source>
+        <translation>小型网络可在几分钟到几小时内训练，完整网络需要 GPU。</translation>
+    </message>
+    <message>
+        <source>Two crops, the fused one, which parts are of the second one, and what the network says.</source>
+        <translation>两个裁剪块、融合后的块、哪些部分来自第二块，以及网络的回答。</translation>
     </message>
 </context>
 </TS>

@@ -1,0 +1,300 @@
+"""The tab Pretrain: folders of volumes without labels, prepared and learnt from."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Callable
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import qt
+import slicer
+from slicer.i18n import tr as _
+
+from MISFMLib.events import Failed, Finished, Progress
+from MISFMLib.models import store
+from MISFMLib.models.versions import keep_model
+from MISFMLib.resources import read_preset
+
+from .. import Messages
+from ..Guard import guarded
+from ..Jobs.Command import Command
+from ..Jobs.PretrainCommand import pretrainCommands
+from ..Jobs.TrainingProcess import TrainingProcess, TrainingState
+from ..LibraryMessages import forPanel
+from ..Setup.Settings import Settings
+from ..Signal import Signal
+from .Lists import fitRows
+from .NoticeView import failureOf
+from .TrainView import TrainView, reportOf
+
+_FOLDERS = "MISFM/pretrainFolders"
+_MANY_STEPS = 1_000_000
+"""More than fit in the minutes: the clock ends the training."""
+_INTERVAL = 50
+"""Steps between two looks at the held-out volumes, and two pictures."""
+_PREVIEW = "preview.png"
+_MAX_ROWS = 4
+_POLL_MS = 500
+
+
+class PretrainTab:
+    """Connects the parts of the tab; ``startsChanged()`` tells that a start was kept."""
+
+    def __init__(self, ui: Any, installMissing: Callable[[], bool]) -> None:
+        """Connect the widgets.
+
+        Args:
+            ui: Widgets of the tab's .ui file by their names.
+            installMissing: Installs what a child process needs; tells whether all is there.
+        """
+        self.startsChanged = Signal()
+        self._ui = ui
+        self._installMissing = installMissing
+        self._store = slicer.app.userSettings()
+        self._settings = Settings()
+        self._folders: list[str] = []
+        self._prepared = ""
+        self._command: Command | None = None
+        self._shown = b""
+        self.train = TrainView(_trainWidgets(ui), self.report, "pretrain")
+        ui.pretrainNetworkSelector.addItem(_("small"), "small")
+        ui.pretrainNetworkSelector.addItem(_("full"), "full")
+        self._connect()
+        self._timer = qt.QTimer()
+        self._timer.setInterval(_POLL_MS)
+        self._timer.timeout.connect(self._onTick)
+
+    def _connect(self) -> None:
+        ui = self._ui
+        ui.addFolderButton.clicked.connect(self._onAddFolder)
+        ui.removeFolderButton.clicked.connect(self._onRemoveFolder)
+        ui.prepareButton.clicked.connect(self._onPrepare)
+        ui.pretrainButton.clicked.connect(self._onPretrain)
+        ui.pretrainCopyButton.clicked.connect(self._onCopy)
+        ui.pretrainKeepButton.clicked.connect(self._onKeep)
+        ui.pretrainDiscardButton.clicked.connect(self._onDiscard)
+        ui.foldersList.currentRowChanged.connect(self.refresh)
+        self.train.changed.connect(self.refresh)
+        self.train.finished.connect(self._onFinished)
+        self.train.failed.connect(self._onFailed)
+
+    @guarded
+    def lookAround(self) -> None:
+        """Look which folders and trainings there are; called when the module is entered."""
+        try:
+            folders = json.loads(self._store.value(_FOLDERS, "[]"))
+        except (TypeError, ValueError):  # somebody has edited the file
+            folders = []
+        self.setFolders([folder for folder in folders if Path(folder).is_dir()])
+        self.train.findAgain()
+        self.refresh()
+        self._timer.start()
+
+    def setFolders(self, folders: list[str]) -> None:
+        """Learn from the volumes below these folders."""
+        if folders != self._folders:
+            self._prepared = ""
+            self._ui.prepareLabel.text = ""
+        self._folders = folders
+        self._store.setValue(_FOLDERS, json.dumps(folders))
+        self._ui.foldersList.clear()
+        for folder in folders:
+            self._ui.foldersList.addItem(folder)
+        fitRows(self._ui.foldersList, _MAX_ROWS)
+        self.refresh()
+
+    def close(self) -> None:
+        """Let go of everything; a training goes on, a preparation goes on the next time."""
+        self._timer.stop()
+        self._timer.timeout.disconnect(self._onTick)
+        if self._command is not None:
+            self._command.close()
+        self.train.close()
+
+    def report(self, error: Exception | Failed) -> None:
+        """Show an error of the tab."""
+        failure = failureOf(error)
+        parts = (forPanel(failure.message), forPanel(failure.remedy))
+        self._ui.pretrainNoticeLabel.text = "\n".join(part for part in parts if part)
+        self._ui.pretrainNoticeFrame.visible = True
+
+    @guarded
+    def refresh(self, *_arguments: Any) -> None:
+        """Show where everything stands."""
+        ui, isRunning = self._ui, self.train.state is TrainingState.RUNNING
+        ui.removeFolderButton.enabled = ui.foldersList.currentRow >= 0
+        ui.prepareButton.enabled = bool(self._folders) and self._command is None
+        ui.pretrainCopyButton.enabled = bool(self._folders)
+        ui.pretrainButton.visible = not isRunning
+        ui.pretrainButton.text = _("Go on") if self.train.canGoOn else _("Pretrain")
+        ui.pretrainButton.enabled = self.train.canGoOn or bool(self._folders)
+        if not isRunning and not self.train.canGoOn:
+            ui.pretrainLabel.text = (
+                _("Ready. It runs on when Slicer is closed.")
+                if self._folders
+                else _("Add a folder with volumes first.")
+            )
+
+    # ------------------------------------------------------------------------------- the folders
+
+    @guarded
+    def _onAddFolder(self, *_arguments: Any) -> None:
+        path = qt.QFileDialog.getExistingDirectory(
+            self._ui.addFolderButton, _("Folder with volumes"), ""
+        )
+        if path and path not in self._folders:
+            self.setFolders([*self._folders, path])
+
+    @guarded
+    def _onRemoveFolder(self, *_arguments: Any) -> None:
+        row = self._ui.foldersList.currentRow
+        self.setFolders([each for index, each in enumerate(self._folders) if index != row])
+
+    @guarded
+    def _onPrepare(self, *_arguments: Any) -> None:
+        self._ui.pretrainNoticeFrame.visible = False
+        if not self._installMissing():
+            return
+        self._command = Command(["prepare", *self._folders, "-o", str(self._storeFolder())])
+        self._command.progressed.connect(self._onPrepareProgress)
+        self._command.ended.connect(self._onPrepared)
+        self._ui.prepareProgress.visible = True
+        self._command.start()
+        self.refresh()
+
+    def _storeFolder(self) -> Path:
+        name = re.sub(r"\W+", "-", Path(self._folders[0]).name).strip("-") or "volumes"
+        return store.home() / "stores" / name
+
+    @guarded
+    def _onPrepareProgress(self, progress: Progress) -> None:
+        self._ui.prepareProgress.value = round(100 * progress.fraction)
+        self._ui.prepareLabel.text = progress.message
+
+    @guarded
+    def _onPrepared(self, event: Finished | Failed) -> None:
+        self._command = None
+        self._ui.prepareProgress.visible = False
+        if isinstance(event, Failed):
+            self.report(event)
+        else:
+            self._prepared = str(event.report.get("store") or self._storeFolder())
+            self._ui.prepareLabel.text = preparedText(event.report)
+        self.refresh()
+
+    # ------------------------------------------------------------------------------ the training
+
+    @guarded
+    def _onPretrain(self, *_arguments: Any) -> None:
+        self._ui.pretrainNoticeFrame.visible = False
+        if not self._installMissing():
+            return
+        if self.train.canGoOn:
+            self.train.goOn()
+            return
+        self._ui.pretrainOutcomeFrame.visible = False
+        preset = read_preset("pretrain-laptop")
+        config = {
+            **{name: preset[name] for name in ("patch_size", "batch_size")},
+            **self._settings.options(),
+            "data": [self._prepared] if self._prepared else self._folders,
+            "network": self._ui.pretrainNetworkSelector.currentData,
+            "minutes": float(self._ui.pretrainMinutesSlider.value),
+            "steps": _MANY_STEPS,
+            "validate_every": _INTERVAL,
+            "checkpoint_every": _INTERVAL,
+            "preview": _PREVIEW,
+        }
+        self.train.start(config, {"name": "my-start", "folders": self._folders})
+        self.refresh()
+
+    @guarded
+    def _onTick(self, *_arguments: Any) -> None:
+        self.train.poll()
+        self._showPreview()
+
+    def _showPreview(self) -> None:
+        """Show the newest picture of what the network sees and answers."""
+        training = self.train.training
+        path = training.folder / _PREVIEW if training is not None else None
+        isThere = path is not None and path.exists()
+        self._ui.previewLabel.visible = isThere
+        if isThere and path.read_bytes() != self._shown:
+            self._shown = path.read_bytes()
+            picture = qt.QPixmap(str(path))
+            width = max(200, self._ui.foldersList.width)
+            self._ui.previewLabel.setPixmap(
+                picture.scaledToWidth(width, qt.Qt.SmoothTransformation)
+            )
+
+    @guarded
+    def _onFinished(self, training: TrainingProcess) -> None:
+        report = reportOf(training)
+        self._ui.pretrainOutcomeLabel.text = _("Pretrained in {steps} steps and {time}.").format(
+            steps=report.get("steps", 0), time=Messages.duration(report.get("training_seconds", 0))
+        )
+        self._ui.pretrainNameEdit.text = str(training.about.get("name", "my-start"))
+        self._ui.pretrainOutcomeFrame.visible = True
+        self.refresh()
+
+    @guarded
+    def _onFailed(self, training: TrainingProcess) -> None:
+        if isinstance(training.end, Failed):
+            self.report(training.end)
+
+    @guarded
+    def _onKeep(self, *_arguments: Any) -> None:
+        text = self._ui.pretrainNameEdit.text
+        name = re.sub(r"[^A-Za-z0-9._-]+", "-", text).strip("-.") or "my-start"
+        keep_model(self.train.training.output, name)
+        self._end()
+        text = _("{name} is in the list Start from of the tab Fine-tune.")
+        self._ui.pretrainLabel.text = text.format(name=name)
+        self.startsChanged.emit()
+
+    @guarded
+    def _onDiscard(self, *_arguments: Any) -> None:
+        self._end()
+
+    def _end(self) -> None:
+        self._ui.pretrainOutcomeFrame.visible = False
+        self.train.forget()
+        self.refresh()
+
+    @guarded
+    def _onCopy(self, *_arguments: Any) -> None:
+        network = str(self._ui.pretrainNetworkSelector.currentData)
+        slicer.app.clipboard().setText(pretrainCommands(self._folders, network))
+        self._ui.pretrainLabel.text = _("The commands and a SLURM script are in the clipboard.")
+
+
+def _trainWidgets(ui: Any) -> SimpleNamespace:
+    """Return the widgets under the names that `TrainView` knows them by."""
+    return SimpleNamespace(
+        pauseButton=ui.pretrainPauseButton,
+        stopButton=ui.pretrainStopButton,
+        trainProgress=ui.pretrainProgress,
+        trainLabel=ui.pretrainLabel,
+        curvesButton=ui.pretrainCurvesButton,
+        lossButton=ui.pretrainLossButton,
+    )
+
+
+def preparedText(report: dict[str, Any]) -> str:
+    """Say what a preparation has found, what it has refused and why."""
+    modalities = ", ".join(f"{name} {count}" for name, count in report["modalities"].items())
+    lines = [
+        _("{count} volumes ready ({modalities}), {size} on the disk.").format(
+            count=report["usable"], modalities=modalities, size=Messages.memory(report["bytes"])
+        )
+    ]
+    refused = report.get("quarantined") or {}
+    if refused:
+        reasons = "; ".join(f"{reason}: {count}" for reason, count in refused.items())
+        lines.append(_("Refused: {reasons}.").format(reasons=reasons))
+    if report.get("duplicates"):
+        lines.append(_("{count} were there twice.").format(count=report["duplicates"]))
+    return " ".join(lines)

@@ -1,0 +1,127 @@
+"""The tab Pretrain: folders, what was found in them, the training, and the start it gives."""
+
+import json
+import shlex
+import sys
+from pathlib import Path
+
+import pytest
+from fake_worker import FakeCommand
+
+from MISFMLib.events import Failed, Finished, Progress
+from MISFMLib.models import store
+
+PREPARED = {
+    "store": "/stores/volumes",
+    "usable": 12,
+    "modalities": {"CT": 10, "MR": 2},
+    "bytes": 2.5e9,
+    "quarantined": {"too small": 3},
+    "duplicates": 1,
+}
+
+
+@pytest.fixture
+def tab(panel, monkeypatch):
+    from MISFMSlicer.Jobs.TrainingProcess import TrainingProcess
+    from MISFMSlicer.Panel import PretrainTab
+
+    start = TrainingProcess.start
+    script = Path(__file__).with_name("fake_training.py")
+    monkeypatch.setattr(
+        TrainingProcess, "start", lambda self: start(self, [sys.executable, str(script)])
+    )
+    monkeypatch.setattr(PretrainTab, "Command", FakeCommand)
+    made = panel.widget.pretrainTab
+    made.setFolders([])
+    yield made
+    if made.train.training is not None:
+        made.train.training.kill()
+
+
+@pytest.fixture
+def folder(tab, tmp_path):
+    path = tmp_path / "my volumes"
+    path.mkdir()
+    tab.setFolders([str(path)])
+    return path
+
+
+def test_without_a_folder_nothing_can_start(tab):
+    assert not tab._ui.pretrainButton.enabled
+    assert not tab._ui.prepareButton.enabled
+    assert tab._ui.pretrainLabel.text == "Add a folder with volumes first."
+
+
+def test_prepare_says_what_was_found_and_refused(tab, folder):
+    tab._ui.prepareButton.click()
+    (command,) = FakeCommand.started
+    assert command.words[:2] == ("prepare", str(folder))
+    assert Path(command.words[3]) == store.home() / "stores" / "my-volumes"
+    assert not tab._ui.prepareButton.enabled
+    command.progressed.emit(Progress("prepare", 0.5, "6 of 12"))
+    assert tab._ui.prepareProgress.value == 50
+    command.ended.emit(Finished(PREPARED))
+    text = "12 volumes ready (CT 10, MR 2), 2.5 GB on the disk. Refused: too small: 3."
+    assert tab._ui.prepareLabel.text == f"{text} 1 were there twice."
+    assert tab._ui.prepareButton.enabled
+
+
+def test_a_preparation_that_fails_says_why(tab, folder):
+    tab._ui.prepareButton.click()
+    FakeCommand.started[-1].ended.emit(Failed("No volume is there.", "no-volume", "Add a folder."))
+    assert "No volume is there.\nAdd a folder." in tab._ui.pretrainNoticeLabel.text
+    assert not tab._ui.pretrainNoticeFrame.isHidden()
+
+
+def test_a_pretraining_ends_as_a_start_for_fine_tuning(tab, folder, panel):
+    tab._ui.prepareButton.click()
+    FakeCommand.started[-1].ended.emit(Finished(PREPARED))
+    tab._ui.pretrainButton.click()
+    panel.host.wait_until(lambda: not tab._ui.pretrainOutcomeFrame.isHidden(), 20)
+    job = tab.train.training.job
+    assert job["job"] == "pretrain"
+    assert job["config"]["data"] == ["/stores/volumes"]
+    assert job["config"]["minutes"] == 60
+    assert tab._ui.pretrainOutcomeLabel.text == "Pretrained in 20 steps and 40 s."
+
+    tab._ui.pretrainNameEdit.text = "my CTs"
+    tab._ui.pretrainKeepButton.click()
+    assert "my-CTs" in [entry.name for entry in store.list_models()]
+    selector = panel.widget.finetuneTab._ui.startSelector
+    assert selector.findData("my-CTs") >= 0
+    assert tab.train.training is None
+
+
+def test_a_training_that_runs_shows_its_picture_and_can_be_discarded(tab, folder, panel, tmp_path):
+    (store.home() / "trainings").mkdir(parents=True, exist_ok=True)
+    (store.home() / "trainings/behaviour.json").write_text(json.dumps({"wait": True}))
+    tab._ui.pretrainButton.click()
+    panel.host.wait_until(lambda: bool(tab.train.training.metrics), 20)
+    assert tab._ui.pretrainButton.isHidden()
+    assert tab._ui.previewLabel.isHidden()
+    panel.host.screenshot(tab.train.training.folder / "preview.png", panel.ui.segmentButton)
+    panel.host.wait_until(lambda: not tab._ui.previewLabel.isHidden(), 5)
+    _keep, discard = tab._ui.pretrainStopButton.menu().actions()
+    discard.trigger()
+    assert tab.train.training is None
+    assert not tab._ui.pretrainButton.isHidden()
+
+
+def test_the_commands_for_a_long_run_can_be_copied(tab, folder):
+    import slicer
+
+    tab._ui.pretrainCopyButton.click()
+    lines = slicer.app.clipboard().text().splitlines()
+    assert shlex.split(lines[1]) == ["misfm", "prepare", str(folder), "-o", "volumes.store"]
+    assert shlex.split(lines[2])[:3] == ["misfm", "pretrain", "volumes.store"]
+    assert "exec misfm pretrain volumes.store -o my-start --network small --resume" in lines
+
+
+def test_folders_are_remembered_and_can_be_removed(tab, folder, panel):
+    assert tab._ui.foldersList.count == 1
+    tab._ui.foldersList.setCurrentRow(0)
+    assert tab._ui.removeFolderButton.enabled
+    tab._ui.removeFolderButton.click()
+    assert tab._ui.foldersList.count == 0
+    assert panel.widget.parent.minimumSizeHint.width() <= 400
