@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 from tyro.conf import OmitSubcommandPrefixes, Positional, subcommand
 
@@ -111,17 +111,26 @@ def _imported(bundle: Bundle) -> Report:
 
 @dataclass(frozen=True, kw_only=True)
 class ExportModel(Command):
-    """Write a model as one zip file to give away."""
+    """Write a model as one zip file to give away, or as a results folder of nnU-Net."""
 
     model: Positional[str]
     """Installed name, or path of a bundle."""
     file: Positional[Path]
-    """Zip file to write."""
+    """Zip file, or with --format nnunet folder, to write."""
+    format: Literal["zip", "nnunet"] = "zip"
+    """zip: for MISFM and MONAI. nnunet: a results folder that nnU-Net v2 runs, for its networks."""
     overwrite: bool = False
     """Replace a file that is already there."""
 
     def run(self, events: EventSink) -> Report:
-        """Write the zip."""
+        """Write the zip or the folder."""
+        if self.format == "nnunet":
+            from MISFMLib.jobs.imports.nnunet_export import export_nnunet
+
+            bundle = store.find_model(self.model)
+            place = export_nnunet(bundle, self.file, overwrite=self.overwrite)
+            text = f"{self.model} is in {place}; run it with: nnUNetv2_predict_from_modelfolder"
+            return {"path": str(place), "text": text}
         store.export_model(self.model, self.file, overwrite=self.overwrite)
         return {"path": str(self.file), "text": f"{self.model} is in {self.file}"}
 

@@ -370,3 +370,48 @@ def test_a_network_of_slices_segments_slice_by_slice(tmp_path):
         )
     assert len(np.unique(labels["forward"])) > 1
     np.testing.assert_array_equal(labels["backward"][::-1], labels["forward"])
+
+
+@pytest.mark.parametrize("kind", ["plain", "slices", "regions", "folds"])
+def test_an_exported_model_is_the_imported_one(kind, tmp_path):
+    options: dict[str, Any] = {}
+    if kind == "slices":
+        architecture = copy.deepcopy(CONFIGURATION["architecture"])
+        architecture["arch_kwargs"] |= {
+            "conv_op": CONV[2],
+            "norm_op": "torch.nn.modules.instancenorm.InstanceNorm2d",
+            "kernel_sizes": [[3, 3], [3, 3]],
+            "strides": [[1, 1], [2, 2]],
+        }
+        options["plans"] = with_configuration(
+            patch_size=[16, 16], spacing=[1.0, 1.0], architecture=architecture
+        )
+        options |= {"folds": {"0": network_weights(dimensions=2)}, "mirror_axes": (0, 1)}
+    elif kind == "regions":
+        labels = {"background": 0, "whole": [1, 2, 3], "core": [2, 3], "spot": 3}
+        options["dataset"] = changed(DATASET, labels=labels, regions_class_order=[1, 3, 2])
+    elif kind == "folds":
+        options["folds"] = {str(number): network_weights(seed=number) for number in (0, 1)}
+    given = imported(write_results(tmp_path / "results", **options), tmp_path, name="given")
+    assert (
+        main(["models", "export", str(given.path), str(tmp_path / "out"), "--format", "nnunet"])
+        == 0
+    )
+    (place,) = (tmp_path / "out").iterdir()
+    again = imported(place, tmp_path, name="again")
+    assert again.manifest.network == given.manifest.network
+    assert again.manifest.preprocessing == given.manifest.preprocessing
+    assert again.manifest.labels == given.manifest.labels
+    assert again.manifest.weights_sha256 == given.manifest.weights_sha256
+    # nnU-Net loads strictly: all names that it wrote itself are there.
+    theirs, ours = (
+        torch.load(file / "fold_0" / "checkpoint_final.pth", weights_only=False)["network_weights"]
+        for file in (next((tmp_path / "results").glob("*/*")), place)
+    )
+    assert theirs.keys() == ours.keys()
+
+
+def test_a_model_that_nnunet_does_not_know_is_not_exported(tmp_path, capsys):
+    words = ["models", "export", "hippocampus-mr", str(tmp_path / "out"), "--format", "nnunet"]
+    assert main(words) == 4
+    assert "pctnet" in capsys.readouterr().err
