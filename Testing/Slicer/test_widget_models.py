@@ -325,3 +325,15 @@ def test_in_a_new_home_a_model_that_fits_the_volume_is_chosen(panel, make_volume
     make_volume(name="another")
     panel.settle()
     assert panel.parameters.model == "a-ct-model"  # what a person chose stays
+
+
+def test_a_download_that_was_killed_says_so_and_the_next_one_takes_the_box_away(models):
+    choose(models, _FETCHED)
+    models.ui.downloadModelButton.click()
+    killed = Failed("The program that segments was ended by the system.", code="worker-killed")
+    models.commands[-1].ended.emit(killed)
+    assert models.shown("failureFrame")
+    assert "segments" not in models.ui.failureLabel.text
+    assert "goes on" in models.ui.remedyLabel.text
+    models.ui.downloadModelButton.click()
+    assert not models.shown("failureFrame")

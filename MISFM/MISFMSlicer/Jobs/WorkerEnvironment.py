@@ -42,6 +42,7 @@ def workerEnvironment(python: str, environment: Mapping[str, str] | None = None)
     libraryFolder = str(Path(MISFMLib.__file__).resolve().parents[1])
     searchPath = [libraryFolder, result.get("PYTHONPATH", "")]
     result["PYTHONPATH"] = os.pathsep.join(filter(None, searchPath))
+    result["PYTHONSAFEPATH"] = "1"  # nothing is imported from the folder that Slicer was started in
     result["PYTHONUTF8"] = "1"
     result["PYTHONFAULTHANDLER"] = "1"  # a crash in C code leaves a trace in the log
     return result

@@ -92,6 +92,7 @@ class ModelActions:
     def _run(self, *words: str) -> None:
         if self._command is not None or not self._installMissing():
             return
+        self._ui.failureFrame.visible = False  # of an earlier try
         self._command = Command(words)
         self._command.progressed.connect(self._onProgress)
         self._command.ended.connect(self._onEnded)
@@ -117,7 +118,7 @@ class ModelActions:
         self._command = None
         self._showEnd("")
         if isinstance(end, Failed):
-            self.report(end)
+            self.report(_notSegmenting(end))
         else:
             self._added(Path(end.report["path"]).name)
 
@@ -158,3 +159,12 @@ class ModelActions:
             store.remove_model(model.name)
             self._view.read()
             self.changed()
+
+
+def _notSegmenting(end: Failed) -> Failed:
+    """Return a failure in words for a program that was ended and does not segment."""
+    if not end.code.startswith("worker-"):
+        return end
+    message = _("The program that gets or converts the model was ended.")
+    remedy = _("Try again: a download goes on from where it was.")
+    return Failed(message, code=end.code, remedy=remedy, traceback=end.traceback)

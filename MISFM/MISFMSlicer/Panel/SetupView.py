@@ -84,6 +84,7 @@ class SetupView:
             return False
         with slicer.util.WaitCursor():
             Requirements.installRequirements(missing)
+        self._ui.failureFrame.visible = False  # of an earlier try
         self._changed()
         return True
 

@@ -917,6 +917,14 @@
         <source>{model} is one of your models now. It is for training and cannot segment.</source>
         <translation>{model} 现在已是您的模型。它用于训练，不能分割。</translation>
     </message>
+    <message>
+        <source>The program that gets or converts the model was ended.</source>
+        <translation>获取或转换模型的程序已被终止。</translation>
+    </message>
+    <message>
+        <source>Try again: a download goes on from where it was.</source>
+        <translation>请重试：下载会从中断处继续。</translation>
+    </message>
 </context>
 <context>
     <name>Setup.Models</name>
