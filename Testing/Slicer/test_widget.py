@@ -482,3 +482,19 @@ def test_the_button_keeps_the_keyboard_while_the_panel_refreshes(panel, make_vol
     panel.widget.segmentTab.refresh()
     panel.settle()
     assert panel.ui.segmentButton.window().focusWidget().objectName == "segmentButton"
+
+
+@pytest.mark.slicer_only("the stand-in has not the scroll area around Slicer's panels")
+def test_a_long_message_takes_its_height_and_slides_over_nothing(panel, make_volume):
+    """A scroll area asks for the height of texts on one line only; see Panel/Heights.py."""
+    make_volume()
+    panel.settle()
+    panel.segment()
+    panel.runner.events = [
+        Failed("The program that segments was ended. " * 6, code="x", remedy="Close it. " * 40)
+    ]
+    panel.segment()
+    page, whole = panel.ui.segmentTab, panel.widget.parent
+    assert panel.shown("failureFrame")
+    panel.host.wait_until(lambda: page.height >= page.layout().heightForWidth(page.width))
+    panel.host.wait_until(lambda: whole.minimumSizeHint.height() >= page.height)

@@ -14,6 +14,7 @@ from slicer.util import VTKObservationMixin
 
 from ..Jobs.Logic import MISFMLogic
 from .FinetuneTab import FinetuneTab
+from .Heights import FullHeight
 from .Parameters import Parameters
 from .PretrainTab import PretrainTab
 from .SegmentTab import SegmentTab
@@ -42,6 +43,7 @@ class MISFMWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
         self.segmentTab = SegmentTab(self.ui, self.logic)
         self.finetuneTab = self._addFinetuneTab()
         self.pretrainTab = self._addPretrainTab()
+        self._fullHeight = FullHeight(self.ui.segmentTab)
         self._parameterNode: Any = None
         self._volume: Any = None
         self._haveChoicesChanged = False

@@ -17,6 +17,7 @@ from MISFMLib.errors import DataError, OutputError
 
 from .Export import writeLabelMap
 from .GridBox import boxOf
+from .Masks import maskOn
 from .SceneIO import checkVolume, readLabels
 from .Segmentations import addSegmentation, segments, takeOut
 
@@ -69,7 +70,7 @@ def labelArray(segmentation: Any, volume: Any, values: Mapping[str, int]) -> np.
     labels = np.zeros(slicer.util.arrayFromVolume(volume).shape, np.uint8)
     names = segmentNames(segmentation)
     for segmentId, value in values.items():
-        inside = slicer.util.arrayFromSegmentBinaryLabelmap(segmentation, segmentId, volume) > 0
+        inside = maskOn(segmentation, segmentId, volume)
         taken = np.unique(labels[inside])
         taken = taken[taken != _BACKGROUND]
         if len(taken):
@@ -136,8 +137,7 @@ class OpenCase:
 
 
 def _hasVoxels(case: OpenCase, segmentId: str) -> bool:
-    array = slicer.util.arrayFromSegmentBinaryLabelmap(case.segmentation, segmentId, case.volume)
-    return bool((array > 0).any())
+    return bool(maskOn(case.segmentation, segmentId, case.volume).any())
 
 
 def openCase(
