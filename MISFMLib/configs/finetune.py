@@ -56,8 +56,8 @@ class FinetuneConfig(TrainingConfig):
     `init` does not bring is trained in any case."""
     warm_up_steps: int = 100
     """Steps, at most a fifth of all, over which the learning rate rises to its full height. At full
-    height from the first step on, small labels may be given up before anything is learnt of them;
-    see Docs/evidence.md."""
+    height from the first step on, small labels may be given up before anything is learnt of
+    them."""
     layer_decay: float = 1.0
     """Below 1 each level of the encoder learns more slowly by this factor than the next coarser
     one, and the coarsest than the decoder; so the encoder keeps more of what it has learnt."""

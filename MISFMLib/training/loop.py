@@ -170,10 +170,9 @@ class _Training:
 
     def _step(self, parts: Sequence[Batch]) -> float:
         """Update the weights once; return the loss."""
-        step, settings = self._state.step, self._settings
-        rate = settings.learning_rate * self._task.schedule(
-            scheduled_step(self._state, self._settings)
-        )
+        step, settings, task = self._state.step, self._settings, self._task
+        scheduled = task.schedule(scheduled_step(self._state, settings)) * task.rise(step)
+        rate = settings.learning_rate * scheduled
         for group, relative in zip(self._state.optimizer.param_groups, self._rates, strict=True):
             group["lr"] = rate * relative
         torch.manual_seed(_step_seed(settings.seed, step, self._fabric.global_rank))
@@ -281,8 +280,7 @@ class _Training:
         step, steps = self._state.step, last_step(self._state, self._settings)
         if not self._fabric.is_global_zero or not self._is_due(_REPORT_EVERY):
             return
-        loss = sum(self._losses) / len(self._losses)
-        self._losses.clear()
+        loss, self._losses = sum(self._losses) / len(self._losses), []
         rate = self._state.optimizer.param_groups[0]["lr"] / self._rates[0]
         self._events(Metric(step, {"loss": loss, "learning_rate": rate}))
         seconds = self._state.seconds - self._first_seconds

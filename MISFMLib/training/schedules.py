@@ -3,20 +3,27 @@
 from __future__ import annotations
 
 
-def polynomial_decay(step: float, steps: int, power: float = 0.9, warm_up: int = 0) -> float:
+def linear_rise(step: int, warm_up: int) -> float:
+    """Return the part of the learning rate that holds in the first steps, a straight line up to 1.
+
+    Args:
+        step: Optimizer steps done so far; those that were done, whatever the clock says.
+        warm_up: Steps until the full rate is reached.
+    """
+    return min(1.0, (step + 1) / warm_up) if warm_up else 1.0
+
+
+def polynomial_decay(step: float, steps: int, power: float = 0.9) -> float:
     """Return the part of the full learning rate that holds at a step.
 
-    Falls from 1 at step 0 towards 0 at the end, (1 - step / steps) ** power, and in the first steps
-    rises towards that curve in a straight line.
+    Falls from 1 at step 0 towards 0 at the end, (1 - step / steps) ** power.
 
     Args:
         step: Optimizer steps done so far.
         steps: Optimizer steps of the whole training.
         power: Form of the curve; 1 is a straight line.
-        warm_up: Steps until the curve is reached.
     """
-    rise = min(1.0, (step + 1) / warm_up) if warm_up else 1.0
-    return float(rise * max(0.0, 1.0 - step / steps) ** power)
+    return float(max(0.0, 1.0 - step / steps) ** power)
 
 
 def repeated_halving(step: float, every: int) -> float:

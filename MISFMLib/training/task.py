@@ -38,6 +38,8 @@ class Task:
     """Scalar loss of the network's outputs for a batch."""
     schedule: Callable[[float], float]
     """Part of the starting learning rate at a step."""
+    rise: Callable[[int], float] = lambda _step: 1.0
+    """Part of that which holds in the first steps; counts steps, whatever the clock says."""
     rate: Callable[[str], float] = lambda _name: 1.0
     """Part of the learning rate that the parameter of this name gets."""
     attend: Callable[[Sequence[str]], None] = lambda _missing: None

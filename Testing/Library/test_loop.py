@@ -376,6 +376,16 @@ def test_the_learning_rate_follows_the_schedule(tmp_path):
     assert metric.values["learning_rate"] == pytest.approx(0.5 * SETTINGS.learning_rate)
 
 
+def test_the_rate_rises_over_steps_even_where_the_clock_runs_ahead(tmp_path, clock):
+    events = []
+    settings = replace(SETTINGS, steps=10**5, minutes=2, validate_every=10**5)
+    options = {"schedule": lambda _step: 1.0, "rise": lambda step: min(1, (step + 1) / 100)}
+    result = run(tmp_path, settings, events.append, **options)
+    rates = [event.values["learning_rate"] for event in events if isinstance(event, Metric)]
+    assert result["step"] < 10  # of 100 over which the rate rises, though the time is over
+    assert rates[-1] == pytest.approx(SETTINGS.learning_rate * result["step"] / 100)
+
+
 def test_long_gradients_are_shortened(tmp_path):
     network = nn.Conv3d(1, 2, 1)
     plain = replace(SETTINGS, steps=1, optimizer="adam", weight_decay=0.0, gradient_clip=1e-3)

@@ -4,7 +4,12 @@ from __future__ import annotations
 
 import pytest
 
-from MISFMLib.training.schedules import polynomial_decay, repeated_halving, step_by_the_clock
+from MISFMLib.training.schedules import (
+    linear_rise,
+    polynomial_decay,
+    repeated_halving,
+    step_by_the_clock,
+)
 
 
 def test_the_rate_falls_from_one_to_zero():
@@ -24,11 +29,9 @@ def test_beyond_the_end_the_rate_stays_zero():
     assert polynomial_decay(11, 10) == 0
 
 
-def test_the_rate_rises_to_the_curve_when_asked_to():
-    rates = [polynomial_decay(step, 10, warm_up=4) for step in range(11)]
-
-    assert rates[:3] == [polynomial_decay(step, 10) * (step + 1) / 4 for step in range(3)]
-    assert rates[3:] == [polynomial_decay(step, 10) for step in range(3, 11)]
+def test_the_rate_rises_in_the_first_steps_when_asked_to():
+    assert [linear_rise(step, 4) for step in range(6)] == [0.25, 0.5, 0.75, 1, 1, 1]
+    assert [linear_rise(step, 0) for step in range(2)] == [1, 1]
 
 
 def test_the_rate_is_halved_again_and_again():

@@ -48,7 +48,7 @@ from MISFMLib.training.launch import Processes
 from MISFMLib.training.loop import fit
 from MISFMLib.training.losses import SegmentationLoss
 from MISFMLib.training.prior import PRIOR_PATCHES, class_shares, set_class_prior
-from MISFMLib.training.schedules import polynomial_decay
+from MISFMLib.training.schedules import linear_rise, polynomial_decay
 from MISFMLib.training.task import Task, Validation
 
 _VALIDATION_OVERLAP = 0.25
@@ -234,11 +234,8 @@ def train(fabric: Fabric, job: FinetuneJob, events: EventSink) -> None:
         batches=patches.batch,
         loss=loss,
         attend=partial(_emphasise, loss, shares_K, [label.name for label in plan.labels]),
-        schedule=partial(
-            polynomial_decay,
-            steps=config.steps,
-            warm_up=min(config.warm_up_steps, config.steps // _MOST_WARM_UP),
-        ),
+        schedule=partial(polynomial_decay, steps=config.steps),
+        rise=partial(linear_rise, warm_up=min(config.warm_up_steps, config.steps // _MOST_WARM_UP)),
         rate=partial(level_rate, decay=config.layer_decay),
         validate=partial(_validate, fabric, job, network) if job.validation else None,
     )
