@@ -41,6 +41,7 @@ def write_dicom_seg(
     manifest: BundleManifest,
     path: Path,
     *,
+    source: DicomSource | None = None,
     overwrite: bool = False,
 ) -> None:
     """Write a label map as a DICOM SEG.
@@ -52,6 +53,8 @@ def write_dicom_seg(
         label_map: Labels on the volume's grid, values of `manifest.labels` only.
         manifest: The model that made the labels.
         path: The .dcm file.
+        source: What `check_dicom_source` has read of the volume's files, which saves reading them
+            again.
         overwrite: Replace a file that is already there.
 
     Raises:
@@ -63,11 +66,13 @@ def write_dicom_seg(
     check_output(path, overwrite=overwrite)
     check_same_grid(volume, label_map)
     numbers = _to_segment_numbers(label_map, manifest.labels)
-    content = _written(_import_highdicom(), volume, numbers, manifest, read_source(volume))
+    content = _written(
+        _import_highdicom(), volume, numbers, manifest, source or read_source(volume)
+    )
     write_bytes(path, content, overwrite=overwrite)
 
 
-def check_dicom_source(volume: Volume, manifest: BundleManifest) -> tuple[str, ...]:
+def check_dicom_source(volume: Volume, manifest: BundleManifest) -> DicomSource:
     """Refuse a volume that no DICOM SEG can refer to; cheap, so call it before segmenting.
 
     An empty segmentation is made as a trial, so that nothing is left to fail after the computation.
@@ -77,7 +82,8 @@ def check_dicom_source(volume: Volume, manifest: BundleManifest) -> tuple[str, .
         manifest: The model that will make the labels.
 
     Returns:
-        Attributes of the patient and study that will be left empty or written in another form.
+        What was read of the files, for `write_dicom_seg`; it tells which attributes of the patient
+        and study will be left empty or written in another form.
 
     Raises:
         DataError: The volume does not come from DICOM, or its files lack identifiers, share them or
@@ -88,7 +94,7 @@ def check_dicom_source(volume: Volume, manifest: BundleManifest) -> tuple[str, .
     source = read_source(volume)
     numbers = np.zeros(volume.geometry.shape_dhw, np.uint8)
     _written(hd, volume, numbers, manifest, source)
-    return source.mended
+    return source
 
 
 def _written(

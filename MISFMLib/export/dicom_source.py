@@ -17,7 +17,7 @@ import numpy as np
 
 from MISFMLib.errors import DataError
 from MISFMLib.volumes.formats.dicom_header import numbers_of, patient_data_as_it_is
-from MISFMLib.volumes.formats.dicom_image import DicomSlice, inspect_image
+from MISFMLib.volumes.formats.dicom_image import DicomSlice, slices_of
 from MISFMLib.volumes.volume import Geometry, Volume
 
 if TYPE_CHECKING:
@@ -219,7 +219,7 @@ def _one_for_each_slice(
     found: list[Dataset] = []
     stands_for: dict[str, tuple[str, str, int]] = {}
     for path, header in zip(volume.dicom_files, headers, strict=True):
-        for each in inspect_image(path) or ():
+        for each in slices_of(header, path) or ():
             own = _classic(header, each, volume.geometry, is_first=not found)
             if own.SOPClassUID != header.SOPClassUID or each.image.frame_count > 1:
                 number = each.frame + 1 if each.image.frame_count > 1 else 0

@@ -234,7 +234,7 @@ def test_a_series_without_identifiers_is_refused(write_series, rng, tmp_path):
 
 
 def test_a_series_with_identifiers_passes_the_check(write_series):
-    assert check_dicom_source(write_series(), MANIFEST) == ()
+    assert check_dicom_source(write_series(), MANIFEST).mended == ()
 
 
 def test_a_volume_from_another_format_is_refused(tmp_path):
@@ -345,8 +345,10 @@ def test_values_that_dicom_does_not_allow_are_mended_and_named(
     write_series, rng, tmp_path, changes, said, written
 ):
     volume = write_series(**changes)
-    assert said in check_dicom_source(volume, MANIFEST)
-    write_dicom_seg(volume, some_labels(volume, rng), MANIFEST, tmp_path / "seg.dcm")
+    source = check_dicom_source(volume, MANIFEST)
+    assert said in source.mended
+    labels = some_labels(volume, rng)
+    write_dicom_seg(volume, labels, MANIFEST, tmp_path / "seg.dcm", source=source)
     (keyword,) = changes
     found = pydicom.dcmread(tmp_path / "seg.dcm").get(keyword)
     assert (found or "") == (written or "")

@@ -12,6 +12,7 @@ from typing import Any
 from MISFMLib.configs import LabelConfig, SegmentConfig
 from MISFMLib.errors import ConfigError
 from MISFMLib.events import EventSink, Notice, Progress
+from MISFMLib.export.dicom_source import DicomSource
 from MISFMLib.export.statistics import LabelVolume, label_volumes, write_statistics
 from MISFMLib.files import write_json
 from MISFMLib.inference.segmenter import Segmenter, SegmentResult
@@ -59,14 +60,14 @@ class CaseRunner:
         """
         start = time.perf_counter()
         events(Progress("read", 0.0, case.name))
-        volume = self._read(case, events)
+        volume, source = self._read(case, events)
         read_s = time.perf_counter() - start
         result = self._segment(volume, events)
         result = dataclasses.replace(result, timings_s={"read": read_s, **result.timings_s})
         volumes = label_volumes(result.label_map, self.labels)
         report = case_report(self.config, self.manifest, case, volume, result, volumes)
         events(Progress("write", 0.0, case.output.name))
-        self._write(case, volume, result, report)
+        self._write(case, volume, result, report, source)
         seconds = time.perf_counter() - start
         outputs = tuple(map(str, case.results))
         return CaseResult(report, volumes, seconds, outputs, result.settled)
@@ -86,12 +87,13 @@ class CaseRunner:
         if self.config.statistics is not None:
             write_statistics(self.config.statistics, cases, overwrite=self.overwrite)
 
-    def _read(self, case: SegmentCase, events: EventSink) -> Volume:
-        source = case.inputs if len(case.inputs) > 1 else case.inputs[0]
+    def _read(self, case: SegmentCase, events: EventSink) -> tuple[Volume, DicomSource | None]:
+        """Return the volume and, where it becomes a DICOM SEG, what that refers to."""
+        paths = case.inputs if len(case.inputs) > 1 else case.inputs[0]
         num_channels = len(self.manifest.preprocessing.channels)
-        volume = self.read(source, series=self.config.series, num_channels=num_channels)
+        volume = self.read(paths, series=self.config.series, num_channels=num_channels)
         if not is_dicom_seg(case.output):
-            return volume
+            return volume, None
         if not volume.dicom_files:
             raise ConfigError(
                 f"{case.name} was not read from DICOM, to which a DICOM SEG has to refer.",
@@ -100,13 +102,18 @@ class CaseRunner:
             )
         from MISFMLib.export.dicom_seg import check_dicom_source  # needs highdicom
 
-        mended = check_dicom_source(volume, self.manifest)
-        if mended:
-            events(Notice(f"For the DICOM SEG {'; '.join(mended)}."))
-        return volume
+        source = check_dicom_source(volume, self.manifest)
+        if source.mended:
+            events(Notice(f"For the DICOM SEG {'; '.join(source.mended)}."))
+        return volume, source
 
     def _write(
-        self, case: SegmentCase, volume: Volume, result: SegmentResult, report: dict[str, Any]
+        self,
+        case: SegmentCase,
+        volume: Volume,
+        result: SegmentResult,
+        report: dict[str, Any],
+        source: DicomSource | None,
     ) -> None:
         """Write all results, the label map last: once it is there, the case is done."""
         label_map = result.label_map
@@ -117,7 +124,7 @@ class CaseRunner:
         if case.report is not None:
             write_json(case.report, report, overwrite=self.overwrite)
         if is_dicom_seg(case.output):
-            self._write_dicom_seg(volume, label_map, case.output)
+            self._write_dicom_seg(volume, label_map, case.output, source)
         else:
             labels = self.labels
             write_label_map(label_map, case.output, labels=labels, overwrite=self.overwrite)
@@ -127,7 +134,11 @@ class CaseRunner:
 
         write_overview(volume, label_map, self.labels, path, overwrite=self.overwrite)
 
-    def _write_dicom_seg(self, volume: Volume, label_map: LabelMap, path: Path) -> None:
+    def _write_dicom_seg(
+        self, volume: Volume, label_map: LabelMap, path: Path, source: DicomSource | None
+    ) -> None:
         from MISFMLib.export.dicom_seg import write_dicom_seg  # needs highdicom
 
-        write_dicom_seg(volume, label_map, self.manifest, path, overwrite=self.overwrite)
+        write_dicom_seg(
+            volume, label_map, self.manifest, path, source=source, overwrite=self.overwrite
+        )

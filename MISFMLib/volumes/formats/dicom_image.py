@@ -117,10 +117,15 @@ def inspect_image(path: Path) -> list[DicomSlice] | None:
         logger.warning("%s begins like DICOM but cannot be read; it is left out.", path)
         return None
     with patient_data_as_it_is():
-        return _slices(header, path)
+        return slices_of(header, path)
 
 
-def _slices(header: Any, path: Path) -> list[DicomSlice] | None:
+def slices_of(header: Any, path: Path) -> list[DicomSlice] | None:
+    """Return what a header says of each frame; None where it describes no image.
+
+    Raises:
+        DataError: It is the header of an image, and incomplete.
+    """
     sop_class = text_of(header, "SOPClassUID") or text_of(
         header.file_meta, "MediaStorageSOPClassUID"
     )
