@@ -10,6 +10,7 @@ from fake_worker import FakeCommand, FakeRunner, segment_case, unsure_case
 
 from MISFMLib.annotation.training_set import TrainingSet
 from MISFMLib.events import Failed, Finished
+from MISFMLib.foreground import claims_folder, is_claimed
 from MISFMLib.models import store
 from MISFMLib.models.terminology import label_config
 
@@ -138,6 +139,17 @@ def test_a_segmented_volume_is_added_by_one_click_and_brings_its_labels(tab, mak
     assert tab.ui.casesTable.rowCount == 1
     assert tab.panel.ui.tabs.currentWidget() is not tab.panel.ui.segmentTab
     assert tab.ui.trainButton.enabled
+
+
+def test_a_training_yields_while_a_volume_is_segmented(tab, make_volume):
+    folder = claims_folder(store.home())
+    tab.panel.choose(make_volume())
+    tab.panel.runner.holds = True
+    tab.panel.start()
+    assert is_claimed(folder)
+    tab.panel.runner.holds = False
+    tab.wait(lambda: not tab.panel.logic.jobs)
+    assert not is_claimed(folder)
 
 
 def test_unknown_names_are_asked_for_and_nothing_is_written_before(tab, a_set, make_volume):

@@ -11,6 +11,8 @@ import slicer
 from slicer.ScriptedLoadableModule import ScriptedLoadableModuleLogic
 
 from MISFMLib.events import Event, Failed, Finished, Measured, Notice, Progress
+from MISFMLib.foreground import Claim, claims_folder
+from MISFMLib.models import store
 
 from ..Job import Job, JobState, SegmentRequest
 from ..Scene import KeptResults
@@ -64,6 +66,7 @@ class MISFMLogic(ScriptedLoadableModuleLogic):
         self._jobs: list[Job] = []
         self._task: SegmentTask | None = None
         self._startedAt = 0.0
+        self._claim = Claim(claims_folder(store.home()))
         self._timer: Any = None
         self._snapshots: dict[str, Snapshot] = {}
         self._sceneTag = slicer.mrmlScene.AddObserver(
@@ -166,6 +169,7 @@ class MISFMLogic(ScriptedLoadableModuleLogic):
         job.state = JobState.RUNNING
         job.progress = Progress("start", 0.0)
         self._startedAt = time.monotonic()
+        self._claim.renew()  # a training that runs beside it waits
         self.started.emit(job)
         if job.hasEnded:  # who heard it may have cancelled it
             return
@@ -191,6 +195,7 @@ class MISFMLogic(ScriptedLoadableModuleLogic):
             self._runner.cancel()
             self._fail(job, volumeRemoved())
             return
+        self._claim.renew()
         for event in self._runner.poll():
             if not job.hasEnded:  # who heard of the last one may have cancelled it
                 self._take(job, event)
@@ -260,6 +265,7 @@ class MISFMLogic(ScriptedLoadableModuleLogic):
         self._startNext()
 
     def _removeTask(self) -> None:
+        self._claim.release()
         if self._timer is not None:
             self._timer.stop()
         if self._task is not None:
