@@ -9,6 +9,7 @@ from typing import Any, Literal
 
 from MISFMLib.configs import (
     BenchmarkConfig,
+    CollectConfig,
     EvaluateConfig,
     FinetuneConfig,
     PrepareConfig,
@@ -36,6 +37,7 @@ JOB_CONFIGS: dict[str, type] = {
     "evaluate": EvaluateConfig,
     "benchmark": BenchmarkConfig,
     "review": ReviewConfig,
+    "collect": CollectConfig,
 }
 
 

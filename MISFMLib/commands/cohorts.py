@@ -9,7 +9,7 @@ from typing import Annotated
 from tyro.conf import Positional, arg
 
 from MISFMLib.commands.base import Command, Report, only, run_job
-from MISFMLib.configs import BenchmarkConfig, EvaluateConfig, ReviewConfig
+from MISFMLib.configs import BenchmarkConfig, CollectConfig, EvaluateConfig, ReviewConfig
 from MISFMLib.events import EventSink
 
 
@@ -48,3 +48,15 @@ class Benchmark(BenchmarkConfig, Command):
     def run(self, events: EventSink) -> Report:
         """Run the job."""
         return run_job("benchmark", only(BenchmarkConfig, self), events)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Collect(CollectConfig, Command):
+    """Copy the cases of a data set into a training set for the tab Fine-tune in Slicer."""
+
+    data: Positional[Path]
+    output: Annotated[Path, arg(aliases=["-o"])]
+
+    def run(self, events: EventSink) -> Report:
+        """Run the job."""
+        return run_job("collect", only(CollectConfig, self), events)

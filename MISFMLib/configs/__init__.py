@@ -10,6 +10,7 @@ from MISFMLib.configs.coding import (
     encode,
     raise_problems,
 )
+from MISFMLib.configs.collect import CollectConfig
 from MISFMLib.configs.evaluate import EvaluateConfig
 from MISFMLib.configs.finetune import (
     FinetuneConfig,
@@ -56,6 +57,7 @@ __all__ = [
     "WORTH_CONVERTING",
     "BenchmarkConfig",
     "Code",
+    "CollectConfig",
     "EngineName",
     "EvaluateConfig",
     "FinetuneConfig",

@@ -437,5 +437,19 @@ def test_volumes_are_added_and_those_that_cannot_be_read_are_named(tab, a_set, t
     assert a_set.case("good").status == "unlabelled"
 
 
+def test_a_data_set_from_elsewhere_is_copied_into_a_training_set(tab, a_set, tmp_path, monkeypatch):
+    from MISFMSlicer.Panel import CollectView
+
+    monkeypatch.setattr(CollectView, "Command", FakeCommand)
+    tab.tab.setView._collecting.begin(tmp_path / "nnunet", tmp_path / "new")
+    (command,) = tab.panel.commands
+    assert command.words == ("collect", str(tmp_path / "nnunet"), "-o", str(tmp_path / "new"))
+    assert "Copying the cases of nnunet" in tab.ui.setLabel.text
+    TrainingSet.create(tmp_path / "new", LABELS)
+    command.ended.emit(Finished({"set": str(tmp_path / "new"), "refused": {"x": "it is empty"}}))
+    assert tab.tab.setView.current.name == "new"
+    assert "x: it is empty" in tab.ui.finetuneNoticeLabel.text
+
+
 def test_the_tab_is_narrow_enough(tab, a_set):
     assert tab.panel.widget.parent.minimumSizeHint.width() <= 400

@@ -124,6 +124,7 @@ class FinetuneTab:
         self._timer.stop()
         self._timer.timeout.disconnect(self._onTick)
         self._check.close()
+        self.setView.close()
         self.loop.close()
         self._proposals.close()
         self.train.close()

@@ -19,12 +19,12 @@ from MISFMLib.models import store
 from ..Guard import guarded
 from ..Scene.TrainingCases import writeImage
 from ..Signal import Signal
+from .CollectView import CollectView
 from .MappingView import MappingView
 
 _SETS = "MISFM/trainingSets"
 _MOST_SETS = 10
-_MAX_ROWS = 8
-_ROW_MARGINS = 8
+_MAX_ROWS = _ROW_MARGINS = 8
 
 
 class TrainingSetView:
@@ -57,6 +57,7 @@ class TrainingSetView:
         self._set: TrainingSet | None = None
         self._rows: list[CaseRow] = []
         self._mapping = MappingView(ui, self._add, report)
+        self._collecting = CollectView(ui, self._open, report)
         self._prepareTable()
         ui.setSelector.activated.connect(self._onSetChosen)
         ui.newSetButton.clicked.connect(self._onNew)
@@ -77,9 +78,8 @@ class TrainingSetView:
 
     def openLast(self) -> None:
         """Open the set that was used last, if it is still there."""
-        paths = self._paths()
-        if self._set is None and paths:
-            self._open(paths[0])
+        if self._set is None and self._paths():
+            self._open(self._paths()[0])
         self._showSets()
 
     def update(self) -> None:
@@ -87,10 +87,15 @@ class TrainingSetView:
         ui = self._ui
         isThere = self._set is not None
         self._rows = self._set.cases() if isThere else []
-        ui.setActions.visible = isThere
+        ui.setActions.visible = True
+        ui.addVolumesButton.visible = ui.checkButton.visible = isThere
         ui.casesTable.visible = bool(self._rows)
         ui.setLabel.text = _summary(self._rows) if isThere else _noSet()
         self._fillTable()
+
+    def close(self) -> None:
+        """End a copy."""
+        self._collecting.close()
 
     def addScene(self) -> None:
         """Add what the scene shows as a labelled case; asks what labels are if that is unclear.
@@ -162,8 +167,10 @@ class TrainingSetView:
         path = qt.QFileDialog.getExistingDirectory(
             self._ui.openSetButton, _("Open a training set"), ""
         )
-        if path:
+        if path and (Path(path) / "cases.csv").exists():
             self._open(Path(path))
+        elif path:
+            self._collecting.begin(Path(path), _defaultFolder())
 
     # ------------------------------------------------------------------------------------- cases
 

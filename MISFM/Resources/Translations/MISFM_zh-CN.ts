@@ -1686,10 +1686,6 @@
         <translation>此例未勾画：</translation>
     </message>
     <message>
-        <source>Open the folder of a training set.</source>
-        <translation>打开训练集所在的文件夹。</translation>
-    </message>
-    <message>
         <source>Open the next unlabelled case with what the model proposes.</source>
         <translation>打开下一个未标注病例，并显示模型的建议。</translation>
     </message>
@@ -1772,6 +1768,10 @@
     <message>
         <source>Which unlabelled case comes next.</source>
         <translation>接下来是哪个未标注病例。</translation>
+    </message>
+    <message>
+        <source>Open a training set, or copy a data set (nnU-Net, Decathlon, folders of pairs) into a new one.</source>
+        <translation>打开训练集，或将数据集（nnU-Net、Decathlon、成对的文件夹）复制到新的训练集中。</translation>
     </message>
 </context>
 <context>
@@ -2553,6 +2553,25 @@
     <message>
         <source>Two crops, the fused one, which parts are of the second one, and what the network says.</source>
         <translation>两个裁剪块、融合后的块、哪些部分来自第二块，以及网络的回答。</translation>
+    </message>
+</context>
+<context>
+    <name>Panel.CollectView</name>
+    <message>
+        <source>Copying the cases of {folder}</source>
+        <translation>正在复制 {folder} 的病例</translation>
+    </message>
+    <message>
+        <source>Copying the cases: {what}</source>
+        <translation>正在复制病例：{what}</translation>
+    </message>
+    <message>
+        <source>Not added:</source>
+        <translation>未添加：</translation>
+    </message>
+    <message>
+        <source>The other cases are in the training set.</source>
+        <translation>其他病例已在训练集中。</translation>
     </message>
 </context>
 </TS>

@@ -1,0 +1,27 @@
+"""Settings of `misfm collect`."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from MISFMLib.configs.coding import raise_problems
+from MISFMLib.configs.ranges import range_problems
+
+
+@dataclass(frozen=True, kw_only=True)
+class CollectConfig:
+    """Copy the cases of a data set, and images without labels, into a training set."""
+
+    data: Path
+    """Data set as `misfm finetune` takes it: a folder with images/ and labels/ (or imagesTr/ and
+    labelsTr/), nnU-Net raw data, a dataset.json or a CSV. Of one channel."""
+    output: Path
+    """Folder of the training set that the tab Fine-tune in Slicer works on; new, or to be
+    extended."""
+    unlabelled: Path | None = None
+    """Folder with volumes without labels to add as well; imagesTs/ of the data set when not
+    given."""
+
+    def __post_init__(self) -> None:
+        raise_problems(range_problems(self), "See `misfm collect --help`.")

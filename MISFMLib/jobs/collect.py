@@ -1,0 +1,148 @@
+"""Bring the cases of an existing data set into a training set: the job behind `misfm collect`."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from MISFMLib.annotation.labels import match_labels, new_label
+from MISFMLib.annotation.training_set import TrainingSet
+from MISFMLib.configs import CollectConfig, LabelConfig
+from MISFMLib.data.case_reading import read_case
+from MISFMLib.data.cases import Case, LabelledSet, find_cases
+from MISFMLib.errors import DataError, MISFMError
+from MISFMLib.events import EventSink, Notice, ignore_events
+from MISFMLib.jobs.progress import counter
+from MISFMLib.models.terminology import label_config
+from MISFMLib.volumes.volume import (
+    LabelMap,
+    case_name,
+    find_volumes,
+    read_volume,
+    write_label_map,
+    write_volume,
+)
+
+_UNLABELLED = "imagesTs"
+
+
+def run_collect(config: CollectConfig, events: EventSink = ignore_events) -> dict[str, Any]:
+    """Copy cases into a training set; those that cannot be used are named and left out.
+
+    Labels keep their numbers and names in a new set; in one that has labels they are matched by
+    name, and a name that the set lacks becomes a new label of it, which is told.
+
+    Args:
+        config: Data set and training set.
+        events: Receives the progress and what was left out.
+
+    Returns:
+        Report: the set, how many cases were added with and without labels, and those refused.
+
+    Raises:
+        DataError: The data set cannot be read, or has several channels.
+        OutputError: The training set cannot be written.
+    """
+    found = find_cases(config.data)
+    if len(found.channels) > 1:
+        raise DataError(
+            f"{config.data} has {len(found.channels)} channels, a training set has one.",
+            code="channels-differ",
+            remedy="Train on it with `misfm finetune`, which takes several.",
+        )
+    is_new = not (config.output / "cases.csv").exists()
+    made = (
+        TrainingSet.create(config.output, _labels(found), modality=found.modality)
+        if is_new
+        else TrainingSet(config.output)
+    )
+    values = _values(made, found, events)
+    images = _unlabelled(config)
+    on_case = counter(events, "collect", len(found.cases) + len(images))
+    refused: dict[str, str] = {}
+    for index, case in enumerate(found.cases, start=1):
+        try:
+            _add_labelled(made, case, values)
+        except MISFMError as error:
+            refused[case.name] = error.message
+        on_case(index)
+    for index, path in enumerate(images, start=len(found.cases) + 1):
+        try:
+            _add_unlabelled(made, path)
+        except MISFMError as error:
+            refused[path.name] = error.message
+        on_case(index)
+    for name, why in refused.items():
+        events(Notice(f"{name} is left out: {why}"))
+    rows = made.cases()
+    labelled = sum(row.is_labelled for row in rows)
+    return {
+        "set": str(made.folder),
+        "labelled": labelled,
+        "unlabelled": len(rows) - labelled,
+        "refused": refused,
+        "text": f"{made.folder} has {labelled} cases with labels and {len(rows) - labelled} without"
+        + (f"; {len(refused)} were left out" if refused else ""),
+    }
+
+
+def _labels(found: LabelledSet) -> tuple[LabelConfig, ...]:
+    return tuple(label_config(value, name) for value, name in sorted(found.label_names.items()))
+
+
+def _values(made: TrainingSet, found: LabelledSet, events: EventSink) -> Mapping[int, int]:
+    """Return the set's value of every label of the data set; labels it lacks are added."""
+    values, labels = {}, made.labels
+    for value, name in sorted(found.label_names.items()):
+        known = match_labels([name], labels).values
+        if name not in known:
+            labels = (*labels, new_label(name, labels))
+            events(Notice(f"{name} is a new label of the training set.", level="info"))
+        values[value] = known.get(name, labels[-1].value)
+    if labels != made.labels:
+        made.set_labels(labels)
+    return values
+
+
+def _add_labelled(made: TrainingSet, case: Case, values: Mapping[int, int]) -> None:
+    volume, label_map = read_case(case)
+    if len(volume.array_CDHW) > 1:
+        raise DataError("it has several channels.", code="channels-differ", remedy="Leave it out.")
+    array_DHW = np.zeros(label_map.array_DHW.shape, np.uint8)
+    for value, ours in values.items():
+        array_DHW[label_map.array_DHW == value] = ours
+    known = np.isin(label_map.array_DHW, [0, *values])
+    if not known.all():
+        unknown = sorted(set(np.unique(label_map.array_DHW[~known]).tolist()))
+        raise DataError(
+            f"it has the values {', '.join(map(str, unknown))}, which have no name.",
+            code="label-values",
+            remedy="Name them in dataset.json.",
+        )
+    name = made.free_name(case.name)
+    names = {label.value: label.name for label in made.labels}
+    made.add_case(name, lambda path: write_volume(volume, path))
+    made.save_labels(
+        name,
+        lambda path: write_label_map(LabelMap(array_DHW, label_map.geometry), path),
+        status="checked",
+        not_drawn=tuple(names[values[value]] for value in case.not_drawn if value in values),
+    )
+
+
+def _add_unlabelled(made: TrainingSet, path: Path) -> None:
+    volume = read_volume(path)
+    made.add_case(made.free_name(case_name(path)), lambda file: write_volume(volume, file))
+
+
+def _unlabelled(config: CollectConfig) -> list[Path]:
+    folder = config.unlabelled
+    if folder is None:
+        root = config.data if config.data.is_dir() else config.data.parent
+        folder = root / _UNLABELLED
+        if not folder.is_dir():
+            return []
+    return find_volumes(folder)

@@ -1,0 +1,93 @@
+"""Cases of existing data sets in a training set."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+
+from MISFMLib import cli
+from MISFMLib.annotation.training_set import TrainingSet
+from MISFMLib.configs import CollectConfig
+from MISFMLib.errors import DataError
+from MISFMLib.events import Notice
+from MISFMLib.jobs.collect import run_collect
+from MISFMLib.volumes.volume import read_label_map, read_volume
+
+
+@pytest.fixture
+def a_data_set(tmp_path, write_case):
+    def make(name="data", labels=None, values=(2, 5), cases="abc"):
+        for index, case in enumerate(cases):
+            write_case(
+                tmp_path / f"{name}/imagesTr/{case}.nii.gz",
+                tmp_path / f"{name}/labelsTr/{case}.nii.gz",
+                shape=(10 + index, 12, 14),
+                values=values,
+            )
+        described = labels or {"0": "background", "2": "left kidney", "5": "spleen"}
+        content = {"labels": described, "modality": {"0": "CT"}}
+        (tmp_path / name / "dataset.json").write_text(json.dumps(content))
+        return tmp_path / name
+
+    return make
+
+
+def test_a_data_set_becomes_a_training_set_with_its_names_and_numbers(a_data_set, tmp_path):
+    source = a_data_set()
+    (source / "imagesTs").mkdir()
+    (source / "imagesTs/x.nii.gz").write_bytes((source / "imagesTr/a.nii.gz").read_bytes())
+    report = run_collect(CollectConfig(data=source, output=tmp_path / "set"))
+
+    made = TrainingSet(tmp_path / "set")
+    assert [(label.value, label.name) for label in made.labels] == [
+        (2, "left kidney"),
+        (5, "spleen"),
+    ]
+    assert made.modality == "CT"
+    assert [(row.name, row.status) for row in made.cases()] == [
+        ("a", "checked"),
+        ("b", "checked"),
+        ("c", "checked"),
+        ("x", "unlabelled"),
+    ]
+    assert (report["labelled"], report["unlabelled"], report["refused"]) == (3, 1, {})
+    before = read_label_map(source / "labelsTr/b.nii.gz").array_DHW
+    assert (read_label_map(made.label_map("b")).array_DHW == before).all()
+    assert (
+        read_volume(made.image("b")).array_CDHW
+        == read_volume(source / "imagesTr/b.nii.gz").array_CDHW
+    ).all()
+
+
+def test_a_set_is_extended_by_names_not_by_numbers(a_data_set, tmp_path):
+    run_collect(CollectConfig(data=a_data_set(), output=tmp_path / "set"))
+    other = a_data_set(
+        "other", {"0": "background", "1": "Spleen", "2": "liver"}, values=(1, 2), cases="az"
+    )
+    events = []
+    run_collect(CollectConfig(data=other, output=tmp_path / "set"), events.append)
+
+    made = TrainingSet(tmp_path / "set")
+    assert [label.name for label in made.labels] == ["left kidney", "spleen", "liver"]
+    assert [row.name for row in made.cases()] == ["a", "b", "c", "a_2", "z"]
+    theirs = read_label_map(other / "labelsTr/z.nii.gz").array_DHW
+    ours = read_label_map(made.label_map("z")).array_DHW
+    assert (ours[theirs == 1] == 5).all()
+    assert (ours[theirs == 2] == 6).all()
+    assert any(isinstance(each, Notice) and "new label" in each.message for each in events)
+
+
+def test_cases_that_cannot_be_used_are_named_and_left_out(a_data_set, tmp_path, capsys):
+    source = a_data_set()
+    (source / "labelsTr/b.nii.gz").write_bytes(b"no")
+    assert cli.main(["collect", str(source), "-o", str(tmp_path / "set")]) == 0
+    assert "b is left out" in capsys.readouterr().err
+    assert [row.name for row in TrainingSet(tmp_path / "set").cases()] == ["a", "c"]
+
+
+def test_a_folder_that_is_in_the_way_is_left_alone(a_data_set, tmp_path):
+    (tmp_path / "set").mkdir()
+    (tmp_path / "set/thesis.tex").touch()
+    with pytest.raises(DataError, match="not empty"):
+        run_collect(CollectConfig(data=a_data_set(), output=tmp_path / "set"))
