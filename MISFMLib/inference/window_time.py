@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -61,15 +62,16 @@ def window_seconds(
     width += (config.batch_size - 1) * max(1, width // 2)
     generator = torch.Generator().manual_seed(0)
     image_CDHW = torch.randn((channels, *edges, width), generator=generator)
-    seconds = 0.0
+    quickest = math.inf
     with _interruptible(network, is_wanted):
         for _ in range(2):  # the first time PyTorch also chooses its kernels
             start = time.perf_counter()
             predict_logits(network, image_CDHW, config, placement)
             seconds = (time.perf_counter() - start) / config.batch_size
+            quickest = min(quickest, seconds)
             if seconds > _LONG_S:
                 break
-    return seconds
+    return quickest
 
 
 @contextmanager

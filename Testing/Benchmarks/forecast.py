@@ -7,7 +7,7 @@ A CT of every size is segmented twice by a fresh worker, as the panel does it bu
 with the scene, at 1.5 mm and with five classes. Before the first run this computer knows nothing
 but the window that the worker measures; before the second also the first. ``after the smallest`` is
 what the panel says of a size when only the smallest volume was ever run: one tiny run must not
-mislead it. The sizes' numbers are truth / forecast: 1 is right, 2 means half was announced.
+mislead it. The ratio is truth / forecast: 1 is right, 2 means half was announced.
 Seconds are CPU seconds of one thread, which other programs change less than those on the clock.
 ``--quick`` takes two small volumes; the test suite runs it too.
 """
