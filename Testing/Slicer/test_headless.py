@@ -217,6 +217,7 @@ def is_gone(tmp_path):
     return False
 
 
+@pytest.mark.standin_only("the script that starts the real one takes the signal, and kills it")
 @pytest.mark.skipif(sys.platform == "win32", reason="signals")
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_a_signal_ends_the_command_and_is_the_exit_code(slow, tmp_path, number):
