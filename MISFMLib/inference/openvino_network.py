@@ -37,6 +37,7 @@ from MISFMLib.files import write_json, written_atomically
 from MISFMLib.inference.deviation import BOUNDS, RefusedError, measure_deviation
 from MISFMLib.inference.voxel_pairs import pair_voxels
 from MISFMLib.models import store
+from MISFMLib.networks import stride_dhw
 
 _log = logging.getLogger(__name__)
 
@@ -199,17 +200,32 @@ def build(
 def convert(network: nn.Module, image_BCDHW: torch.Tensor) -> Any:
     """Convert a network for images of exactly this shape to a model of OpenVINO.
 
-    The network was run before, so that what it keeps between calls becomes a constant.
+    The network was run before, so that what it keeps between calls becomes a constant. One that
+    computes the same whatever the size is traced on a small part: of a whole window with a hundred
+    classes the tracing alone would take 11 GB.
     """
     openvino = import_openvino()
     with warnings.catch_warnings(), torch.no_grad():
         # The tracer warns of everything that it takes for constant; the shape shall be constant.
         warnings.simplefilter("ignore")
+        example_BCDHW = _example(network, image_BCDHW)
         traced = torch.jit.trace(  # type: ignore[no-untyped-call]
-            network, image_BCDHW, check_trace=False
+            network, example_BCDHW, check_trace=False
         )
         shape = list(image_BCDHW.shape)
-        return openvino.convert_model(traced, example_input=image_BCDHW, input=shape)
+        return openvino.convert_model(traced, example_input=example_BCDHW, input=shape)
+
+
+def _example(network: nn.Module, image_BCDHW: torch.Tensor) -> torch.Tensor:
+    """Return what a network is traced with: two voxels of the coarsest level where that will do."""
+    config = getattr(network, "config", None)
+    if not isinstance(config, NetworkConfig) or config.stages is None:
+        return image_BCDHW
+    strides = stride_dhw(config)
+    if any(size % stride for size, stride in zip(image_BCDHW.shape[2:], strides, strict=True)):
+        return image_BCDHW  # the padding belongs to the size
+    d, h, w = (2 * stride for stride in strides)
+    return image_BCDHW[:, :, :d, :h, :w].contiguous()
 
 
 def keep(recipe: Recipe, model: Any, measured: Mapping[str, Any], refused: str) -> None:
