@@ -14,11 +14,13 @@ import SimpleITK as sitk
 import torch
 
 from MISFMLib.cli import main
+from MISFMLib.configs import NetworkConfig, StagesConfig
 from MISFMLib.errors import BundleError, ConfigError
+from MISFMLib.inference import openvino_network
 from MISFMLib.jobs.imports.nnunet import import_nnunet
 from MISFMLib.models.bundle import read_previous, read_weights
 from MISFMLib.models.recognise import kind_of
-from MISFMLib.networks import network_from_bundle
+from MISFMLib.networks import build_network, network_from_bundle
 
 CONV = {2: "torch.nn.modules.conv.Conv2d", 3: "torch.nn.modules.conv.Conv3d"}
 CONFIGURATION: dict[str, Any] = {
@@ -415,3 +417,25 @@ def test_a_model_that_nnunet_does_not_know_is_not_exported(tmp_path, capsys):
     words = ["models", "export", "hippocampus-mr", str(tmp_path / "out"), "--format", "nnunet"]
     assert main(words) == 4
     assert "pctnet" in capsys.readouterr().err
+
+
+def test_openvino_computes_a_network_that_was_traced_on_a_small_part(seed):
+    pytest.importorskip("openvino")
+    if not openvino_network.is_x86():
+        pytest.skip("OpenVINO is used on x86 CPUs only")
+    stages = StagesConfig(
+        kernels=((1, 3, 3), (3, 3, 3), (3, 3, 3)),
+        strides=((1, 1, 1), (1, 2, 2), (2, 2, 2)),
+        blocks=(1, 2, 1),
+        decoder_blocks=(1, 2),
+    )
+    config = NetworkConfig(
+        architecture="resencunet", num_classes=3, level_channels=(4, 6, 8), stages=stages
+    )
+    network = build_network(config).eval()
+    image = torch.randn(1, 1, 8, 40, 24)
+    converted = openvino_network.OpenVINONetwork(
+        openvino_network.convert(network, image), "fp32", threads=1
+    )
+    with torch.inference_mode():
+        torch.testing.assert_close(converted(image), network(image), atol=1e-4, rtol=1e-3)
