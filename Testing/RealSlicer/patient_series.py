@@ -94,6 +94,7 @@ def write_sources(folder: Path) -> dict[str, dict]:
         "uneven": (np.eye(3), uneven),
         "missing": (oblique, gap),
         "tilted": (np.eye(3), even, TILT),
+        "hardly tilted": (oblique, even, 0.004),
     }
     sources = {
         name: {"dicom": str(folder / name), "series": write_series(folder / name, *grid)}

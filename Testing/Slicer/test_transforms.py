@@ -160,6 +160,36 @@ def test_a_bent_volume_is_refused_without_the_panel_too(panel, make_volume):
         checkRequest(SegmentRequest((above,), "m"))
 
 
+@pytest.mark.parametrize(("shear", "isRefused"), [(0, False), (0.004, False), (0.1, True)])
+def test_shear_is_judged_by_what_it_moves_at_the_edge(panel, make_volume, shear, isRefused):
+    import slicer
+    from MISFMSlicer.Scene.Transforms import ijkToRas
+
+    volume = make_volume("oblique")
+    grid = ijkToRas(volume)
+    grid[:3, 2] += shear * grid[:3, 1] * 2.5 / 1.5
+    volume.SetIJKToRASMatrix(slicer.util.vtkMatrixFromArray(grid))
+    panel.choose(volume)
+    assert panel.ui.segmentButton.enabled != isRefused
+    if isRefused:
+        assert "right angles" in panel.ui.statusLabel.text
+        assert "Crop Volume" in panel.ui.statusLabel.text
+        return
+    panel.segment()
+    array = slicer.util.arrayFromVolume(volume)
+    found = slicer.util.arrayFromSegmentBinaryLabelmap(
+        result(panel), first_segment(result(panel)), volume
+    )
+    np.testing.assert_array_equal(found > 0, array > 100)
+    written = panel.runner.volumes[-1][1]
+    axes = np.reshape(written.direction, (3, 3))
+    np.testing.assert_allclose(axes.T @ axes, np.eye(3), atol=1e-9)
+
+
+def first_segment(node):
+    return node.GetSegmentation().GetNthSegmentID(0)
+
+
 def test_channels_that_are_moved_against_each_other_are_refused(panel, make_volume, put_under):
     from MISFMSlicer.Scene.Transforms import checkTransforms
 

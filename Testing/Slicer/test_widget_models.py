@@ -41,6 +41,7 @@ def catalogue_of_two(monkeypatch, tmp_path):
     path = tmp_path / "catalogue.json"
     path.write_text(json.dumps({"format": 1, "models": models}), "utf-8")
     monkeypatch.setattr(catalogue, "resource_path", lambda name: path)
+    monkeypatch.setattr(catalogue, "read_tasks", tuple)
 
 
 @pytest.fixture
@@ -337,3 +338,13 @@ def test_a_download_that_was_killed_says_so_and_the_next_one_takes_the_box_away(
     assert "goes on" in models.ui.remedyLabel.text
     models.ui.downloadModelButton.click()
     assert not models.shown("failureFrame")
+
+
+def test_a_search_without_a_hit_says_so(models):
+    models.ui.modelSearch.text = "no such organ"
+    models.settle()
+    assert listed(models) == []
+    assert models.ui.cardLabel.text.startswith("No model is found")
+    models.ui.modelSearch.text = ""
+    models.settle()
+    assert not models.ui.cardLabel.text.startswith("No model is found")

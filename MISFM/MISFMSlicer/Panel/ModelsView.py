@@ -6,6 +6,7 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 import qt
+from slicer.i18n import tr as _
 
 from MISFMLib.models import store
 
@@ -82,6 +83,9 @@ class ModelsView:
         isOffer = isinstance(current, Offer)
         if current is not None:
             ui.cardLabel.text = current.cardHtml() if isOffer else cardHtml(current)
+        if self.models and not self._shown:
+            ui.cardLabel.text = _("No model is found so: search for less, or import one.")
+            ui.cardLabel.visible = True
         ui.exportModelButton.enabled = isinstance(current, Model)
         ui.removeModelButton.enabled = isinstance(current, Model) and current.isMine
         ui.downloadModelButton.visible = isOffer and current.canBeFetched

@@ -9,7 +9,7 @@ import slicer
 from slicer.i18n import tr as _
 
 from ..LibraryMessages import forPanel
-from ..Scene.Transforms import bentProblem, bentRemedy, isBent
+from ..Scene.Transforms import bentProblem, bentRemedy, isBent, shearProblem, shearRemedy
 from ..Setup.Models import Model
 from .Parameters import Parameters
 
@@ -46,6 +46,8 @@ def _volumesProblem(parameters: Parameters, channels: Sequence[str]) -> str:
             return _("{volume} has no voxels.").format(volume=volume.GetName())
         if isBent(volume):
             return f"{bentProblem(volume)} {bentRemedy()}"
+        if shearProblem(volume):
+            return f"{shearProblem(volume)} {shearRemedy()}"
     if len({volume.GetID() for volume in volumes}) < len(volumes):
         return _("Each input needs a volume of its own.")
     return ""

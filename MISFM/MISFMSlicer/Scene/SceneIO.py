@@ -17,6 +17,7 @@ from MISFMLib.errors import DataError
 
 from ..Job import SegmentVolume
 from .GridBox import GridBox
+from .Transforms import ijkToRas, straightened
 
 LABELMAP = "Binary labelmap"
 """Name of the representation; vtkSegmentationConverter returns the same."""
@@ -66,6 +67,10 @@ def writeVolume(volume: Any, box: GridBox, path: Path) -> None:
     node = slicer.vtkMRMLScalarVolumeNode()
     node.SetAndObserveImageData(_voxelsIn(volume, box))
     node.SetIJKToRASMatrix(boxToRas(volume, box))
+    # Hardly sheared axes are written at right angles: the labels come back voxel by voxel.
+    straight = straightened(ijkToRas(node), box.sizeIjk)
+    if straight is not None:
+        node.SetIJKToRASMatrix(slicer.util.vtkMatrixFromArray(straight))
     storage = slicer.vtkMRMLNRRDStorageNode()
     storage.SetFileName(path.as_posix())
     storage.SetUseCompression(0)

@@ -12,6 +12,7 @@ from slicer.i18n import tr as _
 
 from MISFMLib.errors import DataError
 
+_ROUNDING = 1e-6
 SAME_VOXELS = 0.1
 """How far a voxel may lie off another, in voxels, to count as the same."""
 
@@ -58,6 +59,50 @@ def corners(volume: Any) -> np.ndarray:
     return np.stack([*(each.ravel() for each in np.meshgrid(*ends)), np.ones(8)], axis=-1)
 
 
+def straightened(grid: np.ndarray, sizeIjk: Sequence[int]) -> np.ndarray | None:
+    """Return the nearest grid with axes at right angles, about the same middle.
+
+    Args:
+        grid: 4 x 4 matrix from voxels to space.
+        sizeIjk: Voxels along i, j and k.
+
+    Returns:
+        The matrix; None when a voxel would be off by more than a tenth of a voxel.
+    """
+    lengths = np.linalg.norm(grid[:3, :3], axis=0)
+    left, _stretch, right = np.linalg.svd(grid[:3, :3] / lengths)
+    straight = grid.copy()
+    straight[:3, :3] = left @ right * lengths
+    if np.abs(straight - grid).max() < _ROUNDING * lengths.max():
+        return grid  # as it is, to the last digit
+    middle = np.append((np.array(sizeIjk) - 1) / 2, 1)
+    straight[:3, 3] += (grid @ middle - straight @ middle)[:3]
+    ends = [(0, size - 1) for size in sizeIjk]
+    edges = np.stack([*(each.ravel() for each in np.meshgrid(*ends)), np.ones(8)], axis=-1)
+    off = np.abs(edges @ (np.linalg.inv(grid) @ straight).T - edges).max()
+    return straight if off <= SAME_VOXELS else None
+
+
+def shearProblem(volume: Any) -> str:
+    """Return why the axes of a volume are no regular grid; empty when they are."""
+    grid = ijkToRas(volume)
+    if straightened(grid, volume.GetImageData().GetDimensions()) is not None:
+        return ""
+    directions = grid[:3, :3] / np.linalg.norm(grid[:3, :3], axis=0)
+    cosines = np.abs(directions.T @ directions - np.eye(3)).max()
+    return _(
+        "The axes of {volume} are {angle} degrees off right angles, as after a scan with tilted"
+        " gantry."
+    ).format(volume=volume.GetName(), angle=f"{np.degrees(np.arcsin(cosines)):.3g}")
+
+
+def shearRemedy() -> str:
+    """Say what to do with a volume whose axes are not at right angles."""
+    return _(
+        "Resample it in the module Crop Volume, with interpolated cropping; segment the result."
+    )
+
+
 def followVolume(node: Any, volume: Any) -> None:
     """Put a segmentation under the transform of a volume; what it holds stays in its place."""
     new = volume.GetParentTransformNode()
@@ -74,11 +119,14 @@ def checkTransforms(volumes: Sequence[Any]) -> None:
     """Refuse volumes whose voxels do not lie in the patient as a model would see them.
 
     Raises:
-        DataError: A volume is bent, or the volumes of a case are moved against each other.
+        DataError: A volume is bent or sheared, or the volumes of a case are moved against each
+            other.
     """
     for volume in volumes:
         if isBent(volume):
             raise DataError(bentProblem(volume), code="volume-bent", remedy=bentRemedy())
+        if shearProblem(volume):
+            raise DataError(shearProblem(volume), code="volume-sheared", remedy=shearRemedy())
     grid, corner = ijkToRas(volumes[0]), corners(volumes[0])
     toFirst = np.linalg.inv(toWorld(volumes[0]) @ grid)
     for other in volumes[1:]:  # the library sees their own grids, and compares those

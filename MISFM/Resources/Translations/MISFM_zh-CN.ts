@@ -1479,6 +1479,14 @@
         <source>In the module Data, right-click its transform and choose Harden transform, or take the volume out of the transform.</source>
         <translation>请在“Data”模块中右键单击其变换并选择“Harden transform”，或将体数据移出该变换。</translation>
     </message>
+    <message>
+        <source>The axes of {volume} are {angle} degrees off right angles, as after a scan with tilted gantry.</source>
+        <translation>{volume} 的轴偏离直角 {angle} 度，如机架倾斜扫描后的情形。</translation>
+    </message>
+    <message>
+        <source>Resample it in the module Crop Volume, with interpolated cropping; segment the result.</source>
+        <translation>请用“Crop Volume”模块以插值裁剪方式重采样，然后分割所得的体数据。</translation>
+    </message>
 </context>
 <context>
     <name>Scene.DicomSeg</name>
@@ -2572,6 +2580,13 @@
     <message>
         <source>The other cases are in the training set.</source>
         <translation>其他病例已在训练集中。</translation>
+    </message>
+</context>
+<context>
+    <name>Panel.ModelsView</name>
+    <message>
+        <source>No model is found so: search for less, or import one.</source>
+        <translation>没有找到符合条件的模型：请减少搜索词，或导入模型。</translation>
     </message>
 </context>
 </TS>
