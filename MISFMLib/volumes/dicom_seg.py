@@ -7,15 +7,13 @@ something to say about. Of the kind LABELMAP segment 0 is background (highdicom 
 
 from __future__ import annotations
 
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from MISFMLib.errors import DataError, DependencyError
-from MISFMLib.volumes.same_grid import TOLERANCE, reordered
-from MISFMLib.volumes.volume_types import Geometry, LabelMap, describe_difference
+from MISFMLib.volumes.volume_types import Geometry, LabelMap
 
 
 def is_dicom_seg(path: Path) -> bool:
@@ -55,41 +53,6 @@ def read_dicom_seg(path: Path) -> LabelMap:
     array_DHW = np.ascontiguousarray(volume.array)
     dtype = np.uint8 if max(numbers, default=0) <= np.iinfo(np.uint8).max else np.uint16
     return LabelMap(array_DHW.astype(dtype), _geometry(volume), names)
-
-
-def placed_on(label_map: LabelMap, target: Geometry, title: str) -> LabelMap:
-    """Put the labels of a part of a grid onto the whole of it, without resampling.
-
-    Args:
-        label_map: Labels; the axes may have another order or sense.
-        target: The whole grid.
-        title: What errors call the labels.
-
-    Returns:
-        The labels on `target`, 0 where `label_map` says nothing.
-
-    Raises:
-        DataError: A voxel lies more than a tenth of a voxel off the grid, or outside it.
-    """
-    array_DHW, geometry = reordered(label_map.array_DHW, label_map.geometry, target)
-    steps = np.reshape(target.direction, (3, 3)).T @ np.subtract(
-        geometry.origin_xyz, target.origin_xyz
-    )
-    start = np.rint(steps[::-1] / target.spacing_dhw).astype(int)
-    stop = start + geometry.shape_dhw
-    x, y, z = target.position_xyz((start[0], start[1], start[2])).tolist()
-    part = replace(target, shape_dhw=geometry.shape_dhw, origin_xyz=(x, y, z))
-    difference = describe_difference(part, geometry, TOLERANCE)
-    if difference or start.min() < 0 or (stop > target.shape_dhw).any():
-        raise DataError(
-            f"{title} does not lie on the grid of its reference: "
-            f"{difference or 'it reaches beyond it'}.",
-            code="grid-mismatch",
-            remedy="Resample it to the reference (nearest neighbour), or take the matching file.",
-        )
-    whole_DHW = np.zeros(target.shape_dhw, array_DHW.dtype)
-    whole_DHW[tuple(slice(a, b) for a, b in zip(start, stop, strict=True))] = array_DHW
-    return replace(label_map, array_DHW=whole_DHW, geometry=target)
 
 
 def _geometry(volume: Any) -> Geometry:

@@ -46,6 +46,13 @@ def on_grid(label_map: LabelMap, volume: Volume, *, name: str = "") -> LabelMap:
     """
     title = name or f"The label map of {volume.name}"
     array = fitted(label_map.array_DHW, label_map.geometry, volume.geometry, title)
+    if (
+        array is None
+        and label_map.names
+        and label_map.geometry.shape_dhw != (volume.geometry.shape_dhw)
+    ):
+        # 3D Slicer may save no more of a segmentation than the box around its segments.
+        return placed_on(label_map, volume.geometry, title)
     if array is None:
         _, geometry = reordered(label_map.array_DHW, label_map.geometry, volume.geometry)
         raise DataError(
@@ -56,6 +63,41 @@ def on_grid(label_map: LabelMap, volume: Volume, *, name: str = "") -> LabelMap:
             "file.",
         )
     return replace(label_map, array_DHW=array, geometry=volume.geometry)
+
+
+def placed_on(label_map: LabelMap, target: Geometry, title: str) -> LabelMap:
+    """Put the labels of a part of a grid onto the whole of it, without resampling.
+
+    Args:
+        label_map: Labels; the axes may have another order or sense.
+        target: The whole grid.
+        title: What errors call the labels.
+
+    Returns:
+        The labels on `target`, 0 where `label_map` says nothing.
+
+    Raises:
+        DataError: A voxel lies more than a tenth of a voxel off the grid, or outside it.
+    """
+    array_DHW, geometry = reordered(label_map.array_DHW, label_map.geometry, target)
+    steps = np.reshape(target.direction, (3, 3)).T @ np.subtract(
+        geometry.origin_xyz, target.origin_xyz
+    )
+    start = np.rint(steps[::-1] / target.spacing_dhw).astype(int)
+    stop = start + geometry.shape_dhw
+    x, y, z = target.position_xyz((start[0], start[1], start[2])).tolist()
+    part = replace(target, shape_dhw=geometry.shape_dhw, origin_xyz=(x, y, z))
+    difference = describe_difference(part, geometry, TOLERANCE)
+    if difference or start.min() < 0 or (stop > target.shape_dhw).any():
+        raise DataError(
+            f"{title} does not lie on the grid of its reference: "
+            f"{difference or 'it reaches beyond it'}.",
+            code="grid-mismatch",
+            remedy="Resample it to the reference (nearest neighbour), or take the matching file.",
+        )
+    whole_DHW = np.zeros(target.shape_dhw, array_DHW.dtype)
+    whole_DHW[tuple(slice(a, b) for a, b in zip(start, stop, strict=True))] = array_DHW
+    return replace(label_map, array_DHW=whole_DHW, geometry=target)
 
 
 def fitted(array: Array, geometry: Geometry, target: Geometry, title: str) -> Array | None:

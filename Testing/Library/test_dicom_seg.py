@@ -12,7 +12,8 @@ from MISFMLib.configs import Code, LabelConfig, NetworkConfig, PreprocessingConf
 from MISFMLib.errors import DataError, DependencyError, OutputError
 from MISFMLib.export.dicom_seg import check_dicom_source, write_dicom_seg
 from MISFMLib.models.bundle import BundleManifest
-from MISFMLib.volumes.dicom_seg import placed_on, read_dicom_seg
+from MISFMLib.volumes.dicom_seg import read_dicom_seg
+from MISFMLib.volumes.same_grid import placed_on
 from MISFMLib.volumes.volume import Geometry, LabelMap, Volume, read_volume
 
 highdicom = pytest.importorskip("highdicom")

@@ -155,6 +155,21 @@ def test_segments_are_matched_by_name(folders):
     ]
 
 
+def test_a_reference_that_slicer_saved_as_a_box_is_compared_on_the_whole_grid(folders):
+    (folders / "right/a.nii.gz").unlink()
+    x, y, z = GRID.position_xyz((1, 1, 1)).tolist()
+    part = Geometry((11, 13, 15), GRID.spacing_dhw, (x, y, z), GRID.direction)
+    write(folders / "right/a.seg.nrrd", two_blocks()[1:, 1:, 1:], LABELS, part)
+    write(folders / "found/a.seg.nrrd", two_blocks(), LABELS)
+    (folders / "found/a.nii.gz").unlink()
+    evaluate(folders)
+    rows = table(folders / "scores" / "cases.csv")
+    assert {row["label"]: float(row["dice"]) for row in rows if row["case"] == "a"} == {
+        "liver": 1,
+        "left kidney": 1,
+    }
+
+
 def test_names_come_from_the_dataset_json_beside_the_references(folders):
     content = {"labels": {"background": 0, "liver": 1, "left kidney": 2}}
     (folders / "dataset.json").write_text(json.dumps(content), "utf-8")

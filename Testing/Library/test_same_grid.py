@@ -102,3 +102,25 @@ def test_turned_axes_are_another_grid(labels_DHW, degrees):
     with pytest.raises(DataError) as caught:
         on_grid(LabelMap(labels_DHW, geometry), a_volume())
     assert caught.value.code == "grid-mismatch"
+
+
+def test_a_segmentation_saved_as_the_box_of_its_segments_is_put_back(tmp_path, labels_DHW):
+    box = (slice(1, 3), slice(2, 5), slice(1, 4))
+    corner = GEOMETRY.position_xyz((1, 2, 1))
+    part = Geometry((2, 3, 3), GEOMETRY.spacing_dhw, tuple(corner), OBLIQUE)
+    stored = with_axes(image_of(labels_DHW[box], part), [1, 0, 2], (0, 0, 1))
+    label_map = LabelMap(*_read(stored, tmp_path), {1: "a", 2: "b", 3: "c"})
+    expected = np.zeros_like(labels_DHW)
+    expected[box] = labels_DHW[box]
+    found = on_grid(label_map, a_volume())
+    np.testing.assert_array_equal(found.array_DHW, expected)
+    assert (found.geometry, found.names) == (GEOMETRY, label_map.names)
+    with pytest.raises(DataError) as caught:  # other files say nothing of what they leave out
+        on_grid(LabelMap(label_map.array_DHW, label_map.geometry), a_volume())
+    assert caught.value.code == "grid-mismatch"
+
+
+def _read(image, folder):
+    sitk.WriteImage(image, str(folder / "labels.nrrd"))
+    label_map = read_label_map(folder / "labels.nrrd")
+    return label_map.array_DHW, label_map.geometry

@@ -11,7 +11,8 @@ import numpy as np
 from MISFMLib.data.case_reading import match_names
 from MISFMLib.jobs.evaluate.pairs import Pair
 from MISFMLib.metrics import Agreement, compare_label_maps
-from MISFMLib.volumes.dicom_seg import is_dicom_seg, placed_on, read_dicom_seg
+from MISFMLib.volumes.dicom_seg import is_dicom_seg, read_dicom_seg
+from MISFMLib.volumes.same_grid import placed_on
 from MISFMLib.volumes.volume import LabelMap, Volume, on_grid, present_values, read_label_map
 
 
@@ -44,6 +45,9 @@ def read_pair(pair: Pair, names: Mapping[int, str]) -> tuple[LabelMap, LabelMap]
     if is_dicom_seg(pair.prediction):
         prediction = placed_on(prediction, reference.geometry, str(pair.prediction))
     else:
+        if reference.names and reference.array_DHW.size < prediction.array_DHW.size:
+            # Slicer may have saved no more of it than the box around its segments.
+            reference = placed_on(reference, prediction.geometry, str(pair.reference))
         grid = Volume(reference.array_DHW[np.newaxis], reference.geometry, pair.name)
         prediction = on_grid(prediction, grid, name=str(pair.prediction))
     known = names or reference.names
