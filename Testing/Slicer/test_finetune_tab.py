@@ -407,6 +407,17 @@ def test_after_some_corrections_the_training_goes_on_by_itself(tab, a_set):
     assert len(list_versions("organs")) == 2
 
 
+def test_of_few_cases_the_better_mean_is_enough_for_proposals(tab):
+    from MISFMSlicer.Panel.OutcomeView import gainText, isBetter, shallKeep
+
+    assert isBetter(NO_BETTER)
+    assert not shallKeep(NO_BETTER)
+    assert gainText(NO_BETTER) == "Dice +0.001 on 4 held-out cases."
+    worse = {**NO_BETTER, "comparison": {**NO_BETTER["comparison"], "gain": -0.01}}
+    assert not isBetter(worse)
+    assert isBetter({})
+
+
 def test_a_case_without_a_proposal_opens_empty_when_there_is_no_model(tab, a_set):
     tab.ui.nextCaseButton.click()
     tab.panel.settle()

@@ -22,7 +22,7 @@ from ..Setup.Settings import Settings
 from ..Signal import Signal
 from .CaseCheck import CaseCheck
 from .LoopView import LoopView
-from .OutcomeView import OutcomeView, shallKeep, verdict
+from .OutcomeView import OutcomeView, gainText, isBetter, verdict
 from .ProblemsView import ProblemsView
 from .TrainingForm import TrainingForm
 from .TrainingSetView import TrainingSetView
@@ -235,8 +235,7 @@ class FinetuneTab:
     def _settle(self, training: TrainingProcess) -> None:
         """Keep the model of a training when it is better, else discard it; and say so."""
         report, about = reportOf(training), training.about
-        text = verdict(report)
-        isGood = shallKeep(report)
+        text, isGood = gainText(report), isBetter(report)
         if isGood:
             keep_model(training.output, about["name"])
         self.outcome.hide()

@@ -197,6 +197,27 @@ def shallKeep(report: Mapping[str, Any]) -> bool:
     return bool(comparison["is_better"]) if comparison else True
 
 
+def isBetter(report: Mapping[str, Any]) -> bool:
+    """Tell whether proposals shall come from the new model: better on the held-out cases at all.
+
+    A few cases can hardly show more than chance lets happen; for proposals, which are looked at one
+    by one, and with versions to go back to, the better mean is enough.
+    """
+    comparison = report.get("comparison")
+    return bool(comparison["gain"] > 0) if comparison else True
+
+
+def gainText(report: Mapping[str, Any]) -> str:
+    """Say what a training has gained on how many cases."""
+    comparison = report.get("comparison")
+    if not comparison:
+        return verdict(report)
+    count = (report.get("evaluation") or {}).get("held-out cases", 0)
+    return _("Dice {gain} on {count} held-out cases.").format(
+        gain=f"{comparison['gain']:+.3f}", count=count
+    )
+
+
 def labelRows(report: Mapping[str, Any]) -> list[tuple[str, str, str, str]]:
     """Return label, Dice before, after, and its spread over the cases, as texts."""
     evaluation = report.get("evaluation") or {}

@@ -1995,6 +1995,10 @@
         <source>{name}, version {number}{dice}</source>
         <translation>{name}，版本 {number}{dice}</translation>
     </message>
+    <message>
+        <source>Dice {gain} on {count} held-out cases.</source>
+        <translation>{count} 个留出病例上 Dice {gain}。</translation>
+    </message>
 </context>
 <context>
     <name>Panel.TrainView</name>
