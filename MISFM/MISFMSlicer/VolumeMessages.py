@@ -31,10 +31,12 @@ def ofVolumes() -> dict[str, str]:
             "{volume} lies on no regular grid: its axes are {tilt} degrees off the "
             "right angle, as after a scan with tilted gantry."
         ),
-        "Resample it onto a regular grid first; 3D Slicer does so with the "
-        "acquisition transform of its DICOM import.": _(
-            "Harden the acquisition transform of its DICOM import, or resample it, "
-            "and segment the result."
+        "Resample it onto a regular grid first: in 3D Slicer load it, then use Crop Volume with "
+        "interpolated cropping.": _(
+            "Resample it with Crop Volume, with interpolated cropping, and segment the result."
+        ),
+        "Correct its voxel size in 3D Slicer (module Volumes), in millimetres.": _(
+            "Correct its spacing in the module Volumes, in millimetres."
         ),
         "{volume} holds no voxels: its size is {size}.": _(
             "{volume} holds no voxels: its size is {size}."

@@ -111,3 +111,21 @@ def test_undo_in_segment_editor_takes_back_what_a_job_did(panel, segmented, monk
     assert saved == [1]
     panel.logic.restorePrevious(segmented.segmentation)
     assert saved == [1, 1]
+
+
+def test_an_edited_result_with_surfaces_can_be_deleted_and_segmented_again(panel, make_volume):
+    import slicer
+
+    make_volume()
+    panel.settle()
+    for _ in range(2):
+        panel.segment()
+        node = panel.widget.segmentTab._result.job.result.segmentation
+        panel.host.click(panel.ui.show3DButton)
+        panel.settle()
+        panel.widget.segmentTab._result.onEdited(node)
+        slicer.mrmlScene.RemoveNode(node)
+        panel.settle()
+        panel.widget.segmentTab.refresh()
+        panel.settle()
+        assert not panel.shown("failureFrame"), panel.ui.failureLabel.text

@@ -1,6 +1,7 @@
 """Jobs in terms of the scene, with a worker that segments by thresholds."""
 
 import gc
+import os
 import sys
 import weakref
 from pathlib import Path
@@ -97,7 +98,7 @@ def nodes_of(class_name):
 def temporary_folders():
     import slicer
 
-    return list(Path(slicer.app.temporaryPath).glob("misfm-job-*"))
+    return list(Path(slicer.app.temporaryPath).glob(f"misfm-job-{os.getpid()}-*"))
 
 
 def events_heard(logic):

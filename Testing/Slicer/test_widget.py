@@ -54,13 +54,11 @@ _SECTIONS = ("optionsSection", "modelsSection", "setupSection")
 @pytest.fixture(params=["en", "zh-CN"])
 def panel_in_a_language(request, host):
     """The panel in English and in Chinese."""
-    from PySide6 import QtCore
-
-    translator = QtCore.QTranslator()
-    assert request.param == "en" or translator.load(str(_TRANSLATION))
-    QtCore.QCoreApplication.installTranslator(translator)
-    yield request.getfixturevalue("panel")
-    QtCore.QCoreApplication.removeTranslator(translator)
+    if request.param == "en":
+        yield request.getfixturevalue("panel")
+        return
+    with host.language("zh_CN", _TRANSLATION):
+        yield request.getfixturevalue("panel")
 
 
 def _show_long_texts(panel, text):

@@ -96,15 +96,16 @@ class ResultView:
 
     def hide(self) -> None:
         """Show nothing."""
-        self._job = None
+        self._job, self._isStale = None, False
         self._places.hide()
         self._ui.show3DButton.setSegmentationNode(None)
         self._ui.resultFrame.visible = False
 
     def update(self) -> None:
         """Show nothing when what is shown was deleted from the scene."""
-        if self._job is not None and self._segmentation() is None:
-            self.hide()
+        if self._segmentation() is None:
+            if self._job is not None:
+                self.hide()
         elif self._isStale:
             self._measureAgain()
 
@@ -193,6 +194,8 @@ class ResultView:
 
     @guarded
     def _on3DToggled(self, isShown: bool, *_arguments: Any) -> None:
+        if self._job is None:  # the button lets go of a segmentation that was deleted
+            return
         self._showNotices()
         layout = slicer.app.layoutManager()
         if isShown and layout is not None:

@@ -2342,8 +2342,12 @@
         <translation>网络有 {count} 个类别，模型连同背景列出 {expected} 个。</translation>
     </message>
     <message>
-        <source>Harden the acquisition transform of its DICOM import, or resample it, and segment the result.</source>
-        <translation>请固化其 DICOM 导入时的采集变换，或对其重采样，再分割结果。</translation>
+        <source>Resample it with Crop Volume, with interpolated cropping, and segment the result.</source>
+        <translation>请用 Crop Volume 模块以插值裁剪的方式重采样，再分割结果。</translation>
+    </message>
+    <message>
+        <source>Correct its spacing in the module Volumes, in millimetres.</source>
+        <translation>请在 Volumes 模块中以毫米为单位更正其间距。</translation>
     </message>
     <message>
         <source>{volume} holds no voxels: its size is {size}.</source>
