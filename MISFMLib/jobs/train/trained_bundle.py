@@ -14,6 +14,7 @@ from MISFMLib.events import EventSink, Notice
 from MISFMLib.inference.segmenter import Segmenter, SegmenterOptions
 from MISFMLib.jobs.progress import counter
 from MISFMLib.jobs.provenance import command_line, model_name, without_folder
+from MISFMLib.jobs.train.cautions import license_of, limitations
 from MISFMLib.jobs.train.comparison import compare_with_start
 from MISFMLib.jobs.train.finetune_job import FinetuneJob
 from MISFMLib.jobs.train.validation import evaluate
@@ -97,14 +98,9 @@ def _manifest(job: FinetuneJob, result: TrainResult) -> BundleManifest:
             f"Research on {modality} volumes that show what the training volumes show, at a "
             "similar voxel size and with similar protocols."
         ).replace("  ", " "),
-        limitations=(
-            f"Trained on {len(job.train)} cases and evaluated on {len(job.validation)} of the same "
-            "source; the weights are those with the highest Dice on these held-out cases, so that "
-            "the results are slightly optimistic. Other scanners, protocols and diseases were not "
-            "tried."
-        ),
+        limitations=limitations(job),
         authors=config.authors,
-        license=config.license,
+        license=license_of(job),
         training_data=config.training_data,
         network=plan.network,
         preprocessing=plan.preprocessing,

@@ -1,0 +1,58 @@
+"""What a model card has to say of its own results: how many cases, and with what caution."""
+
+from __future__ import annotations
+
+import re
+
+from MISFMLib.jobs.train.finetune_job import FinetuneJob
+
+_FEW_CASES = 5
+_SHARE_ALIKE = re.compile(r"-SA\b|GPL|share.?alike", re.IGNORECASE)
+_UNKNOWN = ("", "unknown")
+
+
+def limitations(job: FinetuneJob) -> str:
+    """Say on what a model was trained and judged, and what that does not show."""
+    parts = [_training(job)]
+    count = len(job.validation)
+    if 0 < count < _FEW_CASES:
+        parts.append(
+            f"So few held-out cases ({count}) tell little: one case more or less can change the "
+            "mean a lot."
+        )
+    if job.start.bundle is not None and count:
+        parts.append(
+            "Whether its start was trained on the held-out cases is not known; if it was, the "
+            "results are too good."
+        )
+    parts.append("Other scanners, protocols and diseases were not tried.")
+    return " ".join(parts)
+
+
+def _training(job: FinetuneJob) -> str:
+    trained = _cases(len(job.train))
+    if not job.validation:
+        return (
+            f"Trained on {trained}; none was held out, so that nothing is known of its results on "
+            "other volumes. The weights are those of the last step."
+        )
+    return (
+        f"Trained on {trained} and evaluated on {_cases(len(job.validation))} of the same source; "
+        "the weights are those with the highest Dice on these held-out cases, so that the results "
+        "are slightly optimistic."
+    )
+
+
+def _cases(count: int) -> str:
+    return f"{count} case" if count == 1 else f"{count} cases"
+
+
+def license_of(job: FinetuneJob) -> str:
+    """Return the licence of the trained weights: a share-alike one of the start carries over."""
+    chosen = job.config.license
+    source = job.start.bundle.manifest.license if job.start.bundle is not None else ""
+    if not _SHARE_ALIKE.search(source) or chosen == source:
+        return chosen
+    if chosen in _UNKNOWN:
+        return source
+    return f"{chosen}; the start's licence {source} is share-alike and holds for the weights too"

@@ -1,0 +1,55 @@
+"""A model card says how its results came about, and nothing that was not so."""
+
+from __future__ import annotations
+
+from types import SimpleNamespace
+
+import pytest
+
+from MISFMLib.jobs.train.cautions import license_of, limitations
+
+
+def a_job(train=8, validation=6, *, chosen="unknown", start=None):
+    bundle = None if start is None else SimpleNamespace(manifest=SimpleNamespace(license=start))
+    return SimpleNamespace(
+        train=["c"] * train,
+        validation=["c"] * validation,
+        config=SimpleNamespace(license=chosen),
+        start=SimpleNamespace(bundle=bundle),
+    )
+
+
+def test_without_held_out_cases_nothing_is_claimed():
+    text = limitations(a_job(train=1, validation=0))
+    assert "Trained on 1 case; none was held out" in text
+    assert "highest Dice" not in text
+    assert "evaluated" not in text
+
+
+def test_few_held_out_cases_bring_a_caution():
+    assert "So few held-out cases (4)" in limitations(a_job(validation=4))
+    assert "So few" not in limitations(a_job(validation=5))
+
+
+def test_a_start_that_may_know_the_held_out_cases_is_said_so():
+    assert "its start was trained on the held-out cases" in limitations(a_job(start="MIT"))
+    assert "its start" not in limitations(a_job())
+    assert "its start" not in limitations(a_job(validation=0, start="MIT"))
+
+
+@pytest.mark.parametrize(
+    ("chosen", "start", "expected"),
+    [
+        ("unknown", "CC-BY-SA-4.0", "CC-BY-SA-4.0"),
+        ("CC-BY-SA-4.0", "CC-BY-SA-4.0", "CC-BY-SA-4.0"),
+        ("MIT", "Apache-2.0", "MIT"),
+        ("unknown", "Apache-2.0", "unknown"),
+        ("MIT", None, "MIT"),
+    ],
+)
+def test_a_share_alike_licence_carries_over(chosen, start, expected):
+    assert license_of(a_job(chosen=chosen, start=start)) == expected
+
+
+def test_a_contradiction_of_licences_is_said():
+    assert "CC-BY-SA-4.0 is share-alike" in license_of(a_job(chosen="MIT", start="CC-BY-SA-4.0"))
