@@ -118,7 +118,7 @@ def run(cases: Iterable[Case]) -> Counter[tuple[str, str]]:
             tail = "died or hung" if outcome is None else f"exit {outcome[0]}: {outcome[1][-600:]}"
             print(f"{verdict}: {case.group}: {case.name}\n  {shlex.join(words)[:300]}\n  {tail}")
             sys.stdout.flush()
-        os.chdir(_HERE)
+        os.chdir(folder.parent)
         shutil.rmtree(folder, ignore_errors=True)
     worker.end()
     return counts
