@@ -206,6 +206,11 @@ def open_file(path: Path) -> Any:
     return path.open("rb")
 
 
+def real_path(path: Path) -> Path:
+    """Return a path without links; one of links that lead in a circle stays as far as it goes."""
+    return Path(os.path.realpath(path))
+
+
 def read_json(path: Path, error_class: type[MISFMError], *, code: str, remedy: str) -> Any:
     """Read a JSON file that a person, another program or an earlier run has written.
 

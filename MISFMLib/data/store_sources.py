@@ -10,6 +10,7 @@ from pathlib import Path
 
 from MISFMLib.data.cases import LabelledSet, find_cases
 from MISFMLib.errors import ConfigError, DataError
+from MISFMLib.files import real_path
 from MISFMLib.volumes.volume import find_volumes
 
 logger = logging.getLogger(__name__)
@@ -66,7 +67,7 @@ def find_sources(paths: Sequence[Path]) -> list[Source]:
 
 
 def _roots(paths: Sequence[Path]) -> list[Path]:
-    given = sorted({path.resolve() for path in paths})
+    given = sorted({real_path(path) for path in paths})
     for path in given:
         if not path.exists():
             raise DataError(
@@ -100,7 +101,7 @@ def _source(path: Path, parts: Sequence[str], data_set: _DataSet | None = None) 
     # Names that are no valid text would spoil the table.
     name = "/".join(parts).encode("utf-8", "backslashreplace").decode()
     modality = data_set.modality if data_set else ""
-    is_held_out = data_set is not None and path.resolve() in data_set.held_out
+    is_held_out = data_set is not None and real_path(path) in data_set.held_out
     signature = ":".join((_signature(path), modality, "held out" * is_held_out)).rstrip(":")
     return Source(
         path=path, name=name, modality=modality, is_held_out=is_held_out, signature=signature
@@ -143,5 +144,5 @@ def _nearest(data_sets: Mapping[Path, _DataSet], path: Path) -> _DataSet | None:
 def _held_out(found: LabelledSet) -> frozenset[Path]:
     names = found.split.validation if found.split else ()
     return frozenset(
-        image.resolve() for case in found.cases if case.name in names for image in case.images
+        real_path(image) for case in found.cases if case.name in names for image in case.images
     )

@@ -20,7 +20,7 @@ from MISFMLib.data.plan import Modality, plan_orientation
 from MISFMLib.data.preprocessing import prepare_volume
 from MISFMLib.data.spatial import canonical_axes
 from MISFMLib.errors import DataError, is_out_of_memory
-from MISFMLib.files import write_json, written_atomically
+from MISFMLib.files import real_path, write_json, written_atomically
 from MISFMLib.volumes.volume import Geometry, Volume, find_volumes, read_volume
 
 _LABEL_FOLDERS = {"labels", "labelsTr"}
@@ -59,7 +59,7 @@ def find_unlabelled(paths: Iterable[Path]) -> list[UnlabelledFile]:
     Raises:
         DataError: A path does not exist, or there is no volume.
     """
-    found = {file.path.resolve(): file for path in paths for file in _find_below(path)}
+    found = {real_path(file.path): file for path in paths for file in _find_below(path)}
     if not found:
         raise DataError(
             "No volume was found.",

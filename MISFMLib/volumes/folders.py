@@ -6,6 +6,7 @@ import os
 from collections.abc import Iterator
 from pathlib import Path
 
+from MISFMLib.files import real_path
 from MISFMLib.volumes.dicom import is_series_folder
 from MISFMLib.volumes.formats.problems import file_missing
 from MISFMLib.volumes.volume_files import volume_suffix
@@ -24,7 +25,7 @@ def find_volumes(folder: Path) -> list[Path]:
 
 def _volumes_below(folder: Path) -> Iterator[Path]:
     # Linked folders belong to a cohort too; one that leads back to its parents does not.
-    seen = {str(parent) for parent in folder.resolve().parents}
+    seen = {str(parent) for parent in real_path(folder).parents}
     for place, folders, names in os.walk(folder, followlinks=True):
         seen.add(os.path.realpath(place))
         folders[:] = [

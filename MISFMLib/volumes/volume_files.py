@@ -16,6 +16,7 @@ from MISFMLib.volumes.formats.nifti import check_nifti, nifti_sizes, read_unusua
 from MISFMLib.volumes.formats.problems import (
     check_axes,
     check_extent,
+    check_name,
     check_sizes,
     check_spacing,
     file_missing,
@@ -100,6 +101,7 @@ def _check_header(path: Path, num_frames: int) -> Geometry | None:
     """Check name, kind and header of a file before ITK, which trusts all of them."""
     if not path.exists():
         raise file_missing(path)
+    check_name(path)
     if path.is_file() and not path.stat().st_size:
         raise file_truncated(path, "the file is empty")
     suffix = volume_suffix(path)
@@ -258,6 +260,11 @@ def write_image(
             remedy="Choose another ending.",
         )
 
+    try:
+        check_name(path.absolute())
+    except DataError as error:
+        raise OutputError(error.message, code=error.code, remedy=error.remedy) from error
+
     def check(temporary: Path) -> None:
         _check_written(array, geometry, temporary, path)
 
@@ -281,7 +288,10 @@ def _to_image(array: Array, geometry: Geometry, fields: Mapping[str, str]) -> si
 def _check_written(array: Array, geometry: Geometry, temporary: Path, path: Path) -> None:
     """Read a file back whole: on a full disk ITK's writers go on, and some say nothing."""
     try:
+        check_whole(temporary)  # ITK fills up what is missing in a .nii with what the memory held
         image = sitk.ReadImage(str(temporary))
+    except DataError as error:
+        raise _not_whole(path, error.message.rstrip(".")) from error
     except RuntimeError as error:
         raise _not_whole(path, str(error).strip().splitlines()[-1]) from error
     difference = describe_difference(geometry, geometry_of(image))

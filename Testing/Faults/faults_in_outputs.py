@@ -10,6 +10,8 @@ from pathlib import Path
 import material
 from cases import Case
 
+from MISFMLib.volumes.volume import read_label_map
+
 _SUFFIXES = ("nii", "nii.gz", "nrrd", "seg.nrrd", "mha")
 
 
@@ -69,9 +71,10 @@ def outputs() -> Iterator[Case]:
         yield case(f"{name} is there", partial(_old, name, ()))
         for words in ((), ("--uncertainty", "u.nii"), ("--report", "r.json")):
             make = partial(_old, name, ("--overwrite", *words))
-            yield case(f"{name} {words} no room", make, before="ulimit -f 2")
+            is_whole = partial(_is_whole, name)
+            yield case(f"{name} {words} no room", make, "either", is_whole, before="ulimit -f 2")
         make = partial(_segment, output=name)
-        yield case(f"new {name}, no room", make, before="ulimit -f 2")
+        yield case(f"new {name}, no room", make, "either", is_whole, before="ulimit -f 2")
     for kind in (
         *("pipe", "device", "folder", "below a file", "long", "long path", "no format", "input"),
     ):
@@ -83,6 +86,11 @@ def outputs() -> Iterator[Case]:
     for name in (f"{'n' * 240}.nii.gz", f"{'体' * 80}.nii.gz"):
         make = partial(_segment, output=name)
         yield case(f"name of {len(name)}", make, "right", partial(_is_there, name))
+
+
+def _is_whole(output: str, folder: Path) -> bool:
+    """Tell whether a small result, which had room, is whole."""
+    return read_label_map(folder / output).array_DHW.shape == material.SHAPE
 
 
 def _is_there(name: str, folder: Path) -> bool:

@@ -21,7 +21,7 @@ GRID = Geometry(SHAPE, (3.0, 1.5, 1.0), (10.0, -20.0, 30.0), (1.0, 0, 0, 0, 1, 0
 def scan(seed: int = 0, dtype: str = "int16") -> np.ndarray:
     """Return noise with a bright box."""
     array = np.random.default_rng(seed).normal(100, 10, SHAPE)
-    array[5:12, 6:14, 7:15] += 300
+    array[5:12, 6:14, 7 : 12 + seed] += 300
     return array.astype(dtype)
 
 

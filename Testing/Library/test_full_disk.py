@@ -43,6 +43,10 @@ def label_map(path):
     write_label_map(LabelMap(noise, geometry), path, labels=labels, overwrite=True)
 
 
+def empty_label_map(path):
+    write_label_map(LabelMap(np.zeros_like(noise), geometry), path, overwrite=True)
+
+
 def volume(path):
     write_volume(Volume(noise[None].astype(np.float32), geometry, "x"), path, overwrite=True)
 
@@ -77,7 +81,8 @@ def array(path):
 
 writers = {
     "l.nii": label_map, "l.nii.gz": label_map, "l.nrrd": label_map, "l.seg.nrrd": label_map,
-    "l.mha": label_map, "u.nii": volume, "u.nrrd": volume, "table.csv": statistics,
+    "l.mha": label_map, "z.nii": empty_label_map, "u.nii": volume, "u.nrrd": volume,
+    "table.csv": statistics,
     "bundle": bundle, "bundle.zip": zipped, "checkpoint.pt": state.save,
 }
 for name, writer, module in (("o.png", overview, "matplotlib"), ("a.b2nd", array, "blosc2")):

@@ -12,8 +12,11 @@ import pytest
 import SimpleITK as sitk
 
 from MISFMLib import memory
-from MISFMLib.errors import DataError, DeviceError
-from MISFMLib.volumes.volume import read_volume
+from MISFMLib.errors import DataError, DeviceError, OutputError
+from MISFMLib.files import real_path
+from MISFMLib.volumes.volume import Geometry, Volume, read_volume, write_volume
+
+GRID = Geometry((5, 5, 5), (1.0, 1.0, 1.0), (0.0, 0.0, 0.0), (1.0, 0, 0, 0, 1, 0, 0, 0, 1))
 
 
 def an_image(size=(12, 11, 10)):
@@ -142,3 +145,22 @@ def test_the_limit_of_the_shell_counts():
         [sys.executable, "-c", code], capture_output=True, text=True, check=True
     )
     assert 0 < int(result.stdout) < 2**31
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="names are text on other systems")
+def test_a_name_that_is_no_text_is_refused_before_it_reaches_c(tmp_path):
+    path = tmp_path / "\udcff.nrrd"
+    with pytest.raises(OutputError) as refused:
+        write_volume(Volume(np.ones((1, 5, 5, 5), np.int16), GRID, "a"), path)
+    sitk.WriteImage(an_image(), str(tmp_path / "a.nrrd"))
+    (tmp_path / "a.nrrd").rename(path)
+    with pytest.raises(DataError, match=r"\\udcff\.nrrd") as caught:
+        read_volume(path)
+    assert caught.value.code == refused.value.code == "bad-file-name"
+
+
+def test_links_in_a_circle_are_a_missing_file_of_a_batch(tmp_path):
+    (tmp_path / "loop.nrrd").symlink_to("loop.nrrd")
+    assert real_path(tmp_path / "loop.nrrd").parent == tmp_path
+    with pytest.raises(DataError):
+        read_volume(tmp_path / "loop.nrrd")

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from MISFMLib.configs import SegmentConfig
 from MISFMLib.errors import ConfigError, DataError, DependencyError
-from MISFMLib.files import check_output
+from MISFMLib.files import check_output, real_path
 from MISFMLib.jobs.segment.channels import channels_together, without_channel
 from MISFMLib.volumes.series_choice import SeriesChoice
 from MISFMLib.volumes.volume import distinct_names, find_volumes
@@ -118,16 +118,16 @@ def _find_inputs(config: SegmentConfig, num_channels: int) -> Iterator[tuple[Pat
 
 def _volumes_in(folder: Path, config: SegmentConfig) -> Iterator[Path]:
     """Yield the volumes below a folder; segmentations and results of an earlier run are none."""
-    results = {path.resolve() for path in (config.output, config.uncertainty) if path is not None}
-    if folder.resolve() in results:
+    results = {real_path(path) for path in (config.output, config.uncertainty) if path is not None}
+    if real_path(folder) in results:
         raise ConfigError(
             f"The results would lie among the inputs in {folder}.",
             code="output-is-input",
             remedy="Choose another output folder.",
         )
-    below = [result for result in results if folder.resolve() in result.parents]
+    below = [result for result in results if real_path(folder) in result.parents]
     for path in find_volumes(folder):
-        is_result = any(path.resolve().is_relative_to(result) for result in below)
+        is_result = any(real_path(path).is_relative_to(result) for result in below)
         if not is_result and not path.name.lower().endswith(".seg.nrrd"):
             yield path
 
@@ -241,10 +241,10 @@ def _check_results(config: SegmentConfig, cases: Sequence[SegmentCase]) -> None:
     """Refuse results that would replace an input or each other, or lie among DICOM files."""
     if config.statistics is not None and config.statistics.suffix != ".csv":
         raise _wrong_ending(config.statistics, ".csv")
-    inputs = {path.resolve() for case in cases for path in case.inputs}
+    inputs = {real_path(path) for case in cases for path in case.inputs}
     results = [path for case in cases for path in case.results]
     results += [config.statistics] if config.statistics else []
-    for path, count in Counter(path.resolve() for path in results).items():
+    for path, count in Counter(real_path(path) for path in results).items():
         # The files of a series need no ending, so that any file in its folder may be a slice.
         if not inputs.isdisjoint({path, path.parent}):
             raise ConfigError(

@@ -166,6 +166,22 @@ def check_sizes(path: Path, sizes: Sequence[int]) -> None:
         )
 
 
+def check_name(path: Path) -> None:
+    """Refuse a name that is no text in UTF-8: programs in C++ do not survive it.
+
+    Raises:
+        DataError: The name of the file or of a folder above it is none.
+    """
+    try:
+        str(path).encode()
+    except UnicodeEncodeError as error:
+        raise DataError(
+            f"{str(path).encode('utf-8', 'backslashreplace').decode()} has a name that is no text.",
+            code="bad-file-name",
+            remedy="Rename the file or the folder it is in.",
+        ) from error
+
+
 def file_missing(path: Path) -> DataError:
     """Describe a file that is not there."""
     return DataError(
