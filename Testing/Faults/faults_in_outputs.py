@@ -47,8 +47,6 @@ def _into(kind: str, folder: Path) -> list[str]:
         os.mkfifo(folder / "o.nrrd")
     elif kind == "device":
         (folder / "o.nrrd").symlink_to("/dev/null")
-    elif kind == "folder":
-        (folder / "o.nrrd").mkdir()
     elif kind == "below a file":
         (folder / "o").write_bytes(b"")
         return _segment(folder, "o/x/o.nrrd", "--overwrite")
@@ -75,9 +73,7 @@ def outputs() -> Iterator[Case]:
             yield case(f"{name} {words} no room", make, "either", is_whole, before="ulimit -f 2")
         make = partial(_segment, output=name)
         yield case(f"new {name}, no room", make, "either", is_whole, before="ulimit -f 2")
-    for kind in (
-        *("pipe", "device", "folder", "below a file", "long", "long path", "no format", "input"),
-    ):
+    for kind in (*("pipe", "device", "below a file", "long", "long path", "no format", "input"),):
         yield case(kind, partial(_into, kind))
     for verb in ("finetune", "pretrain", "prepare"):
         for what in ("bundle", "run"):

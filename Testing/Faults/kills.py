@@ -76,11 +76,12 @@ def main() -> int:
         process.wait()
         code = start(job, folder).wait()
         same = results(job, folder) == whole[job]
+        print(f"{number + 1}: {job} killed after {moment:.1f} s, then exit {code}, same {same}")
         if not same or code not in (exits[job], 5):
             # A bundle that was complete before the kill is refused without --overwrite: exit 5.
             bad += 1
             log = (folder / "log").read_text("utf-8", "replace")[-500:]
-            print(f"{job} killed after {moment:.1f} s: exit {code}, same {same}\n{log}")
+            print(log)
         sys.stdout.flush()
         shutil.rmtree(folder)
     print(f"{count} kills, {bad} not as good as new")
