@@ -77,6 +77,16 @@ def verify_bundle(bundle: Bundle) -> None:
     if read_bundle(bundle.path).manifest != bundle.manifest:
         raise _unusable(bundle, "its manifest has changed since it was read", "bundle-changed")
     read_weights(bundle)
+    if bundle.path.is_dir():
+        for nested in _nested_bundles(bundle):
+            verify_bundle(nested)
+
+
+def _nested_bundles(bundle: Bundle) -> list[Bundle]:
+    """Return the models that a bundle brings along."""
+    manifest = bundle.manifest
+    nested = [read_part(bundle, name) for name in manifest.parts]
+    return [read_previous(bundle), *nested] if manifest.preprocessing.previous_labels else nested
 
 
 def read_weights(bundle: Bundle) -> dict[str, np.ndarray]:

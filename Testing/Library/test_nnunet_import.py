@@ -18,7 +18,7 @@ from MISFMLib.configs import NetworkConfig, StagesConfig
 from MISFMLib.errors import BundleError, ConfigError
 from MISFMLib.inference import openvino_network
 from MISFMLib.jobs.imports.nnunet import import_nnunet
-from MISFMLib.models.bundle import read_previous, read_weights
+from MISFMLib.models.bundle import read_previous, read_weights, verify_bundle
 from MISFMLib.models.recognise import kind_of
 from MISFMLib.networks import build_network, network_from_bundle
 
@@ -307,6 +307,11 @@ def test_a_cascade_needs_its_first_stage_and_brings_it_along(tmp_path):
     bundle = imported(tmp_path / "results", tmp_path)
     assert bundle.manifest.preprocessing.previous_labels == (1, 2)
     assert read_previous(bundle).manifest.preprocessing.spacing_dhw == (2.0, 2.0, 2.0)
+    verify_bundle(bundle)
+    weights = bundle.path / "previous" / "models" / "model.safetensors"
+    weights.write_bytes(weights.read_bytes()[:-1] + b"x")
+    with pytest.raises(BundleError, match="SHA-256"):
+        verify_bundle(bundle)
     with pytest.raises(ConfigError, match="3d_lowres"):
         imported(tmp_path / "results", tmp_path, configuration="2d")
 
