@@ -240,8 +240,11 @@ def _store_checks() -> list[Check]:
     """Check the place of the model store: may be written, and has room."""
     home = store.home().absolute()
     existing = next(folder for folder in (home, *home.parents) if folder.exists())
+    remedy = "Set MISFM_HOME to a folder where you may write."
+    if not existing.is_dir():  # a user of a container without a home folder, see `store.home`
+        detail = f"there is no folder for your models: {existing} is none"
+        return [Check("model store", "fail", detail, remedy)]
     if not os.access(existing, os.W_OK):
-        remedy = "Set MISFM_HOME to a folder where you may write."
         return [Check("model store", "fail", f"{home} cannot be written", remedy)]
     free = shutil.disk_usage(existing).free
     detail = f"{home}, {_gigabytes(free)} free"

@@ -291,7 +291,8 @@ def _check_written(array: Array, geometry: Geometry, temporary: Path, path: Path
         check_whole(temporary)  # ITK fills up what is missing in a .nii with what the memory held
         image = sitk.ReadImage(str(temporary))
     except DataError as error:
-        raise _not_whole(path, error.message.rstrip(".")) from error
+        reason = error.message.replace(str(temporary), "the file").rstrip(".")
+        raise _not_whole(path, reason) from error
     except RuntimeError as error:
         raise _not_whole(path, str(error).strip().splitlines()[-1]) from error
     difference = describe_difference(geometry, geometry_of(image))

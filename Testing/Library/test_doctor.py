@@ -233,3 +233,18 @@ def test_the_text_puts_the_remedy_below_the_problem_and_counts():
 def test_the_worst_check_is_the_status_of_the_report(statuses, worst):
     checks = tuple(Check("a", status, "x") for status in statuses)
     assert DoctorReport(checks).status == worst
+
+
+def test_a_user_without_a_home_folder_is_told(monkeypatch):
+    def no_home():
+        raise RuntimeError("Could not determine home directory.")
+
+    for name in ("MISFM_HOME", "XDG_DATA_HOME", "LOCALAPPDATA"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setattr(Path, "home", no_home)
+    monkeypatch.setattr("sys.platform", "linux")
+    assert store.list_models()
+    (check,) = doctor._store_checks()
+    assert check.status == "fail"
+    assert "there is no folder for your models" in check.detail
+    assert "MISFM_HOME" in check.remedy
