@@ -72,7 +72,7 @@ def dice(job, known):
 
 
 def test_load_segment_and_again_with_a_warm_worker_and_a_forecast(real, sample, screenshot):
-    real.host.wait_until(lambda: real.ui.statusLabel.text.startswith("About "))
+    real.host.wait_until(lambda: real.ui.statusLabel.text.startswith("About "), timeout_s=60)
     assert real.logic._runner.isWarm  # started by the panel; the memory is learned all the same
     first = click(real)
     job = real.widget.segmentTab._result.job
