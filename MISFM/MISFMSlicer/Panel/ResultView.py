@@ -123,6 +123,7 @@ class ResultView:
         result.volumes = sizes
         putTable(node, self._job.request.volumes[0], sizes)
         self._fillTable(result)
+        self._showNotices()
         self._ui.resultLabel.text = f"{_headline(self._job)} {_('Edited since.')}"
 
     def chooseNextPlace(self) -> None:
