@@ -780,7 +780,7 @@ def test_equal_names_are_told_apart_by_their_folders(tmp_path, model):
 
 
 @pytest.mark.parametrize("stage", ["read", "segment", "write"])
-def test_a_keyboard_interrupt_passes_and_leaves_nothing_behind(tmp_path, model, scans, stage):
+def test_a_keyboard_interrupt_passes_and_leaves_only_the_table(tmp_path, model, scans, stage):
     def interrupt(event):
         if isinstance(event, Progress) and event.stage == stage:
             raise KeyboardInterrupt
@@ -790,7 +790,8 @@ def test_a_keyboard_interrupt_passes_and_leaves_nothing_behind(tmp_path, model, 
     )
     with pytest.raises(KeyboardInterrupt):
         run_segment(config, interrupt)
-    assert not (tmp_path / "out").exists() or files_in(tmp_path / "out") == []
+    assert files_in(tmp_path / "out") == ["cases.csv"]
+    assert [row["status"] for row in rows_of(tmp_path / "out" / "cases.csv")] == ["cancelled"]
 
 
 @pytest.mark.parametrize("stop", [JobCancelled, KeyboardInterrupt])
