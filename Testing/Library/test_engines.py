@@ -434,12 +434,16 @@ def test_a_conversion_that_cannot_be_kept_serves_all_the_same(
 
 
 def test_the_conversions_of_the_models_used_last_are_kept(openvino, bundle):
-    others = [engines_folder(name) for name in "abcdef"]
+    most = openvino_network._MOST_MODELS
+    others = [engines_folder(str(number)) for number in range(most + 2)]
     for age, folder in enumerate(others):
         (folder / "x").mkdir(parents=True)
         os.utime(folder, (1000 - age, 1000 - age))
     recipe, _, _ = converted(bundle)
-    assert set(recipe.folder.parents[1].iterdir()) == {recipe.folder.parent, *others[:3]}
+    assert set(recipe.folder.parents[1].iterdir()) == {
+        recipe.folder.parent,
+        *others[: most - 1],
+    }
     os.utime(recipe.folder.parent, (1000, 1000))
     openvino_network.load(recipe, 1)
     assert recipe.folder.parent.stat().st_mtime > 1000

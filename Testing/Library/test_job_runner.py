@@ -166,7 +166,7 @@ def test_an_idle_worker_loads_the_model_of_the_job_to_come(make_runner):
     runner.start(Path("job.json"))
     runner.prepare({"model": "b"})
     (event,) = events_of(runner)
-    load = {"command": "load", "config": {"model": "a"}}
+    load = {"command": "load", "config": {"model": "a"}, "measure": False}
     assert event == Finished({"heard": [load, {"command": "run", "file": "job.json"}]})
 
 

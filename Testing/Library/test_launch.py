@@ -164,8 +164,8 @@ def one_step_of_every_method(fabric, folder, events):
     for name in METHODS:
         torch.manual_seed(0)
         config = PretrainConfig(data=(Path("a"),), output=Path("b"), method=name)
-        classes = 5 if name == "volume-fusion" else 1
-        deep = name == "volume-fusion"
+        classes = {"volume-fusion": 5, "fusion-masking": 6}.get(name, 1)
+        deep = classes > 1
         network = NetworkConfig(
             **vars(NETWORK)
             | {"patch_size": (16, 16, 16), "num_classes": classes, "deep_supervision": deep}

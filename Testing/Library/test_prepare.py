@@ -608,7 +608,7 @@ def test_a_full_disk_in_a_worker_is_no_fault_of_the_volume():
     assert future.exception().code == "disk-full"
 
 
-@pytest.mark.slow
+@pytest.mark.signals
 def test_ctrl_c_does_not_wait_for_what_the_workers_are_at():
     started = []
 

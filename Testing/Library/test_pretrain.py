@@ -419,7 +419,7 @@ def test_a_preview_that_cannot_be_written_is_refused_before_the_training(
         ({"fraction": 0.0}, "fraction"),
         ({"foreground_share": 1.5}, "foreground_share"),
         ({"validation_fraction": 1.0}, "validation_fraction"),
-        ({"smallest_block": (0, 4, 4)}, "blocks"),
+        ({"smallest_block": (0, 4, 4)}, "smallest_block"),
         ({"smallest_block": (4, 4, 4), "largest_block": (8, 3, 8)}, "blocks"),
         ({"method": "rotation", "num_levels": 2}, "num_levels does nothing"),
         ({"sampler": "boxes", "foreground_share": 0.5}, "foreground_share does nothing"),
@@ -433,8 +433,9 @@ def test_impossible_settings_are_refused(options, problem, config):
 def test_a_training_ends_when_its_score_has_stopped_rising(config):
     options = {"steps": 20, "validate_every": 1, "patience": 2, "learning_rate": 1e-9}
     report = run_pretrain(config(**options))
-    assert (report["steps"], report["ended_by"]) == (3, "patience")
-    assert read_bundle(Path(report["bundle"])).manifest.provenance["steps"] == 3
+    # Stalled after the third; the rate falls to zero within one validation's steps.
+    assert (report["steps"], report["ended_by"]) == (4, "patience")
+    assert read_bundle(Path(report["bundle"])).manifest.provenance["steps"] == 4
 
 
 def test_patience_without_held_out_volumes_is_refused(config):

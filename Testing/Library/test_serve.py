@@ -477,6 +477,7 @@ def test_the_command_ends_when_its_caller_is_gone_or_silent(monkeypatch):
     sys.stdin.close()
 
 
+@pytest.mark.signals
 def test_the_end_of_the_input_ends_the_loading_of_libraries():
     reader, writer = os.pipe()
     ended = []

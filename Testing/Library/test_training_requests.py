@@ -35,7 +35,8 @@ def run(folder, events=ignore_events):
     """Train four steps with a validation at each, and return what the checkpoint holds."""
     folder.mkdir(exist_ok=True)
     torch.manual_seed(1)
-    config = FinetuneConfig(data=folder, output=folder, steps=4, validate_every=1)
+    settings = {"steps": 4, "validate_every": 1, "learning_rate": 1e-3}
+    config = FinetuneConfig(data=folder, output=folder, **settings)
     task = Task(
         network=torch.nn.Conv3d(1, 2, 1),
         batches=batches,
