@@ -1,5 +1,6 @@
 """Volumes as files for the worker: every type of number, and disks that are full."""
 
+import contextlib
 import signal
 import sys
 
@@ -47,14 +48,21 @@ def test_every_type_of_number_reaches_the_worker(
 
 @pytest.fixture
 def full_disk():
-    """Let no file grow beyond a few bytes, as on a full disk."""
+    """Let no file grow beyond a few bytes, as on a full disk, and end it before pytest prints."""
     resource = pytest.importorskip("resource")
     before = resource.getrlimit(resource.RLIMIT_FSIZE)
-    handler = signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
-    resource.setrlimit(resource.RLIMIT_FSIZE, (600, before[1]))
-    yield
-    resource.setrlimit(resource.RLIMIT_FSIZE, before)
-    signal.signal(signal.SIGXFSZ, handler)
+
+    @contextlib.contextmanager
+    def limit():
+        handler = signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+        resource.setrlimit(resource.RLIMIT_FSIZE, (600, before[1]))
+        try:
+            yield
+        finally:
+            resource.setrlimit(resource.RLIMIT_FSIZE, before)
+            signal.signal(signal.SIGXFSZ, handler)
+
+    return limit
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="limits of Unix")
@@ -65,7 +73,7 @@ def test_a_full_disk_is_told(host, make_volume, tmp_path, full_disk):
     from MISFMSlicer.Scene.SceneIO import writeVolume
 
     volume = make_volume()
-    with pytest.raises(OSError, match="space on the disk"):
+    with full_disk(), pytest.raises(OSError, match="space on the disk"):
         writeVolume(volume, boxOf(volume, None), tmp_path / "x.nrrd")
     node = slicer.mrmlScene.AddNewNodeByClass("vtkMRMLSegmentationNode")
     node.SetReferenceImageGeometryParameterFromVolumeNode(volume)
@@ -76,6 +84,6 @@ def test_a_full_disk_is_told(host, make_volume, tmp_path, full_disk):
         lambda: exportNifti(node, volume, tmp_path / "y.nii.gz"),
         lambda: exportStl(node, tmp_path),
     ):
-        with pytest.raises(OutputError, match=r"cannot be written|space"):
+        with full_disk(), pytest.raises(OutputError, match=r"cannot be written|space"):
             export()
     assert [path.name for path in tmp_path.iterdir()] == ["x.nrrd"]
