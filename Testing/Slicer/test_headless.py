@@ -84,6 +84,15 @@ def test_a_broken_installation_does_not_leave_slicer_waiting(call, tmp_path):
     assert "ModuleNotFoundError" in done.stderr
 
 
+def test_a_pipe_of_something_else_that_nobody_reads_ends_nothing(run, fake_python):
+    reader, writer = os.pipe()
+    os.close(reader)
+    try:
+        assert run("--", "ct.nrrd", "-m", "model", "-o", "out.nrrd")[0] == 0
+    finally:
+        os.close(writer)
+
+
 def test_success_has_the_code_0(run, fake_python):
     code, output, _ = run("--", "ct.nrrd", "-m", "model", "-o", "out.nrrd")
     assert code == 0

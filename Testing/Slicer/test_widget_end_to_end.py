@@ -89,7 +89,8 @@ def test_load_segment_and_again_with_a_warm_worker_and_a_forecast(real, sample, 
         f"\nclick to result: first {first:.1f} s (network {network[0]:.1f} s),"
         f" second {second:.1f} s (network {network[1]:.1f} s)"
     )
-    assert second - network[1] < first - network[0]
+    # The worker is warm before the first click, too: neither waits for a start or a model.
+    assert max(first - network[0], second - network[1]) < 5
 
 
 def test_cancel_is_done_within_a_second_and_the_next_click_works(real):

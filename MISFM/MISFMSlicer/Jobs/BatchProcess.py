@@ -149,7 +149,10 @@ def _outputPipes() -> list[int]:
     for number in range(1, 256):
         with contextlib.suppress(OSError):
             isPipe = stat.S_ISFIFO(os.fstat(number).st_mode)
-            if isPipe and fcntl.fcntl(number, fcntl.F_GETFL) & os.O_ACCMODE == os.O_WRONLY:
+            isWritten = fcntl.fcntl(number, fcntl.F_GETFL) & os.O_ACCMODE == os.O_WRONLY
+            # Python's own pipes, such as to a worker that has ended, are closed for children.
+            isOurs = fcntl.fcntl(number, fcntl.F_GETFD) & fcntl.FD_CLOEXEC
+            if isPipe and isWritten and not isOurs:
                 pipes.append(number)
     return pipes
 
