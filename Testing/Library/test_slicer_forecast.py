@@ -277,4 +277,6 @@ def test_the_benchmark_forecasts_real_runs(tmp_path):
     for row in json.loads((tmp_path / "forecast.json").read_text("utf-8"))["rows"]:
         for run in (row["first"], row["second"]):
             assert 0.7 < run["mb"] / run["forecast_mb"] < 1.3
-        assert 0.5 < row["second"]["seconds"] / row["second"]["forecast_s"] < 2
+        seconds, forecast_s = row["second"]["seconds"], row["second"]["forecast_s"]
+        # Of runs of some hundredths of a second the ratio says nothing.
+        assert 0.5 < seconds / forecast_s < 2 or abs(seconds - forecast_s) < 0.3
