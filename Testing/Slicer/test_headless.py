@@ -52,6 +52,16 @@ def call(application, tmp_path, fake_python):
     return run
 
 
+@pytest.fixture(autouse=True)
+def output_pipes(host, monkeypatch):
+    """The search for the way to the caller; in an application under test it finds none."""
+    from MISFMSlicer.Jobs import BatchProcess
+
+    search = BatchProcess._outputPipes
+    monkeypatch.setattr(BatchProcess, "_outputPipes", list)
+    return search
+
+
 @pytest.fixture
 def run(host, capsys):
     """Do what the script does, in this process; return exit code, output and errors."""
@@ -84,12 +94,14 @@ def test_a_broken_installation_does_not_leave_slicer_waiting(call, tmp_path):
     assert "ModuleNotFoundError" in done.stderr
 
 
-def test_a_pipe_of_something_else_that_nobody_reads_ends_nothing(run, fake_python):
+def test_a_pipe_of_ours_is_not_the_way_to_the_caller(output_pipes):
     reader, writer = os.pipe()
-    os.close(reader)
     try:
-        assert run("--", "ct.nrrd", "-m", "model", "-o", "out.nrrd")[0] == 0
+        assert writer not in output_pipes()
+        os.set_inheritable(writer, True)
+        assert writer in output_pipes()
     finally:
+        os.close(reader)
         os.close(writer)
 
 
