@@ -153,7 +153,7 @@ def benchmark(data, output, events=lambda _event: None, **options):
 @pytest.mark.slow
 def test_a_benchmark_that_was_stopped_ends_with_the_same_table(data, tmp_path, monkeypatch):
     whole = benchmark(data, tmp_path / "whole")
-    original, calls = carry_out.compare_label_maps, []
+    original, calls = carry_out.score_labels, []
 
     def stopped(*arguments):
         calls.append(1)
@@ -161,7 +161,7 @@ def test_a_benchmark_that_was_stopped_ends_with_the_same_table(data, tmp_path, m
             raise KeyboardInterrupt
         return original(*arguments)
 
-    monkeypatch.setattr(carry_out, "compare_label_maps", stopped)
+    monkeypatch.setattr(carry_out, "score_labels", stopped)
     with pytest.raises(KeyboardInterrupt):
         benchmark(data, tmp_path / "stopped")
     monkeypatch.undo()

@@ -16,8 +16,8 @@ from MISFMLib.files import write_json
 from MISFMLib.inference.segmenter import Segmenter, SegmenterOptions
 from MISFMLib.jobs import load_job
 from MISFMLib.jobs.benchmark.plan import Run
-from MISFMLib.jobs.evaluate.comparison import LabelScore
-from MISFMLib.metrics import Agreement, compare_label_maps
+from MISFMLib.jobs.evaluate.comparison import LabelScore, score_labels
+from MISFMLib.metrics import Agreement
 from MISFMLib.models.bundle import Bundle, read_bundle
 from MISFMLib.volumes.volume import write_label_map
 
@@ -106,30 +106,14 @@ def _judged(
     options = SegmenterOptions(device=config.device)
     segmenter = Segmenter.from_bundle(bundle, options)
     labels = bundle.manifest.labels
+    names = {label.value: label.name for label in labels}
     scores = []
     for name in run.parts.test:
         volume, reference = read_case(cases[name])
         label_map = segmenter.segment(volume, events).label_map
         output = run.folder / "labels" / f"{name}.nii.gz"
         write_label_map(label_map, output, labels=labels, overwrite=True)
-        found = compare_label_maps(
-            label_map.array_DHW,
-            reference.array_DHW,
-            [label.value for label in labels],
-            volume.geometry.spacing_dhw,
-            config.tolerance_mm,
-        )
-        ml = volume.geometry.voxel_volume_mm3 / 1000
-        scores += [
-            LabelScore(
-                name,
-                label.name,
-                found[label.value],
-                float((label_map.array_DHW == label.value).sum() * ml),
-                float((reference.array_DHW == label.value).sum() * ml),
-            )
-            for label in labels
-        ]
+        scores += score_labels(name, label_map, reference, names, config.tolerance_mm)
     return scores
 
 

@@ -73,22 +73,35 @@ def compare_pair(pair: Pair, names: Mapping[int, str], tolerance_mm: float) -> l
     values = sorted(
         {*known, *present_values(prediction.array_DHW), *present_values(reference.array_DHW)} - {0}
     )
-    geometry = reference.geometry
-    found = compare_label_maps(
-        prediction.array_DHW, reference.array_DHW, values, geometry.spacing_dhw, tolerance_mm
-    )
+    labels = {value: known.get(value, f"label {value}") for value in values}
+    return score_labels(pair.name, prediction, reference, labels, tolerance_mm)
+
+
+def score_labels(
+    case: str,
+    prediction: LabelMap,
+    reference: LabelMap,
+    labels: Mapping[int, str],
+    tolerance_mm: float,
+) -> list[LabelScore]:
+    """Compare two label maps on one grid, label by label.
+
+    Args:
+        case: Name of the case.
+        prediction: Labels to judge.
+        reference: The right labels, on the same grid.
+        labels: Value and name of the labels to compare.
+        tolerance_mm: Distance up to which surfaces count as the same.
+
+    Raises:
+        DependencyError: SciPy is not installed.
+    """
+    geometry, arrays = reference.geometry, (prediction.array_DHW, reference.array_DHW)
+    found = compare_label_maps(*arrays, labels, geometry.spacing_dhw, tolerance_mm)
     ml = geometry.voxel_volume_mm3 / 1000
-    counts = [
-        np.bincount(m.array_DHW.ravel(), minlength=max(values, default=0) + 1)
-        for m in (prediction, reference)
-    ]
+    length = max(labels, default=0) + 1
+    predicted, right = (np.bincount(array.ravel(), minlength=length) for array in arrays)
     return [
-        LabelScore(
-            pair.name,
-            known.get(value, f"label {value}"),
-            found[value],
-            float(counts[0][value] * ml),
-            float(counts[1][value] * ml),
-        )
-        for value in values
+        LabelScore(case, name, found[value], float(predicted[value] * ml), float(right[value] * ml))
+        for value, name in labels.items()
     ]

@@ -13,9 +13,10 @@ from MISFMLib.errors import BatchError, JobCancelled, MISFMError
 from MISFMLib.events import CaseDone, Event, EventSink, Notice, Progress
 from MISFMLib.export.statistics import LabelVolume, label_volumes
 from MISFMLib.jobs.segment.case import CaseRunner
-from MISFMLib.jobs.segment.plan import SegmentCase, is_dicom_seg
+from MISFMLib.jobs.segment.plan import SegmentCase
 from MISFMLib.jobs.segment.results import is_whole_result
 from MISFMLib.jobs.segment.table import CaseRow, CaseTable
+from MISFMLib.volumes.dicom_seg import is_dicom_seg
 from MISFMLib.volumes.reader_process import DIED, ReaderProcess
 from MISFMLib.volumes.volume import read_label_map
 

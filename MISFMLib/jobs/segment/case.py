@@ -18,9 +18,10 @@ from MISFMLib.files import write_json
 from MISFMLib.inference.segmenter import Segmenter, SegmentResult
 from MISFMLib.jobs.segment.as_totalsegmentator import segment_as_totalsegmentator
 from MISFMLib.jobs.segment.only import wanted_labels
-from MISFMLib.jobs.segment.plan import SegmentCase, is_dicom_seg
+from MISFMLib.jobs.segment.plan import SegmentCase
 from MISFMLib.jobs.segment.report import case_report
 from MISFMLib.models.bundle import BundleManifest
+from MISFMLib.volumes.dicom_seg import is_dicom_seg
 from MISFMLib.volumes.volume import LabelMap, Volume, read_volume, write_label_map, write_volume
 
 

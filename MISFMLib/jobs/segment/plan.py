@@ -12,6 +12,7 @@ from MISFMLib.configs import SegmentConfig
 from MISFMLib.errors import ConfigError, DataError, DependencyError
 from MISFMLib.files import check_output, real_path
 from MISFMLib.jobs.segment.channels import channels_together, without_channel
+from MISFMLib.volumes.dicom_seg import is_dicom_seg
 from MISFMLib.volumes.series_choice import SeriesChoice
 from MISFMLib.volumes.volume import distinct_names, find_volumes
 from MISFMLib.volumes.volume_files import volume_suffix
@@ -51,11 +52,6 @@ class SegmentPlan:
     cases: tuple[SegmentCase, ...]
     folder: Path | None
     """Folder of the results of a batch, which can be resumed; None for one case to one file."""
-
-
-def is_dicom_seg(path: Path) -> bool:
-    """Tell whether a label map goes into a DICOM SEG file."""
-    return path.suffix.lower() == ".dcm"
 
 
 def plan_cases(config: SegmentConfig, num_channels: int) -> SegmentPlan:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from MISFMLib.errors import DataError
-from MISFMLib.jobs.segment.plan import is_dicom_seg
+from MISFMLib.volumes.dicom_seg import is_dicom_seg
 from MISFMLib.volumes.volume_files import check_whole
 
 
