@@ -22,7 +22,7 @@ import torch
 from MISFMLib.configs import PreprocessingConfig, Size, Spacing
 from MISFMLib.data.intensity import IntensityMap, intensity_map
 from MISFMLib.data.interpolation import SlabInterpolation, axis_orders, separate_axis
-from MISFMLib.data.label_resampling import LabelResampler, Places
+from MISFMLib.data.model_labels import labels_in_model_space, previous_in_model_space
 from MISFMLib.data.monai_steps import MonaiPreparation
 from MISFMLib.data.outside_air import BODY_HU, OutsideAir, find_outside_air
 from MISFMLib.data.resampling import slab_ranges
@@ -45,7 +45,7 @@ class PreparedVolume:
     skips_air: bool = False
     """Whether the channels are in Hounsfield units, and windows in the air may be left out."""
     inside_DHW: npt.NDArray[np.bool_] | None = None
-    """Which voxels of the crop are foreground, where intensities depend on that."""
+    """Which voxels of the crop are foreground, where intensities or a cascade depend on that."""
     previous_DHW: npt.NDArray[Any] | None = None
     """Labels of the model before in a cascade, in the crop."""
     previous_labels: tuple[int, ...] = ()
@@ -103,7 +103,8 @@ class PreparedVolume:
     @cached_property
     def _previous_model_DHW(self) -> torch.Tensor:  # noqa: N802 tensors carry their axes
         assert self.previous_DHW is not None, "prepare_volume was given the labels"
-        return _labels_in_model_space(self.previous_DHW, self.record)
+        assert self.inside_DHW is not None, "prepare_volume finds it for a cascade"
+        return previous_in_model_space(self.previous_DHW, self.inside_DHW, self.record)
 
     @cached_property
     def image_CDHW(self) -> torch.Tensor:  # noqa: N802 tensors carry their axes
@@ -142,7 +143,8 @@ def prepare_volume(
     record = _spatial_record(volume, preprocessing)
     channels_DHW = [record.crop_view(array_DHW) for array_DHW in volume.array_CDHW]
     inside_DHW = None
-    if any(config.scheme == "zscore-inside" for config in preprocessing.intensity):
+    is_masked = any(config.scheme == "zscore-inside" for config in preprocessing.intensity)
+    if is_masked or preprocessing.previous_labels:
         inside_DHW = filled_foreground(channels_DHW)
     intensities = [
         intensity_map(cropped_DHW, config, inside_DHW)
@@ -232,26 +234,7 @@ def prepare_label_map(label_map: LabelMap, record: SpatialRecord) -> torch.Tenso
             code="label-value",
             remedy="Number the labels from 1 without gaps.",
         )
-    return _labels_in_model_space(labels_DHW, record)
-
-
-def _labels_in_model_space(labels_DHW: npt.NDArray[Any], record: SpatialRecord) -> torch.Tensor:
-    if labels_DHW.shape == record.model_shape_dhw:
-        return torch.from_numpy(labels_DHW.astype(np.uint8))
-    return torch.from_numpy(_resample_labels(labels_DHW, record))
-
-
-def _resample_labels(labels_DHW: npt.NDArray[Any], record: SpatialRecord) -> npt.NDArray[np.uint8]:
-    values = np.unique(labels_DHW).astype(np.uint8)
-    resampled_DHW = np.empty(record.model_shape_dhw, np.uint8)
-    depth, height, width = labels_DHW.shape
-    # Indicators are interpolated linearly where intensities are cubic.
-    places = Places(tuple(min(order, 1) for order in record.orders))
-    resampler = LabelResampler((depth, height, width), resampled_DHW, values, places=places)
-    for start, stop in slab_ranges(depth, len(values) * height * width):
-        is_label_KDHW = labels_DHW[start:stop] == values[:, None, None, None]
-        resampler.add(torch.from_numpy(is_label_KDHW.astype(np.float32)))
-    return resampled_DHW
+    return labels_in_model_space(labels_DHW, record)
 
 
 def _spatial_record(volume: Volume, preprocessing: PreprocessingConfig) -> SpatialRecord:

@@ -316,12 +316,41 @@ def test_a_cascade_needs_its_first_stage_and_brings_it_along(tmp_path):
         imported(tmp_path / "results", tmp_path, configuration="2d")
 
 
+def test_a_cascade_of_regions_looks_for_the_declared_labels_in_their_order(tmp_path):
+    configurations = {
+        "3d_lowres": CONFIGURATION,
+        "3d_cascade_fullres": {**CONFIGURATION, "previous_stage": "3d_lowres"},
+    }
+    plans = changed(PLANS, configurations=configurations)
+    labels = {"background": 0, "whole": [1, 2, 4], "rim": [2], "ignore": 5}
+    dataset = changed(DATASET, labels=labels, regions_class_order=[4, 2])
+    for configuration, channels in (("3d_lowres", 1), ("3d_cascade_fullres", 4)):
+        write_results(
+            tmp_path / "results",
+            plans=plans,
+            dataset=dataset,
+            configuration=configuration,
+            folds={"0": network_weights(in_channels=channels, classes=2)},
+        )
+    bundle = imported(tmp_path / "results", tmp_path)
+    assert bundle.manifest.preprocessing.previous_labels == (1, 2, 4)
+    assert [label.value for label in read_previous(bundle).manifest.labels] == [4, 2]
+
+
 @pytest.mark.parametrize(
     ("values", "named"),
     [
         ({"preprocessor_name": "MyPreprocessor"}, "MyPreprocessor"),
         ({"normalization_schemes": ["MyNormalization"]}, "MyNormalization"),
         ({"resampling_fn_data": "my_resampling"}, "my_resampling"),
+        ({"resampling_fn_data_kwargs": {"separate_z_anisotropy_threshold": 2}}, "threshold"),
+        (
+            {
+                "resampling_fn_probabilities": "resample_torch_fornnunet",
+                "resampling_fn_probabilities_kwargs": {"mode": "nearest"},
+            },
+            "nearest",
+        ),
         (
             {"architecture": {"network_class_name": "os.system", "arch_kwargs": {}}},
             "os.system",

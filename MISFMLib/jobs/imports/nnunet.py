@@ -118,8 +118,7 @@ class _Reading:
             self._plans, self.configuration, self._dataset, tuple(map(int, axes))
         )
         if previous is not None:
-            values = tuple(label.value for label in previous.labels)
-            space = replace(space, previous_labels=values)
+            space = replace(space, previous_labels=outputs.foreground)
         if outputs.is_regional:
             space = replace(space, decision="regions")
         weights = self._checkpoint["network_weights"]

@@ -23,6 +23,9 @@ class Outputs:
     """What each is painted with in nnU-Net's label maps."""
     declared: tuple[int, ...]
     """Values in dataset.json; other than those painted where they are not consecutive."""
+    foreground: tuple[int, ...]
+    """All values of the foreground in dataset.json, ascending: what a cascade's second stage looks
+    for in the label map of the first."""
 
     @property
     def count(self) -> int:
@@ -50,20 +53,22 @@ def outputs_of(dataset: Json) -> Outputs:
         False,
         tuple(by_value[value] for value in ordered[1:]),
         tuple(range(1, len(ordered))),
-        tuple(ordered[1:]),
+        declared=tuple(ordered[1:]),
+        foreground=tuple(ordered[1:]),
     )
 
 
 def _regions(labels: Json, dataset: Json) -> Outputs:
-    names = [
-        name
+    values_of = {
+        name: {*map(int, value if isinstance(value, list) else [value])}
         for name, value in labels.items()
-        if {*(value if isinstance(value, list) else [value])} != {0}
-    ]
+    }
+    names = [name for name, values in values_of.items() if values != {0}]
     order = [int(value) for value in dataset.get("regions_class_order") or ()]
     if len(order) != len(names) or len(set(order)) != len(order) or min(order, default=0) < 1:
         raise refused(
             f"dataset.json has {len(names)} regions and the regions_class_order {order}; one "
             "different number above 0 for each was expected."
         )
-    return Outputs(True, tuple(names), tuple(order), tuple(order))
+    foreground = sorted(set().union(*values_of.values()) - {0})
+    return Outputs(True, tuple(names), tuple(order), tuple(order), tuple(foreground))

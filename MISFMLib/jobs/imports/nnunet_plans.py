@@ -29,6 +29,13 @@ _ORIENTATIONS = {
     "SimpleITKIOWithReorient": "RAS",
 }
 _SLICES = 2
+_RESAMPLING_DEFAULTS = {
+    "is_seg": False,
+    "separate_z_anisotropy_threshold": 3,
+    "mode": "linear",
+    "aniso_axis_mode": "nearest-exact",
+}
+"""Arguments of nnU-Net's resampling functions that plans may set but never were seen to change."""
 
 
 def resolved(plans: Json, name: str) -> dict[str, Any]:
@@ -124,16 +131,16 @@ def _interpolation(configuration: Json, what: str, order: int) -> InterpolationC
     arguments = configuration.get(f"resampling_fn_{what}_kwargs") or {}
     if name == "no_resampling_hack":
         return None
+    unusual = {
+        key: value
+        for key, value in arguments.items()
+        if value is not None and value != _RESAMPLING_DEFAULTS.get(key, value)
+    }
+    if unusual:
+        raise refused(f"The plans resample {what} with {unusual}, which is not known.")
     if name in ("resample_torch_fornnunet", "resample_torch_simple"):
-        apart = arguments.get("force_separate_z")
-        mode = arguments.get("mode", "linear")
-        if mode not in ("linear", "nearest", "nearest-exact"):
-            raise refused(f"The plans resample {what} with the mode {mode}, which is not known.")
-        is_simple = name == "resample_torch_simple"
-        return InterpolationConfig(
-            order=1 if mode == "linear" else 0,
-            separate="never" if is_simple else _separate(apart),
-        )
+        apart = False if name == "resample_torch_simple" else arguments.get("force_separate_z")
+        return InterpolationConfig(order=1, separate=_separate(apart))
     if name != "resample_data_or_seg_to_shape":
         raise refused(f"The plans resample {what} with {name}, which is not known.")
     across = arguments.get("order_z", 0)
