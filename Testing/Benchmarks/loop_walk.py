@@ -1,26 +1,31 @@
 """Walk through the annotation loop as a user does, with reference labels as the annotator.
 
-    MISFM_PYTHON=.venv/bin/python .venv-slicer/bin/python Testing/Benchmarks/loop_walk.py DATA \
-        [--labels 1 2] [--start 4] [--loop 9] [--after 3] [--minutes 3] [--held-out 6] \
-        [--order "least sure"] [--kills 0] [--json FILE]
+    MISFM_PYTHON=.venv/bin/python .venv-slicer/bin/python Testing/Benchmarks/loop_walk.py \
+        DATA WORK [--orders "least sure" "in order" random] [--seeds 1 2] \
+        [--labels 1 2 3 4] [--start 4] [--loop 20] [--after 5] [--held-out 20] [--steps 300 100] \
+        [--settings JSON] [--kills 0] [--piece-s 0]
+    .venv/bin/python Testing/Benchmarks/loop_table.py WORK          # the tables, and a plot
 
 The panel in the stand-in for Slicer is driven by its own buttons: a training set with a few
 labelled cases, a first fine-tuning, then Next case, the reference labels in place of what was
 proposed, Done; after some corrections the training goes on by itself. After every training a round
-ends: the model is compared with the references of cases that are in no training set. Told are the
-Dice of each proposal, the voxels that the annotator had to change, and the time from Done to the
-next proposal. ``--kills`` ends the training that many times with SIGKILL and lets it go on.
+ends: the model that proposes is compared with the references of cases that are in no training set.
+All orders of a seed begin with the same cases and the same first model. ``--kills`` ends trainings
+that many times with SIGKILL and lets them go on. What lies in WORK is not walked again;
+``--piece-s`` ends after so many seconds, between two corrections, and the same command goes on.
 """
 
 from __future__ import annotations
 
 import argparse
 import json
+import math
 import os
+import random
+import resource
 import shutil
 import subprocess
 import sys
-import tempfile
 import time
 from pathlib import Path
 from typing import Any
@@ -32,13 +37,12 @@ import numpy as np  # noqa: E402
 from misfm_host.host import Host, start  # noqa: E402
 
 from MISFMLib.annotation.training_set import TrainingSet  # noqa: E402
-from MISFMLib.models import store  # noqa: E402
 from MISFMLib.models.terminology import label_config  # noqa: E402
+from MISFMLib.models.versions import keep_model  # noqa: E402
 
 _JUDGE = """
 import json, sys
 from pathlib import Path
-import numpy as np
 from MISFMLib import metrics
 from MISFMLib.inference.segmenter import Segmenter, SegmenterOptions
 from MISFMLib.models.store import find_model
@@ -52,21 +56,37 @@ for name in names:
     scores[name] = [metrics.dice(found == v, reference == v) for v in values]
 print(json.dumps(scores))
 """
+_SETTINGS = (
+    '{"spacing_dhw": [6, 6, 6], "patch_size": [32, 32, 32], "minutes": null,'
+    ' "validate_every": 50, "checkpoint_every": 50, "warm_up_steps": 40, "threads": 1}'
+)
+"""Of a training of a minute or two of one core, for head-neck CTs."""
 _LONG_S = 3600.0
 
 
 class Walk:
-    """The panel, the data, and what happened."""
+    """One order and seed: the panel, the data, and what happened."""
 
-    def __init__(self, host: Host, options: argparse.Namespace, folder: Path) -> None:
-        self.host, self.options, self.folder = host, options, folder
+    def __init__(self, host: Host, options: argparse.Namespace, order: str, seed: int) -> None:
+        self.host, self.options, self.order, self.seed = host, options, order, seed
+        self.folder = walk_folder(options.work, order, seed)
         self.description = json.loads((options.data / "dataset.json").read_text("utf-8"))
-        names = sorted(self.description["split"]["train"])
-        self.names = names[: options.start + options.loop]
-        self.held_out = sorted(self.description["split"]["validation"])[: options.held_out]
-        self.rounds: list[dict[str, Any]] = []
+        split = self.description["split"]
+        drawn = random.Random(seed).sample(sorted(split["train"]), options.start + options.loop)
+        self.names, self.held_out = drawn, sorted(split["validation"])[: options.held_out]
+        self.began = time.monotonic()
         self.kills_left = options.kills
-        self.corrected = 0
+        self.state: dict[str, Any] = {"order": order, "seed": seed, "rounds": [], "is_done": False}
+        if self._file.exists():
+            self.state = json.loads(self._file.read_text("utf-8"))
+
+    @property
+    def _file(self) -> Path:
+        return self.folder / "walk.json"
+
+    def save(self) -> None:
+        """Keep what happened so far."""
+        self._file.write_text(json.dumps(self.state, indent=1), "utf-8")
 
     def make_set(self) -> TrainingSet:
         """Make the set with the first labelled cases and the images of the others."""
@@ -74,7 +94,8 @@ class Walk:
         from MISFMSlicer.Scene.Export import writeLabelMap
 
         labels = [label_config(v, self.description["labels"][str(v)]) for v in self.options.labels]
-        made = TrainingSet.create(self.folder / "set", labels)
+        shutil.rmtree(self.folder / "set", ignore_errors=True)
+        made = TrainingSet.create(self.folder / "set", labels, name=f"walk {self.seed}")
         for index, name in enumerate(self.names):
             image = self.options.data / f"imagesTr/{name}.nii.gz"
             made.add_case(name, lambda path, image=image: shutil.copyfile(image, path))
@@ -100,41 +121,63 @@ class Walk:
         array[~np.isin(array, self.options.labels)] = 0
         return array.astype(np.uint8)
 
-    def open_panel(self, made: TrainingSet) -> None:
-        """Open the module on the set."""
+    def open_panel(self) -> None:
+        """Open the module on the set, and set what a user would."""
+        from MISFMSlicer.Jobs import TrainingProcess
+
+        TrainingProcess._lowerPriority = lambda _pid: None  # others share this machine
         self.host.load_module(REPOSITORY / "MISFM" / "MISFM.py")
         self.widget = self.host.select_module("MISFM")
         self.tab = self.widget.finetuneTab
         self.ui = self.tab._ui
         self.tab._installMissing = lambda: True
+        of_form = self.tab.form.config
+        settings = {**json.loads(self.options.settings), "seed": self.seed}
+        self.tab.form.config = lambda *given: {
+            **of_form(*given),
+            **settings,
+            "steps": self.options.steps[min(1, len(self.state["rounds"]))],
+        }
+        is_there = self.folder.joinpath("set-is-whole").exists()
+        made = TrainingSet(self.folder / "set") if is_there else self.make_set()
+        self.folder.joinpath("set-is-whole").touch()
         self.tab.setView._use(made)
-        self.ui.minutesSlider.value = self.options.minutes
         self.ui.afterBox.value = self.options.after
-        index = self.ui.orderSelector.findData(self.options.order)
-        self.ui.orderSelector.setCurrentIndex(index)
+        self.ui.orderSelector.setCurrentIndex(self.ui.orderSelector.findData(self.order))
+        self.tab.loop._plan()
 
     def train_first(self) -> None:
-        """Press Fine-tune and Keep."""
-        began = time.monotonic()
-        self.ui.trainButton.click()
-        self.wait_for_training()
-        self.wait(lambda: not self.ui.outcomeFrame.isHidden())
-        self.ui.keepButton.click()
-        self.end_round(time.monotonic() - began)
+        """Press Fine-tune and Keep; the first model of a seed is trained once for all orders."""
+        began, spent = time.monotonic(), cpu_seconds()
+        kept = self.options.work / f"first-{self.seed}"
+        made = self.tab.setView.current
+        if kept.exists():
+            name = made.name.replace(" ", "-")
+            keep_model(kept, name)
+            self.tab._models.trained(str(made.folder), self.options.start)
+            self.tab._onKept(name)
+        else:
+            if self.tab.train.training is None:  # else a piece ended before the training
+                self.ui.trainButton.click()
+            self.wait_for_training()
+            self.wait(lambda: not self.ui.outcomeFrame.isHidden())
+            shutil.copytree(self.tab.train.training.output, kept)
+            self.ui.keepButton.click()
+        self.end_round(time.monotonic() - began, cpu_seconds() - spent)
 
     def wait_for_training(self) -> None:
         """Wait for the end of a training; kill it on the way if that is asked for."""
         while self.tab.isTraining or self.tab.train.canGoOn:
             self.host.process_events(0.2)
             training = self.tab.train.training
+            if training is not None and self.tab.train.canGoOn:
+                self.ui.trainButton.click()
+                self.wait(lambda: self.tab.isTraining)
             steps = len(training.metrics) if training is not None else 0
             if self.kills_left and steps >= 2 and self.tab.isTraining:
                 self.kills_left -= 1
-                training.kill()
-                self.wait(lambda: self.tab.train.canGoOn)
                 print(f"killed at step {max(training.metrics)}, going on", flush=True)
-                self.ui.trainButton.click()
-                self.wait(lambda: self.tab.isTraining)
+                training.kill()
 
     def correct_next(self) -> None:
         """Put the reference in place of the proposal and press Done."""
@@ -144,117 +187,143 @@ class Walk:
             self.ui.nextCaseButton.click()
             self.wait(lambda: self.tab.loop.case is not None)
         case, reference = self.tab.loop.case, self.reference(self.tab.loop.case.name)
-        keys = case.values(self.tab.setView.current.labels)
-        for key, value in keys.items():
+        for key, value in case.values(self.tab.setView.current.labels).items():
             array = (reference == value).astype(np.uint8)
             slicer.util.updateSegmentBinaryLabelmapFromArray(
                 array, case.segmentation, key, case.volume
             )
-        self.wait_for_proposals()
+        self.wait(self.is_ahead)  # a person takes minutes for a correction
         began = time.monotonic()
         self.ui.doneButton.click()
         waited = time.monotonic() - began
         row = self.tab.setView.current.case(case.name)
-        self.corrected += 1
-        self.rounds[-1]["corrections"].append(
-            {
-                "case": row.name,
-                "dice": row.dice,
-                "changed_voxels": row.changed_voxels,
-                "certainty": row.certainty,
-                "done_to_next_s": round(waited, 2),
-            }
+        fields = ("name", "dice", "changed_voxels", "certainty", "split")
+        told = {name: getattr(row, name) for name in fields} | {"done_to_next_s": round(waited, 2)}
+        self.state["rounds"][-1]["corrections"].append(told)
+        self.save()
+        print(json.dumps(told), flush=True)
+
+    def is_ahead(self) -> bool:
+        """Whether all proposals are there that the panel wants to have by now."""
+        proposals = self.tab._proposals
+        rows = {row.name: row for row in self.tab.setView.current.cases()}
+        return all(
+            rows[name].is_labelled or proposals.isCurrent(rows[name]) for name in proposals._wanted
         )
-        print(json.dumps(self.rounds[-1]["corrections"][-1]), flush=True)
 
-    def wait_for_proposals(self) -> None:
-        """A person takes minutes for a correction: by then the next proposals are there."""
-        rows = self.tab.setView.rows
-        self.wait(lambda: all(self.is_proposed(row.name) for row in rows))
-
-    def is_proposed(self, name: str) -> bool:
-        """Tell whether a case has labels, or is proposed by the model in use."""
-        row = self.tab.setView.current.case(name)
-        return row.status not in ("unlabelled", "proposed") or self.tab._proposals.isCurrent(row)
-
-    def end_round(self, seconds: float) -> None:
+    def end_round(self, seconds: float, cpu: float) -> None:
         """Judge the model that proposes now."""
         made = self.tab.setView.current
         model = self.tab._models.of(made, "")
-        words = [
-            model,
-            str(self.options.data),
-            *map(json.dumps, (self.options.labels, self.held_out)),
-        ]
+        words = [str(self.options.data), json.dumps(self.options.labels), json.dumps(self.held_out)]
         done = subprocess.run(
-            [os.environ["MISFM_PYTHON"], "-c", _JUDGE, *words],
+            [os.environ["MISFM_PYTHON"], "-c", _JUDGE, model, *words],
             env={**os.environ, "PYTHONPATH": str(REPOSITORY)},
             capture_output=True,
             text=True,
             check=True,
         )
         scores = json.loads(done.stdout.splitlines()[-1])
-        labelled = sum(row.is_labelled for row in made.cases())
-        self.rounds.append(
-            {
-                "labelled": labelled,
-                "dice": float(np.nanmean([np.nanmean(each) for each in scores.values()])),
-                "training_s": round(seconds, 1),
-                "note": self.ui.trainLabel.text,
-                "corrections": [],
-            }
-        )
-        print(json.dumps(self.rounds[-1]), flush=True)
+        this = {
+            "labelled": sum(row.is_labelled for row in made.cases()),
+            "dice": float(np.nanmean([np.nanmean(each) for each in scores.values()])),
+            "training_s": round(seconds, 1),
+            "training_cpu_s": round(cpu, 1),
+            "note": self.ui.trainLabel.text,
+            "scores": scores,
+            "corrections": [],
+        }
+        self.state["rounds"].append(this)
+        self.save()
+        print({name: this[name] for name in ("labelled", "dice", "training_s", "note")}, flush=True)
 
     def run(self) -> None:
-        """Walk."""
-        self.open_panel(self.make_set())
-        self.train_first()
-        while any(row.status in ("unlabelled", "proposed") for row in self.tab.setView.rows):
-            self.correct_next()
-            if self.tab.isTraining:
-                began = time.monotonic()
+        """Walk to the end, or to the end of the piece."""
+        self.open_panel()
+        if not self.state["rounds"]:
+            self.train_first()
+        elif self.tab._models.labelledAt(self.tab.setView.current) > self.labelled_then():
+            self.end_round(math.nan, math.nan)  # the piece ended before the training
+        while self.tab.isTraining or self.tab.train.canGoOn or self.has_more():
+            if not (self.tab.isTraining or self.tab.train.canGoOn):
+                if 0 < self.options.piece_s < time.monotonic() - self.began:
+                    return
+                self.correct_next()
+            if self.tab.isTraining or self.tab.train.canGoOn:
+                began, spent = time.monotonic(), cpu_seconds()
                 self.wait_for_training()
                 self.wait(lambda: self.tab.train.training is None)
-                self.end_round(time.monotonic() - began)
+                self.end_round(time.monotonic() - began, cpu_seconds() - spent)
+        self.state["is_done"] = True
+        self.save()
+
+    def labelled_then(self) -> int:
+        """Return how many cases had labels when the last round ended."""
+        return int(self.state["rounds"][-1]["labelled"])
+
+    def has_more(self) -> bool:
+        """Whether a case waits for its labels."""
+        return any(row.status in ("unlabelled", "proposed") for row in self.tab.setView.rows)
 
     def wait(self, condition: Any) -> None:
         """Let the application work until a condition holds."""
         self.host.wait_until(condition, _LONG_S)
 
 
+def cpu_seconds() -> float:
+    """Return the CPU time of all children that have ended."""
+    used = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return used.ru_utime + used.ru_stime
+
+
+def walk_folder(work: Path, order: str, seed: int) -> Path:
+    """Return where a walk keeps what it has made."""
+    return work / f"{order.replace(' ', '-')}-{seed}"
+
+
 def main() -> None:
-    """Walk, and print what happened round by round."""
+    """Walk what is not walked yet: one walk a process, since it is one application."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("data", type=Path)
+    parser.add_argument("work", type=Path)
+    parser.add_argument("--orders", nargs="+", default=["least sure", "in order", "random"])
+    parser.add_argument("--seeds", type=int, nargs="+", default=[1, 2])
     parser.add_argument("--labels", type=int, nargs="+", default=[1, 2, 3, 4])
     parser.add_argument("--start", type=int, default=4)
     parser.add_argument("--loop", type=int, default=20)
     parser.add_argument("--after", type=int, default=5)
-    parser.add_argument("--minutes", type=float, default=10)
     parser.add_argument("--held-out", type=int, default=20)
-    parser.add_argument("--order", default="least sure")
+    parser.add_argument("--steps", type=int, nargs=2, default=[300, 100], help="first, later")
+    parser.add_argument("--settings", default=_SETTINGS)
     parser.add_argument("--kills", type=int, default=0)
-    parser.add_argument("--json", type=Path)
+    parser.add_argument("--piece-s", type=float, default=0)
     options = parser.parse_args()
-    folder = Path(tempfile.mkdtemp(prefix="misfm-loop-"))
+    options.work = options.work.resolve()
+    waiting = [
+        (order, seed)
+        for seed in options.seeds
+        for order in options.orders
+        if not _is_done(walk_folder(options.work, order, seed))
+    ]
+    if not waiting:
+        print("All walks are done.")
+        return
+    order, seed = waiting[0]
+    folder = walk_folder(options.work, order, seed)
+    folder.mkdir(parents=True, exist_ok=True)
     os.environ["MISFM_HOME"] = str(folder / "home")
-    walk = Walk(start(folder / "host"), options, folder)
-    began = time.monotonic()
+    walk = Walk(start(folder / "host"), options, order, seed)
     try:
         walk.run()
     finally:
-        result = {"rounds": walk.rounds, "seconds": round(time.monotonic() - began)}
-        if options.json:
-            options.json.write_text(json.dumps(result, indent=1), "utf-8")
         walk.tab.close()
-        shutil.rmtree(store.home(), ignore_errors=True)
-    print(f"\n{'labelled':>8} {'Dice':>6} {'proposals':>9} {'changed voxels':>14}")
-    for each in walk.rounds:
-        rows = [row for row in each["corrections"] if row["dice"] is not None]
-        dice = f"{np.mean([row['dice'] for row in rows]):.3f}" if rows else "-"
-        voxels = f"{np.mean([row['changed_voxels'] for row in rows]):.0f}" if rows else "-"
-        print(f"{each['labelled']:>8} {each['dice']:>6.3f} {dice:>9} {voxels:>14}")
+    if not options.piece_s and len(waiting) > 1:
+        os.execv(sys.executable, [sys.executable, *sys.argv])
+
+
+def _is_done(folder: Path) -> bool:
+    file = folder / "walk.json"
+    return file.exists() and json.loads(file.read_text("utf-8"))["is_done"]
 
 
 if __name__ == "__main__":

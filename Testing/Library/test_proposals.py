@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import gzip
 import json
 import sys
+import time
 from pathlib import Path
 
 import pytest
@@ -17,6 +19,7 @@ from MISFMLib.models.terminology import label_config
 sys.path.insert(0, str(Path(__file__).resolve().parents[2] / "MISFM"))
 
 from MISFMSlicer.Jobs import Proposals as module
+from MISFMSlicer.Jobs import Unpacking as unpacking
 from MISFMSlicer.Jobs.Proposals import Proposals, toDo
 
 
@@ -137,3 +140,32 @@ def test_without_a_model_nothing_is_computed(proposals, a_set):
     proposals.want(["a"])
     poll(proposals)
     assert proposals._runner.started == []
+
+
+def test_the_next_volume_is_unpacked_ahead_and_only_whole_files_are_given(tmp_path, monkeypatch):
+    monkeypatch.setattr(unpacking, "_SMALL", 0)
+    source = tmp_path / "case.nii.gz"
+    source.write_bytes(gzip.compress(b"voxels" * 100_000))
+    ahead = unpacking.Unpacking()
+    assert ahead.ready(source) is None
+    ahead.want(source)
+    deadline = time.monotonic() + 30
+    while (file := ahead.ready(source)) is None and time.monotonic() < deadline:
+        time.sleep(0.01)
+    assert file.name == "case.nii"
+    assert file.read_bytes() == b"voxels" * 100_000
+    ahead.want(tmp_path / "gone.nii.gz")
+    assert not file.exists()
+    assert ahead.ready(source) is None
+    ahead.want(source)
+    ahead.close()
+    assert ahead.ready(source) is None
+
+
+def test_a_small_volume_is_left_packed(tmp_path):
+    source = tmp_path / "case.nii.gz"
+    source.write_bytes(gzip.compress(b"voxels"))
+    ahead = unpacking.Unpacking()
+    ahead.want(source)
+    time.sleep(0.2)
+    assert ahead.ready(source) is None

@@ -118,3 +118,29 @@ def test_saving_renumbers_label_values_and_an_update_still_finds_its_segments(
     assert np.array_equal(found, slicer.util.arrayFromVolume(volume) > 100)
     kept = slicer.util.arrayFromSegmentBinaryLabelmap(node, drawn, volume)
     assert kept.all()
+
+
+@pytest.mark.parametrize("first", [(-2, 3, 0), (0, 0, 0), (9, 9, 9), (30, 0, 0)])
+def test_a_mask_on_its_own_grid_is_what_resampling_gives(put, first, monkeypatch):
+    """Also where the segment's box reaches beyond the volume, or lies outside it."""
+    import slicer
+    from MISFMSlicer.Scene import Masks
+
+    volume = put(12, 1.5, origin=(3.0, -4.0, 5.0))
+    image = slicer.vtkOrientedImageData()
+    image.SetExtent(*(number for start in first for number in (start, start + 7)))
+    image.AllocateScalars(vtk.VTK_UNSIGNED_CHAR, 1)
+    voxels = vtk.util.numpy_support.vtk_to_numpy(image.GetPointData().GetScalars())
+    voxels[:] = np.random.default_rng(1).integers(0, 4, voxels.shape)
+    matrix = vtk.vtkMatrix4x4()
+    volume.GetIJKToRASMatrix(matrix)
+    image.SetGeometryFromImageToWorldMatrix(matrix)
+    node = slicer.mrmlScene.AddNewNodeByClass("vtkMRMLSegmentationNode")
+    segment = slicer.vtkSegment()
+    segment.AddRepresentation(Masks.LABELMAP, image)
+    segment.SetLabelValue(3)
+    node.GetSegmentation().AddSegment(segment, "one")
+    fast = Masks.maskOn(node, "one", volume)
+    monkeypatch.setattr(Masks, "_onItsGrid", lambda *_arguments: None)
+    assert np.array_equal(fast, Masks.maskOn(node, "one", volume))
+    assert fast.any() == (first[0] < 12)

@@ -128,3 +128,17 @@ def test_the_loss_keeps_its_name(scene):
     from MISFMSlicer.Scene.PlotViews import curvesOf
 
     assert curvesOf({1: {"loss": 2.0}}, "loss") == ([1], {"loss": [2.0]})
+
+
+def test_a_case_that_is_read_from_an_unpacked_copy_belongs_to_its_own_file(
+    scene, make_volume, tmp_path
+):
+    """The copy goes away; a scene that is saved meanwhile must not name it."""
+    from MISFMSlicer.Scene.TrainingCases import openCase, writeImage
+
+    image, copy = tmp_path / "a.nii.gz", tmp_path / "copy.nii"
+    for path in (image, copy):
+        writeImage(make_volume(), path)
+    case = openCase("a", image, None, LABELS, readFrom=copy)
+    assert case.volume.GetName() == "a"
+    assert case.volume.GetStorageNode().GetFileName() == image.as_posix()

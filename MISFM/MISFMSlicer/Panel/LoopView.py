@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import random
 import time
 from collections.abc import Callable, Mapping
@@ -19,13 +18,14 @@ from MISFMLib.events import Failed, Progress
 from .. import Messages
 from ..Guard import guarded
 from ..Jobs.Proposals import Proposals, toDo
+from ..Jobs.Unpacking import Unpacking
 from ..LibraryMessages import forPanel
-from ..Scene.PlotViews import Curves
 from ..Scene.TrainingCases import OpenCase, compare, openCase
 from ..Signal import Signal
 from .CasePlaces import CasePlaces
 from .CorrectionEditor import CorrectionEditor
 from .NotDrawnView import NotDrawnView
+from .WorthView import WorthView
 
 _ORDERS = ("least sure", "in order", "random")
 _AHEAD = 2
@@ -57,17 +57,17 @@ class LoopView:
         self._case: OpenCase | None = None
         self._openedAt = 0.0
         self._waitingFor = ""
+        self._unpacking = Unpacking()
         self._editor = CorrectionEditor(ui)
         self._places = CasePlaces(ui, report)
         self._notDrawn = NotDrawnView(ui)
-        self._worth = Curves(_("Corrections"), _("Case"), _("Dice and minutes"))
+        self._worth = WorthView(ui, report)
         for value, text in zip(_ORDERS, _orderTexts(), strict=True):
             ui.orderSelector.addItem(text, value)
         ui.orderSelector.activated.connect(self._onOrder)
         ui.nextCaseButton.clicked.connect(self._onNext)
         ui.doneButton.clicked.connect(self._onDone)
         ui.leaveOutButton.clicked.connect(self._onLeaveOut)
-        ui.worthButton.clicked.connect(self._onWorth)
         self._signals = {
             proposals.ready: self._onReady,
             proposals.failed: self._onFailed,
@@ -119,6 +119,7 @@ class LoopView:
         for signal, slot in self._signals.items():
             signal.disconnect(slot)
         self._editor.close()
+        self._unpacking.close()
 
     # ----------------------------------------------------------------------------------- the order
 
@@ -147,6 +148,8 @@ class LoopView:
         if self._ui.orderSelector.currentData != "least sure":
             names = names[:_AHEAD]
         self._proposals.want(names if self._hasModel else (), self._waitingFor)
+        if following is not None and self._case is not None:
+            self._unpacking.want(self._set.image(following.name))
 
     # ------------------------------------------------------------------------------------ the case
 
@@ -160,7 +163,9 @@ class LoopView:
                 code="no-labels",
                 remedy=_("Add a segmentation first: its segments become the labels of the set."),
             )
-        self._case = openCase(row.name, self._set.image(row.name), labelFile, labels)
+        image = self._set.image(row.name)
+        ready = self._unpacking.ready(image)
+        self._case = openCase(row.name, image, labelFile, labels, readFrom=ready)
         self._openedAt = time.monotonic()
         self._editor.open(self._case.segmentation, self._case.volume)
         self._notDrawn.show(labels, row.not_drawn)
@@ -233,8 +238,7 @@ class LoopView:
         ui.nextCaseButton.enabled = bool(waiting) and not self._waitingFor
         ui.proposalProgress.visible = bool(self._waitingFor)
         ui.caseLabel.text = self._text(len(waiting))
-        ui.worthButton.visible = any(row.dice is not None for row in self._rows)
-        self._updateWorth()
+        self._worth.show(self._rows)
 
     def _text(self, waiting: int) -> str:
         if self._waitingFor:
@@ -250,19 +254,6 @@ class LoopView:
         if not self._hasModel:
             return _("There is no model yet that proposes labels: cases open without.")
         return ""
-
-    def _updateWorth(self) -> None:
-        rows = [row for row in self._rows if row.dice is not None]
-        rows.sort(key=lambda row: row.when)
-        columns = {
-            _("Dice of the proposal"): [row.dice for row in rows],
-            _("Minutes"): [math.nan if row.minutes is None else row.minutes for row in rows],
-        }
-        self._worth.update(columns, list(range(1, len(rows) + 1)))
-
-    @guarded
-    def _onWorth(self, *_arguments: Any) -> None:
-        self._worth.show()
 
     @guarded
     def _onOrder(self, *_arguments: Any) -> None:

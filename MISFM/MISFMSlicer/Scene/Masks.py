@@ -9,6 +9,10 @@ import slicer
 import vtk
 from vtk.util.numpy_support import vtk_to_numpy
 
+LABELMAP = "Binary labelmap"
+"""Name of the representation; vtkSegmentationConverter returns the same."""
+_SAME_GRID = 1e-6
+
 
 def labelMapOf(node: Any, segmentId: str) -> Any:
     """Return the voxels of a segment alone, 1 inside, as a vtkOrientedImageData of its own."""
@@ -24,6 +28,9 @@ def maskOn(segmentation: Any, segmentId: str, volume: Any) -> np.ndarray:
     (slicer-core 5.13) says the same only where the grids are one: on a finer one it lets a segment,
     which is kept cropped, grow by half of its own voxels on all sides.
     """
+    onGrid = _onItsGrid(segmentation, segmentId, volume)
+    if onGrid is not None:
+        return onGrid
     labelMap = labelMapOf(segmentation, segmentId)
     if not labelMap.GetNumberOfPoints():
         return np.zeros(volume.GetImageData().GetDimensions()[::-1], bool)
@@ -37,6 +44,41 @@ def maskOn(segmentation: Any, segmentId: str, volume: Any) -> np.ndarray:
     )
     voxels = vtk_to_numpy(image.GetPointData().GetScalars())
     return np.reshape(voxels, image.GetDimensions()[::-1]) > 0
+
+
+def _onItsGrid(segmentation: Any, segmentId: str, volume: Any) -> np.ndarray | None:
+    """Return a mask without resampling where the segment lies on the volume's grid, else None.
+
+    That is so for all that was made here or drawn on the volume, and ten times as fast.
+    """
+    segment = segmentation.GetSegmentation().GetSegment(segmentId)
+    image = segment.GetRepresentation(LABELMAP) if segment is not None else None
+    if image is None or not _isOnGrid(image, segmentation, volume):
+        return None
+    size = volume.GetImageData().GetDimensions()[::-1]
+    mask = np.zeros(size, bool)
+    if image.GetNumberOfPoints():
+        ends = np.add(np.reshape(image.GetExtent(), (3, 2))[::-1], (0, 1))
+        inside = [slice(max(0, a), max(0, min(b, n))) for (a, b), n in zip(ends, size, strict=True)]
+        voxels = vtk_to_numpy(image.GetPointData().GetScalars())
+        voxels = voxels.reshape(image.GetDimensions()[::-1])
+        part = [slice(s.start - a, s.stop - a) for s, (a, _b) in zip(inside, ends, strict=True)]
+        if all(each.start < each.stop for each in inside):
+            np.equal(voxels[tuple(part)], segment.GetLabelValue(), out=mask[tuple(inside)])
+    return mask
+
+
+def _isOnGrid(image: Any, segmentation: Any, volume: Any) -> bool:
+    if segmentation.GetTransformNodeID() != volume.GetTransformNodeID():
+        return False
+    ours, theirs = vtk.vtkMatrix4x4(), vtk.vtkMatrix4x4()
+    image.GetImageToWorldMatrix(ours)
+    volume.GetIJKToRASMatrix(theirs)
+    return np.allclose(_elements(ours), _elements(theirs), rtol=0, atol=_SAME_GRID)
+
+
+def _elements(matrix: Any) -> list[float]:
+    return [matrix.GetElement(row, column) for row in range(3) for column in range(4)]
 
 
 def _withBorder(labelMap: Any) -> Any:

@@ -17,10 +17,9 @@ from MISFMLib.errors import DataError
 
 from ..Job import SegmentVolume
 from .GridBox import GridBox
+from .Masks import LABELMAP
 from .Transforms import ijkToRas, straightened
 
-LABELMAP = "Binary labelmap"
-"""Name of the representation; vtkSegmentationConverter returns the same."""
 _RARE_TYPES = (
     *(vtk.VTK_CHAR, vtk.VTK_SIGNED_CHAR, vtk.VTK_LONG, vtk.VTK_UNSIGNED_LONG),
     *(vtk.VTK_LONG_LONG, vtk.VTK_UNSIGNED_LONG_LONG),

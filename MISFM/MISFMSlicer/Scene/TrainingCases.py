@@ -71,10 +71,9 @@ def labelArray(segmentation: Any, volume: Any, values: Mapping[str, int]) -> np.
     names = segmentNames(segmentation)
     for segmentId, value in values.items():
         inside = maskOn(segmentation, segmentId, volume)
-        taken = np.unique(labels[inside])
-        taken = taken[taken != _BACKGROUND]
-        if len(taken):
-            other = next(key for key, number in values.items() if number == taken[0])
+        taken = inside & (labels != _BACKGROUND)
+        if taken.any():
+            other = next(key for key, number in values.items() if number == labels[taken][0])
             raise DataError(
                 _("{first} and {second} overlap, a label map gives each voxel one label.").format(
                     first=names[other], second=names[segmentId]
@@ -82,7 +81,7 @@ def labelArray(segmentation: Any, volume: Any, values: Mapping[str, int]) -> np.
                 code="overlapping-segments",
                 remedy=_("Remove the overlap in the Segment Editor."),
             )
-        labels[inside] = value
+        np.copyto(labels, value, where=inside, casting="unsafe")
     return labels
 
 
@@ -141,7 +140,12 @@ def _hasVoxels(case: OpenCase, segmentId: str) -> bool:
 
 
 def openCase(
-    name: str, image: Path, labelFile: Path | None, labels: Sequence[LabelConfig]
+    name: str,
+    image: Path,
+    labelFile: Path | None,
+    labels: Sequence[LabelConfig],
+    *,
+    readFrom: Path | None = None,
 ) -> OpenCase:
     """Show a case with a segment for every label of its set, filled as far as there are labels.
 
@@ -151,11 +155,14 @@ def openCase(
         labelFile: A proposal (.seg.nrrd, matched by names) or a label map of the set; None for
             empty segments.
         labels: The set's labels.
+        readFrom: The same volume in a temporary file that is read faster.
 
     Raises:
         RuntimeError: A file cannot be read, or the labels do not fit the volume.
     """
-    volume = slicer.util.loadVolume(str(image), {"name": name, "show": True})
+    volume = slicer.util.loadVolume(str(readFrom or image), {"name": name, "show": True})
+    if readFrom is not None:
+        volume.GetStorageNode().SetFileName(image.as_posix())  # the other one does not stay
     segmentation = addSegmentation(volume, f"{name} labels")
     segmentation.SetReferenceImageGeometryParameterFromVolumeNode(volume)
     try:
@@ -233,6 +240,8 @@ class Correction:
 
 def compare(before: np.ndarray, after: np.ndarray) -> Correction:
     """Compare labels (k, j, i) before and after a correction."""
+    labelled = (before != _BACKGROUND) | (after != _BACKGROUND)  # few, and all that can differ
+    before, after = before[labelled], after[labelled]
     scores = []
     for value in np.union1d(np.unique(before), np.unique(after)):
         if value != _BACKGROUND:
