@@ -19,9 +19,8 @@ from pathlib import Path
 from typing import Any
 
 from MISFMLib.errors import MISFMError, OutputError
+from MISFMLib.replacing import TEMPORARY, finish_replacements, replace
 
-TEMPORARY = ".misfm-"
-"""How names of unfinished results begin."""
 MOST_TEXT_BYTES = 64 * 2**20
 """No settings, split or job is longer."""
 _SUFFIX = re.compile(r"(\.[A-Za-z0-9]{1,5}){1,2}$")
@@ -44,6 +43,8 @@ def check_output(
     """
     try:
         _check_place(path)
+        if foreign is not None:
+            finish_replacements(path.parent)
         if not path.exists():
             return
     except OSError as error:
@@ -122,7 +123,7 @@ def written_atomically(
         flush_to_disk(temporary)
         if check is not None:
             check(temporary)
-        _replace(temporary, path)
+        replace(temporary, path)
         _flush_folder(path.parent)
     except OSError as error:
         raise output_error(error, path) from error
@@ -246,21 +247,6 @@ def remove_unfinished() -> None:
     """Remove every temporary result of this process; for a cancel that cannot unwind the stack."""
     for temporary in list(_unfinished):
         _remove(temporary)
-
-
-def _replace(temporary: Path, path: Path) -> None:
-    if path.is_dir() and temporary.is_dir():
-        # A folder cannot be renamed over another: move the old one aside first.
-        aside = temporary.with_name(f"{temporary.name}.old")
-        path.replace(aside)
-        try:
-            temporary.replace(path)
-        except OSError:
-            aside.replace(path)
-            raise
-        shutil.rmtree(aside, ignore_errors=True)
-    else:
-        temporary.replace(path)
 
 
 def _flush_folder(folder: Path) -> None:

@@ -24,6 +24,7 @@ from MISFMLib.models.bundle import Bundle, read_bundle, verify_bundle, zip_bundl
 from MISFMLib.models.bundle_manifest import is_model_name
 from MISFMLib.models.catalogue import CatalogueEntry, read_catalogue
 from MISFMLib.models.download import Source, download
+from MISFMLib.replacing import finish_replacements
 from MISFMLib.resources import resource_path
 
 _NO_HOME = Path(os.devnull, "MISFM")
@@ -109,6 +110,7 @@ def find_model(name_or_path: str | Path) -> Bundle:
     name = str(name_or_path)
     if name in installed:
         return read_bundle(installed[name])
+    finish_replacements(Path(name_or_path).parent)
     if Path(name_or_path).exists():
         return read_bundle(name_or_path)
     for entry in _obtainable():
@@ -264,6 +266,7 @@ def _bundled_folders() -> dict[str, Path]:
 
 def _folders(parent: Path) -> dict[str, Path]:
     """Return the models in a folder by name; unfinished ones start with a dot and do not count."""
+    finish_replacements(parent)
     if not parent.is_dir():
         return {}
     folders = sorted(path for path in parent.iterdir() if path.is_dir())

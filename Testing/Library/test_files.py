@@ -5,6 +5,8 @@ from __future__ import annotations
 import errno
 import json
 import os
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -19,6 +21,9 @@ from MISFMLib.files import (
     write_json,
     written_atomically,
 )
+from MISFMLib.replacing import finish_replacements
+
+REPOSITORY = Path(__file__).resolve().parents[2]
 
 
 def leftovers(folder: Path) -> list[str]:
@@ -218,6 +223,52 @@ def test_a_folder_that_cannot_be_replaced_stays_as_it_was(tmp_path, monkeypatch)
         write_folder(path, "new.txt", overwrite=True)
     assert [file.name for file in path.iterdir()] == ["old.txt"]
     assert leftovers(tmp_path) == []
+
+
+KILLED = """
+import os, sys
+from pathlib import Path
+from MISFMLib.files import written_atomically
+rename, left = Path.replace, [int(sys.argv[2])]
+def replace(source, target):
+    if not left[0]:
+        os._exit(9)  # as a kill: nothing is tidied up
+    left[0] -= 1
+    return rename(source, target)
+Path.replace = replace
+path = Path(sys.argv[1])
+with written_atomically(path, overwrite=True, foreign=lambda _folder: "") as temporary:
+    temporary.mkdir()
+    (temporary / "new.txt").touch()
+"""
+
+
+@pytest.mark.parametrize(("renames", "kept"), [(0, "old.txt"), (1, "new.txt")])
+def test_a_folder_whose_replacement_was_killed_is_there_the_next_time(tmp_path, renames, kept):
+    path = tmp_path / "bundle"
+    write_folder(path, "old.txt")
+    command = [sys.executable, "-c", KILLED, str(path), str(renames)]
+    assert subprocess.run(command, check=False, cwd=REPOSITORY).returncode == 9
+    finish_replacements(tmp_path)
+    assert [file.name for file in path.iterdir()] == [kept]
+    assert [file.name for file in tmp_path.iterdir()] == ["bundle"]
+
+
+def test_a_replacement_that_runs_is_left_alone(tmp_path):
+    path = tmp_path / "bundle"
+    write_folder(path, "old.txt")
+    rename = Path.replace
+
+    def look_between(source: Path, target: Path) -> Path:
+        result = rename(source, target)
+        finish_replacements(tmp_path)
+        return result
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(Path, "replace", look_between)
+        write_folder(path, "new.txt", overwrite=True)
+    assert [file.name for file in path.iterdir()] == ["new.txt"]
+    assert [file.name for file in tmp_path.iterdir()] == ["bundle"]
 
 
 @pytest.mark.parametrize(

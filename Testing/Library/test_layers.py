@@ -25,7 +25,7 @@ LAYERS = (
     {"annotation", "volumes"},
     {"models"},
     {
-        *("__init__", "configs", "errors", "events", "files", "foreground", "locks"),
+        *("__init__", "configs", "errors", "events", "files", "foreground", "locks", "replacing"),
         "memory",
         "resources",
     },

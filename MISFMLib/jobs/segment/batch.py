@@ -9,13 +9,14 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from MISFMLib.errors import BatchError, JobCancelled, MISFMError
+from MISFMLib.errors import BatchError, JobCancelled, MISFMError, OutputError
 from MISFMLib.events import CaseDone, Event, EventSink, Notice, Progress
 from MISFMLib.export.statistics import LabelVolume, label_volumes
 from MISFMLib.jobs.segment.case import CaseRunner
 from MISFMLib.jobs.segment.plan import SegmentCase
 from MISFMLib.jobs.segment.results import is_whole_result
 from MISFMLib.jobs.segment.table import CaseRow, CaseTable
+from MISFMLib.locks import alone_in
 from MISFMLib.volumes.dicom_seg import is_dicom_seg
 from MISFMLib.volumes.reader_process import DIED, ReaderProcess
 from MISFMLib.volumes.volume import read_label_map
@@ -43,8 +44,16 @@ def run_batch(
 
     Raises:
         BatchError: Cases failed; the others were finished.
-        OutputError: Results that would be kept were made by another model.
+        OutputError: Results that would be kept were made by another model, or another batch is at
+            work in the folder.
     """
+    with alone_in(folder, _busy(folder), events):
+        return _run_alone(runner, cases, folder, events)
+
+
+def _run_alone(
+    runner: CaseRunner, cases: Sequence[SegmentCase], folder: Path, events: EventSink
+) -> dict[str, Any]:
     table, overwrite = CaseTable(folder, runner.manifest), runner.config.overwrite
     kept = [case for case in cases if not overwrite and is_whole_result(case.output)]
     table.check_model([case.name for case in kept])
@@ -63,6 +72,14 @@ def run_batch(
         raise _batch_error(batch.failures, len(cases), batch.table.path)
     text = f"{len(cases) - len(kept)} done, {len(kept)} skipped. Table: {batch.table.path}"
     return {"cases": batch.reports, "table": str(batch.table.path), "text": text}
+
+
+def _busy(folder: Path) -> OutputError:
+    return OutputError(
+        f"Another run is writing its results to {folder}.",
+        code="output-busy",
+        remedy="Wait for it, or choose another output folder.",
+    )
 
 
 class _Batch:

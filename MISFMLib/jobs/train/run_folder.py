@@ -15,8 +15,9 @@ from MISFMLib.data.cases import Split
 from MISFMLib.data.plan import TrainingPlan
 from MISFMLib.errors import ConfigError, DataError, OutputError
 from MISFMLib.events import Event, EventSink, Metric, Notice, event_to_json
-from MISFMLib.files import TEMPORARY, output_error, read_json, write_json
+from MISFMLib.files import output_error, read_json, write_json
 from MISFMLib.locks import lock
+from MISFMLib.replacing import TEMPORARY
 from MISFMLib.training.checkpoint import has_checkpoint, previous
 
 _FREE_TO_CHANGE = (

@@ -1,0 +1,86 @@
+"""A result takes the place of another; a kill at any moment leaves the old one or the new one.
+
+A file is renamed over a file in one step. No system does that with folders: the old one has to be
+moved aside first. A note beside them tells where they belong, so that whoever looks next can finish
+what a kill between the two renames has left.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import shutil
+from pathlib import Path
+
+from MISFMLib.locks import take
+
+TEMPORARY = ".misfm-"
+"""How names of unfinished results begin."""
+_NOTE, _ASIDE = ".note", ".old"
+
+
+def replace(temporary: Path, path: Path) -> None:
+    """Rename a finished result to its place, over what is there.
+
+    Args:
+        temporary: The result, whole and flushed, beside `path`; its name begins with `TEMPORARY`.
+        path: Its place.
+
+    Raises:
+        OSError: It cannot be renamed; what was there stays.
+    """
+    if not (path.is_dir() and temporary.is_dir()):
+        temporary.replace(path)
+        return
+    aside, note = _beside(temporary, _ASIDE), _beside(temporary, _NOTE)
+    try:
+        with note.open("x", encoding="utf-8", errors="surrogateescape") as file:
+            with contextlib.suppress(OSError):  # some file systems have no locks
+                take(file)  # while it is held nobody else finishes this
+            file.write(path.name)
+            file.flush()
+            os.fsync(file.fileno())
+            _swap(temporary, path, aside)
+    finally:
+        if path.exists():
+            shutil.rmtree(aside, ignore_errors=True)
+            note.unlink(missing_ok=True)
+
+
+def _swap(temporary: Path, path: Path, aside: Path) -> None:
+    path.replace(aside)
+    try:
+        temporary.replace(path)
+    except BaseException:
+        aside.replace(path)
+        raise
+
+
+def finish_replacements(folder: Path) -> None:
+    """Put folders to their place that a kill has left beside it; what cannot be moved stays.
+
+    Args:
+        folder: Where they lie; it may not exist.
+    """
+    for note in folder.glob(f"{TEMPORARY}*{_NOTE}"):
+        with (
+            contextlib.suppress(OSError),
+            note.open("r+", encoding="utf-8", errors="surrogateescape") as file,
+        ):
+            take(file)
+            _finish(note, folder / Path(file.read()).name)
+
+
+def _finish(note: Path, path: Path) -> None:
+    temporary = note.with_name(note.name.removesuffix(_NOTE))
+    aside = _beside(temporary, _ASIDE)
+    for whole in (temporary, aside):  # the new one first: it was checked before the renames
+        if path.name and not path.exists() and whole.exists():
+            whole.replace(path)
+    for rest in (temporary, aside):
+        shutil.rmtree(rest, ignore_errors=True)
+    note.unlink(missing_ok=True)
+
+
+def _beside(temporary: Path, ending: str) -> Path:
+    return temporary.with_name(temporary.name + ending)
