@@ -35,6 +35,7 @@ from MISFMLib.device import cpu_features, cpu_name, resolve_precision
 from MISFMLib.errors import OutputError
 from MISFMLib.files import write_json, written_atomically
 from MISFMLib.inference.deviation import BOUNDS, RefusedError, measure_deviation
+from MISFMLib.inference.row_sums import sum_by_rows
 from MISFMLib.inference.voxel_pairs import pair_voxels
 from MISFMLib.models import store
 from MISFMLib.networks import stride_dhw
@@ -77,6 +78,7 @@ class Recipe:
             "misfm": __version__,
             "torch": torch.__version__,
             "openvino": version(),
+            "norms": "summed by rows",
             "cpu": [cpu_name(), *cpu_features()],
         }
 
@@ -117,6 +119,8 @@ class OpenVINONetwork(nn.Module):
             "ENABLE_CPU_PINNING": False,
         }
         model = model.clone()
+        if properties["INFERENCE_PRECISION_HINT"] == "f32":
+            sum_by_rows(model)
         pair_voxels(model, lanes=16 if "avx512f" in cpu_features() else 8)
         compiled = import_openvino().Core().compile_model(model, "CPU", properties)
         self._request = compiled.create_infer_request()
