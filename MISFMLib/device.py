@@ -18,6 +18,7 @@ import torch
 import torch.nn.functional as F  # noqa: N812 its usual name
 
 from MISFMLib.configs import Precision, SegmentPrecision
+from MISFMLib.cores import usable_cores
 from MISFMLib.errors import ConfigError, DeviceError
 
 _log = logging.getLogger(__name__)
@@ -248,26 +249,6 @@ def keep_freed_memory() -> None:
         mallopt = ctypes.CDLL(None).mallopt
         mallopt(_M_MMAP_MAX, 0)
         mallopt(_M_TRIM_THRESHOLD, -1)
-
-
-def usable_cores() -> int:
-    """Return how many physical cores this process may use at once.
-
-    The scheduler's affinity and a container's CPU quota count: torch does not look at the quota and
-    would start one thread per core of the host.
-    """
-    physical = psutil.cpu_count(logical=False) or os.cpu_count() or 1
-    allowed = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else physical
-    return max(1, min(physical, allowed, _quota_cores(Path("/sys/fs/cgroup/cpu.max"))))
-
-
-def _quota_cores(cpu_max: Path) -> int:
-    """Read a control group's quota: microseconds of CPU time per period, or max (no quota)."""
-    try:
-        quota, period = cpu_max.read_text("ascii").split()[:2]
-    except (OSError, ValueError):
-        return 1 << 16
-    return 1 << 16 if quota == "max" else max(1, int(quota) // int(period))
 
 
 def cpu_name() -> str:

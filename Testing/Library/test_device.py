@@ -10,6 +10,7 @@ import psutil
 import pytest
 import torch
 
+from MISFMLib import cores as cores_module
 from MISFMLib import device
 from MISFMLib.errors import ConfigError, DeviceError
 
@@ -200,20 +201,20 @@ def test_threads_are_as_asked_for(threads_restored, monkeypatch):
 @pytest.mark.parametrize(("quota", "expected"), [("max 100000", 4), ("250000 100000", 2), ("", 4)])
 def test_usable_cores_respect_a_containers_quota(monkeypatch, tmp_path, quota, expected):
     (tmp_path / "cpu.max").write_text(quota, "ascii")
-    cores = device._quota_cores(tmp_path / "cpu.max")
-    monkeypatch.setattr(device, "_quota_cores", lambda path: cores)
-    monkeypatch.setattr(device.psutil, "cpu_count", lambda logical: 4)
-    monkeypatch.setattr(device.os, "sched_getaffinity", lambda pid: range(8), raising=False)
-    assert device.usable_cores() == expected
+    cores = cores_module._quota_cores(tmp_path / "cpu.max")
+    monkeypatch.setattr(cores_module, "_quota_cores", lambda path: cores)
+    monkeypatch.setattr(cores_module.psutil, "cpu_count", lambda logical: 4)
+    monkeypatch.setattr(cores_module.os, "sched_getaffinity", lambda pid: range(8), raising=False)
+    assert cores_module.usable_cores() == expected
 
 
 def test_usable_cores_respect_the_affinity_and_are_at_least_one(monkeypatch, tmp_path):
-    monkeypatch.setattr(device.psutil, "cpu_count", lambda logical: 64)
-    monkeypatch.setattr(device.os, "sched_getaffinity", lambda pid: {3}, raising=False)
-    assert device.usable_cores() == 1
+    monkeypatch.setattr(cores_module.psutil, "cpu_count", lambda logical: 64)
+    monkeypatch.setattr(cores_module.os, "sched_getaffinity", lambda pid: {3}, raising=False)
+    assert cores_module.usable_cores() == 1
     (tmp_path / "cpu.max").write_text("10000 100000", "ascii")
-    assert device._quota_cores(tmp_path / "cpu.max") == 1
-    assert device._quota_cores(tmp_path / "absent") > 1000
+    assert cores_module._quota_cores(tmp_path / "cpu.max") == 1
+    assert cores_module._quota_cores(tmp_path / "absent") > 1000
 
 
 def test_the_cpu_is_described_from_what_linux_tells(tmp_path, monkeypatch):

@@ -29,10 +29,10 @@ from MISFMLib.data.store_index import read_index
 from MISFMLib.data.stored_arrays import open_arrays, usable_entries
 from MISFMLib.errors import ConfigError, DataError, DeviceError, OutputError
 from MISFMLib.events import CaseDone, Notice, Progress
+from MISFMLib.jobs import workers as workers_module
 from MISFMLib.jobs.prepare import prepare as prepare_job
-from MISFMLib.jobs.prepare import workers as prepare_workers
 from MISFMLib.jobs.prepare.prepare import run_prepare
-from MISFMLib.jobs.prepare.workers import open_workers
+from MISFMLib.jobs.workers import open_workers
 
 pytest.importorskip("blosc2")
 REPOSITORY = Path(__file__).resolve().parents[2]
@@ -644,7 +644,7 @@ def test_a_volume_that_kills_its_process_is_quarantined(config, tmp_path, monkey
     class Deadly:
         def results(self, function, tasks):
             for task in tasks:
-                future = prepare_workers.cf.Future()
+                future = workers_module.cf.Future()
                 if task.name.endswith("mr.mha"):
                     future.set_exception(BrokenProcessPool())
                 else:
@@ -667,7 +667,7 @@ class _Context:
 
 
 def test_processes_that_cannot_start_condemn_no_volume(config, tmp_path, monkeypatch, capfd):
-    monkeypatch.setattr(prepare_workers, "_start_worker", sys.exit)
+    monkeypatch.setattr(workers_module, "_start_worker", sys.exit)
     with pytest.raises(DeviceError) as caught:
         run_prepare(config(workers=1))
     assert caught.value.code == "workers-broken"
@@ -705,7 +705,7 @@ def test_a_cluster_of_two_workers_makes_the_same_store(config, scans, tmp_path, 
 
 def test_a_scheduler_that_is_not_there_is_an_error(config, monkeypatch):
     pytest.importorskip("distributed")
-    monkeypatch.setattr(prepare_workers, "_CONNECT_TIMEOUT_S", 0.2)
+    monkeypatch.setattr(workers_module, "_CONNECT_TIMEOUT_S", 0.2)
     for address in ("tcp://127.0.0.1:9", "nonsense://x"):
         with pytest.raises(ConfigError) as caught:
             run_prepare(config(workers=None, scheduler=address))

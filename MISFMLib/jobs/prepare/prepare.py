@@ -12,18 +12,18 @@ from pathlib import Path
 from typing import Any
 
 from MISFMLib.configs import PrepareConfig
+from MISFMLib.cores import usable_cores
 from MISFMLib.data.manifest import check_copy, read_manifest
 from MISFMLib.data.store_building import Recipe, build_source, quarantined
 from MISFMLib.data.store_index import HELD_OUT, INDEX, StoreEntry
 from MISFMLib.data.store_sources import Source, find_sources
 from MISFMLib.data.unlabelled import Preparation
 from MISFMLib.data.volume_checks import Limits
-from MISFMLib.device import usable_cores
 from MISFMLib.errors import DataError, DependencyError, OutputError
 from MISFMLib.events import CaseDone, EventSink, Notice, Progress, ignore_events
 from MISFMLib.jobs.prepare.folder import StoreFolder
-from MISFMLib.jobs.prepare.workers import open_workers
 from MISFMLib.jobs.progress import counter
+from MISFMLib.jobs.workers import open_workers
 
 
 def run_prepare(config: PrepareConfig, events: EventSink = ignore_events) -> dict[str, Any]:
