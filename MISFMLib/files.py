@@ -116,20 +116,28 @@ def written_atomically(
     check_output(path, overwrite=overwrite, foreign=foreign)
     suffix = match[0] if (match := _SUFFIX.search(path.name)) else ""
     temporary = path.with_name(f"{TEMPORARY}{uuid.uuid4().hex[:8]}{suffix}")
-    _unfinished.add(temporary)
+    with unfinished(temporary):
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            yield temporary
+            flush_to_disk(temporary)
+            if check is not None:
+                check(temporary)
+            replace(temporary, path)
+            _flush_folder(path.parent)
+        except OSError as error:
+            raise output_error(error, path) from error
+
+
+@contextlib.contextmanager
+def unfinished(path: Path) -> Iterator[None]:
+    """Remove a temporary file or folder at the end of the block, or of this process."""
+    _unfinished.add(path)
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        yield temporary
-        flush_to_disk(temporary)
-        if check is not None:
-            check(temporary)
-        replace(temporary, path)
-        _flush_folder(path.parent)
-    except OSError as error:
-        raise output_error(error, path) from error
+        yield
     finally:
-        _remove(temporary)
-        _unfinished.discard(temporary)
+        _remove(path)
+        _unfinished.discard(path)
 
 
 def write_whole(path: Path, content: bytes) -> None:

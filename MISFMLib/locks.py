@@ -1,12 +1,10 @@
-"""One run at a time in a folder; the system gives the lock back however the run ends."""
+"""One process at a time at a file; the system gives the lock back however the process ends."""
 
 from __future__ import annotations
 
-import contextlib
 import errno
 import os
 import sys
-from collections.abc import Iterator
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any
 
@@ -15,45 +13,37 @@ from MISFMLib.errors import OutputError
 if TYPE_CHECKING:
     from MISFMLib.events import EventSink
 
-_LOCK = ".misfm-lock"
 _BUSY = {errno.EAGAIN, errno.EWOULDBLOCK, errno.EACCES, errno.EDEADLK}
 """What systems say when another process has the lock; anything else says that there are none."""
 
 
-@contextlib.contextmanager
-def alone_in(folder: Path, busy: OutputError, events: EventSink) -> Iterator[None]:
-    """Be the only one that writes to a folder, which is made; nothing of it stays behind.
+def open_locked(path: Path, events: EventSink) -> IO[str] | None:
+    """Open a text file that others may remove at any time, and lock it; missing folders are made.
 
-    Args:
-        folder: The folder.
-        busy: Raised when another process is at work there.
-        events: Hears of a file system without locks.
+    Returns:
+        The file, to be read from its start and written at its end; None when another process has
+        the lock.
 
     Raises:
-        OutputError: `busy`, or the folder cannot be written to.
+        OSError: It cannot be made.
     """
-    path = folder / _LOCK
     while True:
-        with _opened(path) as file:
-            lock(file, busy, events)
-            if not _is_at(path, file):  # its last owner has just removed it
-                continue
-            try:
-                yield
-            finally:
-                with contextlib.suppress(OSError):  # Windows removes no open file
-                    path.unlink()
-            return
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            file = path.open("a+", encoding="ascii", newline="\n")
+        except FileNotFoundError:
+            continue  # somebody has just removed the empty folder
+        try:
+            lock(file, _TAKEN, events)
+            if _is_at(path, file):
+                return file
+        except OutputError:
+            file.close()
+            return None
+        file.close()  # removed after we opened it
 
 
-def _opened(path: Path) -> IO[Any]:
-    from MISFMLib.files import output_error  # not above: files lock while they replace folders
-
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        return path.open("a")
-    except OSError as error:
-        raise output_error(error, path.parent) from error
+_TAKEN = OutputError("Another process has the lock.", code="locked", remedy="Wait for it.")
 
 
 def _is_at(path: Path, file: IO[Any]) -> bool:

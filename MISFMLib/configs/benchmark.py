@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-import re
 from dataclasses import dataclass
 from pathlib import Path
 
 from MISFMLib.configs.coding import raise_problems
+from MISFMLib.configs.spread import SpreadConfig
 from MISFMLib.configs.types import NetworkPreset
 
 
 @dataclass(frozen=True, kw_only=True)
-class BenchmarkConfig:
+class BenchmarkConfig(SpreadConfig):
     """Train several networks on one data set and compare them on cases that none has seen."""
 
     data: Path
@@ -34,9 +34,6 @@ class BenchmarkConfig:
     options: Path | None = None
     """JSON file with further settings of `misfm finetune` for all rows, such as steps, minutes,
     patch_size, spacing_dhw."""
-    shard: str = "1/1"
-    """K/N: carry out every N-th training from the K-th, for job arrays; tables are written by
-    whoever finds all trainings done."""
     tolerance_mm: float = 1.0
     """Distance up to which two surfaces count as the same in the surface Dice."""
     worst: int = 3
@@ -44,16 +41,11 @@ class BenchmarkConfig:
     device: str = "auto"
     """auto, cpu, cuda, cuda:N or mps."""
     threads: int | None = None
-    """CPU threads; all cores when not given."""
-
-    @property
-    def part(self) -> tuple[int, int]:
-        """K and N of `shard`."""
-        first, _, count = self.shard.partition("/")
-        return int(first), int(count)
+    """CPU threads of each process; all cores, or its share of them, when not given."""
 
     def __post_init__(self) -> None:
-        problems = [
+        problems = self.spread_problems()
+        problems += [
             f"{name} has {getattr(self, name)} more than once"
             for name in ("networks", "inits", "seeds")
             if len(set(getattr(self, name))) < len(getattr(self, name))
@@ -64,8 +56,11 @@ class BenchmarkConfig:
             problems.append("no seed was given")
         if self.folds < 1:
             problems.append(f"folds is {self.folds}, it must be at least 1")
-        if self.worst < 0:
-            problems.append(f"worst is {self.worst}, it must be at least 0")
+        problems += [
+            f"{name} is {getattr(self, name)}, it must be at least 0"
+            for name in ("worst", "workers")
+            if getattr(self, name) is not None and getattr(self, name) < 0
+        ]
         problems += [
             f"{name} is {getattr(self, name)}, it must be between 0 and 1"
             for name in ("test_fraction", "validation_fraction")
@@ -73,9 +68,4 @@ class BenchmarkConfig:
         ]
         if not 0 < self.tolerance_mm < float("inf"):
             problems.append(f"tolerance_mm is {self.tolerance_mm}, it must be positive")
-        if (
-            not re.fullmatch(r"[1-9]\d{0,5}/[1-9]\d{0,5}", self.shard)
-            or self.part[0] > self.part[1]
-        ):
-            problems.append(f"shard is {self.shard}, K/N with K from 1 to N was expected")
         raise_problems(problems, "See `misfm benchmark --help`.")

@@ -6,10 +6,11 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from MISFMLib.configs.coding import raise_problems
+from MISFMLib.configs.spread import SpreadConfig
 
 
 @dataclass(frozen=True, kw_only=True)
-class EvaluateConfig:
+class EvaluateConfig(SpreadConfig):
     """Compare segmentations with their references, case by case and label by label."""
 
     predictions: Path
@@ -33,7 +34,7 @@ class EvaluateConfig:
     """Replace an evaluation that is already there."""
 
     def __post_init__(self) -> None:
-        problems = []
+        problems = self.spread_problems()
         if not 0 < self.tolerance_mm < float("inf"):
             problems.append(f"tolerance_mm is {self.tolerance_mm}, it must be positive")
         problems += [

@@ -8,6 +8,7 @@ from typing import Literal
 
 from MISFMLib.configs.coding import raise_problems
 from MISFMLib.configs.ranges import range_problems
+from MISFMLib.configs.spread import SpreadConfig
 from MISFMLib.configs.types import EngineName, SegmentPrecision
 
 WORTH_CONVERTING = 8 * 2**20
@@ -15,7 +16,7 @@ WORTH_CONVERTING = 8 * 2**20
 
 
 @dataclass(frozen=True, kw_only=True)
-class SegmentConfig:
+class SegmentConfig(SpreadConfig):
     """Segment volumes with a model."""
 
     images: tuple[Path, ...]
@@ -57,7 +58,7 @@ class SegmentConfig:
     """own: as the network was trained. totalsegmentator: resample the volume to the network's voxel
     size and the labels back as TotalSegmentator 2.18 does, for studies that were begun with it."""
     threads: int | None = None
-    """CPU threads; all cores when not given."""
+    """CPU threads of each process; all cores, or its share of them, when not given."""
     postprocessing: Literal["model", "off"] = "model"
     """Clean up components and holes as the model says, or leave the network's answer alone."""
     statistics: Path | None = None
@@ -75,7 +76,7 @@ class SegmentConfig:
     """Replace results that are already there; without it one file is refused, a batch resumes."""
 
     def __post_init__(self) -> None:
-        problems = range_problems(self)
+        problems = [*range_problems(self), *self.spread_problems()]
         if not self.images:
             problems.append("no image was given")
         raise_problems(problems, "See `misfm segment --help`.")

@@ -1,4 +1,4 @@
-"""What to try next when a GPU runs out of memory: the same result first, then a similar one."""
+"""What to try next when memory runs out: the same result first, then a similar one."""
 
 from __future__ import annotations
 
@@ -31,8 +31,8 @@ def memory_ladder(windows: WindowConfig, placement: Placement) -> Iterator[Rung]
     """Yield ways to compute a volume that need less and less of the device's memory.
 
     As asked for; one window at a time; sums of logits in main memory; the longest edge of the patch
-    halved, twice at most (labels may differ a little from here on); all on the CPU with the full
-    patch.
+    halved, twice at most (labels may differ a little from here on); from a GPU then all on the CPU
+    with the full patch.
 
     Args:
         windows: Windows as asked for.
@@ -42,8 +42,6 @@ def memory_ladder(windows: WindowConfig, placement: Placement) -> Iterator[Rung]
     if windows.batch_size > 1:
         windows = replace(windows, batch_size=1)
         yield Rung(windows, placement, "one window at a time")
-    if placement.network == _CPU:
-        return
     if placement.sums != _CPU:
         placement = replace(placement, sums=_CPU)
         yield Rung(windows, placement, "with the sums of the windows in main memory")
@@ -55,6 +53,8 @@ def memory_ladder(windows: WindowConfig, placement: Placement) -> Iterator[Rung]
             edges = " x ".join(map(str, patch_size))
             change = f"with smaller windows ({edges} voxels), so labels may differ a little"
             yield Rung(replace(windows, patch_size=patch_size), placement, change)
+    if placement.network == _CPU:
+        return
     # The number format that was asked for may be one that the CPU lacks.
     yield Rung(windows, Placement(precision="auto"), "on the CPU")
 

@@ -36,6 +36,7 @@ __all__ = ["SegmentResult", "Segmenter", "SegmenterOptions"]
 _log = logging.getLogger(__name__)
 
 _DTYPE_NAMES = {"fp32": "float32", "bf16": "bfloat16", "fp16": "float16", "int8": "int8"}
+_NO_MEMORY = "The memory of the device does not suffice"
 _Restored = tuple[LabelMap, Uncertainty | None]
 
 
@@ -84,6 +85,7 @@ class Segmenter:
         ]
         self._engine_name = options.engine
         self._volumes = 1
+        self._steps_down = 0
         self._settled: Settled | None = None
         self._preprocessing = preprocessing
         self._labels = labels
@@ -131,6 +133,16 @@ class Segmenter:
             check_wish(self._settled, self._engine_name, precision, device)
         for other in (*([self._previous] if self._previous else []), *self._parts):
             other.settle(volumes)
+
+    def step_down(self, steps: int) -> None:
+        """Leave the first steps of the memory ladder out for the volumes that follow.
+
+        Args:
+            steps: How many; the last step is always tried.
+        """
+        self._steps_down = steps
+        for other in (*([self._previous] if self._previous else []), *self._parts):
+            other.step_down(steps)
 
     def load_engine(self) -> None:
         """Load the engine that the next volume is likely to need, where one is kept on the disk.
@@ -237,9 +249,12 @@ class Segmenter:
 
     def _climb_down(self, prepared: PreparedVolume, run: Run) -> tuple[Rung, Engine, _Restored]:
         """Compute the label map on the first rung whose memory suffices."""
-        for rung in memory_ladder(self._windows, self._placement):
+        rungs = list(memory_ladder(self._windows, self._placement))
+        first = min(self._steps_down, len(rungs) - 1)
+        for rung in rungs[first:]:
             if rung.change:
-                run.notify(f"The memory of the device does not suffice; trying {rung.change}.")
+                reason = "A process died over it" if rung is rungs[first] else _NO_MEMORY
+                run.notify(f"{reason}; trying {rung.change}.")
             try:
                 return rung, *self._compute_on(rung, prepared, run)
             except (RuntimeError, MemoryError) as error:

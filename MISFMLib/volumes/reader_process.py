@@ -56,6 +56,10 @@ class ReaderProcess:
         return self
 
     def __exit__(self, *_exception: object) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """End the process; the next volume starts a new one."""
         self._end()
 
     def __call__(self, source: Any, **options: Any) -> Volume:

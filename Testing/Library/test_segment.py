@@ -33,12 +33,11 @@ from MISFMLib.errors import (
     JobCancelled,
     OutputError,
 )
-from MISFMLib.events import CaseDone, Notice, Progress, ignore_events
+from MISFMLib.events import CaseDone, Notice, Progress
 from MISFMLib.inference.engines import Engine, Engines
 from MISFMLib.inference.segmenter import Segmenter
 from MISFMLib.jobs.segment.plan import SegmentCase, _check_results
 from MISFMLib.jobs.segment.segment import run_segment
-from MISFMLib.locks import alone_in
 from MISFMLib.models.bundle import BundleManifest, write_bundle
 from MISFMLib.networks import build_network, weights_to_numpy
 from MISFMLib.volumes.volume import (
@@ -579,21 +578,6 @@ def test_a_batch_computes_all_cases_again_when_asked_for(tmp_path, model, scans)
     read_label_map(out / "a.seg.nrrd")
 
 
-def test_two_batches_do_not_write_to_one_folder_at_once(tmp_path, model, scans):
-    out = tmp_path / "out"
-    busy = OutputError("Held by the test.", code="held", remedy="")
-    with (
-        alone_in(out, busy, ignore_events),
-        pytest.raises(OutputError, match="Another run is writing") as caught,
-    ):
-        segment(scans, model=model, output=out)
-    assert caught.value.code == "output-busy"
-    assert list(out.iterdir()) == []
-    (out / ".misfm-lock").touch()  # a run that was killed
-    segment(scans, model=model, output=out)
-    assert sorted(path.name for path in out.iterdir() if path.name.startswith(".")) == []
-
-
 def test_a_result_of_unknown_origin_is_kept_and_said_so(tmp_path, model, scans):
     out = tmp_path / "out"
     segment(scans, model=model, output=out)
@@ -870,7 +854,7 @@ def test_a_killed_batch_keeps_its_table_and_goes_on(tmp_path, model, scans):
         [sys.executable, "-c", program, *arguments], check=False, timeout=120, env=dict(os.environ)
     )
     assert done.returncode == -signal.SIGKILL
-    assert files_in(out) == [".misfm-lock", "a.seg.nrrd", "cases.csv"]
+    assert files_in(out) == [".misfm-work", "a.seg.nrrd", "cases.csv"]
     events = []
     segment(scans, model=model, output=out, events=events)
     statuses = {event.case: event.status for event in events if isinstance(event, CaseDone)}

@@ -235,7 +235,18 @@ def test_the_ladder_leads_from_batch_to_sums_to_patch_to_cpu():
     assert all(rung.windows.overlap == 0.25 and rung.windows.mirroring for rung in rungs)
 
 
-def test_the_ladder_leaves_small_patches_and_the_cpu_alone():
+def test_the_ladder_of_the_cpu_leads_to_smaller_patches():
+    windows = WindowConfig(patch_size=(64, 64, 64), batch_size=2)
+    rungs = list(memory_ladder(windows, Placement()))
+    assert [(rung.windows.batch_size, rung.windows.patch_size) for rung in rungs] == [
+        (2, (64, 64, 64)),
+        (1, (64, 64, 64)),
+        (1, (32, 64, 64)),
+        (1, (32, 32, 64)),
+    ]
+
+
+def test_the_ladder_leaves_small_patches_alone():
     small = WindowConfig(patch_size=(32, 48, 48))
     patches = {
         rung.windows.patch_size for rung in memory_ladder(small, Placement(network=CUDA, sums=CUDA))

@@ -1,42 +1,57 @@
-"""Many cases to one folder: go on after failures, skip what is done, keep a table of all."""
+"""Many cases to one folder: go on after failures, skip what is done, keep a table of all.
+
+Needs no torch unless it computes here: whoever hands 100 000 cases out stays small.
+"""
 
 from __future__ import annotations
 
 import contextlib
 import dataclasses
-import logging
-from collections.abc import Sequence
+import os
+from collections.abc import Callable, Generator, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-from MISFMLib.errors import BatchError, JobCancelled, MISFMError, OutputError
+from MISFMLib.configs import SegmentConfig
+from MISFMLib.errors import BatchError
 from MISFMLib.events import CaseDone, Event, EventSink, Notice, Progress
-from MISFMLib.export.statistics import LabelVolume, label_volumes
-from MISFMLib.jobs.segment.case import CaseRunner
-from MISFMLib.jobs.segment.plan import SegmentCase
+from MISFMLib.export.statistics import LabelVolume, label_volumes, write_statistics
+from MISFMLib.files import unfinished
+from MISFMLib.jobs.claims import WORK
+from MISFMLib.jobs.progress import Pace
+from MISFMLib.jobs.segment.batch_job import BatchJob, Outcome
+from MISFMLib.jobs.segment.elsewhere import outcomes_elsewhere
+from MISFMLib.jobs.segment.only import wanted_labels
+from MISFMLib.jobs.segment.plan import SegmentCase, SegmentPlan
 from MISFMLib.jobs.segment.results import is_whole_result
-from MISFMLib.jobs.segment.table import CaseRow, CaseTable
-from MISFMLib.locks import alone_in
+from MISFMLib.jobs.segment.table import WORKER_DIED, CaseRow, CaseTable
+from MISFMLib.models.bundle import Bundle
 from MISFMLib.volumes.dicom_seg import is_dicom_seg
-from MISFMLib.volumes.reader_process import DIED, ReaderProcess
+from MISFMLib.volumes.reader_process import DIED
 from MISFMLib.volumes.volume import read_label_map
 
-_log = logging.getLogger(__name__)
+_MOST_REPORTS = 1000
+"""Cases of a batch whose reports are part of its own; of more the table tells."""
+_NOT_AGAIN = (DIED, WORKER_DIED)
+_KEPT, _BUSY = "Its result was there already.", "Another run works on it."
+_ENDED = ("done", "skipped", "failed")
 
-# What one bad volume can raise, through SimpleITK and torch too; anything else is a mistake of ours
-# that all cases would share.
-_CASE_ERRORS = (MISFMError, OSError, RuntimeError, ValueError, MemoryError)
+Listen = Callable[[str], EventSink]
+"""Gives an event sink that adds to every message which case it is about."""
+Here = Callable[[BatchJob, Sequence[SegmentCase], Listen], Iterator[Outcome]]
+"""Works on cases in this process."""
 
 
 def run_batch(
-    runner: CaseRunner, cases: Sequence[SegmentCase], folder: Path, events: EventSink
+    config: SegmentConfig, bundle: Bundle, plan: SegmentPlan, here: Here, events: EventSink
 ) -> dict[str, Any]:
     """Segment cases into a folder; a case that fails does not stop the others.
 
     Args:
-        runner: Carries out a case.
-        cases: What to segment.
-        folder: Where the results and the table cases.csv go.
+        config: The job.
+        bundle: The model.
+        plan: What to segment, and the folder where the results and the table cases.csv go.
+        here: Works on cases where no other process shall.
         events: Hears of every case.
 
     Returns:
@@ -44,123 +59,189 @@ def run_batch(
 
     Raises:
         BatchError: Cases failed; the others were finished.
-        OutputError: Results that would be kept were made by another model, or another batch is at
-            work in the folder.
+        OutputError: Results that would be kept were made by another model, or another run writes
+            those of one to the folder.
     """
-    with alone_in(folder, _busy(folder), events):
-        return _run_alone(runner, cases, folder, events)
-
-
-def _run_alone(
-    runner: CaseRunner, cases: Sequence[SegmentCase], folder: Path, events: EventSink
-) -> dict[str, Any]:
-    table, overwrite = CaseTable(folder, runner.manifest), runner.config.overwrite
-    kept = [case for case in cases if not overwrite and is_whole_result(case.output)]
-    table.check_model([case.name for case in kept])
-    runner.segmenter.settle(len(cases) - len(kept), table.engine([case.name for case in kept]))
-    with ReaderProcess() as reader:
-        batch = _Batch(dataclasses.replace(runner, read=reader), table, events)
-        for number, case in enumerate(cases, 1):
-            if case in kept:
-                batch.skip(case)
-            elif table.code(case.name) == DIED and not overwrite:
-                batch.leave_out(case)
-            else:
-                batch.run(case, f"{number} of {len(cases)}")
-    runner.write_statistics(batch.statistics)
-    if batch.failures:
-        raise _batch_error(batch.failures, len(cases), batch.table.path)
-    text = f"{len(cases) - len(kept)} done, {len(kept)} skipped. Table: {batch.table.path}"
-    return {"cases": batch.reports, "table": str(batch.table.path), "text": text}
-
-
-def _busy(folder: Path) -> OutputError:
-    return OutputError(
-        f"Another run is writing its results to {folder}.",
-        code="output-busy",
-        remedy="Wait for it, or choose another output folder.",
-    )
+    batch = _Batch(config, bundle, plan, events)
+    try:
+        batch.run(here)
+    finally:
+        batch.table.write([case.name for case in plan.cases])
+    batch.write_statistics()
+    return batch.report()
 
 
 class _Batch:
     """The state of a batch while it runs."""
 
-    def __init__(self, runner: CaseRunner, table: CaseTable, events: EventSink) -> None:
-        self.table = table
-        self.statistics: dict[str, Sequence[LabelVolume]] = {}
-        self.reports: dict[str, Any] = {}
-        self.failures: dict[str, str] = {}
-        self._runner = runner
+    def __init__(
+        self, config: SegmentConfig, bundle: Bundle, plan: SegmentPlan, events: EventSink
+    ) -> None:
+        self._folder = plan.folder or Path()
+        self.table = CaseTable(self._folder, bundle.manifest)
+        self._config = config
+        self._labels = wanted_labels(config, bundle.manifest)
+        self._all = plan.cases
+        self._cases = () if config.merge else plan.cases[config.part]
         self._events = events
+        self._reports: dict[str, Any] = {}
+        self._failures: dict[str, str] = {}
+        self._volumes: dict[str, Sequence[LabelVolume]] = {}
+        self._counts = dict.fromkeys(("done", "skipped", "failed", "busy"), 0)
 
-    def run(self, case: SegmentCase, position: str) -> None:
-        """Segment a case; a failure is written down.
+    def run(self, here: Here) -> None:
+        """Work on what is not done yet."""
+        kept = {case.name for case in self._cases if self._is_kept(case)}
+        self.table.check_model(kept)
+        self.table.check_others()
+        todo = []
+        for case in self._cases:
+            if case.name in kept:
+                self._skip(case)
+            elif self._is_left_out(case):
+                message = self.table.value(case.name, "message")
+                self._take(Outcome(case.name, "failed", message))
+            else:
+                todo.append(case)
+        if todo:
+            pace = Pace(len(self._cases), len(self._cases) - len(todo))
+            engine = self.table.engine(kept)
+            started_ns = _now_ns(self._folder)
+            job = BatchJob(
+                self._config, self.table.model, self._folder, len(todo), engine, started_ns
+            )
+            with contextlib.closing(self._outcomes(job, todo, pace, here)) as outcomes:
+                self._work(outcomes, pace)
 
-        Until it ends it counts as cancelled, so that this is true however the process ends.
-        """
-        self.table.add(CaseRow(case.name, "cancelled", message="It was not finished."))
-        try:
-            result = self._runner.run(case, self._saying_which(case, position))
-        except (JobCancelled, KeyboardInterrupt):
-            with contextlib.suppress(JobCancelled):  # nobody listens any more
-                self._events(CaseDone(case.name, "cancelled", "It was not finished."))
-            raise
-        except _CASE_ERRORS as error:
-            self._fail(case, error)
-            return
-        self.statistics[case.name] = result.volumes
-        self.reports[case.name] = {**result.report, "status": "done"}
-        self.table.add(
-            CaseRow(case.name, "done", result.seconds, volumes=result.volumes, engine=result.engine)
-        )
-        self._events(CaseDone(case.name, "done", outputs=result.outputs))
-
-    def skip(self, case: SegmentCase) -> None:
-        """Keep the result of an earlier run."""
-        message = "Its result was there already."
-        if case.name not in self.table:
-            self.table.add(CaseRow(case.name, "skipped", message=message))
-        self.reports[case.name] = {"status": "skipped", "output": case.output.name}
-        if self._runner.config.statistics is not None:
-            self._measure(case)
-        self._events(CaseDone(case.name, "skipped", message))
-
-    def leave_out(self, case: SegmentCase) -> None:
-        """Do not try a case again that its reader has not survived."""
-        message = self.table.message(case.name)
-        self.failures[case.name] = message
-        self._events(CaseDone(case.name, "failed", message))
-
-    def _measure(self, case: SegmentCase) -> None:
-        """Bring an earlier result into the statistics."""
-        if is_dicom_seg(case.output):
-            self._events(Notice(f"{case.name}: skipped, so the statistics do not show it."))
-            return
-        labels = self._runner.labels
-        self.statistics[case.name] = label_volumes(read_label_map(case.output), labels)
-
-    def _fail(self, case: SegmentCase, error: Exception) -> None:
-        if isinstance(error, MISFMError):
-            message = str(error)
+    def _outcomes(
+        self, job: BatchJob, todo: Sequence[SegmentCase], pace: Pace, here: Here
+    ) -> Generator[Outcome]:
+        if self._is_elsewhere:
+            yield from outcomes_elsewhere(job, todo)
         else:
-            _log.exception("%s failed", case.name)
-            message = f"{type(error).__name__}: {error}"
-        self.failures[case.name] = message
-        code = error.code if isinstance(error, MISFMError) else "unexpected-error"
-        self.table.add(CaseRow(case.name, "failed", message=message, code=code))
-        self._events(CaseDone(case.name, "failed", message))
+            job = dataclasses.replace(job, is_spread=self._config.shard != "1/1")
+            yield from here(job, todo, lambda case: self._saying_which(case, pace.position()))
 
-    def _saying_which(self, case: SegmentCase, position: str) -> EventSink:
-        """Return an event sink that adds to every message which case it is about."""
+    def _work(self, outcomes: Iterator[Outcome], pace: Pace) -> None:
+        self.table.write_now_and_then()
+        for outcome in outcomes:
+            self._take(outcome)
+            pace.add(outcome.code or "error" if outcome.status == "failed" else "")
+            if self._is_elsewhere:
+                self._events(pace.progress("segment"))
+            self.table.write_now_and_then()
 
+    @property
+    def _is_elsewhere(self) -> bool:
+        return bool(self._config.workers) or self._config.scheduler is not None
+
+    def _is_kept(self, case: SegmentCase) -> bool:
+        """Tell whether a result is there and whole: as long as it was, or else by its content."""
+        if self._config.overwrite:
+            return False
+        with contextlib.suppress(OSError):
+            size = os.stat(case.output).st_size  # noqa: PTH116 a third of the time of Path.stat
+            return str(size) == self.table.value(case.name, "bytes") or is_whole_result(case.output)
+        return False
+
+    def _is_left_out(self, case: SegmentCase) -> bool:
+        return not self._config.overwrite and self.table.value(case.name, "code") in _NOT_AGAIN
+
+    def _skip(self, case: SegmentCase) -> None:
+        """Keep the result of an earlier run."""
+        if case.name not in self.table:
+            self.table.add(CaseRow(case.name, "skipped", message=_KEPT))
+        report = {"output": case.output.name}
+        self._take(Outcome(case.name, "skipped", report=report))
+
+    def _take(self, outcome: Outcome) -> None:
+        """Count and tell what became of a case."""
+        name, status, message = outcome.case, outcome.status, outcome.message
+        self._counts[status] += 1
+        for notice in outcome.notices:
+            self._events(Notice(f"{name}: {notice}"))
+        if status == "failed":
+            self._failures[name] = message
+        elif status == "done" and self._config.statistics is not None:
+            self._volumes[name] = outcome.volumes
+        if status in ("skipped", "busy"):
+            message, status = _KEPT if status == "skipped" else _BUSY, "skipped"
+        if status != "failed" and len(self._cases) <= _MOST_REPORTS:
+            self._reports[name] = {**outcome.report, "status": status}
+        self._events(CaseDone(name, status, message, outcome.outputs))
+
+    def _saying_which(self, case: str, position: str) -> EventSink:
         def sink(event: Event) -> None:
             if isinstance(event, Progress):
                 event = dataclasses.replace(event, message=f"case {position}: {event.message}")
             elif isinstance(event, Notice):
-                event = dataclasses.replace(event, message=f"{case.name}: {event.message}")
+                event = dataclasses.replace(event, message=f"{case}: {event.message}")
             self._events(event)
 
         return sink
+
+    # ------------------------------------------------------------------------------------- the end
+
+    def _open(self) -> int:
+        """Return how many cases of all shards have not ended yet."""
+        names = (case.name for case in self._all)
+        return sum(self.table.value(name, "status") not in _ENDED for name in names)
+
+    def write_statistics(self) -> None:
+        """Write the table of label volumes of all cases, if it was asked for and all have ended."""
+        path = self._config.statistics
+        if path is None:
+            return
+        if self._open():
+            self._events(Notice("The statistics are written when all cases are done.", "info"))
+            return
+        volumes = {}
+        for case in self._all:
+            if self.table.value(case.name, "status") != "failed":
+                found = self._volumes.get(case.name) or self._measured(case)
+                if found:
+                    volumes[case.name] = found
+        write_statistics(path, volumes, overwrite=True)
+
+    def _measured(self, case: SegmentCase) -> Sequence[LabelVolume]:
+        if is_dicom_seg(case.output):
+            self._events(Notice(f"{case.name}: skipped, so the statistics do not show it."))
+            return ()
+        return label_volumes(read_label_map(case.output), self._labels)
+
+    def report(self) -> dict[str, Any]:
+        """Return the report of the batch.
+
+        Raises:
+            BatchError: Cases failed.
+        """
+        if self._config.merge:
+            self._failures = {
+                case.name: self.table.value(case.name, "message")
+                for case in self._all
+                if self.table.value(case.name, "status") == "failed"
+            }
+        if self._failures:
+            num_cases = len(self._all if self._config.merge else self._cases)
+            raise _batch_error(self._failures, num_cases, self.table.path)
+        counts, still_open = self._counts, self._open()
+        text = f"{counts['done']} done, {counts['skipped']} skipped"
+        if counts["busy"]:
+            text += f", {counts['busy']} left to another run"
+        text += f". Table: {self.table.path}"
+        if still_open:
+            text += f"\n{still_open} of all {len(self._all)} cases are not done yet."
+        table = str(self.table.path)
+        return {"cases": self._reports, "table": table, "open": still_open, "text": text}
+
+
+def _now_ns(folder: Path) -> int:
+    """Return the time as the disk of a folder tells it."""
+    path = folder / WORK / f"now-{os.getpid()}"
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with unfinished(path):
+        path.touch()
+        return path.stat().st_mtime_ns
 
 
 def _batch_error(failures: dict[str, str], num_cases: int, table: Path) -> BatchError:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -13,7 +13,7 @@ from MISFMLib.configs import LabelConfig, SegmentConfig
 from MISFMLib.errors import ConfigError
 from MISFMLib.events import EventSink, Notice, Progress
 from MISFMLib.export.dicom_source import DicomSource
-from MISFMLib.export.statistics import LabelVolume, label_volumes, write_statistics
+from MISFMLib.export.statistics import LabelVolume, label_volumes
 from MISFMLib.files import write_json
 from MISFMLib.inference.segmenter import Segmenter, SegmentResult
 from MISFMLib.jobs.segment.as_totalsegmentator import segment_as_totalsegmentator
@@ -82,11 +82,6 @@ class CaseRunner:
         if self.config.style == "own":
             return self.segmenter.segment(volume, events)
         return segment_as_totalsegmentator(self.segmenter, volume, self.manifest, events)
-
-    def write_statistics(self, cases: Mapping[str, Sequence[LabelVolume]]) -> None:
-        """Write the table of label volumes, if it was asked for."""
-        if self.config.statistics is not None:
-            write_statistics(self.config.statistics, cases, overwrite=self.overwrite)
 
     def _read(self, case: SegmentCase, events: EventSink) -> tuple[Volume, DicomSource | None]:
         """Return the volume and, where it becomes a DICOM SEG, what that refers to."""

@@ -3,30 +3,29 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Callable, Iterator
-from typing import Any
+from collections.abc import Callable, Iterator, Sequence
+from typing import TYPE_CHECKING, Any
 
 from MISFMLib.configs import SegmentConfig
-from MISFMLib.device import set_threads
-from MISFMLib.errors import BundleError
+from MISFMLib.errors import BundleError, JobCancelled
 from MISFMLib.events import CaseDone, EventSink, Measured, ignore_events
-from MISFMLib.inference.segmenter import Segmenter, SegmenterOptions
-from MISFMLib.inference.window_time import InterruptedMeasurementError
-from MISFMLib.jobs.segment.batch import run_batch
-from MISFMLib.jobs.segment.case import CaseRunner
-from MISFMLib.jobs.segment.only import wanted_labels
+from MISFMLib.export.statistics import write_statistics
+from MISFMLib.jobs.segment.batch import Here, Listen, run_batch
+from MISFMLib.jobs.segment.batch_job import BatchJob, Outcome
 from MISFMLib.jobs.segment.plan import SegmentCase, plan_cases
-from MISFMLib.jobs.segment.report import peak_memory_bytes
 from MISFMLib.models.bundle import Bundle
 from MISFMLib.models.store import find_model
 
-SegmenterLoader = Callable[[Bundle, SegmenterOptions], Segmenter]
+if TYPE_CHECKING:  # torch, which whoever hands cases out to others does without
+    from MISFMLib.inference.segmenter import Segmenter, SegmenterOptions
+
+    SegmenterLoader = Callable[[Bundle, SegmenterOptions], Segmenter]
 
 
 def run_segment(
     config: SegmentConfig,
     events: EventSink = ignore_events,
-    load_segmenter: SegmenterLoader = Segmenter.from_bundle,
+    load_segmenter: SegmenterLoader | None = None,
 ) -> dict[str, Any]:
     """Segment one volume to a file, or any number of volumes to a folder.
 
@@ -49,14 +48,9 @@ def run_segment(
     bundle = find_model(config.model)
     check_segments(bundle)
     plan = plan_cases(config, len(bundle.manifest.preprocessing.channels))
-    set_threads(config.threads)
-    segmenter = load_segmenter(bundle, _options(config, bundle))
-    # A batch decides case by case what to skip, and then replaces what is left of a broken run.
-    overwrite = config.overwrite or plan.folder is not None
-    runner = CaseRunner(config, bundle.manifest, segmenter, overwrite)
     if plan.folder is not None:
-        return run_batch(runner, plan.cases, plan.folder, events)
-    return _run_single(runner, plan.cases[0], events)
+        return run_batch(config, bundle, plan, _batch_here(config, load_segmenter), events)
+    return _run_single(config, bundle, plan.cases[0], load_segmenter, events)
 
 
 def load_model(
@@ -79,11 +73,16 @@ def load_model(
     Raises:
         MISFMError: The model or an option cannot be used.
     """
+    from MISFMLib.device import set_threads
+    from MISFMLib.inference.window_time import InterruptedMeasurementError
+    from MISFMLib.jobs.segment.report import peak_memory_bytes
+    from MISFMLib.jobs.segment.worker import options_of
+
     yield None
     bundle = find_model(config.model)
     check_segments(bundle)
     set_threads(config.threads)
-    segmenter = load_segmenter(bundle, _options(config, bundle))
+    segmenter = load_segmenter(bundle, options_of(config, bundle))
     yield None
     segmenter.load_engine()
     if is_wanted is not None:
@@ -114,24 +113,45 @@ def check_segments(bundle: Bundle) -> None:
         )
 
 
-def _options(config: SegmentConfig, bundle: Bundle) -> SegmenterOptions:
-    labels = wanted_labels(config, bundle.manifest) if config.only else ()
-    return SegmenterOptions(
-        only=frozenset(label.value for label in labels),
-        device=config.device,
-        precision=config.precision,
-        engine=config.engine,
-        overlap=config.overlap,
-        batch_size=config.batch_size,
-        mirroring=config.mirroring,
-        postprocessing=config.postprocessing == "model",
-        uncertainty=config.uncertainty is not None,
-    )
+def _batch_here(config: SegmentConfig, load_segmenter: SegmenterLoader | None) -> Here:
+    """Return what works on the cases of a batch in this process."""
+
+    def here(job: BatchJob, cases: Sequence[SegmentCase], listen: Listen) -> Iterator[Outcome]:
+        from MISFMLib.jobs.segment.worker import open_worker
+
+        options = {} if load_segmenter is None else {"load_segmenter": load_segmenter}
+        with open_worker(job, config.threads, events=listen("batch"), **options) as worker:
+            for case in cases:
+                events = listen(case.name)
+                try:
+                    yield worker.run(case, events)
+                except (JobCancelled, KeyboardInterrupt):
+                    with contextlib.suppress(JobCancelled):  # nobody listens any more
+                        events(CaseDone(case.name, "cancelled", "It was not finished."))
+                    raise
+
+    return here
 
 
-def _run_single(runner: CaseRunner, case: SegmentCase, events: EventSink) -> dict[str, Any]:
+def _run_single(
+    config: SegmentConfig,
+    bundle: Bundle,
+    case: SegmentCase,
+    load_segmenter: SegmenterLoader | None,
+    events: EventSink,
+) -> dict[str, Any]:
+    from MISFMLib.device import set_threads
+    from MISFMLib.inference.segmenter import Segmenter
+    from MISFMLib.jobs.segment.case import CaseRunner
+    from MISFMLib.jobs.segment.worker import options_of
+
+    set_threads(config.threads)
+    segmenter = (load_segmenter or Segmenter.from_bundle)(bundle, options_of(config, bundle))
+    runner = CaseRunner(config, bundle.manifest, segmenter, config.overwrite)
     result = runner.run(case, events)
-    runner.write_statistics({case.name: result.volumes})
+    if config.statistics is not None:
+        volumes = {case.name: result.volumes}
+        write_statistics(config.statistics, volumes, overwrite=config.overwrite)
     events(CaseDone(case.name, "done", outputs=result.outputs))
     lines = [f"{item.name:32} {item.volume_ml:10.2f} ml" for item in result.volumes]
     lines += [_line_of_place(place) for place in result.report.get("where_to_look", [])[:3]]

@@ -4,17 +4,23 @@ from __future__ import annotations
 
 import csv
 import io
+import sys
+import time
 from collections import Counter
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Sequence
+from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Any
 
 from MISFMLib.errors import DataError, OutputError
 from MISFMLib.export.statistics import LabelVolume
 from MISFMLib.files import open_file, write_text
+from MISFMLib.jobs.journal import Journals
 from MISFMLib.models.bundle import BundleManifest
 
-_COLUMNS = ("case", "status", "seconds", "message", "model", "engine", "code")
+_COLUMNS = ("case", "status", "seconds", "message", "model", "engine", "code", "tries", "bytes")
+_SHARE_OF_TIME = 50
+"""Of which the table takes one part while it is written again and again."""
 
 
 @dataclass(frozen=True)
@@ -35,90 +41,167 @@ class CaseRow:
     """What computed the network."""
     code: str = ""
     """Code of the error."""
+    tries: int | None = None
+    """How often the case was begun, by processes that died and the one that ended it."""
+    bytes: int | None = None
+    """Size of the label map, by which a later run sees that it is whole."""
+
+    def journal(self, model: str) -> dict[str, Any]:
+        """Return the row for a journal."""
+        return {**asdict(self), "volumes": _cells(self.volumes), "model": model}
+
+
+WORKER_DIED = "worker-died"
+"""Code of the error of a case that no process survived."""
+
+
+def given_up(case: str, tries: int) -> CaseRow:
+    """Return the row of a case that no process survived."""
+    message = (
+        f"{tries} processes died over it, each of which needed less memory than the one before: "
+        "most likely they were killed because the memory was full. It is not tried again without "
+        "--overwrite."
+    )
+    return CaseRow(case, "failed", message=message, code=WORKER_DIED, tries=tries)
+
+
+def model_name(manifest: BundleManifest) -> str:
+    """Return how the table names a model."""
+    return f"{manifest.name} {manifest.version} {manifest.weights_sha256[:8]}"
 
 
 class CaseTable:
-    """Rows by case in cases.csv, written anew after every case, so that a kill loses nothing.
+    """Rows by case: those of cases.csv, and what all runs have written into journals since.
 
-    Columns: case, status, seconds, message, model, engine, code (of the error), and the millilitres
-    of every label by its name.
+    Columns: case, status, seconds, message, model, engine, code (of the error), tries, bytes (of
+    the label map), and the millilitres of every label by its name.
     """
 
     def __init__(self, folder: Path, manifest: BundleManifest) -> None:
-        """Read the table of an earlier run, if there is one."""
+        """Read what earlier runs have left."""
         self.path = folder / "cases.csv"
-        self._model = f"{manifest.name} {manifest.version} {manifest.weights_sha256[:8]}"
-        self._labels = [f"{label.name} (ml)" for label in manifest.labels]
-        self._rows: dict[str, dict[str, str]] = {}
-        if self.path.exists():
-            self._rows = {row.get("case") or "": row for row in _read_rows(self.path)}
+        self.model = model_name(manifest)
+        self._columns = (*_COLUMNS, *(f"{label.name} (ml)" for label in manifest.labels))
+        self._journals = Journals(folder)
+        self._written, self._cost_s = 0.0, 0.0
+        self._rows: dict[str, tuple[str, ...]] = {}
+        """Values in the order of the columns: of 100 000 rows dictionaries would be too large."""
+        self.read()
 
     def __contains__(self, case: str) -> bool:
         """Tell whether the case has a row."""
         return case in self._rows
 
-    def code(self, case: str) -> str:
-        """Return the code of the error that a case ended with, empty if it did not."""
-        return self._rows.get(case, {}).get("code") or ""
+    def value(self, case: str, column: str) -> str:
+        """Return what the table says about a case, empty where it says nothing."""
+        row = self._rows.get(case)
+        return row[_COLUMNS.index(column)] if row else ""
 
-    def message(self, case: str) -> str:
-        """Return why a case failed."""
-        return self._rows.get(case, {}).get("message") or ""
+    def counts(self, cases: Iterable[str]) -> Counter[str]:
+        """Count the cases of each status; those without a row have an empty one."""
+        return Counter(self.value(case, "status") for case in cases)
 
-    def engine(self, cases: Sequence[str]) -> str:
+    def engine(self, cases: Iterable[str]) -> str:
         """Return what has computed most of these cases; empty where nobody wrote it down."""
-        engines = Counter(self._rows.get(case, {}).get("engine") or "" for case in cases)
+        engines = Counter(self.value(case, "engine") for case in cases)
         engines.pop("", None)
         return engines.most_common(1)[0][0] if engines else ""
 
-    def check_model(self, cases: Sequence[str]) -> None:
+    def check_model(self, cases: Iterable[str]) -> None:
         """Refuse to go on with results that another model made.
 
         Raises:
             OutputError: The row of one of the cases names another model.
         """
         for case in cases:
-            model = self._rows.get(case, {}).get("model", self._model)
-            if model != self._model:
+            model = self.value(case, "model")
+            if case in self._rows and model != self.model:
                 raise OutputError(
                     f"The result of {case} in {self.path.parent} was made by {model}, "
-                    f"not by {self._model}.",
+                    f"not by {self.model}.",
                     code="other-model",
                     remedy="Choose another output folder, or replace the results with --overwrite.",
                 )
 
+    def check_others(self) -> None:
+        """Refuse to work beside a run with another model.
+
+        Raises:
+            OutputError: There is one in the folder.
+        """
+        others = {row.get("model") for row in self._journals.rows()} - {self.model}
+        if others and self._journals.are_written():
+            raise OutputError(
+                f"Another run is writing results of {', '.join(map(str, others))} to "
+                f"{self.path.parent}, this one has {self.model}.",
+                code="output-busy",
+                remedy="Wait for it, or choose another output folder.",
+            )
+
     def add(self, row: CaseRow) -> None:
-        """Set the row of a case and write the table.
+        """Set the row of a case."""
+        self._set(row.journal(self.model))
+
+    def read(self) -> None:
+        """Read cases.csv and the journals anew; rows that were only added here stay."""
+        for row in [*_read_rows(self.path), *self._journals.rows()]:
+            self._set(row)
+
+    def write_now_and_then(self) -> None:
+        """Write the table, unless it would take more than a fiftieth of the time."""
+        if time.monotonic() - self._written > _SHARE_OF_TIME * self._cost_s:
+            self.write()
+
+    def write(self, order: Sequence[str] = ()) -> None:
+        """Write the table with the rows of all processes.
+
+        Args:
+            order: Names of cases, whose rows come first.
 
         Raises:
             OutputError: The table cannot be written.
         """
-        values = (
-            row.case,
-            row.status,
-            "" if row.seconds is None else f"{row.seconds:.1f}",
-            row.message,
-            self._model,
-            row.engine,
-            row.code,
-        )
-        volumes = {f"{item.name} (ml)": f"{item.volume_ml:.6f}" for item in row.volumes}
-        self._rows[row.case] = {**dict(zip(_COLUMNS, values, strict=True)), **volumes}
+        started = time.monotonic()
+        with self._journals.merging():
+            self.read()
+            self._write(order)
+        self._written = time.monotonic()
+        self._cost_s = self._written - started
+
+    def _write(self, order: Sequence[str]) -> None:
         text = io.StringIO(newline="")
-        columns = (*_COLUMNS, *self._labels)
-        writer = csv.DictWriter(
-            text, columns, restval="", extrasaction="ignore", lineterminator="\n"
-        )
-        writer.writeheader()
-        writer.writerows(self._rows.values())
+        writer = csv.writer(text, lineterminator="\n")
+        writer.writerow(self._columns)
+        first = set(order)
+        rows = self._rows
+        writer.writerows(rows[case] for case in order if case in rows)
+        writer.writerows(row for case, row in rows.items() if case not in first)
         write_text(self.path, text.getvalue(), overwrite=True)
 
+    def _set(self, row: dict[str, Any]) -> None:
+        values = {**row, **(row.get("volumes") or {})}
+        cells = (_text(values.get(column), column) for column in self._columns)
+        self._rows[str(row.get("case") or "")] = tuple(cells)
 
-def _read_rows(path: Path) -> list[dict[str, str]]:
+
+def _cells(volumes: Sequence[LabelVolume]) -> dict[str, str]:
+    return {f"{item.name} (ml)": f"{item.volume_ml:.6f}" for item in volumes}
+
+
+def _text(value: Any, column: str) -> str:
+    """Return the text of a cell; equal ones, which most are, share their memory."""
+    if isinstance(value, float) and column == "seconds":
+        return f"{value:.2f}"
+    return sys.intern("" if value is None else str(value))
+
+
+def _read_rows(path: Path) -> Iterable[dict[str, Any]]:
+    if not path.exists():
+        return
     try:
         with open_file(path) as file:
             text = file.read().decode("utf-8-sig", "surrogateescape")
-        return list(csv.DictReader(io.StringIO(text, newline="")))
+        yield from csv.DictReader(io.StringIO(text, newline=""))
     except (OSError, csv.Error) as error:
         raise DataError(
             f"The table {path} of an earlier run cannot be read: {error}.",

@@ -1,0 +1,150 @@
+"""What became of the cases of a job, written line by line by every process that works on them.
+
+Each process has a file of its own, which it keeps locked while it lives. Whoever makes the table of
+the job reads all of them, and removes those whose process has ended once the table holds their
+rows. So a kill loses nothing, and nobody waits for anybody.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import heapq
+import json
+import os
+import time
+import uuid
+from collections.abc import Iterator
+from pathlib import Path
+from typing import IO, Any
+
+from MISFMLib.errors import OutputError
+from MISFMLib.events import EventSink, ignore_events
+from MISFMLib.files import output_error, parse_json
+from MISFMLib.jobs.claims import WORK
+from MISFMLib.locks import lock, open_locked
+
+Row = dict[str, Any]
+
+_WAIT_S = 60.0
+_BUSY = OutputError(
+    "Another run is writing the table.", code="table-busy", remedy="Start this again."
+)
+
+
+class Journal:
+    """Takes the rows of this process."""
+
+    def __init__(self, folder: Path, events: EventSink = ignore_events) -> None:
+        """Begin a file below an output folder.
+
+        Raises:
+            OutputError: The folder is read-only or full.
+        """
+        self.path = folder / WORK / f"rows-{uuid.uuid4().hex[:12]}.jsonl"
+        file = _opened(self.path, events)
+        assert file is not None  # nobody else knows the name
+        self._file = file
+
+    def add(self, row: Row, *, flush: bool = True) -> None:
+        """Write a row down; `flush` has the disk keep it too, also when the machine goes down.
+
+        Raises:
+            OutputError: The disk is full.
+        """
+        try:
+            self._file.write(json.dumps({**row, "at": time.time()}) + "\n")
+            self._file.flush()
+            if flush:
+                os.fsync(self._file.fileno())
+        except OSError as error:
+            raise output_error(error, self.path) from error
+
+    def close(self) -> None:
+        """Give the file free for whoever makes the table."""
+        self._file.close()
+
+
+class Journals:
+    """The rows of all processes of a folder."""
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder / WORK
+
+    def rows(self) -> Iterator[Row]:
+        """Yield all rows, the oldest first; a line that a kill has cut is none."""
+        return heapq.merge(*map(_rows_of, self._paths()), key=lambda row: float(row["at"]))
+
+    def are_written(self) -> bool:
+        """Tell whether a process writes rows at this moment."""
+        return any(path.exists() and not _has_ended(path) for path in self._paths())
+
+    @contextlib.contextmanager
+    def merging(self) -> Iterator[None]:
+        """Let one process at a time make the table; then remove what no living one has written.
+
+        Raises:
+            OutputError: Another process takes more than a minute.
+        """
+        try:
+            with _lock_patiently(self._folder / "table"):
+                ended = [path for path in self._paths() if _has_ended(path)]
+                yield
+                for path in ended:
+                    path.unlink()
+                is_idle = not self._paths()
+        except OSError as error:
+            raise output_error(error, self._folder) from error
+        if is_idle:
+            self._tidy()
+
+    def _paths(self) -> list[Path]:
+        return sorted(self._folder.glob("rows-*.jsonl"))
+
+    def _tidy(self) -> None:
+        """Remove the folder, unless claims of killed processes are left."""
+        with contextlib.suppress(OSError):
+            (self._folder / "claims").rmdir()
+        if (self._folder / "claims").exists():
+            return
+        for path in self._folder.glob("[!r]*"):
+            with contextlib.suppress(OSError):
+                path.unlink()
+        with contextlib.suppress(OSError):
+            self._folder.rmdir()
+
+
+def _opened(path: Path, events: EventSink) -> IO[str] | None:
+    try:
+        return open_locked(path, events)
+    except OSError as error:
+        raise output_error(error, path) from error
+
+
+def _rows_of(path: Path) -> Iterator[Row]:
+    with contextlib.suppress(FileNotFoundError), path.open(encoding="ascii") as file:
+        for line in file:
+            with contextlib.suppress(ValueError):
+                row = parse_json(line)
+                if isinstance(row, dict) and isinstance(row.get("at"), float):
+                    yield row
+
+
+def _has_ended(path: Path) -> bool:
+    """Tell whether the process of a journal has ended."""
+    try:
+        with path.open("r+", encoding="ascii") as file:
+            lock(file, _BUSY, ignore_events)
+    except (OutputError, FileNotFoundError):
+        return False
+    return True
+
+
+def _lock_patiently(path: Path) -> IO[str]:
+    until = time.monotonic() + _WAIT_S
+    while True:
+        file = _opened(path, ignore_events)
+        if file is not None:
+            return file
+        if time.monotonic() > until:
+            raise _BUSY
+        time.sleep(0.05)
