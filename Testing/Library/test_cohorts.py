@@ -1,0 +1,320 @@
+"""Batches that many processes work on: claims, tries, shards, workers, and what kills cost."""
+
+from __future__ import annotations
+
+import csv
+import multiprocessing
+import os
+import signal
+import sys
+
+import numpy as np
+import pytest
+import torch
+from torch import nn
+
+from MISFMLib.configs import (
+    IntensityConfig,
+    LabelConfig,
+    NetworkConfig,
+    PreprocessingConfig,
+    SegmentConfig,
+)
+from MISFMLib.errors import BatchError, ConfigError, OutputError
+from MISFMLib.events import CaseDone, Notice, Progress, ignore_events
+from MISFMLib.inference.segmenter import Segmenter
+from MISFMLib.jobs.claims import WORK, claimed
+from MISFMLib.jobs.journal import Journal, Journals
+from MISFMLib.jobs.segment.segment import run_segment
+from MISFMLib.models.bundle import BundleManifest, write_bundle
+from MISFMLib.networks import build_network, weights_to_numpy
+from MISFMLib.volumes.volume import Geometry, Volume, read_volume, write_volume
+
+NETWORK = NetworkConfig(
+    architecture="unet3d", in_channels=1, num_classes=2, level_channels=(2,) * 5, dropout=(0.0,) * 5
+)
+MANIFEST = BundleManifest(
+    name="tiny",
+    network=NETWORK,
+    preprocessing=PreprocessingConfig(
+        channels=("CT",), intensity=(IntensityConfig(scheme="ct-percentile"),), patch_size=(16,) * 3
+    ),
+    labels=(LabelConfig(value=1, name="grey", color=(200, 100, 50)),),
+)
+
+
+@pytest.fixture
+def model(tmp_path):
+    torch.manual_seed(0)
+    weights = weights_to_numpy(build_network(NETWORK))
+    return str(write_bundle(tmp_path / "tiny", MANIFEST, weights).path)
+
+
+@pytest.fixture
+def quick(monkeypatch):
+    """A network that thresholds and a reader, both in this process."""
+
+    class Threshold(nn.Module):
+        def forward(self, image):
+            return torch.cat([torch.zeros_like(image), image - 100], dim=1)
+
+    monkeypatch.setattr("MISFMLib.inference.engines.network_from_bundle", lambda _: Threshold())
+    read = "MISFMLib.volumes.reader_process.ReaderProcess.__call__"
+    monkeypatch.setattr(read, lambda _reader, source, **options: read_volume(source, **options))
+
+
+@pytest.fixture
+def scans(tmp_path):
+    folder = tmp_path / "scans"
+    folder.mkdir()
+    geometry = Geometry((17, 18, 19), (1.0, 1.0, 1.0), (0.0, 0.0, 0.0), (1, 0, 0, 0, 1, 0, 0, 0, 1))
+    for seed, name in enumerate("abcd"):
+        array = np.random.default_rng(seed).integers(0, 500, (1, 17, 18, 19)).astype(np.int16)
+        write_volume(Volume(array, geometry, name), folder / f"{name}.nii.gz")
+    return folder
+
+
+@pytest.fixture
+def segment(model, scans, tmp_path):
+    def run(events=None, **settings):
+        settings = {"images": (scans,), "output": tmp_path / "out", "device": "cpu", **settings}
+        config = SegmentConfig(model=model, **settings)
+        return run_segment(config, ignore_events if events is None else events)
+
+    return run
+
+
+def table(folder):
+    with (folder / "cases.csv").open(encoding="utf-8", newline="") as file:
+        return {row["case"]: row for row in csv.DictReader(file)}
+
+
+def statuses(folder):
+    return {name: row["status"] for name, row in table(folder).items()}
+
+
+def left_behind(folder, case, tries):
+    """What processes leave that were killed over a case."""
+    path = folder / WORK / "claims" / case
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text("1234\n" * tries)
+
+
+# ------------------------------------------------------------------------------------ claims, rows
+
+
+def test_a_case_belongs_to_one_process_until_it_ends(tmp_path):
+    with claimed(tmp_path, "a", ignore_events) as first:
+        first.begin()
+        with claimed(tmp_path, "a", ignore_events) as second:
+            assert second is None
+        with claimed(tmp_path, "b", ignore_events) as other:
+            assert other.tries == 0
+    with claimed(tmp_path, "a", ignore_events) as again:
+        assert again.tries == 0
+    assert not list((tmp_path / WORK / "claims").iterdir())
+
+
+def test_a_process_that_died_over_a_case_is_counted(tmp_path):
+    left_behind(tmp_path, "a", 2)
+    with claimed(tmp_path, "a", ignore_events) as claim:
+        assert claim.tries == 2
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="kill -9")
+def test_a_kill_gives_the_claim_back_and_counts_as_a_try(tmp_path):
+    pid = os.fork()
+    if not pid:
+        with claimed(tmp_path, "a", ignore_events) as claim:
+            claim.begin()
+            os.kill(os.getpid(), signal.SIGKILL)
+    os.waitpid(pid, 0)
+    with claimed(tmp_path, "a", ignore_events) as claim:
+        assert claim.tries == 1
+
+
+def test_rows_of_all_processes_are_read_and_those_of_ended_ones_removed(tmp_path):
+    living, ended = Journal(tmp_path), Journal(tmp_path)
+    ended.add({"case": "a", "status": "cancelled"})
+    living.add({"case": "a", "status": "done"})
+    ended.close()
+    with ended.path.open("a") as file:
+        file.write('{"case": "b", "st')  # where it was killed
+    journals = Journals(tmp_path)
+    assert [row["status"] for row in journals.rows()] == ["cancelled", "done"]
+    with journals.merging():
+        pass
+    assert living.path.exists()
+    assert not ended.path.exists()
+    living.close()
+    with journals.merging():
+        pass
+    assert not (tmp_path / WORK).exists()
+
+
+# ------------------------------------------------------------------------------------------ batches
+
+
+def test_a_case_that_another_run_works_on_is_left_to_it(quick, segment, tmp_path):
+    heard = []
+    with claimed(tmp_path / "out", "b", ignore_events):
+        report = segment(heard.append, statistics=tmp_path / "volumes.csv")
+    messages = {event.case: event.message for event in heard if isinstance(event, CaseDone)}
+    assert messages["b"] == "Another run works on it."
+    assert not (tmp_path / "out" / "b.nii.gz").exists()
+    assert report["text"].startswith("3 done, 0 skipped, 1 left to another run")
+    assert report["open"] == 1
+    assert not (tmp_path / "volumes.csv").exists()  # not of three cases only
+
+
+@pytest.mark.parametrize("overwrite", [False, True])
+def test_a_run_with_another_model_does_not_join_in(quick, segment, tmp_path, overwrite):
+    journal = Journal(tmp_path / "out")
+    journal.add({"case": "a", "status": "cancelled", "model": "other 1.0.0 0123"})
+    with pytest.raises(OutputError, match="results of other") as caught:
+        segment(overwrite=overwrite)
+    assert caught.value.code == "output-busy"
+    journal.close()  # it was killed
+    segment(overwrite=overwrite)
+    assert statuses(tmp_path / "out") == dict.fromkeys("abcd", "done")
+
+
+@pytest.mark.parametrize("overwrite", [False, True])
+def test_a_result_of_a_faster_twin_stays(quick, segment, tmp_path, monkeypatch, overwrite):
+    """The twin finishes b while this run is at a."""
+    segment(output=tmp_path / "twin")
+    out, written = tmp_path / "out", []
+
+    def hear(event):
+        if isinstance(event, CaseDone) and event.case == "a":
+            result = out / "b.nii.gz"
+            result.write_bytes((tmp_path / "twin" / "b.nii.gz").read_bytes())
+            written.append(result.stat().st_mtime_ns)
+
+    report = segment(hear, overwrite=overwrite)
+    assert (out / "b.nii.gz").stat().st_mtime_ns == written[0]
+    assert report["cases"]["b"]["status"] == "skipped"
+
+
+@pytest.mark.parametrize("tries", [0, 1, 2])
+def test_a_case_that_killed_processes_is_tried_with_less_memory(
+    quick, segment, tmp_path, monkeypatch, tries
+):
+    steps = []
+    step_down = Segmenter.step_down
+
+    def listen(segmenter, number):
+        steps.append(number)
+        step_down(segmenter, number)
+
+    monkeypatch.setattr(Segmenter, "step_down", listen)
+    left_behind(tmp_path / "out", "b", tries)
+    heard = []
+    segment(heard.append)
+    assert steps == [0, tries, 0, 0]
+    assert table(tmp_path / "out")["b"]["tries"] == str(tries + 1)
+    notices = [event.message for event in heard if isinstance(event, Notice)]
+    one_by_one = ["b: A process died over it; trying one window at a time."]
+    assert notices == (one_by_one if tries else [])
+    assert not (tmp_path / "out" / WORK).exists()
+
+
+def test_a_case_that_no_process_survived_fails_and_stays_so(quick, segment, tmp_path):
+    out = tmp_path / "out"
+    left_behind(out, "b", 3)
+    for expected in ("done", "skipped"):
+        heard = []
+        with pytest.raises(BatchError, match="1 of 4 cases failed.*3 processes died over it"):
+            segment(heard.append)
+        assert {event.status for event in heard if isinstance(event, CaseDone)} == {
+            expected,
+            "failed",
+        }
+        assert table(out)["b"]["code"] == "worker-died"
+    segment(overwrite=True)
+    assert statuses(out) == dict.fromkeys("abcd", "done")
+
+
+def test_shards_share_a_folder_and_the_last_one_completes_the_tables(quick, segment, tmp_path):
+    out, volumes = tmp_path / "out", tmp_path / "volumes.csv"
+    first = segment(shard="1/2", statistics=volumes)
+    assert statuses(out) == {"a": "done", "c": "done"}
+    assert first["open"] == 2
+    assert "2 of all 4 cases are not done yet" in first["text"]
+    assert not volumes.exists()
+    last = segment(shard="2/2", statistics=volumes)
+    assert list(statuses(out)) == ["a", "b", "c", "d"]
+    assert last["open"] == 0
+    shards = volumes.read_text("utf-8")
+    segment(output=tmp_path / "alone", statistics=tmp_path / "alone.csv")
+    assert shards == (tmp_path / "alone.csv").read_text("utf-8")
+
+
+def test_merging_computes_nothing_and_tells_what_failed(quick, segment, scans, tmp_path):
+    (scans / "b.nii.gz").write_bytes(b"no image")
+    segment(shard="1/2")
+    with pytest.raises(BatchError):
+        segment(shard="2/2")
+    rows = table(tmp_path / "out").values()
+    (tmp_path / "out" / "cases.csv").unlink()
+    journal = Journal(tmp_path / "out")
+    for row in rows:
+        journal.add(row)
+    journal.close()
+    with pytest.raises(BatchError, match="1 of 4 cases failed"):
+        segment(merge=True)
+    assert statuses(tmp_path / "out") == {"a": "done", "b": "failed", "c": "done", "d": "done"}
+
+
+def test_contradictory_settings_are_refused(segment):
+    for settings in ({"workers": 2, "scheduler": "tcp://x:1"}, {"shard": "3/2"}, {"shard": "1"}):
+        with pytest.raises(ConfigError):
+            segment(**settings)
+
+
+def test_a_machine_that_cannot_compute_as_the_others_goes_its_own_way_in_a_shard(
+    quick, segment, tmp_path, monkeypatch
+):
+    segment(shard="1/2")
+    text = (tmp_path / "out" / "cases.csv").read_text("utf-8")
+    (tmp_path / "out" / "cases.csv").write_text(text.replace("on cpu", "on cuda"), "utf-8")
+    (tmp_path / "out" / "c.nii.gz").unlink()
+    with pytest.raises(OutputError, match="on cuda"):
+        segment()
+    segment(shard="1/2", device="auto")
+    engines = {name: row["engine"] for name, row in table(tmp_path / "out").items()}
+    assert engines["a"].endswith("on cuda")
+    assert not engines["c"].endswith("on cuda")
+
+
+def test_a_large_batch_tells_rate_and_kinds_of_failures(quick, segment, scans):
+    for number in range(20):
+        (scans / f"bad{number:02}.nii.gz").write_bytes(b"no image")
+    heard = []
+    with pytest.raises(BatchError):
+        segment(heard.append)
+    last = [event.message for event in heard if isinstance(event, Progress)][-1]
+    assert last.startswith("case 24 of 24 (")
+    assert "/s, " in last or "/min, " in last
+    assert "failed: 20 not-an-image)" in last
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(sys.platform == "win32", reason="kill -9")
+def test_workers_make_the_same_results_though_one_is_killed(segment, tmp_path):
+    segment(output=tmp_path / "alone", threads=1)
+    killed = []
+
+    def kill(event):
+        if isinstance(event, CaseDone) and not killed:
+            killed.append(multiprocessing.active_children()[0].pid)
+            os.kill(killed[0], signal.SIGKILL)
+
+    segment(kill, workers=2)
+    assert killed
+    out = tmp_path / "out"
+    assert statuses(out) == dict.fromkeys("abcd", "done")
+    for name in "abcd":
+        file = f"{name}.nii.gz"
+        assert (out / file).read_bytes() == (tmp_path / "alone" / file).read_bytes()
+    assert sorted(path.name for path in out.iterdir() if path.suffix != ".gz") == ["cases.csv"]
