@@ -224,7 +224,7 @@ def test_a_case_that_no_process_survived_fails_and_stays_so(quick, segment, tmp_
     left_behind(out, "b", 3)
     for expected in ("done", "skipped"):
         heard = []
-        with pytest.raises(BatchError, match="1 of 4 cases failed.*3 processes died over it"):
+        with pytest.raises(BatchError, match=r"1 of 4 cases failed.*3 processes died over it"):
             segment(heard.append)
         assert {event.status for event in heard if isinstance(event, CaseDone)} == {
             expected,
