@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import re
+from collections.abc import Sequence
 from typing import Any
 
 _NO_MEMORY = re.compile(
@@ -20,19 +21,23 @@ class MISFMError(Exception):
     Attributes:
         code: Short stable name of the cause, such as ``file-truncated``; programs match on it.
         remedy: What the user can do next, one sentence.
+        details: The same for programs, one entry for each problem; JSON types only.
         exit_code: Exit status of the ``misfm`` command when this error ends it.
     """
 
     exit_code = 1
 
-    def __init__(self, message: str, *, code: str, remedy: str) -> None:
+    def __init__(
+        self, message: str, *, code: str, remedy: str, details: Sequence[dict[str, Any]] = ()
+    ) -> None:
         super().__init__(message)
         self.code = code
         self.remedy = remedy
+        self.details = tuple(details)
 
     def __reduce__(self) -> tuple[Any, ...]:
         """Let the error pass from process to process."""
-        return _rebuilt, (type(self), self.message, self.code, self.remedy)
+        return _rebuilt, (type(self), self.message, self.code, self.remedy, self.details)
 
     @property
     def message(self) -> str:
@@ -43,9 +48,15 @@ class MISFMError(Exception):
         return f"{self.message} {self.remedy}".strip()
 
 
-def _rebuilt(kind: type[MISFMError], message: str, code: str, remedy: str) -> MISFMError:
+def _rebuilt(
+    kind: type[MISFMError],
+    message: str,
+    code: str,
+    remedy: str,
+    details: Sequence[dict[str, Any]] = (),
+) -> MISFMError:
     error = kind.__new__(kind)
-    MISFMError.__init__(error, message, code=code, remedy=remedy)
+    MISFMError.__init__(error, message, code=code, remedy=remedy, details=details)
     return error
 
 

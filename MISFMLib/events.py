@@ -104,6 +104,8 @@ class Failed:
     """What the user can do next."""
     traceback: str = ""
     """Python traceback of an unexpected error, for the report; empty for user errors."""
+    details: tuple[dict[str, Any], ...] = ()
+    """What is wrong, problem by problem, where a program can do something about each."""
 
 
 Event = Progress | Metric | Notice | Measured | CaseDone | Finished | Failed
@@ -182,6 +184,8 @@ def event_from_json(line: str) -> Event:
     try:
         if "outputs" in fields:
             fields["outputs"] = tuple(fields["outputs"])
+        if "details" in fields:
+            fields["details"] = tuple(fields["details"])
         event: Event = event_class(**fields)
     except TypeError as error:
         raise ValueError(f"Not a {event_class.__name__} event: {error}") from error

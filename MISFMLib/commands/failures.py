@@ -53,7 +53,7 @@ def asks_for_json(words: Sequence[str]) -> bool:
 def failure(error: BaseException) -> Failed:
     """Describe an error as the last event of a job."""
     if isinstance(error, MISFMError):
-        return Failed(message=error.message, code=error.code, remedy=error.remedy)
+        return Failed(error.message, error.code, error.remedy, details=error.details)
     return Failed(
         message=f"Unexpected {type(error).__name__}: {error}",
         code="internal",

@@ -7,7 +7,8 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
+from functools import partial
 
 import numpy as np
 
@@ -63,6 +64,16 @@ class Problem:
     """What was found, with an example, and what was expected."""
     remedy: str
     """What to do about this one."""
+    cases: tuple[str, ...] = ()
+    """Cases that have to do with it, where `case` is empty: to leave out, or to move."""
+    values: tuple[int, ...] = ()
+    """Label values that it is about."""
+    positions_xyz: tuple[tuple[float, float, float], ...] = ()
+    """Where, in mm: one place to look at, or all voxels that would be removed."""
+
+    def text(self) -> str:
+        """Return where and what in a line."""
+        return f"{self.case}: {self.message}" if self.case else self.message
 
 
 def examine_cases(
@@ -99,7 +110,8 @@ def try_cases(
             facts[name] = examine_case(cases[name])
         except DataError as error:
             message = error.message.removeprefix(f"{name}: ")
-            problems.append(Problem(name, error.code, message, error.remedy))
+            where = error.details[0] if error.details else {}
+            problems.append(Problem(name, error.code, message, error.remedy, **where))
         on_case(index)
     return facts, problems
 
@@ -151,8 +163,9 @@ def _check_values(
     wrong = [value for value in values if value not in allowed or value > _LARGEST_VALUE]
     if not wrong:
         return
+    position = partial(position_of, label_map)
     example = np.argwhere(label_map.array_DHW == wrong[0])
-    place = numbers(label_map.geometry.position_xyz(tuple(example[0])))
+    place = numbers(position(example[0]))
     if label_names and wrong[0] <= _LARGEST_VALUE:
         names = ", ".join(f"{value} {name}" for value, name in label_names.items())
         expected = f"the data set names {names}"
@@ -165,7 +178,15 @@ def _check_values(
         f"{len(example)} voxels hold {wrong[0]}, one at {place} mm (LPS).",
         code="label-values",
         remedy=remedy,
+        details=[{"values": tuple(map(int, wrong)), "positions_xyz": (position(example[0]),)}],
     )
+
+
+def position_of(label_map: LabelMap, index_dhw: np.ndarray) -> tuple[float, float, float]:
+    """Return where a voxel is, in mm."""
+    d, h, w = map(float, index_dhw)
+    x, y, z = (round(float(mm), 4) for mm in label_map.geometry.position_xyz((d, h, w)))
+    return x, y, z
 
 
 def _foreground_samples(volume: Volume, label_map: LabelMap, unlabelled: int | None) -> np.ndarray:
@@ -206,7 +227,9 @@ def _missing_classes(
             else "Label it in a training case, or take its name out of the data set's description."
         )
         message = f"label {value} ({name}) occurs in no training case{where}"
-        yield Problem("", "label-not-trained", message, remedy)
+        yield Problem(
+            "", "label-not-trained", message, remedy, cases=tuple(held_out), values=(value,)
+        )
 
 
 def _shared_content(facts: Mapping[str, CaseFacts], split: Split) -> Iterable[Problem]:
@@ -220,6 +243,7 @@ def _shared_content(facts: Mapping[str, CaseFacts], split: Split) -> Iterable[Pr
                     "case-on-both-sides",
                     f"{name} (validation) has the same {what} as {twin} (train)",
                     "Leave one of the two out, or put both into one part with --split.",
+                    cases=(name, twin),
                 )
 
 
@@ -240,10 +264,7 @@ def raise_problems(problems: Sequence[Problem]) -> None:
         groups.setdefault(problem.remedy, []).append(problem)
     lines = []
     for remedy, group in groups.items():
-        lines += [
-            f"- {problem.case}: {problem.message}" if problem.case else f"- {problem.message}"
-            for problem in group
-        ]
+        lines += [f"- {problem.text()}" for problem in group]
         lines.append(f"  What to do: {remedy}")
     if len(problems) > _PROBLEMS_SHOWN:
         lines.append(f"- and {len(problems) - _PROBLEMS_SHOWN} more")
@@ -251,4 +272,5 @@ def raise_problems(problems: Sequence[Problem]) -> None:
         "The data set cannot be trained on:\n" + "\n".join(lines) + "\n",
         code="labels-unusable",
         remedy="Nothing was trained.",
+        details=[asdict(problem) for problem in problems],
     )

@@ -323,6 +323,113 @@ def test_the_check_runs_in_a_child_process_and_lists_what_is_wrong(tab, a_set, m
     assert not tab.shown("problemsList")
 
 
+def mend(tab, text):
+    """Choose a way to mend the chosen line."""
+    actions = {action.text: action for action in tab.ui.mendButton.menu().actions()}
+    actions[text].trigger()
+    tab.panel.settle()
+
+
+def label_array(a_set, name):
+    import slicer
+
+    node = slicer.util.loadLabelVolume(str(a_set.label_map(name)), {"show": False})
+    array = slicer.util.arrayFromVolume(node).copy()
+    slicer.mrmlScene.RemoveNode(node)
+    return array
+
+
+def place_of(a_set, name, voxel):
+    """Return where a voxel (k, j, i) of a case is, in mm, LPS, as the library tells it."""
+    import slicer
+    import vtk
+
+    node = slicer.util.loadLabelVolume(str(a_set.label_map(name)), {"show": False})
+    matrix = vtk.vtkMatrix4x4()
+    node.GetIJKToRASMatrix(matrix)
+    right, anterior, superior, _ = matrix.MultiplyPoint([*map(float, voxel[::-1]), 1.0])
+    slicer.mrmlScene.RemoveNode(node)
+    return (-right, -anterior, superior)
+
+
+def test_each_line_of_the_check_offers_what_can_be_done(tab, a_set, monkeypatch):
+    from MISFMSlicer.Panel import CaseCheck
+
+    monkeypatch.setattr(CaseCheck, "Command", FakeCommand)
+    voxel = tuple(np.argwhere(label_array(a_set, "a") == 2)[0])
+    islands = {
+        "case": "a",
+        "code": "label-islands",
+        "message": "",
+        "values": [2],
+        "positions_xyz": [place_of(a_set, "a", voxel)],
+    }
+    empty = {"case": "b", "code": "label-map-empty", "message": ""}
+    tab.ui.checkButton.click()
+    tab.panel.commands[-1].ended.emit(Finished({"doubts": [islands, empty]}))
+    texts = [str(tab.ui.problemsList.item(row).text()) for row in range(2)]
+    assert texts == ["a: 1 stray voxels of spleen", "b: no label at all, as in a healthy patient"]
+    assert not tab.shown("mendButton")
+
+    tab.ui.problemsList.setCurrentRow(0)
+    tab.panel.settle()
+    assert tab.tab.loop.case.name == "a"
+    mend(tab, "Remove the stray voxels")
+    kept = label_array(a_set, "a")
+    assert kept[voxel] == 0
+    assert np.count_nonzero(kept) == 17
+    assert a_set.case("a").status == "corrected"
+    assert np.count_nonzero(tab.tab.loop.case.before) == 17, "the open case shows it too"
+    assert tab.ui.problemsList.count == 1
+
+    tab.ui.problemsList.setCurrentRow(0)
+    tab.panel.settle()
+    mend(tab, "It is right: there is nothing")
+    assert a_set.case("b").status == "checked"
+    assert not tab.shown("problemsList")
+    tab.ui.checkButton.click()
+    tab.panel.commands[-1].ended.emit(Finished({"doubts": [empty]}))
+    assert not tab.shown("problemsList"), "what was said once is not asked again"
+
+
+def test_unknown_values_are_given_a_label_and_cases_a_side(tab, a_set, monkeypatch):
+    from MISFMSlicer.Panel import CaseCheck
+
+    monkeypatch.setattr(CaseCheck, "Command", FakeCommand)
+    unknown = {"case": "a", "code": "label-values", "message": "", "values": [2]}
+    twins = {"code": "case-on-both-sides", "message": "", "cases": ["b", "a"]}
+    unjudged = {"code": "label-not-judged", "message": "", "cases": ["a"], "values": [1]}
+    failed = Failed("Bad:\n- a", "labels-unusable", "", details=(unknown, twins, unjudged))
+    tab.ui.checkButton.click()
+    tab.panel.commands[-1].ended.emit(failed)
+    tab.ui.problemsList.setCurrentRow(0)
+    mend(tab, "They are left hippocampus")
+    assert np.count_nonzero(label_array(a_set, "a") == 1) == 18
+    tab.ui.problemsList.setCurrentRow(1)
+    mend(tab, "Hold a out")
+    assert a_set.case("a").split == "validation"
+    tab.ui.problemsList.setCurrentRow(0)
+    mend(tab, "Leave b out")
+    assert a_set.case("b").status == "left out"
+    assert tab.tab.loop.case is None
+
+
+def test_nothing_is_mended_behind_edits_that_are_not_kept(tab, a_set):
+    import slicer
+
+    tab.tab.loop.open("a")
+    case = tab.tab.loop.case
+    labels = np.ones(case.before.shape, np.uint8)
+    key = next(iter(case.values(LABELS)))
+    slicer.util.updateSegmentBinaryLabelmapFromArray(labels, case.segmentation, key, case.volume)
+    twins = {"code": "case-on-both-sides", "message": "", "cases": ["a", "b"]}
+    tab.tab._problems.showList([twins])
+    tab.tab._problems._offer(twins)
+    mend(tab, "Leave b out")
+    assert "changes that are not in the set yet" in tab.ui.finetuneNoticeLabel.text
+    assert a_set.case("b").status == "corrected"
+
+
 def keep_a_model(tab, a_set):
     """Give the set a model that proposes, as a training does."""
     tab.behave()

@@ -8,6 +8,7 @@ the time.
 from __future__ import annotations
 
 import contextlib
+import os
 import shutil
 import subprocess
 from pathlib import Path
@@ -41,7 +42,7 @@ class Unpacking:
             return
         self.close()
         with contextlib.suppress(OSError):  # no place for it: the packed file will do
-            if source.name.endswith(_PACKED) and source.stat().st_size > _SMALL:
+            if source.name.endswith(_PACKED) and os.path.getsize(source) > _SMALL:
                 self._start(source)
 
     def ready(self, source: Path) -> Path | None:

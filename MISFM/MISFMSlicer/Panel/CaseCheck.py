@@ -19,7 +19,10 @@ from ..TemporaryFolder import makeFolder
 
 
 class CaseCheck:
-    """The button Check; what is wrong goes to ``failed(Failed)``, else ``passed()`` is called."""
+    """The button Check.
+
+    What is wrong goes to ``failed(Failed)``, else ``passed(report)`` is called.
+    """
 
     def __init__(
         self,
@@ -37,7 +40,7 @@ class CaseCheck:
             report: Shows an error to the user.
         """
         self.report = report
-        self.passed: Callable[[], None] = lambda: None
+        self.passed: Callable[[Mapping[str, Any]], None] = lambda _report: None
         self._ui = ui
         self._settings = settings
         self._failed = failed
@@ -80,4 +83,4 @@ class CaseCheck:
         if isinstance(event, Failed):
             self._failed(event)
         else:
-            self.passed()
+            self.passed(event.report)

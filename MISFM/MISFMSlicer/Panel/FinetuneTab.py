@@ -47,7 +47,7 @@ class FinetuneTab:
         self._installMissing = installMissing
         self._settings = Settings()
         self._note = ""
-        self._problems = ProblemsView(ui, self._onOpenCase)
+        self._problems = ProblemsView(ui, lambda: self.setView.current, self._onOpenCase)
         self._check = CaseCheck(ui, self._checkSettings, self._problems.show, self.report)
         self._check.passed = self._onPassed
         self._models = ProposingModels()
@@ -58,6 +58,7 @@ class FinetuneTab:
         self.train = TrainView(ui, self.report)
         self.outcome = OutcomeView(ui, self.report)
         self._connect()
+        self._problems.connect(self._onMended, self.loop.unsaved)
         self._timer = qt.QTimer()
         self._timer.setInterval(_POLL_MS)
         self._timer.timeout.connect(self._onTick)
@@ -130,7 +131,7 @@ class FinetuneTab:
         self.train.close()
 
     def report(self, error: Exception | Failed) -> None:
-        """Show an error of the tab."""
+        """Show an error."""
         self._problems.report(error)
 
     @guarded
@@ -194,9 +195,14 @@ class FinetuneTab:
         return self.form.config(trainingSet, rows)
 
     @guarded
-    def _onPassed(self) -> None:
-        self._note = _("No problem was found in the cases with labels.")
+    def _onPassed(self, report: Mapping[str, Any]) -> None:
+        self._note = self._problems.showDoubts(report, self.setView.rows)
         self.refresh()
+
+    @guarded
+    def _onMended(self) -> None:
+        self.loop.reopen()
+        self._onSetChanged()
 
     @guarded
     def _onTrain(self, *_arguments: Any) -> None:
@@ -285,10 +291,9 @@ class FinetuneTab:
 
     @guarded
     def _onOpenCase(self, name: str) -> None:
-        if all(row.name != name for row in self.setView.rows):
-            return
-        self._ui.loopSection.collapsed = False
-        self.loop.open(name)
+        if any(row.name == name for row in self.setView.rows):
+            self._ui.loopSection.collapsed = False
+            self.loop.open(name)
 
 
 def _modelName(trainingSet: TrainingSet) -> str:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import random
+import contextlib
 import time
 from collections.abc import Callable, Mapping
 from typing import Any
@@ -12,11 +12,12 @@ from slicer.i18n import tr as _
 
 from MISFMLib.annotation.case_table import CaseRow
 from MISFMLib.annotation.training_set import TrainingSet
-from MISFMLib.errors import DataError
+from MISFMLib.errors import DataError, MISFMError
 from MISFMLib.events import Failed, Progress
 
 from .. import Messages
 from ..Guard import guarded
+from ..Jobs.Order import ORDERS, nextOf
 from ..Jobs.Proposals import Proposals, toDo
 from ..Jobs.Unpacking import Unpacking
 from ..LibraryMessages import forPanel
@@ -27,7 +28,6 @@ from .CorrectionEditor import CorrectionEditor
 from .NotDrawnView import NotDrawnView
 from .WorthView import WorthView
 
-_ORDERS = ("least sure", "in order", "random")
 _AHEAD = 2
 """Proposals kept ready where the order does not depend on them."""
 
@@ -62,7 +62,7 @@ class LoopView:
         self._places = CasePlaces(ui, report)
         self._notDrawn = NotDrawnView(ui)
         self._worth = WorthView(ui, report)
-        for value, text in zip(_ORDERS, _orderTexts(), strict=True):
+        for value, text in zip(ORDERS, _orderTexts(), strict=True):
             ui.orderSelector.addItem(text, value)
         ui.orderSelector.activated.connect(self._onOrder)
         ui.nextCaseButton.clicked.connect(self._onNext)
@@ -108,6 +108,24 @@ class LoopView:
             self._plan()
             self._show()
 
+    def unsaved(self) -> str:
+        """Return the name of the open case if it was edited since it was opened."""
+        if self._case is None:
+            return ""
+        with contextlib.suppress(MISFMError):  # labels that overlap have been edited
+            if (self._case.array(self._set.labels) == self._case.before).all():
+                return ""
+        return self._case.name
+
+    def reopen(self) -> None:
+        """Show the open case as it is now in the set; one that is left out goes away."""
+        if self._case is not None:
+            name = self._case.name
+            self._close()
+            if self._set.case(name).status != "left out":
+                self.open(name)
+        self._show()
+
     def sceneClosed(self) -> None:
         """Forget the case that went with the scene; it is still in the set as it was."""
         self._case, self._waitingFor = None, ""
@@ -128,16 +146,11 @@ class LoopView:
         rows = [
             row for row in toDo(self._rows) if self._case is None or row.name != self._case.name
         ]
-        if not rows:
+        if self._set is None:
             return None
-        order = self._ui.orderSelector.currentData
-        if order == "random":
-            return random.Random(self._set.name).choice(rows)  # the same again after a restart
-        if order == "least sure":
-            known = [row for row in rows if self._proposals.isCurrent(row)]
-            if known:
-                return min(known, key=lambda row: row.certainty or 0.0)
-        return rows[0]
+        return nextOf(
+            rows, self._ui.orderSelector.currentData, self._proposals.isCurrent, self._set.name
+        )
 
     def _plan(self) -> None:
         """Let proposals be computed ahead: of all cases, or of those that come next."""

@@ -61,7 +61,7 @@ def _onItsGrid(segmentation: Any, segmentId: str, volume: Any) -> np.ndarray | N
         ends = np.add(np.reshape(image.GetExtent(), (3, 2))[::-1], (0, 1))
         inside = [slice(max(0, a), max(0, min(b, n))) for (a, b), n in zip(ends, size, strict=True)]
         voxels = vtk_to_numpy(image.GetPointData().GetScalars())
-        voxels = voxels.reshape(image.GetDimensions()[::-1])
+        voxels = np.reshape(voxels, image.GetDimensions()[::-1])
         part = [slice(s.start - a, s.stop - a) for s, (a, _b) in zip(inside, ends, strict=True)]
         if all(each.start < each.stop for each in inside):
             np.equal(voxels[tuple(part)], segment.GetLabelValue(), out=mask[tuple(inside)])

@@ -454,7 +454,7 @@
 <context>
     <name>Setup.Installer</name>
     <message>
-        <source>Install the extension {name} in Slicer&apos;s Extensions Manager.</source>
+        <source>Install the extension {name} in Slicer's Extensions Manager.</source>
         <translation>请在 Slicer 的扩展管理器中安装扩展 {name}。</translation>
     </message>
     <message>
@@ -561,7 +561,7 @@
         <translation>请重新获取该模型；请勿使用此副本。</translation>
     </message>
     <message>
-        <source>Install it: pip install &apos;misfm[{extra}]&apos;</source>
+        <source>Install it: pip install 'misfm[{extra}]'</source>
         <translation>请安装：pip install 'misfm[{extra}]'</translation>
     </message>
     <message>
@@ -776,7 +776,7 @@
 <context>
     <name>Jobs.Failures</name>
     <message>
-        <source>Free some space on the disk, or choose another temporary folder in Slicer&apos;s settings.</source>
+        <source>Free some space on the disk, or choose another temporary folder in Slicer's settings.</source>
         <translation>请释放一些磁盘空间，或在 Slicer 的设置中选择其他临时文件夹。</translation>
     </message>
     <message>
@@ -1134,7 +1134,7 @@
 <context>
     <name>Setup.Requirements</name>
     <message>
-        <source>It will be downloaded from the Python Package Index and from pytorch.org (PyTorch: 0.2 GB, with support for NVIDIA GPUs up to 3 GB) into Slicer&apos;s own Python. Your images stay on this computer. Install now?</source>
+        <source>It will be downloaded from the Python Package Index and from pytorch.org (PyTorch: 0.2 GB, with support for NVIDIA GPUs up to 3 GB) into Slicer's own Python. Your images stay on this computer. Install now?</source>
         <translation>将从 Python Package Index 和 pytorch.org 下载（PyTorch：0.2 GB；支持 NVIDIA GPU 时最多 3 GB）并安装到 Slicer 自带的 Python 中。您的图像不会离开本机。现在安装吗？</translation>
     </message>
     <message>
@@ -1166,10 +1166,6 @@
         <translation>Slicer 及其启动的程序会让位于其他所有程序。在环境变量中设置 SLICER_BACKGROUND_THREAD_PRIORITY=0 后启动 Slicer，可在有其他工作时更快。</translation>
     </message>
     <message>
-        <source>Slicer&apos;s own packages</source>
-        <translation>Slicer 自带的包</translation>
-    </message>
-    <message>
         <source>missing</source>
         <translation>缺少</translation>
     </message>
@@ -1184,6 +1180,10 @@
     <message>
         <source>not found; install the MISFM extension again</source>
         <translation>未找到；请重新安装 MISFM 扩展</translation>
+    </message>
+    <message>
+        <source>Slicer's own packages</source>
+        <translation>Slicer 自带的包</translation>
     </message>
     <message>
         <source>the extension PyTorch is missing; Slicer has to be restarted after it</source>
@@ -1219,6 +1219,10 @@
     <message>
         <source>Export</source>
         <translation>导出</translation>
+    </message>
+    <message>
+        <source>It is in Slicer's DICOM database too.</source>
+        <translation>它也已存入 Slicer 的 DICOM 数据库。</translation>
     </message>
     <message>
         <source>NIfTI label map (*.nii.gz)</source>
@@ -1267,10 +1271,6 @@
     <message>
         <source>{volume}: {count} frames segmented in {time}.</source>
         <translation>{volume}：{count} 帧已分割，用时 {time}。</translation>
-    </message>
-    <message>
-        <source>It is in Slicer&apos;s DICOM database too.</source>
-        <translation>它也已存入 Slicer 的 DICOM 数据库。</translation>
     </message>
     <message>
         <source>Smoothing lets the 3D view show less than there is: {shares} of the volume. Smoothing 0, beside Show 3D in Segment Editor, shows more; exported surfaces keep all.</source>
@@ -1464,12 +1464,12 @@
 <context>
     <name>Scene.Transforms</name>
     <message>
-        <source>{first} and {other} are under different transforms.</source>
-        <translation>{first} 与 {other} 处于不同的变换之下。</translation>
+        <source>Harden the transforms and resample one volume to the other's grid.</source>
+        <translation>请固化（Harden）这些变换，并把一个体数据重采样到另一个的网格上。</translation>
     </message>
     <message>
-        <source>Harden the transforms and resample one volume to the other&apos;s grid.</source>
-        <translation>请固化（Harden）这些变换，并把一个体数据重采样到另一个的网格上。</translation>
+        <source>{first} and {other} are under different transforms.</source>
+        <translation>{first} 与 {other} 处于不同的变换之下。</translation>
     </message>
     <message>
         <source>{volume} is under the non-linear transform {transform}: its slices are uneven, missing or tilted, or it was warped.</source>
@@ -1499,12 +1499,16 @@
         <translation>请用 DICOM 模块加载体数据，或导出为 NIfTI。</translation>
     </message>
     <message>
-        <source>See whether the volume&apos;s series is complete in Slicer&apos;s DICOM database.</source>
+        <source>See whether the volume's series is complete in Slicer's DICOM database.</source>
         <translation>请检查该体数据的序列在 Slicer 的 DICOM 数据库中是否完整。</translation>
     </message>
     <message>
         <source>Segment first.</source>
         <translation>请先进行分割。</translation>
+    </message>
+    <message>
+        <source>The DICOM files of {volume} are not in Slicer's database.</source>
+        <translation>{volume} 的 DICOM 文件不在 Slicer 的数据库中。</translation>
     </message>
     <message>
         <source>The DICOM SEG could not be written: {problem}.</source>
@@ -1541,10 +1545,6 @@
     <message>
         <source>Export to NIfTI, or segment the volume as the module DICOM loads it.</source>
         <translation>请导出为 NIfTI，或按 DICOM 模块加载的原样分割该体数据。</translation>
-    </message>
-    <message>
-        <source>The DICOM files of {volume} are not in Slicer&apos;s database.</source>
-        <translation>{volume} 的 DICOM 文件不在 Slicer 的数据库中。</translation>
     </message>
     <message>
         <source>Import its series with the module DICOM.</source>
@@ -1598,8 +1598,8 @@
         <translation>点击病例即可打开。</translation>
     </message>
     <message>
-        <source>Click a line to open the case.</source>
-        <translation>点击一行即可打开该病例。</translation>
+        <source>Click a line to go to the place; Mend offers what can be done.</source>
+        <translation>单击一行可转到该处；“修正”会列出可做的处理。</translation>
     </message>
     <message>
         <source>Correct</source>
@@ -1664,6 +1664,10 @@
     <message>
         <source>Make an empty training set in a new folder.</source>
         <translation>在新文件夹中建立空的训练集。</translation>
+    </message>
+    <message>
+        <source>Mend</source>
+        <translation>修正</translation>
     </message>
     <message>
         <source>Minutes:</source>
@@ -1766,6 +1770,10 @@
         <translation>训练集：</translation>
     </message>
     <message>
+        <source>What can be done about the chosen line with one click.</source>
+        <translation>对所选行可一键完成的处理。</translation>
+    </message>
+    <message>
         <source>What the training starts from: a model, a pretrained start, a published checkpoint, or nothing.</source>
         <translation>训练的起点：模型、预训练起点、已发布的检查点，或从零开始。</translation>
     </message>
@@ -1823,10 +1831,6 @@
         <translation>从最近的检查点继续。</translation>
     </message>
     <message>
-        <source>No problem was found in the cases with labels.</source>
-        <translation>已标注的病例中未发现问题。</translation>
-    </message>
-    <message>
         <source>Start; it runs on when Slicer is closed.</source>
         <translation>开始；关闭 Slicer 后仍会继续运行。</translation>
     </message>
@@ -1858,28 +1862,8 @@
         <translation>所有病例都已标注。</translation>
     </message>
     <message>
-        <source>Case</source>
-        <translation>病例</translation>
-    </message>
-    <message>
         <source>Computing the proposal for {case}</source>
         <translation>正在计算 {case} 的建议</translation>
-    </message>
-    <message>
-        <source>Corrections</source>
-        <translation>修正</translation>
-    </message>
-    <message>
-        <source>Dice and minutes</source>
-        <translation>Dice 与分钟</translation>
-    </message>
-    <message>
-        <source>Dice of the proposal</source>
-        <translation>建议的 Dice</translation>
-    </message>
-    <message>
-        <source>Minutes</source>
-        <translation>分钟</translation>
     </message>
     <message>
         <source>No proposal for {case}: {why}</source>
@@ -2302,6 +2286,10 @@
         <translation>请先替换这些值（例如用 Threshold Scalar Volume 模块），或选择其他体数据。</translation>
     </message>
     <message>
+        <source>The network's answer holds values that are not finite.</source>
+        <translation>网络的输出含有非有限值。</translation>
+    </message>
+    <message>
         <source>Try again; is there space on the disk for temporary files?</source>
         <translation>请重试；磁盘上是否有空间存放临时文件？</translation>
     </message>
@@ -2372,10 +2360,6 @@
     <message>
         <source>{volume} has more than three dimensions ({size}), one volume was expected.</source>
         <translation>{volume} 超过三维（{size}），应为一个体数据。</translation>
-    </message>
-    <message>
-        <source>The network&apos;s answer holds values that are not finite.</source>
-        <translation>网络的输出含有非有限值。</translation>
     </message>
     <message>
         <source>{volume} cannot be handed over: {reason}.</source>
@@ -2595,6 +2579,115 @@
     <message>
         <source>No model is found so: search for less, or import one.</source>
         <translation>没有找到符合条件的模型：请减少搜索词，或导入模型。</translation>
+    </message>
+</context>
+<context>
+    <name>Panel.Fixes</name>
+    <message>
+        <source>Hold {case} out</source>
+        <translation>将 {case} 留作验证</translation>
+    </message>
+    <message>
+        <source>It is right: there is nothing</source>
+        <translation>没有错：确实没有结构</translation>
+    </message>
+    <message>
+        <source>Learn from both</source>
+        <translation>两者都用于训练</translation>
+    </message>
+    <message>
+        <source>Learn from {case}</source>
+        <translation>将 {case} 用于训练</translation>
+    </message>
+    <message>
+        <source>Leave {case} out</source>
+        <translation>不使用 {case}</translation>
+    </message>
+    <message>
+        <source>Remove the stray voxels</source>
+        <translation>删除零散体素</translation>
+    </message>
+    <message>
+        <source>Remove these voxels</source>
+        <translation>删除这些体素</translation>
+    </message>
+    <message>
+        <source>They are {label}</source>
+        <translation>它们是{label}</translation>
+    </message>
+    <message>
+        <source>{case} (held out) is the same as {other} (learnt from)</source>
+        <translation>{case}（验证）与 {other}（训练）相同</translation>
+    </message>
+    <message>
+        <source>{case} is the same image as {other}</source>
+        <translation>{case} 与 {other} 是同一图像</translation>
+    </message>
+    <message>
+        <source>{case}: no label at all, as in a healthy patient</source>
+        <translation>{case}：没有任何标签，如同健康患者</translation>
+    </message>
+    <message>
+        <source>{case}: the numbers {labels} have no name in this set</source>
+        <translation>{case}：数值 {labels} 在此训练集中没有名称</translation>
+    </message>
+    <message>
+        <source>{case}: {count} stray voxels of {labels}</source>
+        <translation>{case}：{labels}有 {count} 个零散体素</translation>
+    </message>
+    <message>
+        <source>{labels}: in no case that is learnt from</source>
+        <translation>{labels}：没有任何训练病例包含它</translation>
+    </message>
+    <message>
+        <source>{labels}: in no held-out case, so nobody will know how well</source>
+        <translation>{labels}：没有验证病例包含它，无法得知效果</translation>
+    </message>
+</context>
+<context>
+    <name>Panel.ProblemsView</name>
+    <message>
+        <source>All of them are mended; Check looks once more.</source>
+        <translation>已全部修正；可再次点击“检查”确认。</translation>
+    </message>
+    <message>
+        <source>No problem was found in the cases with labels.</source>
+        <translation>已标注的病例中未发现问题。</translation>
+    </message>
+    <message>
+        <source>Press Done first.</source>
+        <translation>请先点击“完成”。</translation>
+    </message>
+    <message>
+        <source>These cases can be trained on. Look at what is listed: it is often a slip.</source>
+        <translation>这些病例可以用于训练。请查看所列各项：往往是疏忽。</translation>
+    </message>
+    <message>
+        <source>{case} has changes that are not in the set yet.</source>
+        <translation>{case} 有尚未存入训练集的修改。</translation>
+    </message>
+</context>
+<context>
+    <name>Panel.WorthView</name>
+    <message>
+        <source>Case</source>
+        <translation>病例</translation>
+    </message>
+    <message>
+        <source>Corrections</source>
+        <translation>修正</translation>
+    </message>
+    <message>
+        <source>Dice and minutes</source>
+        <translation>Dice 与分钟</translation>
+    </message>
+    <message>
+        <source>Dice of the proposal</source>
+        <translation>建议的 Dice</translation>
+    </message>
+    <message>
+        <source>Minutes</source>
+        <translation>分钟</translation>
     </message>
 </context>
 </TS>

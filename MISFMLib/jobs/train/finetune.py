@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -22,6 +23,7 @@ from MISFMLib.data.cases import (
 )
 from MISFMLib.data.datasets import PatchSource, PreparedCase, prepare_case
 from MISFMLib.data.label_check import CaseFacts, check_parts, examine_cases
+from MISFMLib.data.label_doubts import find_doubts
 from MISFMLib.data.plan import TrainingPlan
 from MISFMLib.data.split import draw_split, given_split
 from MISFMLib.device import set_threads
@@ -87,13 +89,18 @@ def run_finetune(config: FinetuneConfig, events: EventSink = ignore_events) -> d
 
 def _check(config: FinetuneConfig, events: EventSink) -> dict[str, Any]:
     """Do everything that comes before a training, and nothing else."""
-    _config, _found, split, plan, _start = plan_training(config, events)
+    _config, found, split, plan, _start = plan_training(config, events)
+    doubts = find_doubts(
+        found, split, counter(events, "check", len(split.train) + len(split.validation))
+    )
     counts = f"{len(split.train)} cases to learn from, {len(split.validation)} held out"
+    lines = "".join(f"\n- {each.text()}" for each in doubts)
     return {
         "train": list(split.train),
         "validation": list(split.validation),
         "plan": plan.summary(),
-        "text": f"The data set can be trained on: {counts}.",
+        "doubts": [asdict(each) for each in doubts],
+        "text": f"The data set can be trained on: {counts}.{lines}",
     }
 
 

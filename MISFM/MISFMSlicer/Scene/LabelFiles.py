@@ -1,0 +1,67 @@
+"""Label maps of a training set, changed where they lie; each stays whole until the new one is."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import numpy as np
+import slicer
+
+from MISFMLib.annotation.training_set import TrainingSet
+
+from .Export import writeLabelMap
+from .Transforms import ijkToRas
+
+_LPS_TO_RAS = np.array([-1.0, -1.0, 1.0])
+
+
+def setValues(trainingSet: TrainingSet, case: str, values: Sequence[int], value: int) -> None:
+    """Give voxels that hold one of some values another, 0 for none.
+
+    Raises:
+        MISFMError: The label map cannot be written.
+        RuntimeError: It cannot be read.
+    """
+
+    def change(labels: np.ndarray, _node: Any) -> None:
+        labels[np.isin(labels, values)] = value
+
+    _change(trainingSet, case, change)
+
+
+def removeVoxels(trainingSet: TrainingSet, case: str, positions: Sequence[Sequence[float]]) -> None:
+    """Take the label from the voxels at some places.
+
+    Args:
+        trainingSet: The set.
+        case: One of its cases.
+        positions: Places in mm, LPS.
+
+    Raises:
+        MISFMError: The label map cannot be written.
+        RuntimeError: It cannot be read.
+    """
+
+    def change(labels: np.ndarray, node: Any) -> None:
+        toIjk = np.linalg.inv(ijkToRas(node))
+        ras = np.asarray(positions) * _LPS_TO_RAS
+        ijk = np.rint(ras @ toIjk[:3, :3].T + toIjk[:3, 3]).astype(int)
+        isInside = np.all((ijk >= 0) & (ijk < labels.shape[::-1]), axis=1)
+        labels[tuple(ijk[isInside].T[::-1])] = 0
+
+    _change(trainingSet, case, change)
+
+
+def _change(trainingSet: TrainingSet, case: str, change: Callable[[np.ndarray, Any], None]) -> None:
+    row, path = trainingSet.case(case), trainingSet.label_map(case)
+    node = slicer.util.loadLabelVolume(str(path), {"show": False})
+    try:
+        labels = slicer.util.arrayFromVolume(node).copy()
+        change(labels, node)
+        written = labels.astype(np.uint8)
+        trainingSet.save_labels(
+            case, lambda file: writeLabelMap(written, node, file), status=row.status
+        )
+    finally:
+        slicer.mrmlScene.RemoveNode(node)
