@@ -8,7 +8,6 @@ the time.
 from __future__ import annotations
 
 import contextlib
-import os
 import shutil
 import subprocess
 from pathlib import Path
@@ -42,7 +41,7 @@ class Unpacking:
             return
         self.close()
         with contextlib.suppress(OSError):  # no place for it: the packed file will do
-            if source.name.endswith(_PACKED) and os.path.getsize(source) > _SMALL:
+            if source.name.endswith(_PACKED) and Path.stat(source).st_size > _SMALL:
                 self._start(source)
 
     def ready(self, source: Path) -> Path | None:
