@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -24,6 +25,7 @@ from MISFMLib.errors import ConfigError
 from MISFMLib.events import EventSink, warnings_as_notices
 from MISFMLib.files import read_json
 from MISFMLib.jobs import load_job
+from MISFMLib.jobs.slurm import slurm_script
 
 Report = dict[str, Any]
 """What a command gives back; ``text`` is for people, ``exit_code`` for the shell."""
@@ -54,6 +56,24 @@ class Command:
     def run(self, events: EventSink) -> Report:
         """Do the work and return the report."""
         raise NotImplementedError
+
+
+@dataclass(frozen=True, kw_only=True)
+class SpreadCommand(Command):
+    """What commands have in common whose cases can be spread."""
+
+    print_slurm: bool = False
+    """Only print a script for `sbatch` that does this as a job array, of N tasks with --shard
+    1/N."""
+
+    def run_spread(
+        self, name: str, config_class: type, positional: Sequence[str], events: EventSink
+    ) -> Report:
+        """Run the job, or print the script that does."""
+        config = only(config_class, self)
+        if self.print_slurm:
+            return {"text": slurm_script(name, config, positional).rstrip()}
+        return run_job(name, config, events)
 
 
 def only(config_class: type, command: Command) -> Any:

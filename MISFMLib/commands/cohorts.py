@@ -8,13 +8,13 @@ from typing import Annotated
 
 from tyro.conf import Positional, arg
 
-from MISFMLib.commands.base import Command, Report, only, run_job
+from MISFMLib.commands.base import Command, Report, SpreadCommand, only, run_job
 from MISFMLib.configs import BenchmarkConfig, CollectConfig, EvaluateConfig, ReviewConfig
 from MISFMLib.events import EventSink
 
 
 @dataclass(frozen=True, kw_only=True)
-class Evaluate(EvaluateConfig, Command):
+class Evaluate(EvaluateConfig, SpreadCommand):
     """Compare segmentations with their references, case by case and label by label."""
 
     predictions: Positional[Path]
@@ -23,7 +23,7 @@ class Evaluate(EvaluateConfig, Command):
 
     def run(self, events: EventSink) -> Report:
         """Run the job."""
-        return run_job("evaluate", only(EvaluateConfig, self), events)
+        return self.run_spread("evaluate", EvaluateConfig, ["predictions", "references"], events)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -39,7 +39,7 @@ class Review(ReviewConfig, Command):
 
 
 @dataclass(frozen=True, kw_only=True)
-class Benchmark(BenchmarkConfig, Command):
+class Benchmark(BenchmarkConfig, SpreadCommand):
     """Train several networks on one data set and compare them on cases that none has seen."""
 
     data: Positional[Path]
@@ -47,7 +47,7 @@ class Benchmark(BenchmarkConfig, Command):
 
     def run(self, events: EventSink) -> Report:
         """Run the job."""
-        return run_job("benchmark", only(BenchmarkConfig, self), events)
+        return self.run_spread("benchmark", BenchmarkConfig, ["data"], events)
 
 
 @dataclass(frozen=True, kw_only=True)

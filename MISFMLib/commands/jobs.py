@@ -14,7 +14,15 @@ from typing import Annotated, Any, Literal
 import tyro
 from tyro.conf import Positional, arg
 
-from MISFMLib.commands.base import JOB_CONFIGS, Command, Report, only, read_job, run_job
+from MISFMLib.commands.base import (
+    JOB_CONFIGS,
+    Command,
+    Report,
+    SpreadCommand,
+    only,
+    read_job,
+    run_job,
+)
 from MISFMLib.commands.failures import failure, known_error
 from MISFMLib.configs import (
     FinetuneConfig,
@@ -34,7 +42,7 @@ PretrainPreset = Literal["laptop", "pdata-1k", "pdata-10k", "pdata-110k"]
 
 
 @dataclass(frozen=True, kw_only=True)
-class Segment(SegmentConfig, Command):
+class Segment(SegmentConfig, SpreadCommand):
     """Segment volumes with a model."""
 
     images: Positional[tuple[Path, ...]]
@@ -46,7 +54,7 @@ class Segment(SegmentConfig, Command):
 
     def run(self, events: EventSink) -> Report:
         """Run the job."""
-        return run_job("segment", only(SegmentConfig, self), events)
+        return self.run_spread("segment", SegmentConfig, ["images"], events)
 
 
 @dataclass(frozen=True, kw_only=True)

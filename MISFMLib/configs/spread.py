@@ -27,6 +27,11 @@ class SpreadConfig:
         first, _, count = self.shard.partition("/")
         return slice(int(first) - 1, None, int(count))
 
+    @property
+    def is_part(self) -> bool:
+        """Whether others do the rest."""
+        return self.merge or not self.shard.endswith("/1")
+
     def spread_problems(self) -> list[str]:
         """Say what is wrong with these settings."""
         problems = []

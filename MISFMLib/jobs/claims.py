@@ -65,3 +65,13 @@ def claimed(folder: Path, case: str, events: EventSink) -> Iterator[Claim | None
             yield claim
         finally:
             file.truncate(0)  # Windows does not remove an open file
+
+
+def tidy(folder: Path) -> bool:
+    """Remove what is empty of the work folder below an output folder; tell whether no claim is."""
+    work = folder / WORK
+    with contextlib.suppress(OSError):
+        (work / "claims").rmdir()
+    with contextlib.suppress(OSError):
+        work.rmdir()
+    return not (work / "claims").exists()

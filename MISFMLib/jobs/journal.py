@@ -20,7 +20,7 @@ from typing import IO, Any
 from MISFMLib.errors import OutputError
 from MISFMLib.events import EventSink, ignore_events
 from MISFMLib.files import output_error, parse_json
-from MISFMLib.jobs.claims import WORK
+from MISFMLib.jobs.claims import WORK, tidy
 from MISFMLib.locks import lock, open_locked
 
 Row = dict[str, Any]
@@ -102,15 +102,11 @@ class Journals:
 
     def _tidy(self) -> None:
         """Remove the folder, unless claims of killed processes are left."""
-        with contextlib.suppress(OSError):
-            (self._folder / "claims").rmdir()
-        if (self._folder / "claims").exists():
-            return
-        for path in self._folder.glob("[!r]*"):
-            with contextlib.suppress(OSError):
-                path.unlink()
-        with contextlib.suppress(OSError):
-            self._folder.rmdir()
+        if tidy(self._folder.parent):
+            for path in self._folder.glob("[!r]*"):
+                with contextlib.suppress(OSError):
+                    path.unlink()
+            tidy(self._folder.parent)
 
 
 def _opened(path: Path, events: EventSink) -> IO[str] | None:

@@ -12,7 +12,7 @@ import pytest
 from MISFMLib import cli
 from MISFMLib.configs import EvaluateConfig, LabelConfig
 from MISFMLib.errors import ConfigError, DataError, OutputError
-from MISFMLib.events import CaseDone
+from MISFMLib.events import CaseDone, ignore_events
 from MISFMLib.jobs.evaluate.evaluate import run_evaluate
 from MISFMLib.volumes.volume import (
     Geometry,
@@ -50,9 +50,11 @@ def folders(tmp_path):
     return tmp_path
 
 
-def evaluate(folder, **options):
+def evaluate(folder, events=ignore_events, **options):
     settings = {"predictions": folder / "found", "references": folder / "right", "workers": 0}
-    return run_evaluate(EvaluateConfig(**{"output": folder / "scores", **settings, **options}))
+    return run_evaluate(
+        EvaluateConfig(**{"output": folder / "scores", **settings, **options}), events
+    )
 
 
 def table(path):
@@ -247,3 +249,31 @@ def test_the_command_line_evaluates(folders, capsys):
     words = ["evaluate", str(folders / "found"), str(folders / "right"), "-o", str(folders / "out")]
     assert cli.main(words) == 0
     assert "Mean Dice of the labels" in capsys.readouterr().out
+
+
+def test_shards_share_the_work_and_the_last_one_writes_the_tables(folders):
+    evaluate(folders)
+    output = folders / "shards"
+    assert evaluate(folders, output=output, shard="1/2")["open"] == 1
+    assert evaluate(folders, output=output, merge=True)["open"] == 1
+    assert not (output / "cases.csv").exists()
+    assert evaluate(folders, output=output, shard="2/2")["cases"] == 3
+    for name in ("cases.csv", "labels.csv", "summary.json"):
+        assert (output / name).read_bytes() == (folders / "scores" / name).read_bytes()
+    assert evaluate(folders, output=output, shard="2/2")["open"] == 0
+    assert not (output / ".misfm-work").exists()
+
+
+def test_a_stopped_evaluation_goes_on_with_what_has_changed_or_is_missing(folders):
+    def stop(event):
+        if isinstance(event, CaseDone) and event.case == "b":
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        evaluate(folders, stop)
+    (folders / "found" / "a.nii.gz").unlink()
+    write(folders / "found" / "a.nii.gz", two_blocks(1))
+    heard = []
+    report = evaluate(folders, heard.append)
+    assert [event.case for event in heard if isinstance(event, CaseDone)] == ["a", "c"]
+    assert evaluate(folders, output=folders / "whole")["labels"] == report["labels"]

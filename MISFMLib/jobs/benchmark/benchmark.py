@@ -2,22 +2,29 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from concurrent.futures.process import BrokenProcessPool
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 from MISFMLib.configs import BenchmarkConfig, FinetuneConfig, decode, encode
-from MISFMLib.data.cases import LabelledSet, find_cases
-from MISFMLib.errors import BatchError, ConfigError, MISFMError
-from MISFMLib.events import CaseDone, EventSink, Notice, Progress, ignore_events
+from MISFMLib.data.cases import Case, LabelledSet, find_cases
+from MISFMLib.errors import BatchError, ConfigError, JobCancelled, MISFMError
+from MISFMLib.events import CaseDone, EventSink, Notice, ignore_events
 from MISFMLib.files import write_json
 from MISFMLib.jobs.benchmark.carry_out import carry_out, read_scores
 from MISFMLib.jobs.benchmark.plan import Run, plan_runs
 from MISFMLib.jobs.benchmark.published import published_results
 from MISFMLib.jobs.benchmark.report import RowResult, markdown, write_boxes, write_reports
+from MISFMLib.jobs.claims import claimed
+from MISFMLib.jobs.progress import Pace
+from MISFMLib.jobs.workers import open_workers, shared_cores
 
 _SAME = ("data", "folds", "test_fraction", "validation_fraction", "options", "tolerance_mm")
+_DIED = "Its process died each time, most likely because the memory was full."
 _OWN = ("data", "output", "split", "seed", "resume", "overwrite", "init", "network")
 """What the benchmark decides itself."""
 
@@ -41,7 +48,9 @@ def run_benchmark(config: BenchmarkConfig, events: EventSink = ignore_events) ->
     found = find_cases(config.data)
     runs = plan_runs(config, found)
     _check_same(config, settings)
-    failures = _carry_out_all(runs[config.part], found, config, settings, events)
+    failures = _carry_out_all(
+        () if config.merge else runs[config.part], found, config, settings, events
+    )
     if failures:
         listed = "; ".join(f"{name}: {message}" for name, message in list(failures.items())[:3])
         raise BatchError(
@@ -62,20 +71,54 @@ def _carry_out_all(
     """Return why trainings failed, by the names of their folders."""
     cases = {case.name: case for case in found.cases}
     failures = {}
-    for number, run in enumerate(runs):
-        name = run.folder.name
-        events(Progress("benchmark", number / len(runs), f"{number + 1} of {len(runs)}: {name}"))
+    pace = Pace(len(runs))
+
+    def take(run: Run, outcome: tuple[str, str]) -> None:
+        status, message = outcome
+        if status == "failed":
+            failures[run.folder.name] = message
+        events(CaseDone(run.folder.name, status, message))
+        pace.add("error" if status == "failed" else "")
+
+    if not config.workers and config.scheduler is None:
+        for run in runs:
+            event = pace.progress("benchmark")
+            message = f"{pace.position()}: {run.folder.name}"
+            events(dataclasses.replace(event, message=message))
+            take(run, _attempt(run, cases, config, settings, events))
+        return failures
+    count = min(config.workers or 0, len(runs)) or 1
+    if config.scheduler is None:
+        config = dataclasses.replace(config, threads=config.threads or shared_cores(count))
+    attempt = partial(_attempt, cases=cases, config=config, settings=settings, events=ignore_events)
+    with open_workers(count, config.scheduler, config.threads) as workers:
+        for run, future in workers.results(attempt, runs):
+            is_lost = isinstance(future.exception(), BrokenProcessPool)
+            take(run, ("failed", _DIED) if is_lost else future.result())
+            events(pace.progress("benchmark"))
+    return failures
+
+
+def _attempt(
+    run: Run,
+    cases: Mapping[str, Case],
+    config: BenchmarkConfig,
+    settings: dict[str, Any],
+    events: EventSink,
+) -> tuple[str, str]:
+    """Carry a training out unless it is done, or another process is at it; return what became."""
+    with claimed(config.output, run.folder.name, events) as claim:
+        if claim is None:
+            return "skipped", "Another run works on it."
         if read_scores(run) is not None:
-            events(CaseDone(name, "skipped", "It was done already."))
-            continue
+            return "skipped", "It was done already."
         try:
             carry_out(run, cases, config, settings, events)
         except MISFMError as error:
-            failures[name] = str(error)
-            events(CaseDone(name, "failed", str(error)))
-            continue
-        events(CaseDone(name, "done"))
-    return failures
+            if isinstance(error, JobCancelled):
+                raise
+            return "failed", str(error)
+        return "done", ""
 
 
 def _report(runs: Sequence[Run], config: BenchmarkConfig, events: EventSink) -> dict[str, Any]:

@@ -2,31 +2,28 @@
 
 from __future__ import annotations
 
-import os
 import statistics
 from collections.abc import Iterator, Mapping, Sequence
-from concurrent.futures import ProcessPoolExecutor, as_completed
-from multiprocessing import get_context
 from pathlib import Path
 from typing import Any
 
 from MISFMLib.configs import EvaluateConfig
 from MISFMLib.data.cases import parse_label_names
 from MISFMLib.data.descriptions import label_names_beside
-from MISFMLib.errors import BatchError, DataError, DependencyError, MISFMError
-from MISFMLib.events import CaseDone, EventSink, Notice, ignore_events
+from MISFMLib.errors import BatchError, DataError
+from MISFMLib.events import EventSink, Notice, ignore_events
 from MISFMLib.files import check_output, write_json
 from MISFMLib.jobs.evaluate import tables
-from MISFMLib.jobs.evaluate.comparison import LabelScore, compare_pair, read_pair
+from MISFMLib.jobs.evaluate.comparing import compare_all
+from MISFMLib.jobs.evaluate.comparison import LabelScore, read_pair
 from MISFMLib.jobs.evaluate.pairs import Pair, Pairing, find_pairs
-from MISFMLib.jobs.progress import counter
+from MISFMLib.jobs.journal import Journals
 from MISFMLib.models.terminology import label_config
 from MISFMLib.volumes.volume import on_grid, present_values, read_volume
 
 _FEW = 4
-
-_Result = list[LabelScore] | str
-"""Scores of a case, or why it has none."""
+_LAST = "summary.json"
+"""The table that is written last."""
 
 
 def run_evaluate(config: EvaluateConfig, events: EventSink = ignore_events) -> dict[str, Any]:
@@ -43,79 +40,54 @@ def run_evaluate(config: EvaluateConfig, events: EventSink = ignore_events) -> d
         DataError: There is nothing to compare.
         OutputError: Tables are there already, or their place is read-only or full.
     """
-    for name in ("cases.csv", "labels.csv", "summary.json"):
-        check_output(config.output / name, overwrite=config.overwrite)
+    if config.is_part and (config.output / _LAST).exists() and not config.overwrite:
+        return {"open": 0, "text": f"All cases are compared already. Tables: {config.output}"}
+    _check_tables(config)
     pairing = find_pairs(config.predictions, config.references, config.images)
     names = parse_label_names(config.labels) or label_names_beside(config.references)
-    scores, failures = _compare_all(pairing, names, config, events)
-    if not scores:
-        raise DataError(
-            f"No case could be compared: {next(iter(failures.values()), 'there is no label')}",
-            code="nothing-compared",
-            remedy="Mend the first case, then try again.",
-        )
+    results = compare_all(pairing.pairs, names, config, events)
+    missing = len(pairing.pairs) - len(results)
+    if missing:
+        text = f"{len(results)} of {len(pairing.pairs)} cases are compared; no tables yet."
+        return {"open": missing, "text": text}
+    with Journals(config.output).merging():
+        failures = {name: result for name, result in results.items() if isinstance(result, str)}
+        scores = [s for result in results.values() if not isinstance(result, str) for s in result]
+        if scores:
+            return _report(pairing, names, scores, failures, config, events)
+    raise DataError(
+        f"No case could be compared: {next(iter(failures.values()), 'there is no label')}",
+        code="nothing-compared",
+        remedy="Mend the first case, then try again.",
+    )
+
+
+def _check_tables(config: EvaluateConfig) -> None:
+    for name in ("cases.csv", "labels.csv", _LAST):
+        check_output(config.output / name, overwrite=config.overwrite)
+
+
+def _report(
+    pairing: Pairing,
+    names: Mapping[int, str],
+    scores: Sequence[LabelScore],
+    failures: Mapping[str, str],
+    config: EvaluateConfig,
+    events: EventSink,
+) -> dict[str, Any]:
+    """Write the tables and the pictures; return the summary."""
+    # The last two shards write the same tables, one after the other.
+    overwrite = config.overwrite or config.is_part
     summary = _summary(scores, pairing, failures, config.tolerance_mm)
     rows = tables.label_rows(scores)
-    tables.write_table(
-        tables.case_rows(scores), config.output / "cases.csv", overwrite=config.overwrite
-    )
-    tables.write_table(rows, config.output / "labels.csv", overwrite=config.overwrite)
-    write_json(config.output / "summary.json", summary, overwrite=config.overwrite)
+    tables.write_table(tables.case_rows(scores), config.output / "cases.csv", overwrite=overwrite)
+    tables.write_table(rows, config.output / "labels.csv", overwrite=overwrite)
+    write_json(config.output / _LAST, summary, overwrite=overwrite)
     _draw_worst(pairing, scores, names, config, events)
     left_out = {**failures, **dict.fromkeys(pairing.without_prediction, "has no segmentation.")}
     lines = [*tables.text_table(rows), *_remarks(summary, left_out), f"Tables: {config.output}"]
     exit_code = BatchError.exit_code if left_out else 0
     return {**summary, "exit_code": exit_code, "text": "\n".join(lines)}
-
-
-def _compare_all(
-    pairing: Pairing, names: Mapping[int, str], config: EvaluateConfig, events: EventSink
-) -> tuple[list[LabelScore], dict[str, str]]:
-    """Return the scores in the order of the cases, and why the other cases have none."""
-    count = counter(events, "evaluate", len(pairing.pairs))
-    results: dict[str, _Result] = {}
-    for name, result in _results(pairing.pairs, names, config):
-        results[name] = result
-        failed = isinstance(result, str)
-        events(CaseDone(name, "failed" if failed else "done", str(result) if failed else ""))
-        count(len(results))
-    scores: list[LabelScore] = []
-    failures: dict[str, str] = {}
-    for pair in pairing.pairs:
-        result = results[pair.name]
-        if isinstance(result, str):
-            failures[pair.name] = result
-        else:
-            scores += result
-    return scores, failures
-
-
-def _results(
-    pairs: Sequence[Pair], names: Mapping[int, str], config: EvaluateConfig
-) -> Iterator[tuple[str, _Result]]:
-    """Yield the result of every case as it comes."""
-    workers = config.workers if config.workers is not None else os.cpu_count() or 1
-    if min(workers, len(pairs)) < 2 or (config.workers is None and len(pairs) < _FEW):
-        yield from ((pair.name, _compare(pair, names, config.tolerance_mm)) for pair in pairs)
-        return
-    with ProcessPoolExecutor(min(workers, len(pairs)), get_context("spawn")) as pool:
-        jobs = {
-            pool.submit(_compare, pair, names, config.tolerance_mm): pair.name for pair in pairs
-        }
-        try:
-            yield from ((jobs[job], job.result()) for job in as_completed(jobs))
-        finally:
-            pool.shutdown(wait=False, cancel_futures=True)
-
-
-def _compare(pair: Pair, names: Mapping[int, str], tolerance_mm: float) -> _Result:
-    """Compare a case; what is wrong with it does not stop the others."""
-    try:
-        return compare_pair(pair, names, tolerance_mm)
-    except DependencyError:
-        raise
-    except (MISFMError, OSError, MemoryError) as error:
-        return str(error)
 
 
 def _summary(

@@ -119,7 +119,7 @@ class _Batch:
         if self._is_elsewhere:
             yield from outcomes_elsewhere(job, todo)
         else:
-            job = dataclasses.replace(job, is_spread=self._config.shard != "1/1")
+            job = dataclasses.replace(job, is_spread=self._config.is_part)
             yield from here(job, todo, lambda case: self._saying_which(case, pace.position()))
 
     def _work(self, outcomes: Iterator[Outcome], pace: Pace) -> None:
