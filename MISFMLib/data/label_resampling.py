@@ -104,7 +104,8 @@ class LabelResampler:
         """Take the next slices of scores and write all labels that they complete.
 
         Args:
-            scores_KDHW: Scores of the slices that follow those given before; on any device.
+            scores_KDHW: Scores of the slices that follow those given before; on any device, float32
+                or float16.
 
         Raises:
             DeviceError: A score is not a finite number.
@@ -156,10 +157,10 @@ class LabelResampler:
         offset = depth - self._received
         plane_KHW = scores_KDHW[:, offset] if offset >= 0 else self._last_KHW
         if self._output_DHW.shape[1:] == self._plane and not self._has_coordinates:
-            return plane_KHW[:, tile]
+            return plane_KHW[:, tile].float()
         lower, upper, weight = (part[tile].to(plane_KHW.device) for part in self._rows)
         first, stop = int(lower[0]), int(upper[-1]) + 1
-        rows_KHW = plane_KHW[:, first:stop]
+        rows_KHW = plane_KHW[:, first:stop].float()
         if self._has_coordinates:
             left, right, share = (part.to(plane_KHW.device) for part in self._columns)
             rows_KHW = torch.lerp(rows_KHW[..., left], rows_KHW[..., right], share)

@@ -105,7 +105,8 @@ def version() -> str:
 class OpenVINONetwork(nn.Module):
     """Maps (B, C, d, h, w) to logits (B, K, d, h, w), float32, window by window.
 
-    Together they would not be computed any faster.
+    Together they would not be computed any faster. The logits of a single window are OpenVINO's own
+    memory, which the next call overwrites: with a hundred classes a copy takes a gigabyte.
     """
 
     def __init__(self, model: Any, precision: str, threads: int) -> None:
@@ -128,10 +129,12 @@ class OpenVINONetwork(nn.Module):
     def forward(self, image_BCDHW: torch.Tensor) -> torch.Tensor:
         """Return the logits."""
         arrays = image_BCDHW.float().contiguous().numpy()
-        return torch.cat([self._infer(arrays[i : i + 1]) for i in range(len(arrays))])
+        if len(arrays) == 1:
+            return self._infer(arrays)
+        return torch.cat([self._infer(array_CDHW[None]).clone() for array_CDHW in arrays])
 
     def _infer(self, array_1CDHW: np.ndarray[Any, Any]) -> torch.Tensor:
-        (logits_1KDHW,) = self._request.infer({0: array_1CDHW}).values()
+        (logits_1KDHW,) = self._request.infer({0: array_1CDHW}, share_outputs=True).values()
         return torch.from_numpy(logits_1KDHW)
 
 

@@ -15,8 +15,8 @@ from MISFMLib.configs import LabelConfig, PreprocessingConfig
 from MISFMLib.data.label_resampling import LabelResampler, Places
 from MISFMLib.data.spatial import SpatialRecord
 from MISFMLib.errors import BundleError
+from MISFMLib.inference.logit_ring import LogitSlab
 from MISFMLib.inference.postprocessing import clean_labels
-from MISFMLib.inference.sliding_window import LogitSlab
 from MISFMLib.inference.uncertainty import Uncertainty, UncertaintyRestorer
 from MISFMLib.volumes.volume import Geometry, LabelMap
 
@@ -81,9 +81,9 @@ class LabelRestorer:
             )
         scores_KDHW = slab.logits_KDHW
         if self._space.scores == "softmax":
-            scores_KDHW = scores_KDHW.softmax(0)
+            scores_KDHW = scores_KDHW.float().softmax(0)
         elif self._space.scores == "sigmoid":
-            scores_KDHW = scores_KDHW.sigmoid() - 0.5  # regions are above zero
+            scores_KDHW = scores_KDHW.float().sigmoid() - 0.5  # regions are above zero
         self._resampler.add(scores_KDHW)
 
     def label_map(self) -> LabelMap:

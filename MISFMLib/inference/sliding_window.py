@@ -28,6 +28,7 @@ from MISFMLib.data.ahead import ahead
 from MISFMLib.data.preprocessing import PreparedVolume
 from MISFMLib.device import autocast
 from MISFMLib.errors import ConfigError
+from MISFMLib.inference.logit_ring import LogitRing, LogitSlab
 from MISFMLib.inference.patches import pad_to_patch
 from MISFMLib.inference.windows import AxisWindow, WindowConfig
 
@@ -47,16 +48,6 @@ class Placement:
     """Device that holds the sums of logits, float32."""
     precision: SegmentPrecision = "fp32"
     """Number format of the network."""
-
-
-@dataclass(frozen=True)
-class LogitSlab:
-    """Final logits of some slices of the volume."""
-
-    start: int
-    """First slice."""
-    logits_KDHW: torch.Tensor
-    """Logits, float32; a view that is valid until the next slab is asked for."""
 
 
 WindowCounter = Callable[[int, int], None]
@@ -90,7 +81,7 @@ def predict_logits(
         ConfigError: The network's logits have another size than its input.
     """
     slabs = iterate_slabs(network, image, config, placement, on_window)
-    return torch.cat([slab.logits_KDHW.to(_CPU, copy=True) for slab in slabs], dim=1)
+    return torch.cat([slab.logits_KDHW.to(_CPU, copy=True).float() for slab in slabs], dim=1)
 
 
 def iterate_slabs(
@@ -104,7 +95,7 @@ def iterate_slabs(
 
     A volume smaller than the patch is padded on both sides, with its outermost voxels as training
     patches are or with zeros, and its logits are cropped again. Memory beside the input volume:
-    float32 buffers of K x patch depth x H x W and C x patch depth x H x W.
+    float32 buffers of K x patch depth x H x W (see `LogitRing`) and C x patch depth x H x W.
 
     Args:
         network: Maps (B, C, d, h, w) to logits (B, K, d, h, w); in eval mode.
@@ -144,7 +135,7 @@ def _padded_slabs(predictor: _WindowPredictor, on_window: WindowCounter) -> Iter
             for count in predictor.add(plane, slab):
                 done += count
                 on_window(done, total)
-            yield from predictor.take(plane.start, stop)
+            yield from predictor.ring.take(plane.start, stop)
 
 
 def _even_batches(items: Sequence[T], largest: int) -> Iterator[Sequence[T]]:
@@ -154,8 +145,6 @@ def _even_batches(items: Sequence[T], largest: int) -> Iterator[Sequence[T]]:
         yield items[len(items) * number // count : len(items) * (number + 1) // count]
 
 
-_Window = tuple[AxisWindow, AxisWindow, AxisWindow]
-"""A window by depth, height, width."""
 _Shortcut = tuple[float, ...] | str | None
 """What a window shares its logits with: others of the same intensities, the outside air, none."""
 
@@ -170,10 +159,9 @@ class _InputSlab:
 
 
 class _WindowPredictor:
-    """Adds up the weighted logits of windows in a ring buffer.
+    """Predicts windows and adds up their weighted logits.
 
-    Slice z of the volume lies at z modulo the patch depth. Windows may be added once all slices
-    before them were taken.
+    Windows may be added once all slices before them were taken.
     """
 
     def __init__(
@@ -197,8 +185,9 @@ class _WindowPredictor:
         self._config = config
         self._placement = placement
         self._air = image.outside_air if isinstance(image, PreparedVolume) else None
-        self._weights_dhw = None if config.is_separable else config.weights_dhw()
-        self._ring_KdHW: torch.Tensor | None = None  # made when the number of classes is known
+        weights_dhw = None if config.is_separable else config.weights_dhw()
+        is_rounded = placement.precision not in ("auto", "fp32")
+        self.ring = LogitRing(self.shape, config.patch_size, weights_dhw, may_be_half=is_rounded)
         self._answers: dict[_Shortcut, torch.Tensor] = {}
         self._is_air_labelled = False
 
@@ -219,28 +208,8 @@ class _WindowPredictor:
                 [(_cut(slab.image_CdHW, *place), shortcut) for place, shortcut in batch]
             )
             for logits_Kdhw, ((row, column), _) in zip(logits, batch, strict=True):
-                self._accumulate(logits_Kdhw, (plane, row, column))
+                self.ring.add(logits_Kdhw, (plane, row, column))
             yield len(batch)
-
-    def take(self, start: int, stop: int) -> Iterator[LogitSlab]:
-        """Yield the sums of slices and free their places."""
-        assert self._ring_KdHW is not None, "slices were taken before windows were added"
-        for first, places in self._ring_places(start, stop):
-            slab_KDHW = self._ring_KdHW[:, places]
-            if self._weights_dhw is None:
-                yield LogitSlab(first, slab_KDHW)
-            else:  # the last channel holds the sums of the weights
-                yield LogitSlab(first, slab_KDHW[:-1] / slab_KDHW[-1])
-            slab_KDHW.zero_()
-
-    def _ring_places(self, start: int, stop: int) -> Iterator[tuple[int, slice]]:
-        """Split slices into runs that lie together in the ring: first slice and places."""
-        size = self._config.patch_size[0]
-        while start < stop:
-            place = start % size
-            length = min(stop - start, size - place)
-            yield start, slice(place, place + length)
-            start += length
 
     def _padded_slices(self, start: int) -> torch.Tensor:
         """Return the input's slices that windows from `start` on see, at least as large as they."""
@@ -286,7 +255,7 @@ class _WindowPredictor:
         if shortcut is None or (shortcut == _OUTSIDE_AIR and self._is_air_labelled):
             return None
         if shortcut not in self._answers:
-            logits_Kdhw = self._predict([patch_Cdhw])[0]
+            logits_Kdhw = self._predict([patch_Cdhw])[0].clone()
             if shortcut == _OUTSIDE_AIR and logits_Kdhw.argmax(0).any():
                 self._is_air_labelled = True
                 return logits_Kdhw
@@ -303,10 +272,11 @@ class _WindowPredictor:
             logits_BKdhw: torch.Tensor = self._network(batch_BCdhw).float()
             if self._config.mirroring:
                 flips = _flips(self._config.mirror_axes)
+                logits_BKdhw = logits_BKdhw.clone()  # an engine may use its memory again
                 for axes in flips:
                     mirrored_BKdhw = self._network(batch_BCdhw.flip(axes)).float()
-                    logits_BKdhw = logits_BKdhw + mirrored_BKdhw.flip(axes)
-                logits_BKdhw = logits_BKdhw / (1 + len(flips))
+                    logits_BKdhw += mirrored_BKdhw.flip(axes)
+                logits_BKdhw /= 1 + len(flips)
         if logits_BKdhw.shape[2:] != batch_BCdhw.shape[2:]:
             raise ConfigError(
                 f"The network turns a patch of {tuple(batch_BCdhw.shape[2:])} voxels into logits "
@@ -315,28 +285,6 @@ class _WindowPredictor:
                 remedy="Choose a patch size that the network's strides divide.",
             )
         return logits_BKdhw.to(self._placement.sums)
-
-    def _accumulate(self, logits_Kdhw: torch.Tensor, window: _Window) -> None:
-        if self._ring_KdHW is None:
-            channels = len(logits_Kdhw) + (self._weights_dhw is not None)
-            size = (channels, self._config.patch_size[0], *self.shape[1:])
-            self._ring_KdHW = torch.zeros(size, device=logits_Kdhw.device)
-        if self._weights_dhw is not None:
-            self._weights_dhw = self._weights_dhw.to(logits_Kdhw.device)
-            ones_1dhw = torch.ones_like(logits_Kdhw[:1])
-            logits_Kdhw = torch.cat([logits_Kdhw, ones_1dhw])
-        weight_d, weight_h, weight_w = (axis.weight for axis in window)
-        weight_hw = torch.outer(weight_h, weight_w)
-        start, row, column = (axis.start for axis in window)
-        _, patch_depth, patch_height, patch_width = logits_Kdhw.shape
-        rows, columns = slice(row, row + patch_height), slice(column, column + patch_width)
-        for first, places in self._ring_places(start, start + patch_depth):
-            part = slice(first - start, first - start + places.stop - places.start)
-            sums_Kdhw = self._ring_KdHW[:, places, rows, columns]
-            weight_dhw = weight_d[part, None, None] * weight_hw
-            if self._weights_dhw is not None:
-                weight_dhw = self._weights_dhw[part]
-            sums_Kdhw.addcmul_(logits_Kdhw[:, part], weight_dhw)
 
 
 def _copied(slab_CdHW: torch.Tensor, device: torch.device) -> torch.Tensor:

@@ -27,6 +27,7 @@ from MISFMLib.networks import build_network
 CASES = {
     "plain": ("plainconvunet", (32, 64, 128, 256, 320, 320), 25, (128, 128, 128)),
     "classes": ("plainconvunet", (32, 64, 128, 256, 320), 118, (112, 112, 128)),
+    "many": ("plainconvunet", (32, 64, 128, 256, 320, 320), 118, (128, 128, 128)),
     "resenc": ("resencunet", (32, 64, 128, 256, 320, 320), 25, (128, 128, 128)),
     "small": ("plainconvunet", (8, 16), 5, (32, 32, 32)),
 }

@@ -438,3 +438,19 @@ def test_the_next_slices_are_prepared_while_a_gpu_computes(rng, monkeypatch):
     monkeypatch.setattr(sliding_window, "autocast", lambda *_: contextlib.nullcontext())
     assert torch.equal(predict_logits(Intensities(), prepared, config, gpu), expected)
     assert counts == [1]
+
+
+def test_many_logits_of_16_bits_are_summed_in_half_precision(monkeypatch, seed):
+    network = nn.Conv3d(1, 7, 3, padding=1)
+    image = torch.randn(1, 20, 24, 22)
+    config = WindowConfig(patch_size=(8, 12, 12))
+    exact = predict_logits(network, image, config)
+    monkeypatch.setattr("MISFMLib.inference.logit_ring._LARGE", 1000)
+    slabs = list(iterate_slabs(network, image, config, Placement(precision="bf16")))
+    assert {slab.logits_KDHW.dtype for slab in slabs} == {torch.float16}
+    rounded = predict_logits(network, image, config, Placement(precision="bf16"))
+    assert rounded.dtype == torch.float32
+    torch.testing.assert_close(rounded, exact, atol=0.03, rtol=0.02)
+    assert not torch.equal(rounded, exact)
+    # Those that were computed in float32 keep all their digits.
+    torch.testing.assert_close(predict_logits(network, image, config), exact, atol=0, rtol=0)

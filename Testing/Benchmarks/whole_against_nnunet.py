@@ -1,0 +1,203 @@
+"""A CT of 300 mm from file to file, by nnU-Net and by us, in CPU seconds and peak memory.
+
+    python -m venv NNUNET && NNUNET/bin/pip install nnunetv2==2.8.1
+    python Testing/Benchmarks/whole_against_nnunet.py WORK --case plain --nnunet NNUNET/bin/python
+    python Testing/Benchmarks/whole_against_nnunet.py WORK --case plain --sides bf16 fp32
+
+Networks have TotalSegmentator's size and random weights, but for the last layer: it is fitted to a
+few ranges of intensity, so that neighbouring classes are as far apart as those of a trained network
+and what is gained by a number format is not lost in ties. The same folder and the same volume
+of 200^3 voxels of 1.5 mm (``--shape`` and ``--spacing`` change that) go to both: nnU-Net's
+predictor (CPU, one thread, step 0.8, no mirroring) and ``misfm segment``. Every side is a fresh
+process; ours runs twice, since the first run converts the network. Results gather in
+``WORK/CASE.json``.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import SimpleITK as sitk
+import torch
+from against_nnunet_inference import CASES, network_of
+
+from MISFMLib.configs import (
+    IntensityConfig,
+    InterpolationConfig,
+    LabelConfig,
+    PreprocessingConfig,
+)
+from MISFMLib.jobs.imports.nnunet_export import export_nnunet
+from MISFMLib.models.bundle import BundleManifest, write_bundle
+from MISFMLib.networks import weights_to_numpy
+
+REPOSITORY = Path(__file__).resolve().parents[2]
+FITTED = 5
+CLIP, MEAN, STD = (-900.0, 900.0), 50.0, 250.0
+NNUNET = """
+import sys, torch
+torch.set_num_threads(1)
+from nnunetv2.inference.predict_from_raw_data import nnUNetPredictor
+predictor = nnUNetPredictor(tile_step_size=0.8, use_mirroring=False, device=torch.device("cpu"),
+                            perform_everything_on_device=False, allow_tqdm=False)
+predictor.initialize_from_trained_model_folder(sys.argv[1], (0,), "checkpoint_final.pth")
+predictor.predict_from_files_sequential([[sys.argv[2]]], [sys.argv[3]], False, True, None)
+"""
+
+
+def write_volume(path: Path, shape: tuple[int, int, int], spacing: float) -> None:
+    """Write a body of smooth tissue in noisy air, in HU."""
+    random = np.random.default_rng(0)
+    z, y, x = np.ogrid[tuple(slice(-1, 1, size * 1j) for size in shape)]
+    is_body = np.broadcast_to((y / 0.85) ** 2 + (x / 0.95) ** 2 + 0 * z < 1, shape)
+    edge = 128  # a block that repeats: noise for a large volume would take minutes
+    block = random.normal(size=(edge,) * 3).astype(np.float32)
+    smooth = sitk.SmoothingRecursiveGaussian(sitk.GetImageFromArray(block), 3)
+    block = sitk.GetArrayFromImage(smooth)
+    block *= 80 / block.std()
+    array = np.full(shape, -1000, np.int16)
+    for start in np.ndindex(*(-(-size // edge) for size in shape)):
+        box = tuple(slice(i * edge, (i + 1) * edge) for i in start)
+        part = array[box]
+        tissue = (block + 40)[tuple(slice(n) for n in part.shape)]
+        part[...] = np.where(is_body[box], tissue, -1000) + random.normal(0, 10, part.shape)
+    image = sitk.GetImageFromArray(array)
+    image.SetSpacing((spacing,) * 3)
+    sitk.WriteImage(image, str(path))
+
+
+def fit_head(network: torch.nn.Module, path: Path, patch: tuple[int, int, int]) -> None:
+    """Fit the first classes of the last layer to ranges of intensity in the middle of a volume."""
+    array = sitk.GetArrayViewFromImage(sitk.ReadImage(str(path)))
+    middle = tuple(
+        slice((n - size) // 2, (n + size) // 2) for n, size in zip(array.shape, patch, strict=True)
+    )
+    units = torch.from_numpy(array[middle].astype(np.float32))
+    image = ((units.clip(*CLIP) - MEAN) / STD)[None, None]
+    conv = network.heads[0].conv
+    features: list[torch.Tensor] = []
+    hook = conv.register_forward_pre_hook(lambda _, given: features.append(given[0]))
+    with torch.inference_mode():
+        network(image)
+    hook.remove()
+    rows = features[0][0, :, ::4].flatten(1).T
+    rows = torch.cat([rows, torch.ones(len(rows), 1)], 1)
+    bounds = torch.quantile(image[:, :, ::4], torch.linspace(0.2, 0.9, FITTED - 1))
+    classes = torch.bucketize(image[:, :, ::4].flatten(), bounds)
+    targets = torch.nn.functional.one_hot(classes, FITTED).float() * 10
+    fitted = torch.linalg.lstsq(rows, targets).solution.T
+    with torch.no_grad():
+        conv.weight[FITTED:] *= 0.1
+        conv.bias[FITTED:] = -5.0
+        conv.weight[:FITTED, :, 0, 0, 0], conv.bias[:FITTED] = fitted[:, :-1], fitted[:, -1]
+
+
+def write_model(case: str, work: Path) -> Path:
+    """Write a case's network as a bundle and as a results folder; return the latter."""
+    folder = work / f"{case}-nnunet"
+    if folder.exists():
+        return next(folder.iterdir())
+    network = network_of(case)
+    fit_head(network, work / "volume.nii.gz", CASES[case][3])
+    spacing = 3.0 if case == "classes" else 1.5
+    manifest = BundleManifest(
+        name=case,
+        network=network.config,
+        preprocessing=PreprocessingConfig(
+            modality="CT",
+            intensity=(IntensityConfig(scheme="ct-percentile", clip=CLIP, mean=MEAN, std=STD),),
+            patch_size=CASES[case][3],
+            spacing_dhw=(spacing,) * 3,
+            orientation="",
+            crop="nonzero",
+            crop_margin=0,
+            resampling=InterpolationConfig(order=3, separate="anisotropic"),
+            restoring=InterpolationConfig(separate="anisotropic"),
+            padding="zero",
+            windows="even",
+            skips_air=False,
+            overlap=0.2,
+        ),
+        labels=tuple(
+            LabelConfig(value=value, name=f"s{value}") for value in range(1, CASES[case][2])
+        ),
+    )
+    bundle = write_bundle(work / f"{case}-bundle", manifest, weights_to_numpy(network))
+    return export_nnunet(bundle, folder)
+
+
+def measured(command: list[str], work: Path) -> dict[str, float]:
+    """Run a process; return its CPU seconds, seconds and peak memory."""
+    environment = {
+        **os.environ,
+        "PYTHONPATH": str(REPOSITORY),
+        "OMP_NUM_THREADS": "1",
+        "MISFM_HOME": str(work / "home"),
+        **{f"nnUNet_{name}": str(work) for name in ("raw", "results", "preprocessed")},
+    }
+    start = os.times().elapsed
+    process = subprocess.Popen(command, env=environment, stdout=subprocess.DEVNULL)
+    _, status, used = os.wait4(process.pid, 0)
+    if status:
+        raise SystemExit(f"{command} failed")
+    return {
+        "cpu_s": round(used.ru_utime + used.ru_stime, 1),
+        "s": round(os.times().elapsed - start, 1),
+        "peak_mib": used.ru_maxrss // 1024,
+    }
+
+
+def main() -> None:
+    """Measure the sides asked for and add them to what is known."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("work", type=Path)
+    parser.add_argument("--case", choices=CASES, default="plain")
+    parser.add_argument("--sides", nargs="*", default=["nnunet", "import", "bf16"])
+    parser.add_argument("--nnunet", type=Path, help="Python that has nnunetv2")
+    parser.add_argument("--shape", type=int, nargs=3, default=(200, 200, 200))
+    parser.add_argument("--spacing", type=float, default=1.5)
+    parser.add_argument("--threads", default="1")
+    options = parser.parse_args()
+    work, case = options.work.absolute(), options.case
+    work.mkdir(parents=True, exist_ok=True)
+    image = work / "volume.nii.gz"
+    if not image.exists():
+        write_volume(image, tuple(options.shape), options.spacing)
+    model = write_model(case, work)
+    record = work / f"{case}.json"
+    known = json.loads(record.read_text("utf-8")) if record.exists() else {}
+    misfm = [sys.executable, "-m", "MISFMLib"]
+    for side in options.sides:
+        if side == "nnunet":
+            words = [str(options.nnunet), "-c", NNUNET, str(model), str(image), str(work / case)]
+            known[side] = measured(words, work)
+        elif side == "import":
+            words = ["models", "import", str(model), "--name", case, "--overwrite"]
+            known[side] = measured([*misfm, *words], work)
+        else:
+            output = work / f"{case}-{side}.nii.gz"
+            report = work / f"{case}-{side}.json"
+            words = ["segment", str(image), "-m", case, "-o", str(output), "--overlap", "0.2"]
+            words += ["--precision", side, "--threads", options.threads, "--overwrite"]
+            words += ["--engine", "openvino", "--report", str(report)]
+            for turn in ("first", "second"):
+                known[f"{side}, {turn} run"] = measured([*misfm, *words], work)
+            told = json.loads(report.read_text("utf-8"))
+            known[f"{side}, second run"]["engine"] = f"{told['engine']}, {told['precision']}"
+            known[f"{side}, second run"]["timings_s"] = told["timings_s"]
+            theirs = work / f"{case}.nii.gz"
+            if theirs.exists():
+                a, b = (sitk.GetArrayFromImage(sitk.ReadImage(str(f))) for f in (theirs, output))
+                known[f"{side}, second run"]["equal_voxels"] = float(np.mean(a == b))
+        record.write_text(json.dumps(known, indent=1), "utf-8")
+    print(json.dumps(known, indent=1))
+
+
+if __name__ == "__main__":
+    main()
