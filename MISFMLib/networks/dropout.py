@@ -36,6 +36,9 @@ def drop(x: Tensor, share: float) -> Tensor:
         return F.dropout(x, share)
     bits = torch.empty(-(-x.numel() // _PER_DRAW), dtype=torch.int64).random_(-(2**63), None)
     first_kept = round(share * 2**_BITS) - 2 ** (_BITS - 1)
-    values = bits.view(torch.int16)[: x.numel()].as_strided(x.shape, x.stride())
-    dropped: Tensor = x * (values >= first_kept).to(x.dtype).mul_(1 / (1 - share))
-    return dropped
+    kept = bits.view(torch.int16)[: x.numel()].as_strided(x.shape, x.stride()).ge_(first_kept)
+    scale = torch.tensor(1 / (1 - share), dtype=x.dtype)
+    if x.element_size() == kept.element_size():
+        # Of 0 and 1 times its bits comes a number in place, without a pass that converts.
+        return x * kept.mul_(scale.view(torch.int16)).view(x.dtype)
+    return x * kept.to(x.dtype).mul_(scale)

@@ -59,6 +59,17 @@ def test_a_seed_gives_the_same_again_and_the_gradient_is_that_of_what_stayed():
     assert torch.equal(x.grad * 3, results[0].detach())
 
 
+@pytest.mark.parametrize("dtype", [torch.float64, torch.float32, torch.bfloat16, torch.float16])
+def test_16_bits_of_the_drawn_numbers_decide_about_each_value(dtype):
+    x = torch.randn(6, 8).to(dtype)
+    torch.manual_seed(3)
+    dropped = drop(x, 0.37)
+    torch.manual_seed(3)
+    bits = torch.empty(12, dtype=torch.int64).random_(-(2**63), None).view(torch.int16).view(6, 8)
+    kept = bits >= round(0.37 * 2**16) - 2**15
+    assert torch.equal(dropped, x * kept.to(dtype).mul_(1 / (1 - 0.37)))
+
+
 @pytest.mark.parametrize("share", [0.0, 1.0])
 def test_nothing_and_all_are_shares_too(share):
     assert drop(torch.ones(10), share).sum() == 10 * (1 - share)
