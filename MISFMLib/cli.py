@@ -19,7 +19,7 @@ from tyro.conf import subcommand
 
 import MISFMLib
 from MISFMLib.commands.base import read_job
-from MISFMLib.commands.cohorts import Benchmark, Collect, Evaluate, Review
+from MISFMLib.commands.cohorts import Benchmark, Collect, Evaluate, Networks, Review
 from MISFMLib.commands.console import ConsoleEvents, JsonEvents
 from MISFMLib.commands.failures import asks_for_json, failure, known_error
 from MISFMLib.commands.interrupt import prompt_interrupt
@@ -51,6 +51,7 @@ AnyCommand = (
     | Annotated[Collect, subcommand("collect")]
     | Annotated[Evaluate, subcommand("evaluate")]
     | Annotated[Benchmark, subcommand("benchmark")]
+    | Annotated[Networks, subcommand("networks")]
     | Annotated[Review, subcommand("review")]
     | Annotated[Models, subcommand("models")]
     | Annotated[Recipes, subcommand("recipes")]

@@ -9,7 +9,14 @@ from typing import Annotated
 from tyro.conf import Positional, arg
 
 from MISFMLib.commands.base import Command, Report, SpreadCommand, only, run_job
-from MISFMLib.configs import BenchmarkConfig, CollectConfig, EvaluateConfig, ReviewConfig
+from MISFMLib.configs import (
+    BenchmarkConfig,
+    CollectConfig,
+    EvaluateConfig,
+    NetworkPreset,
+    ReviewConfig,
+    Size,
+)
 from MISFMLib.events import EventSink
 
 
@@ -60,3 +67,30 @@ class Collect(CollectConfig, Command):
     def run(self, events: EventSink) -> Report:
         """Run the job."""
         return run_job("collect", only(CollectConfig, self), events)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Networks(Command):
+    """List the networks that `misfm finetune --network` trains, with what they cost."""
+
+    names: Positional[tuple[NetworkPreset, ...]] = ()
+    """Networks to list; all when not given."""
+    patch_size: Size = (64, 128, 128)
+    """Patch that operations are counted for; one of multiples of 32 fits every network."""
+    measure: bool = False
+    """Compute a patch and a training step of each network, and measure time and memory on this
+    machine; the full ones take minutes and many GB."""
+    threads: int | None = None
+    """CPU threads; all cores when not given."""
+
+    def run(self, events: EventSink) -> Report:
+        """List the networks."""
+        from MISFMLib.jobs.networks import list_networks
+
+        return list_networks(
+            self.names,
+            self.patch_size,
+            events,
+            is_measured=self.measure,
+            threads=self.threads,
+        )

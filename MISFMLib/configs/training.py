@@ -23,7 +23,8 @@ class TrainingConfig:
     name: str = ""
     """Title of the model for people; the output folder's name when not given."""
     network: NetworkPreset = "small"
-    """Network with fresh weights; small and full are PCT-Nets of 3 and 44 M weights."""
+    """Network with fresh weights; small and full are PCT-Nets of 3 and 44 M weights. `misfm
+    networks` lists all with what they cost; those named -small train on a CPU."""
     modality: Literal["auto", "CT", "MR", "other"] = "auto"
     """Modality of the volumes; auto asks the data set and the files, or guesses by intensities."""
     spacing_dhw: Spacing | None = None

@@ -13,5 +13,27 @@ ResolutionMode = Literal[0, 1, 2]
 Precision = Literal["auto", "fp32", "bf16", "fp16"]
 SegmentPrecision = Literal["auto", "fp32", "bf16", "fp16", "int8"]
 EngineName = Literal["auto", "torch", "openvino"]
-NetworkPreset = Literal["small", "full", "fmunet", "unet3d", "unet3d-small"]
+NetworkPreset = Literal[
+    "small",
+    "full",
+    "fmunet",
+    "unet3d",
+    "unet3d-small",
+    "nnunet",
+    "nnunet-small",
+    "resenc",
+    "resenc-small",
+    "transunet",
+    "transunet-small",
+    "segresnet",
+    "segresnet-small",
+    "swinunetr",
+    "swinunetr-small",
+    "unetr",
+    "unetr-small",
+    "nnformer",
+    "nnformer-small",
+    "unetrpp",
+    "unetrpp-small",
+]
 """Networks to train from scratch, by the names of the files in ``presets``."""

@@ -83,10 +83,18 @@ class SegmentationNetwork(nn.Module):
 
     Attributes:
         config: The settings that rebuild this network.
-        input_layer: Name prefix of the parameters whose shape depends on `config.in_channels`.
+        input_layers: Name prefixes of the parameters whose shape depends on `config.in_channels`.
+        encoder_parts: Name prefixes of the parameters that come before the decoder.
+        decoder_parts: Name prefixes of those between encoder and `heads`.
+        placed: Endings of the names of the parameters whose shape depends on `config.patch_size`.
+        has_pyramid: Whether `features` and `encoder_features` can be asked for.
     """
 
-    input_layer = "project."
+    input_layers: tuple[str, ...] = ("project.",)
+    encoder_parts: tuple[str, ...] = ("project.", "encoder.", "bottom.")
+    decoder_parts: tuple[str, ...] = ("decoder.",)
+    placed: tuple[str, ...] = ()
+    has_pyramid = True
     project: nn.Module
     encoder: Encoder
     bottom: nn.Module

@@ -6,14 +6,20 @@ from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
 
+import torch
+
 from MISFMLib.configs import NetworkConfig, decode
 from MISFMLib.networks.base import SegmentationNetwork
 from MISFMLib.networks.ensemble import Ensemble
 from MISFMLib.networks.fmunet import FMUNet
 from MISFMLib.networks.monai_network import MonaiNetwork
+from MISFMLib.networks.monai_unets import UNETR, SegResNet, SwinUNETR
+from MISFMLib.networks.nnformer import NNFormer
 from MISFMLib.networks.pct_net import PCTNet
 from MISFMLib.networks.staged_unet import StagedUNet
+from MISFMLib.networks.transunet import TransUNet
 from MISFMLib.networks.unet3d import UNet3D
+from MISFMLib.networks.unetrpp import UNETRPlusPlus
 
 _NETWORKS: dict[str, type[SegmentationNetwork]] = {
     "pctnet": PCTNet,
@@ -21,8 +27,17 @@ _NETWORKS: dict[str, type[SegmentationNetwork]] = {
     "unet3d": UNet3D,
     "plainconvunet": StagedUNet,
     "resencunet": StagedUNet,
+    "transunet": TransUNet,
+    "segresnet": SegResNet,
+    "swinunetr": SwinUNETR,
+    "unetr": UNETR,
+    "nnformer": NNFormer,
+    "unetrpp": UNETRPlusPlus,
     "monai": MonaiNetwork,
 }
+
+_LOOKS_AT_VALUES = ("monai", "segresnet", "swinunetr", "unetr")
+"""Networks of MONAI, which look at numbers while they are built."""
 
 
 def build_network(config: NetworkConfig | Mapping[str, Any]) -> SegmentationNetwork:
@@ -40,3 +55,11 @@ def build_network(config: NetworkConfig | Mapping[str, Any]) -> SegmentationNetw
         single = replace(config, members=1)
         return Ensemble(config, [build_network(single) for _ in range(config.members)])
     return _NETWORKS[config.architecture](config)
+
+
+def build_shapes(config: NetworkConfig) -> SegmentationNetwork:
+    """Build a network on the meta device: names and shapes of its weights, without numbers."""
+    if config.architecture in _LOOKS_AT_VALUES:
+        return build_network(config).to("meta")
+    with torch.device("meta"):
+        return build_network(config)

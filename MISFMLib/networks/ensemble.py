@@ -13,7 +13,8 @@ from MISFMLib.networks.base import SegmentationNetwork
 class Ensemble(SegmentationNetwork):
     """Averages the logits of its members, such as the folds of a cross-validation."""
 
-    input_layer = ""
+    input_layers = ()
+    has_pyramid = False
 
     def __init__(self, config: NetworkConfig, members: Sequence[SegmentationNetwork]) -> None:
         super().__init__(config)

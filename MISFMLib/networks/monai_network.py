@@ -24,7 +24,8 @@ class MonaiNetwork(SegmentationNetwork):
     two of eight neighbours twice, and weights trained with that need it.
     """
 
-    input_layer = ""
+    input_layers = ()
+    has_pyramid = False
 
     def __init__(self, config: NetworkConfig) -> None:
         super().__init__(config)

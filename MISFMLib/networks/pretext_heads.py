@@ -15,8 +15,6 @@ from MISFMLib.networks.base import SegmentationNetwork
 
 BACKBONE = "network."
 """Name prefix of the segmentation network in the state of an `EncoderTask`."""
-ENCODER_PARTS = ("project.", "encoder.", "bottom.")
-"""Name prefixes of a segmentation network's parameters that such a task trains."""
 _QUARTER_TURNS = 4
 _EMBEDDING_LEVEL = 2
 
@@ -29,7 +27,7 @@ class EncoderTask(nn.Module):
         self.network = network
         self.head = head
         for name, parameter in network.named_parameters():
-            parameter.requires_grad_(name.startswith(ENCODER_PARTS))
+            parameter.requires_grad_(name.startswith(network.encoder_parts))
 
     def forward(self, image_BCDHW: Tensor) -> Tensor:
         """Return what the head makes of the encoder's features."""

@@ -6,7 +6,15 @@ from collections.abc import Sequence
 from math import prod
 
 from MISFMLib.configs import NetworkConfig, ResolutionMode, Size, Spacing
+from MISFMLib.errors import ConfigError
 
+OF_ONE_SIZE = ("unetr", "unetrpp", "transunet")
+"""Networks that take patches of the size they were built for, and no others."""
+_HALVINGS = {"segresnet": 3, "swinunetr": 5, "unetr": 4}
+"""Networks that halve all axes, so many times."""
+_EMBEDDED = ("nnformer", "unetrpp")
+"""Networks that begin with tokens of several voxels."""
+_TOKENS: dict[ResolutionMode, Size] = {0: (4, 4, 4), 1: (2, 4, 4), 2: (1, 4, 4)}
 _PLANAR, _CUBIC = (1, 2, 2), (2, 2, 2)
 _STRIDES: dict[ResolutionMode, tuple[Size, ...]] = {
     0: (_CUBIC, _CUBIC, _CUBIC, _CUBIC),
@@ -40,10 +48,61 @@ def level_scales(config: NetworkConfig) -> tuple[Size, ...]:
     """Give the input voxels per voxel of each level."""
     if config.architecture == "monai":
         return ((1, 1, 1),)
-    strides = ((1, 1, 1), *level_strides(config.resolution_mode))
+    strides = ((1, 1, 1), *_strides_of(config))
     if config.stages is not None:
         strides = config.stages.strides
     return tuple(_product(strides[: level + 1]) for level in range(len(strides)))
+
+
+def _strides_of(config: NetworkConfig) -> tuple[Size, ...]:
+    """Give the strides between the levels of a network without stages."""
+    if config.architecture in _HALVINGS:
+        return (_CUBIC,) * _HALVINGS[config.architecture]
+    if config.architecture in _EMBEDDED:
+        return (token_size(config), _CUBIC, _CUBIC, _CUBIC)
+    return level_strides(config.resolution_mode)
+
+
+def token_size(config: NetworkConfig) -> Size:
+    """Give the voxels that one token of nnFormer or UNETR++ spans at its finest level.
+
+    Published are 4 x 4 x 4 for isotropic volumes (brain tumours), 2 x 4 x 4 for the abdomen and
+    1 x 4 x 4 for the heart in cine MR.
+    """
+    return _TOKENS[config.resolution_mode]
+
+
+def check_patch(config: NetworkConfig) -> None:
+    """Refuse a patch that the network is not made for.
+
+    Raises:
+        ConfigError: `patch_size` is missing or is none of the fitting sizes, which are named.
+    """
+    if config.architecture not in OF_ONE_SIZE:
+        return
+    stride = stride_dhw(config)
+    patch = config.patch_size
+    name = config.architecture
+    if patch is None:
+        raise ConfigError(
+            f"The weights of a {name} belong to places of its patch, and no patch_size is given.",
+            code="patch-size",
+            remedy=f"Give a patch of multiples of {_by(stride)} voxels.",
+        )
+    fitting = tuple(max(1, round(n / s)) * s for n, s in zip(patch, stride, strict=True))
+    if prod(fitting) == prod(stride) and name == "unetrpp":
+        fitting = (*fitting[:2], 2 * fitting[2])  # its batch norms need more than one voxel
+    if patch != fitting:
+        raise ConfigError(
+            f"A {name} with resolution_mode {config.resolution_mode} takes patches of multiples of "
+            f"{_by(stride)} voxels, not {_by(patch)}.",
+            code="patch-size",
+            remedy=f"Choose --patch-size {' '.join(map(str, fitting))}, for example.",
+        )
+
+
+def _by(size: Size) -> str:
+    return " x ".join(map(str, size))
 
 
 def _product(strides: Sequence[Size]) -> Size:

@@ -16,12 +16,13 @@ from MISFMLib.networks.base import Decoder, Encoder, SegmentationNetwork
 from MISFMLib.networks.blocks import Conv3d
 
 _NO_STRIDE = (1, 1, 1)
+_INITIAL_SLOPE = 0.01
 
 
 class StagedUNet(SegmentationNetwork):
     """Strided convolutions down, transposed ones up; levels, kernels and blocks are free."""
 
-    input_layer = "encoder.blocks.0.0.conv."
+    input_layers = ("encoder.blocks.0.0.conv.",)
 
     def __init__(self, config: NetworkConfig) -> None:
         super().__init__(config)
@@ -31,7 +32,7 @@ class StagedUNet(SegmentationNetwork):
         self.project = nn.Identity()
         inputs = config.in_channels
         if is_residual:
-            self.input_layer = "project.conv."
+            self.input_layers = ("project.conv.",)
             self.project = _conv_layer((inputs, channels[0]), stages.kernels[0], _NO_STRIDE, stages)
             inputs = channels[0]
         stage = _residual_stage if is_residual else _plain_stage
@@ -60,6 +61,7 @@ class StagedUNet(SegmentationNetwork):
             nn.Sequential(OrderedDict(conv=nn.Conv3d(channels[i], config.num_classes, 1)))
             for i in (fine_levels if config.deep_supervision else (0,))
         )
+        self.apply(_initialise)
 
     def _refuses_single_voxels(self, batch_size: int) -> bool:
         """Tell whether the normalisation fails when the coarsest level is a single voxel."""
@@ -67,6 +69,18 @@ class StagedUNet(SegmentationNetwork):
         if self.config.stages.norm == "instance":
             return True  # also without training
         return super()._refuses_single_voxels(batch_size)
+
+
+def _initialise(module: nn.Module) -> None:
+    """Begin as nnU-Net does: He's variance, and residual blocks that change nothing yet."""
+    if isinstance(module, nn.Conv3d | nn.ConvTranspose3d):
+        nn.init.kaiming_normal_(module.weight, a=_INITIAL_SLOPE)
+        if module.bias is not None:
+            nn.init.zeros_(module.bias)
+    if isinstance(module, _ResidualBlock):
+        norm = module.conv2.norm
+        if isinstance(getattr(norm, "weight", None), Tensor):
+            nn.init.zeros_(norm.weight)
 
 
 class _UpJoin(nn.Module):

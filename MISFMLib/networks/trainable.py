@@ -14,11 +14,8 @@ from MISFMLib.networks.low_rank import add_low_rank_changes
 Trainable = Literal["all", "decoder", "head", "lora"]
 
 _HEADS = "heads."
-_PARTS = {"all": ("",), "decoder": ("decoder.", _HEADS), "head": (_HEADS,), "lora": (_HEADS,)}
-"""Name prefixes of the parameters that are trained."""
 _NORMS = (nn.BatchNorm3d, nn.InstanceNorm3d, nn.LayerNorm)
 _ENCODER = re.compile(r"(project|bottom|encoder\.(?:blocks|downs)\.(\d))\.")
-_LEVELS = 5
 
 
 def choose_trainable(
@@ -34,8 +31,9 @@ def choose_trainable(
         fresh: Parameters without trained weights; they are trained in any case.
     """
     trained = {*fresh, *(_norm_parameters(network) if part == "lora" else ())}
+    prefixes = {"all": ("",), "decoder": (*network.decoder_parts, _HEADS)}.get(part, (_HEADS,))
     for name, parameter in network.named_parameters():
-        parameter.requires_grad_(name.startswith(_PARTS[part]) or name in trained)
+        parameter.requires_grad_(name.startswith(prefixes) or name in trained)
     if part == "lora":
         add_low_rank_changes(network)
 
@@ -56,7 +54,7 @@ def count_weights(network: nn.Module) -> tuple[int, int]:
     return trained, sum(parameter.numel() for parameter in parameters)
 
 
-def level_rate(name: str, decay: float) -> float:
+def level_rate(name: str, decay: float, levels: int = 5) -> float:
     """Return the part of the learning rate that a parameter gets: less, the earlier its level.
 
     Howard and Ruder, Universal Language Model Fine-tuning for Text Classification, ACL 2018, with
@@ -66,12 +64,13 @@ def level_rate(name: str, decay: float) -> float:
         name: Name of the parameter in a segmentation network.
         decay: Rate of a level as a part of that of the next coarser one. The coarsest level
             compares with the decoder, all of which has the full rate.
+        levels: How many levels the network has.
     """
     match = _ENCODER.match(name)
     if not match:
         return 1.0
     place, number = match.groups()
-    level = {"project": 0, "bottom": _LEVELS - 1}.get(place)
+    level = {"project": 0, "bottom": levels - 1}.get(place)
     if level is None:  # entry i of `downs` makes level i + 1
         level = int(number) + place.startswith("encoder.downs")
-    return decay ** (_LEVELS - level)
+    return decay ** (levels - level)

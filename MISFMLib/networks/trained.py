@@ -7,14 +7,11 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, TypeVar
 
-import torch
-
 from MISFMLib.configs import NetworkConfig
 from MISFMLib.errors import BundleError
 from MISFMLib.models.bundle import Bundle, read_weights
 from MISFMLib.networks.base import SegmentationNetwork
-from MISFMLib.networks.build import build_network
-from MISFMLib.networks.pretext_heads import ENCODER_PARTS
+from MISFMLib.networks.build import build_network, build_shapes
 from MISFMLib.networks.published import complete_report, read_published
 from MISFMLib.networks.weights import LoadReport, load_trained
 
@@ -34,10 +31,7 @@ def network_from_bundle(bundle: Bundle, *, deep_supervision: bool = False) -> Se
     source, weights = bundle.manifest.network, read_weights(bundle)
     config = dataclasses.replace(source, deep_supervision=deep_supervision)
     # A manifest may describe a network of any size: it is compared before it takes any memory.
-    # Some networks of MONAI look at their fresh weights, which have no values there.
-    if config.architecture != "monai":
-        with torch.device("meta"):
-            load_trained(build_network(config), source, weights)
+    load_trained(build_shapes(config), source, weights)
     network = build_network(config)
     load_trained(network, source, weights)
     return network.eval()
@@ -67,20 +61,23 @@ def initialise(
     if isinstance(source, Bundle):
         config = source.manifest.network
         _refuse_other_structure(network.config, config)
-        weights = _taken(read_weights(source), encoder_only)
+        weights = _taken(network, read_weights(source), encoder_only)
         is_pretext = encoder_only or source.manifest.kind == "pretrained"
         return load_trained(network, config, weights, is_pretext=is_pretext)
     published = read_published(source, network.config.resolution_mode)
     _refuse_other_structure(network.config, published.config)
-    tensors = _taken(published.weights, encoder_only)
+    tensors = _taken(network, published.weights, encoder_only)
     report = load_trained(network, published.config, tensors, is_pretext=encoder_only)
     return complete_report(published, report)
 
 
-def _taken(weights: Mapping[str, T], encoder_only: bool) -> Mapping[str, T]:
+def _taken(
+    network: SegmentationNetwork, weights: Mapping[str, T], encoder_only: bool
+) -> Mapping[str, T]:
     if not encoder_only:
         return weights
-    return {name: weight for name, weight in weights.items() if name.startswith(ENCODER_PARTS)}
+    parts = network.encoder_parts
+    return {name: weight for name, weight in weights.items() if name.startswith(parts)}
 
 
 def _refuse_other_structure(config: NetworkConfig, source: NetworkConfig) -> None:
@@ -105,8 +102,12 @@ def _structure(config: NetworkConfig) -> dict[str, Any]:
         "level_channels": config.level_channels,
         "resolution_mode": config.resolution_mode,
     }
-    if config.architecture == "pctnet":
+    if config.architecture in ("pctnet", "swinunetr", "unetr", "nnformer", "unetrpp", "transunet"):
         structure |= {"depths": config.depths, "num_heads": config.num_heads}
+    if config.architecture == "segresnet":
+        structure["depths"] = config.depths
+    if config.stages is not None:
+        structure["stages"] = config.stages
     if config.architecture == "fmunet":
         structure["depth"] = config.depths[0]
     return structure

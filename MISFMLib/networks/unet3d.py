@@ -22,7 +22,7 @@ _SLOPE = 0.01
 class UNet3D(SegmentationNetwork):
     """Pairs of convolutions with BatchNorm, max pooling down, trilinear interpolation up."""
 
-    input_layer = "encoder.blocks.0.conv1."
+    input_layers = ("encoder.blocks.0.conv1.",)
 
     def __init__(self, config: NetworkConfig) -> None:
         super().__init__(config)

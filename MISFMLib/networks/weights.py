@@ -122,8 +122,8 @@ def load_trained(
         or ("the source has no such output" if _is_auxiliary(name) and name not in weights else "")
         for name in state
     }
-    if is_pretext and not any(name.startswith("decoder.") for name in weights):
-        decoder = [name for name in state if name.startswith(("decoder.", "heads."))]
+    if is_pretext and not any(name.startswith(network.decoder_parts) for name in weights):
+        decoder = [name for name in state if name.startswith((*network.decoder_parts, "heads."))]
         reasons |= dict.fromkeys(decoder, "the source brings no decoder")
     reasons |= dict.fromkeys(classes, "the source was pretrained on another task")
     return load_weights(
@@ -154,13 +154,17 @@ def _difference(name: str, network: SegmentationNetwork, source: NetworkConfig) 
     config = network.config
     if _CLASS_CONVOLUTION.match(name) and config.num_classes != source.num_classes:
         return f"the source has {source.num_classes} classes, {config.num_classes} are wanted"
-    if name == f"{network.input_layer}weight" and config.in_channels != source.in_channels:
+    inputs = [f"{layer}weight" for layer in network.input_layers]
+    if name in inputs and config.in_channels != source.in_channels:
         return f"the source has {source.in_channels} channels, {config.in_channels} are wanted"
-    table = re.search(r"blocks\.(\d)\..*\.bias_table$", name)
+    table = re.search(r"(?:blocks|joins)\.(\d)\..*\.bias_table$", name)
     if table:
-        wanted, given = (c.window_sizes[int(table[1]) - 2] for c in (config, source))
+        level = int(table[1]) - (2 if config.architecture == "pctnet" else 0)
+        wanted, given = (c.window_sizes[level] for c in (config, source))
         if wanted != given:
             return f"the source's windows have edge {given}, {wanted} is wanted"
+    if name.endswith(network.placed or ("\0",)) and config.patch_size != source.patch_size:
+        return f"the source's patch is {source.patch_size}, {config.patch_size} is wanted"
     return ""
 
 

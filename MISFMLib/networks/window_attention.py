@@ -26,8 +26,6 @@ from MISFMLib.networks.dropout import Dropout, drop
 
 _BLOCKED = -100.0
 """Added to the scores of tokens that the shift made neighbours by chance; the published value."""
-_DROP_PATH = 0.2
-"""Probability that training skips a branch for a sample; fixed in the published network."""
 
 
 @dataclass(frozen=True)
@@ -44,16 +42,19 @@ class AttentionSpec:
     """Tokens by which the windows are displaced along each axis; 0 for none."""
     dropout: float
     """Dropout probability of attention matrix, projection and MLP."""
+    drop_path: float = 0.2
+    """Probability that training skips a branch for a sample; the published PCT-Net has one."""
 
 
 class TransformerBlock(nn.Module):
     """Window attention and an MLP, each normalised before and added to its input.
 
-    In training either branch is skipped for a fifth of the samples (drop path).
+    In training either branch is skipped for a part of the samples (drop path).
     """
 
     def __init__(self, spec: AttentionSpec) -> None:
         super().__init__()
+        self.drop_path = spec.drop_path
         self.norm1 = nn.LayerNorm(spec.channels)
         self.attention = WindowAttention(spec)
         self.norm2 = nn.LayerNorm(spec.channels)
@@ -70,13 +71,17 @@ class TransformerBlock(nn.Module):
     def forward(self, tokens_BLC: Tensor, grid: Size) -> Tensor:
         """Return new tokens of the same shape; `grid` says how the L tokens lie in space."""
         tokens_BLC = tokens_BLC + self._drop_path(self.attention(self.norm1(tokens_BLC), grid))
+        return self.with_mlp(tokens_BLC)
+
+    def with_mlp(self, tokens_BLC: Tensor) -> Tensor:
+        """Return the second half of the block's answer."""
         return tokens_BLC + self._drop_path(self.mlp(self.norm2(tokens_BLC)))
 
     def _drop_path(self, branch_BLC: Tensor) -> Tensor:
-        if not self.training:
+        if not self.training or not self.drop_path:
             return branch_BLC
-        kept_B = torch.rand(len(branch_BLC), 1, 1, device=branch_BLC.device) >= _DROP_PATH
-        return branch_BLC * (kept_B / (1 - _DROP_PATH)).to(branch_BLC.dtype)
+        kept_B = torch.rand(len(branch_BLC), 1, 1, device=branch_BLC.device) >= self.drop_path
+        return branch_BLC * (kept_B / (1 - self.drop_path)).to(branch_BLC.dtype)
 
 
 class WindowAttention(nn.Module):
@@ -99,14 +104,25 @@ class WindowAttention(nn.Module):
 
     def forward(self, tokens_BLC: Tensor, grid: Size) -> Tensor:
         """Return the attended tokens, same shape; `grid` says how the L tokens lie in space."""
+        # One zero token behind the last stands for all padding, which comes after the norm.
+        return self.attend(self.qkv(F.pad(tokens_BLC, (0, 0, 0, 1))), tokens_BLC, grid)
+
+    def attend(self, qkv_BLC: Tensor, tokens_BLC: Tensor, grid: Size) -> Tensor:
+        """Attend within the windows.
+
+        Args:
+            qkv_BLC: Query, key and value side by side of every token, and of one more that stands
+                for padding: (B, L + 1, 3 C).
+            tokens_BLC: The tokens themselves.
+            grid: How they lie in space.
+        """
         spec, device = self.spec, tokens_BLC.device
         # Dropout needs the padding keys one by one; a GPU prefers few groups to little to compute.
         merges_padding = device.type == "cpu" and not self.training
         layout = window_layout(
             len(tokens_BLC), grid, spec.window, spec.shift, merges_padding, device
         )
-        # One zero token behind the last stands for all padding, which comes after the norm.
-        rows = self.qkv(F.pad(tokens_BLC, (0, 0, 0, 1))).view(-1, spec.channels)
+        rows = qkv_BLC.reshape(-1, spec.channels)
         q, k, v = (
             torch.split(F.embedding(places, rows), sizes)
             for places, sizes in zip(layout.gather, layout.group_sizes, strict=True)

@@ -30,6 +30,7 @@ from MISFMLib.data.volume_fusion import (
     LabelSampler,
     RandomBoxes,
 )
+from MISFMLib.errors import ConfigError
 from MISFMLib.export.pretext_preview import Panel
 from MISFMLib.jobs.pretrain.preview import (
     show_fusion,
@@ -38,6 +39,7 @@ from MISFMLib.jobs.pretrain.preview import (
     show_rotation,
     show_views,
 )
+from MISFMLib.jobs.train.planning import check_levels
 from MISFMLib.networks import SegmentationNetwork, build_network
 from MISFMLib.networks.pretext_heads import EmbeddingHead, EncoderTask, RotationHead
 from MISFMLib.training.losses import SegmentationLoss
@@ -81,6 +83,7 @@ def build_method(config: PretrainConfig, network_config: NetworkConfig) -> Metho
     patch = network_config.patch_size
     assert patch is not None, "the plan gives every network its patch"
     network = build_network(network_config)
+    check_levels(config, network)
     if config.method == "volume-fusion":
         return _volume_fusion(config, network, patch)
     if config.method == "fusion-masking":
@@ -102,6 +105,13 @@ def build_method(config: PretrainConfig, network_config: NetworkConfig) -> Metho
 
 
 def _encoder_only(config: PretrainConfig, network: SegmentationNetwork, patch: Size) -> Method:
+    if not network.has_pyramid:
+        raise ConfigError(
+            f"{config.method} pretrains an encoder with levels, and a "
+            f"{network.config.architecture} has none.",
+            code="bad-option",
+            remedy="Choose --method volume-fusion, or a network with levels: small, full, nnunet.",
+        )
     channels = network.config.level_channels
     if config.method == "rotation":
         return Method(

@@ -15,9 +15,9 @@ from MISFMLib.configs import (
     PretrainConfig,
     ResolutionMode,
     Size,
-    decode,
     encode,
 )
+from MISFMLib.data.nnunet_rules import plan_stages
 from MISFMLib.data.plan import plan_patch, plan_spacing
 from MISFMLib.data.unlabelled import (
     Preparation,
@@ -32,10 +32,11 @@ from MISFMLib.files import write_json
 from MISFMLib.jobs.pretrain.methods import with_outputs
 from MISFMLib.jobs.pretrain.store import stored_volumes, uses_stores, with_settings_of_stores
 from MISFMLib.jobs.progress import counter
+from MISFMLib.jobs.train.planning import preset_network
 from MISFMLib.jobs.train.run_folder import RunFolder, read_listing
 from MISFMLib.jobs.train.training_run import check_patience
 from MISFMLib.networks import choose_resolution_mode, stride_dhw
-from MISFMLib.resources import read_preset
+from MISFMLib.networks.resolution import check_patch
 from MISFMLib.volumes.volume import case_name
 from MISFMLib.volumes.volume_types import by
 
@@ -214,11 +215,17 @@ def _plan_network(
     config: PretrainConfig, files: Sequence[PreparedFile]
 ) -> tuple[NetworkConfig, Size]:
     """Return the network and the patch it is trained with."""
-    preset = read_preset(config.network)
-    network = with_outputs(config, decode(NetworkConfig, preset["network"]))
+    preset, max_voxels, rules = preset_network(config.network)
+    network = with_outputs(config, preset)
     network = replace(network, resolution_mode=_resolution_mode(config, files))
-    patch = config.patch_size or _patch(files, stride_dhw(network), preset["max_patch_voxels"])
-    return replace(network, patch_size=patch), patch
+    if rules is not None:
+        extents = [replace(file, spacing_dhw=_UNIT) for file in files]
+        network, patch = plan_stages(network, rules, extents, _UNIT, config.patch_size)
+    else:
+        patch = config.patch_size or _patch(files, stride_dhw(network), max_voxels)
+    network = replace(network, patch_size=patch)
+    check_patch(network)
+    return network, patch
 
 
 def _resolution_mode(config: PretrainConfig, files: Sequence[PreparedFile]) -> ResolutionMode:

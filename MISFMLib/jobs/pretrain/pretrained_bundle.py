@@ -14,7 +14,7 @@ from MISFMLib.jobs.provenance import command_line, model_name
 from MISFMLib.models.bundle import write_bundle
 from MISFMLib.models.bundle_manifest import BundleManifest
 from MISFMLib.networks import build_network, load_weights, weights_to_numpy
-from MISFMLib.networks.pretext_heads import BACKBONE, ENCODER_PARTS
+from MISFMLib.networks.pretext_heads import BACKBONE
 from MISFMLib.training.checkpoint import TrainResult
 
 _TASKS = {
@@ -69,7 +69,7 @@ def _weights(job: PretrainJob, result: TrainResult) -> dict[str, np.ndarray[Any,
     return {
         name: array
         for name, array in weights_to_numpy(network).items()
-        if not encoder_only or name.startswith(ENCODER_PARTS)
+        if not encoder_only or name.startswith(network.encoder_parts)
     }
 
 

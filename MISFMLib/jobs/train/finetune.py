@@ -243,7 +243,7 @@ def train(fabric: Fabric, job: FinetuneJob, events: EventSink) -> None:
         attend=partial(_emphasise, loss, shares_K, [label.name for label in plan.labels]),
         schedule=partial(polynomial_decay, steps=config.steps),
         rise=partial(linear_rise, warm_up=min(config.warm_up_steps, config.steps // _MOST_WARM_UP)),
-        rate=partial(level_rate, decay=config.layer_decay),
+        rate=partial(level_rate, decay=config.layer_decay, levels=len(plan.network.level_channels)),
         validate=partial(_validate, fabric, job, network) if job.validation else None,
     )
     fit(fabric, task, fit_settings(config), job.folder.checkpoint, events)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import json
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -14,10 +13,12 @@ from MISFMLib.configs import (
     FinetuneConfig,
     LabelConfig,
     NetworkConfig,
+    NetworkPreset,
     PreprocessingConfig,
     ResolutionMode,
     Size,
     Spacing,
+    TrainingConfig,
     decode,
 )
 from MISFMLib.data.case_reading import plain
@@ -25,6 +26,7 @@ from MISFMLib.data.cases import LabelledSet, Split
 from MISFMLib.data.descriptions import has_other_than_ct
 from MISFMLib.data.label_check import CaseFacts
 from MISFMLib.data.label_sides import mirror_axes
+from MISFMLib.data.nnunet_rules import StageRules, nnunet_spacing, plan_stages
 from MISFMLib.data.plan import (
     Modality,
     TrainingPlan,
@@ -50,9 +52,10 @@ from MISFMLib.networks import (
     load_published_checkpoint,
     stride_dhw,
 )
+from MISFMLib.networks.resolution import OF_ONE_SIZE, check_patch
 from MISFMLib.networks.trainable import choose_trainable
+from MISFMLib.resources import read_preset
 
-_PRESETS = Path(__file__).resolve().parents[2] / "presets"
 _PUBLISHED_SUFFIXES = (".pt", ".pth")
 _RATE, _LOW_RATE = 3e-3, 3e-4
 """Learning rate from which fresh class outputs are learnt, and with which trained ones are kept."""
@@ -69,6 +72,8 @@ class Start:
     """Architecture and sizes; classes and channels follow the data set."""
     max_patch_voxels: int
     """Budget of the patch."""
+    rules: StageRules | None = None
+    """By which the stages follow the data; None where the network is what it is."""
     bundle: Bundle | None = None
     checkpoint: Path | None = None
 
@@ -90,6 +95,13 @@ class Start:
         return hashlib.sha256(self.checkpoint.read_bytes()).hexdigest() if self.checkpoint else ""
 
 
+def preset_network(name: NetworkPreset) -> tuple[NetworkConfig, int, StageRules | None]:
+    """Return the network of a preset, the budget of its patch, and the rules of its stages."""
+    preset = read_preset(name)
+    rules = decode(StageRules, preset["planned"]) if "planned" in preset else None
+    return decode(NetworkConfig, preset["network"]), preset["max_patch_voxels"], rules
+
+
 def find_start(config: FinetuneConfig) -> Start:
     """Find what the training starts from.
 
@@ -97,8 +109,7 @@ def find_start(config: FinetuneConfig) -> Start:
         BundleError: The source model is missing or damaged.
     """
     if config.init is None:
-        preset = json.loads((_PRESETS / f"{config.network}.json").read_text("utf-8"))
-        return Start(decode(NetworkConfig, preset["network"]), preset["max_patch_voxels"])
+        return Start(*preset_network(config.network))
     if config.init.endswith(_PUBLISHED_SUFFIXES):
         checkpoint = Path(config.init)
         # The tensors do not tell the mode; the released weights were made in mode 1.
@@ -124,12 +135,31 @@ def start_network(
     """
     seed_everything(config.seed)
     network = build_network(replace(plan.network, deep_supervision=config.deep_supervision))
+    check_levels(config, network)
     if start.source is None:
         return network, None
     encoder_only = config.init_parts == "encoder"
     report = initialise(network, start.source, encoder_only=encoder_only)
     choose_trainable(network, config.trainable, report.newly_initialised)
     return network, report
+
+
+def check_levels(config: TrainingConfig, network: SegmentationNetwork) -> None:
+    """Refuse settings that speak of levels where the network has none of ours.
+
+    Raises:
+        ConfigError: It has none.
+    """
+    asked = {"recompute_levels": config.recompute_levels > 0}
+    if isinstance(config, FinetuneConfig):
+        asked["layer_decay"] = config.layer_decay != 1
+    names = [name for name, is_asked in asked.items() if is_asked and not network.has_pyramid]
+    if names:
+        raise ConfigError(
+            f"{' and '.join(names)} cannot be had with a {network.config.architecture}.",
+            code="bad-option",
+            remedy="Leave it out, or choose a network with levels: small, full, nnunet, resenc.",
+        )
 
 
 # ---------------------------------------------------------------------------------------- the plan
@@ -157,7 +187,8 @@ def make_plan(
     labels = _labels(config, found, facts, start)
     space = replace(space, mirror_axes=_mirror_axes(config, labels, facts, space.orientation))
     facts = [along(fact, space.orientation) for fact in facts]
-    spacing = config.spacing_dhw or space.spacing_dhw or plan_spacing(facts)
+    plan_voxels = plan_spacing if start.rules is None else nnunet_spacing
+    spacing = config.spacing_dhw or space.spacing_dhw or plan_voxels(facts)
     network = replace(
         start.network,
         in_channels=len(found.channels),
@@ -165,9 +196,14 @@ def make_plan(
         resolution_mode=_resolution_mode(config, start, spacing),
         deep_supervision=False,
     )
-    patch = config.patch_size or _patch(facts, spacing, network, start)
+    if start.rules is not None:
+        network, patch = plan_stages(network, start.rules, facts, spacing, config.patch_size)
+    else:
+        patch = config.patch_size or _patch(facts, spacing, network, start)
+    network = replace(network, patch_size=patch)
+    check_patch(network)
     return TrainingPlan(
-        network=replace(network, patch_size=patch),
+        network=network,
         preprocessing=replace(space, spacing_dhw=spacing, patch_size=patch),
         labels=labels,
         batch_size=config.batch_size,
@@ -258,6 +294,8 @@ def _patch(
     stride = stride_dhw(network)
     if start.bundle is None:
         return plan_patch(facts, spacing, stride, start.max_patch_voxels)
+    if network.architecture in OF_ONE_SIZE:
+        return start.bundle.manifest.preprocessing.patch_size
     depth, height, width = map(
         min,
         plan_patch(facts, spacing, stride, math.inf),
