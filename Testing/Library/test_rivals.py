@@ -20,7 +20,9 @@ from MISFMLib.configs import (
 from MISFMLib.data.datasets import Batch
 from MISFMLib.data.nnunet_rules import StageRules, nnunet_spacing, plan_stages
 from MISFMLib.errors import BundleError, ConfigError
+from MISFMLib.events import ignore_events
 from MISFMLib.inference.segmenter import Segmenter, SegmenterOptions
+from MISFMLib.jobs.networks import list_networks
 from MISFMLib.jobs.pretrain.methods import build_method, with_outputs
 from MISFMLib.jobs.train.planning import check_levels, preset_network
 from MISFMLib.models.bundle import write_bundle
@@ -427,3 +429,30 @@ def test_settings_that_a_network_cannot_have_are_named():
             depths=(1,) * 4,
             num_heads=(5, 1, 1, 1),
         )
+
+
+# ------------------------------------------------------------------------------------- the listing
+
+
+def test_the_listing_counts_weights_and_operations():
+    report = list_networks(
+        ("nnunet-small", "unetrpp-small"), (32, 32, 64), ignore_events, is_measured=False
+    )
+    first, second = report["networks"]
+    network, _, _ = preset_network("nnunet-small")
+    assert first["weights"] == sum(p.numel() for p in build_network(network).parameters())
+    # The first convolution alone: 27 products for each voxel and each of its 8 outputs.
+    assert first["multiply_adds"] > 27 * 8 * 32 * 32 * 64
+    assert second["architecture"] == "unetrpp"
+    assert "unetrpp-small" in report["text"]
+
+
+@pytest.mark.slow
+def test_the_listing_measures_in_a_process_of_its_own():
+    report = list_networks(
+        ("nnunet-small",), (32, 32, 32), ignore_events, is_measured=True, threads=1
+    )
+    (row,) = report["networks"]
+    assert 0 < row["seconds"] < row["step_seconds"]
+    assert row["step_bytes"] > 10 * 2**20
+    assert "GB a step" in report["text"]
