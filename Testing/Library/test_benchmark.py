@@ -172,6 +172,7 @@ def test_a_benchmark_that_was_stopped_ends_with_the_same_table(data, tmp_path, m
         expected = (tmp_path / "whole" / name).read_bytes()
         assert (tmp_path / "stopped" / name).read_bytes() == expected
     assert [line[0] for line in whole["table"]] == ["", "unet3d-small", "small"]
+    assert all(line[-2] != "-" for line in whole["table"]), "what the trainings cost is told"
     assert (tmp_path / "whole" / "boxes.png").stat().st_size > 5000
     assert len(list((tmp_path / "whole" / "runs" / "small-1-1" / "labels").iterdir())) == 1
 

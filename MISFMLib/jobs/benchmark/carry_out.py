@@ -87,7 +87,7 @@ def _trained(
         }
         start = {"init": run.row.init} if run.row.init else {"network": run.row.network}
         report = load_job("finetune")(decode(FinetuneConfig, {**settings, **own, **start}), events)
-        cost = {"training_s": report.get("seconds"), "steps": report.get("steps")}
+        cost = {"training_s": report.get("training_seconds"), "steps": report.get("steps")}
         write_json(run.folder / _COST, cost, overwrite=True)
     return read_bundle(model)
 
