@@ -1,4 +1,4 @@
-"""Commands that list, show, import, export, verify, remove and download models."""
+"""Commands that list, show, import, export, combine, verify, remove and download models."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Literal
 
-from tyro.conf import OmitSubcommandPrefixes, Positional, subcommand
+from tyro.conf import OmitSubcommandPrefixes, Positional, arg, subcommand
 
 from MISFMLib.commands.base import Command, Report
 from MISFMLib.configs import ResolutionMode
@@ -179,15 +179,34 @@ class FetchModel(Command):
         return _imported(fetch_task(task, events))
 
 
+@dataclass(frozen=True, kw_only=True)
+class CombineModels(Command):
+    """Make one model of several that find the same labels: the mean of their probabilities."""
+
+    models: Positional[tuple[str, ...]]
+    """Installed names, or paths of bundles, such as the folds of a cross-validation."""
+    output: Annotated[Path, arg(aliases=["-o"])]
+    """Bundle folder to write."""
+    overwrite: bool = False
+    """Replace a bundle that is there."""
+
+    def run(self, events: EventSink) -> Report:
+        """Write the model."""
+        from MISFMLib.jobs.combine import combine_models
+
+        return _imported(combine_models(self.models, self.output, overwrite=self.overwrite))
+
+
 @dataclass(frozen=True)
 class Models:
-    """List, show, import, export, verify, remove and download models."""
+    """List, show, import, export, combine, verify, remove and download models."""
 
     action: OmitSubcommandPrefixes[
         Annotated[ListModels, subcommand("list")]
         | Annotated[ModelInfo, subcommand("info")]
         | Annotated[ImportModel, subcommand("import")]
         | Annotated[ExportModel, subcommand("export")]
+        | Annotated[CombineModels, subcommand("combine")]
         | Annotated[VerifyModel, subcommand("verify")]
         | Annotated[RemoveModel, subcommand("remove")]
         | Annotated[FetchModel, subcommand("fetch")]

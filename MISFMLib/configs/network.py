@@ -110,7 +110,12 @@ class NetworkConfig:
     monai: str = ""
     """Class and arguments of a network of MONAI, as JSON."""
     members: int = 1
-    """Networks of this kind whose logits are averaged, such as the folds of a cross-validation."""
+    """Networks of this kind that are averaged, such as the folds of a cross-validation."""
+    kinds: tuple[NetworkConfig, ...] = ()
+    """Networks of different kinds that are averaged; the other settings then are the first's."""
+    averaged: Literal["logits", "probabilities"] = "logits"
+    """What is averaged: the logits, as nnU-Net does, or the probabilities, so that members that
+    are sure of different classes are unsure together."""
 
     def __post_init__(self) -> None:
         problems = range_problems(self)

@@ -39,6 +39,7 @@ from MISFMLib.inference.row_sums import sum_by_rows
 from MISFMLib.inference.voxel_pairs import pair_voxels
 from MISFMLib.models import store
 from MISFMLib.networks import stride_dhw
+from MISFMLib.networks.resolution import OF_ONE_SIZE
 
 _log = logging.getLogger(__name__)
 
@@ -227,6 +228,8 @@ def _example(network: nn.Module, image_BCDHW: torch.Tensor) -> torch.Tensor:
     """Return what a network is traced with: two voxels of the coarsest level where that will do."""
     config = getattr(network, "config", None)
     if not isinstance(config, NetworkConfig) or config.stages is None:
+        return image_BCDHW
+    if config.kinds or config.architecture in OF_ONE_SIZE:
         return image_BCDHW
     strides = stride_dhw(config)
     if any(size % stride for size, stride in zip(image_BCDHW.shape[2:], strides, strict=True)):

@@ -96,9 +96,9 @@ class SegmentationNetwork(nn.Module):
     placed: tuple[str, ...] = ()
     has_pyramid = True
     project: nn.Module
-    encoder: Encoder
+    encoder: nn.Module
     bottom: nn.Module
-    decoder: Decoder
+    decoder: nn.Module
     heads: nn.ModuleList
 
     def __init__(self, config: NetworkConfig) -> None:

@@ -51,6 +51,8 @@ def build_network(config: NetworkConfig | Mapping[str, Any]) -> SegmentationNetw
     """
     if not isinstance(config, NetworkConfig):
         config = decode(NetworkConfig, config)
+    if config.kinds:
+        return Ensemble(config, [build_network(kind) for kind in config.kinds])
     if config.members > 1:
         single = replace(config, members=1)
         return Ensemble(config, [build_network(single) for _ in range(config.members)])
@@ -59,7 +61,8 @@ def build_network(config: NetworkConfig | Mapping[str, Any]) -> SegmentationNetw
 
 def build_shapes(config: NetworkConfig) -> SegmentationNetwork:
     """Build a network on the meta device: names and shapes of its weights, without numbers."""
-    if config.architecture in _LOOKS_AT_VALUES:
+    kinds = {kind.architecture for kind in (config, *config.kinds)}
+    if kinds & set(_LOOKS_AT_VALUES):
         return build_network(config).to("meta")
     with torch.device("meta"):
         return build_network(config)

@@ -10,6 +10,7 @@ Axis letters: B batch, L tokens (depth slowest), C channels, D depth, H height, 
 from __future__ import annotations
 
 from collections import OrderedDict
+from collections.abc import Sequence
 from dataclasses import replace
 
 import torch
@@ -58,7 +59,7 @@ class NNFormer(SegmentationNetwork):
         decoded: list[Tensor] = self.decoder(levels)
         return decoded
 
-    def _cropped(self, levels: list[Tensor], size: Size) -> list[Tensor]:
+    def _cropped(self, levels: list[Tensor], size: Sequence[int]) -> list[Tensor]:
         return [
             level[..., : -(-size[0] // s), : -(-size[1] // s), : -(-size[2] // s)]
             for level, s in zip(levels, (1, 2, 4), strict=False)
@@ -73,7 +74,7 @@ class _Encoder(nn.Module):
         channels = _channels(config)
         self.embed = _Embedding(config.in_channels, channels[0], token_size(config))
         self.blocks = nn.ModuleList(
-            nn.ModuleList(TransformerBlock(spec) for spec in specs)
+            _Blocks(TransformerBlock(spec) for spec in specs)
             for specs in _specs(config, config.depths)
         )
         self.downs = nn.ModuleList(_Merging(width) for width in channels[:-1])
@@ -86,8 +87,7 @@ class _Encoder(nn.Module):
             if level:
                 x = self.downs[level - 1](x)
             tokens, grid = _tokens(x)
-            for block in blocks:
-                tokens = block(tokens, grid)
+            tokens = blocks(tokens, grid)
             x = _volume(tokens, grid)
             levels.append(_volume(self.norms[level](tokens), grid))
         return levels
@@ -105,9 +105,7 @@ class _Decoder(nn.Module):
         self.ups = nn.ModuleList(_Expanding(width) for width in channels[1:])
         self.joins = nn.ModuleList(_Join(of_level[0]) for of_level in specs)
         self.blocks = nn.ModuleList(
-            nn.ModuleList(
-                TransformerBlock(replace(spec, shift=_shift(config, level))) for spec in more
-            )
+            _Blocks(TransformerBlock(replace(spec, shift=_shift(config, level))) for spec in more)
             for level, (_, *more) in enumerate(specs)
         )
 
@@ -118,11 +116,20 @@ class _Decoder(nn.Module):
         for level in reversed(range(len(skips))):
             enlarged, grid = _tokens(self.ups[level](x))
             tokens = self.joins[level](enlarged, _tokens(skips[level])[0], grid)
-            for block in self.blocks[level]:
-                tokens = block(tokens, grid)
+            tokens = self.blocks[level](tokens, grid)
             x = _volume(tokens, grid)
             decoded.insert(0, x)
         return decoded
+
+
+class _Blocks(nn.ModuleList):
+    """Blocks that follow each other on one grid of tokens."""
+
+    def forward(self, tokens_BLC: Tensor, grid: Size) -> Tensor:
+        """Return tokens of the same shape."""
+        for block in self:
+            tokens_BLC = block(tokens_BLC, grid)
+        return tokens_BLC
 
 
 class _Join(TransformerBlock):
@@ -230,7 +237,8 @@ def _tokens(x_BCDHW: Tensor) -> tuple[Tensor, Size]:
 
 
 def _volume(tokens_BLC: Tensor, grid: Size) -> Tensor:
-    return tokens_BLC.transpose(1, 2).unflatten(2, grid)
+    batch, _, channels = tokens_BLC.shape
+    return tokens_BLC.transpose(1, 2).reshape(batch, channels, *grid)
 
 
 def _grid(config: NetworkConfig, level: int) -> Size | None:

@@ -60,6 +60,9 @@ class PCTNet(SegmentationNetwork):
         config: As given, except that `window_sizes` are the windows that `patch_size` leaves.
     """
 
+    encoder: Encoder
+    decoder: Decoder
+
     def __init__(self, config: NetworkConfig) -> None:
         config = dataclasses.replace(config, window_sizes=effective_windows(config))
         super().__init__(config)

@@ -78,9 +78,9 @@ def _initialise(module: nn.Module) -> None:
         if module.bias is not None:
             nn.init.zeros_(module.bias)
     if isinstance(module, _ResidualBlock):
-        norm = module.conv2.norm
-        if isinstance(getattr(norm, "weight", None), Tensor):
-            nn.init.zeros_(norm.weight)
+        scale = getattr(module.conv2.norm, "weight", None)
+        if isinstance(scale, Tensor):
+            nn.init.zeros_(scale)
 
 
 class _UpJoin(nn.Module):

@@ -195,6 +195,18 @@ def test_a_benchmark_of_other_settings_is_not_mixed_in(data, tmp_path):
     assert caught.value.code == "other-benchmark"
 
 
+def test_only_what_was_drawn_is_scored():
+    label_map, reference = draw_phantom(0)[1], draw_phantom(0)[1]
+    first, second, *_ = (int(value) for value in np.unique(reference.array_DHW)[1:])
+    unlabelled = 99
+    reference.array_DHW[:, :, ::2] = unlabelled
+    case = Case("a", (Path("a"),), Path("a"), not_drawn=(second,), unlabelled=unlabelled)
+    names = {first: "first", second: "second"}
+    (score,) = carry_out._score(case, label_map, reference, names, 1.0)
+    assert score.label == "first"
+    assert score.agreement.dice == 1
+
+
 @pytest.mark.parametrize("content", ["[]", "{", '{"seed": 3}', '{"stepss": 3}'])
 def test_options_that_cannot_be_used_are_refused_before_anything_is_trained(
     data, tmp_path, content

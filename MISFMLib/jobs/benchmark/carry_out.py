@@ -5,11 +5,11 @@ from __future__ import annotations
 import json
 import time
 from collections.abc import Mapping
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from typing import Any
 
 from MISFMLib.configs import BenchmarkConfig, FinetuneConfig, decode
-from MISFMLib.data.case_reading import read_case
+from MISFMLib.data.case_reading import read_case, without_unlabelled
 from MISFMLib.data.cases import Case
 from MISFMLib.events import EventSink
 from MISFMLib.files import write_json
@@ -19,7 +19,7 @@ from MISFMLib.jobs.benchmark.plan import Run
 from MISFMLib.jobs.evaluate.comparison import LabelScore, score_labels
 from MISFMLib.metrics import Agreement
 from MISFMLib.models.bundle import Bundle, read_bundle
-from MISFMLib.volumes.volume import write_label_map
+from MISFMLib.volumes.volume import LabelMap, write_label_map
 
 _SCORES = "scores.json"
 _COST = "training.json"
@@ -113,8 +113,22 @@ def _judged(
         label_map = segmenter.segment(volume, events).label_map
         output = run.folder / "labels" / f"{name}.nii.gz"
         write_label_map(label_map, output, labels=labels, overwrite=True)
-        scores += score_labels(name, label_map, reference, names, config.tolerance_mm)
+        scores += _score(cases[name], label_map, reference, names, config.tolerance_mm)
     return scores
+
+
+def _score(
+    case: Case,
+    label_map: LabelMap,
+    reference: LabelMap,
+    names: Mapping[int, str],
+    tolerance_mm: float,
+) -> list[LabelScore]:
+    """Compare what was drawn in a case: no other labels, and no voxels that nobody labelled."""
+    known_DHW = without_unlabelled(label_map.array_DHW, reference.array_DHW, case.unlabelled)
+    drawn = {value: name for value, name in names.items() if value not in case.not_drawn}
+    found = replace(label_map, array_DHW=known_DHW)
+    return score_labels(case.name, found, reference, drawn, tolerance_mm)
 
 
 def _without_nan(row: dict[str, Any]) -> dict[str, Any]:
