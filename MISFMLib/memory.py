@@ -74,3 +74,19 @@ def _free_of_process() -> int:
         pages = int(Path("/proc/self/statm").read_text("ascii").split()[0])
         return most - pages * resource.getpagesize()
     return most
+
+
+def peak_memory_bytes() -> int:
+    """Return the most main memory that this process has held since it started."""
+    if sys.platform == "win32":
+        import psutil
+
+        return int(psutil.Process().memory_info().peak_wset)
+    status = Path("/proc/self/status")
+    if status.exists():
+        # Not ru_maxrss, which on Linux starts with the memory of the program that started us.
+        (line,) = (line for line in status.read_text("ascii").splitlines() if "VmHWM" in line)
+        return int(line.split()[1]) * 1024
+    import resource  # Unix only
+
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss

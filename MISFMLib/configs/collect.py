@@ -15,7 +15,8 @@ class CollectConfig:
 
     data: Path
     """Data set as `misfm finetune` takes it: a folder with images/ and labels/ (or imagesTr/ and
-    labelsTr/), nnU-Net raw data, a dataset.json or a CSV. Of one channel."""
+    labelsTr/), nnU-Net raw data, a dataset.json or a CSV, of one channel; or a folder with DICOM
+    files, whose scans become cases, labelled where a DICOM SEG of them lies beside."""
     output: Path
     """Folder of the training set that the tab Fine-tune in Slicer works on; new, or to be
     extended."""

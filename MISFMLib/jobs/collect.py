@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 
@@ -15,6 +15,7 @@ from MISFMLib.data.case_reading import read_case
 from MISFMLib.data.cases import Case, LabelledSet, find_cases
 from MISFMLib.errors import DataError, MISFMError
 from MISFMLib.events import EventSink, Notice, ignore_events
+from MISFMLib.jobs.collect_study import Scan, add_scans, find_scans
 from MISFMLib.jobs.progress import counter
 from MISFMLib.models.terminology import label_config
 from MISFMLib.volumes.volume import (
@@ -46,6 +47,9 @@ def run_collect(config: CollectConfig, events: EventSink = ignore_events) -> dic
         DataError: The data set cannot be read, or has several channels.
         OutputError: The training set cannot be written.
     """
+    scans = find_scans(config.data) if config.data.is_dir() else []
+    if scans:
+        return _collect_study(config, scans, events)
     found = find_cases(config.data)
     if len(found.channels) > 1:
         raise DataError(
@@ -53,12 +57,7 @@ def run_collect(config: CollectConfig, events: EventSink = ignore_events) -> dic
             code="channels-differ",
             remedy="Train on it with `misfm finetune`, which takes several.",
         )
-    is_new = not (config.output / "cases.csv").exists()
-    made = (
-        TrainingSet.create(config.output, _labels(found), modality=found.modality)
-        if is_new
-        else TrainingSet(config.output)
-    )
+    made = _open(config.output, _labels(found), found.modality)
     values = _values(made, found, events)
     images = _unlabelled(config)
     on_case = counter(events, "collect", len(found.cases) + len(images))
@@ -75,6 +74,25 @@ def run_collect(config: CollectConfig, events: EventSink = ignore_events) -> dic
         except MISFMError as error:
             refused[path.name] = error.message
         on_case(index)
+    return _report(made, refused, events)
+
+
+def _collect_study(config: CollectConfig, scans: list[Scan], events: EventSink) -> dict[str, Any]:
+    modalities = {scan.series.modality for scan in scans}
+    made = _open(config.output, (), modalities.pop() if len(modalities) == 1 else "")
+    refused = add_scans(made, scans, counter(events, "collect", len(scans)))
+    return _report(made, refused, events)
+
+
+def _open(folder: Path, labels: tuple[LabelConfig, ...], modality: str) -> TrainingSet:
+    """Open a training set, or make it."""
+    if (folder / "cases.csv").exists():
+        return TrainingSet(folder)
+    known: Literal["CT", "MR", ""] = modality if modality in ("CT", "MR") else ""  # type: ignore[assignment]
+    return TrainingSet.create(folder, labels, modality=known)
+
+
+def _report(made: TrainingSet, refused: Mapping[str, str], events: EventSink) -> dict[str, Any]:
     for name, why in refused.items():
         events(Notice(f"{name} is left out: {why}"))
     rows = made.cases()
@@ -83,7 +101,7 @@ def run_collect(config: CollectConfig, events: EventSink = ignore_events) -> dic
         "set": str(made.folder),
         "labelled": labelled,
         "unlabelled": len(rows) - labelled,
-        "refused": refused,
+        "refused": dict(refused),
         "text": f"{made.folder} has {labelled} cases with labels and {len(rows) - labelled} without"
         + (f"; {len(refused)} were left out" if refused else ""),
     }

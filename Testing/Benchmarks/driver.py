@@ -36,7 +36,7 @@ from MISFMLib.device import cpu_name
 from MISFMLib.inference.restoration import LabelRestorer
 from MISFMLib.inference.sliding_window import iterate_slabs
 from MISFMLib.inference.windows import WindowConfig, count_windows, window_starts
-from MISFMLib.jobs.segment.report import peak_memory_bytes
+from MISFMLib.memory import peak_memory_bytes
 from MISFMLib.volumes.volume import Geometry
 
 IDENTITY = (1.0, 0.0, 0.0, 0.0, 1.0, 0.0, 0.0, 0.0, 1.0)

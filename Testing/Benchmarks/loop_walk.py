@@ -240,6 +240,7 @@ class Walk:
     def run(self) -> None:
         """Walk to the end, or to the end of the piece."""
         self.open_panel()
+        print(f"panel open in process {os.getpid()}", flush=True)
         if not self.state["rounds"]:
             self.train_first()
         elif self.tab._models.labelledAt(self.tab.setView.current) > self.labelled_then():

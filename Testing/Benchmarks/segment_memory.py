@@ -64,7 +64,7 @@ MEASURED = """
 import sys
 import MISFMLib.jobs.segment.segment
 from MISFMLib.cli import main
-from MISFMLib.jobs.segment.report import peak_memory_bytes
+from MISFMLib.memory import peak_memory_bytes
 code = main(sys.argv[1:]) if sys.argv[1:] else 0
 print(peak_memory_bytes())
 sys.exit(code)

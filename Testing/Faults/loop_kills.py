@@ -29,8 +29,9 @@ _WALK = Path(__file__).parents[1] / "Benchmarks" / "loop_walk.py"
 _SETTINGS = {"spacing_dhw": [2, 2, 2], "patch_size": [16, 16, 16], "minutes": None, "threads": 1}
 _SETTINGS |= {"validate_every": 10, "checkpoint_every": 5, "warm_up_steps": 5}
 _OPTIONS = ("--labels", "1", "2", "--start", "4", "--loop", "12", "--after", "3", "--held-out", "2")
-_STEPS = ("--steps", "60", "60", "--orders", "least sure", "--seeds", "1")
-_WAIT_S = (5.0, 30.0)
+_STEPS = ("--steps", "20", "10", "--orders", "least sure", "--seeds", "1")
+_WAIT_S = (3.0, 25.0)
+"""After a start the application takes some seconds before there is anything to lose."""
 _MOST_S = 900.0
 _CHECK = """
 import sys
@@ -62,6 +63,16 @@ class Loop:
                 stdout=log,
                 stderr=log,
             )
+
+    def wait_for_panel(self) -> None:
+        """Wait until the panel is open, so that it is the loop that is killed."""
+        while self.process.poll() is None and not self.is_open():
+            time.sleep(0.2)
+
+    def is_open(self) -> bool:
+        """Whether the running application has told that its panel is open."""
+        lines = (self.work / "log").read_text("utf-8", "replace").splitlines()
+        return f"panel open in process {self.process.pid}" in lines
 
     def training(self) -> int:
         """Return the process of the training that runs, 0 when none does."""
@@ -120,6 +131,7 @@ def main() -> int:
     began, kills = time.monotonic(), 0
     loop.start()
     while kills < count and loop.process.poll() is None:
+        loop.wait_for_panel()
         time.sleep(chance.uniform(*_WAIT_S))
         hit = loop.kill(next(targets))
         kills += not hit.startswith("nothing")

@@ -8,13 +8,15 @@ import sys
 import numpy as np
 import pytest
 
-from MISFMLib.configs import Code, LabelConfig, NetworkConfig, PreprocessingConfig
+from MISFMLib.annotation.training_set import TrainingSet
+from MISFMLib.configs import Code, CollectConfig, LabelConfig, NetworkConfig, PreprocessingConfig
 from MISFMLib.errors import DataError, DependencyError, OutputError
 from MISFMLib.export.dicom_seg import check_dicom_source, write_dicom_seg
+from MISFMLib.jobs.collect import run_collect
 from MISFMLib.models.bundle import BundleManifest
 from MISFMLib.volumes.dicom_seg import read_dicom_seg
 from MISFMLib.volumes.same_grid import placed_on
-from MISFMLib.volumes.volume import Geometry, LabelMap, Volume, read_volume
+from MISFMLib.volumes.volume import Geometry, LabelMap, Volume, read_label_map, read_volume
 
 highdicom = pytest.importorskip("highdicom")
 pydicom = pytest.importorskip("pydicom")
@@ -493,3 +495,28 @@ def test_enhanced_images_in_one_or_several_files_are_referred_to(tmp_path, rng, 
     (referenced,) = pydicom.dcmread(tmp_path / "seg.dcm").ReferencedSeriesSequence
     listed = [item.ReferencedSOPInstanceUID for item in referenced.ReferencedInstanceSequence]
     assert sorted(listed) == sorted({uid for uid, _ in uids.values()})
+
+
+def test_a_study_becomes_cases_with_the_labels_of_its_segs(write_series, rng, tmp_path):
+    volume = write_series()
+    label_map = some_labels(volume, rng)
+    write_dicom_seg(volume, label_map, MANIFEST, tmp_path / "series" / "seg.dcm")
+    made_in = tmp_path / "set"
+    report = run_collect(CollectConfig(data=tmp_path / "series", output=made_in))
+    assert (report["labelled"], report["unlabelled"], report["refused"]) == (1, 0, {})
+    made = TrainingSet(made_in)
+    (row,) = made.cases()
+    assert "ller" not in row.name, "no name of a patient becomes that of a file"
+    kept = read_label_map(made.label_map(row.name)).array_DHW
+    for label, ours in zip(LABELS, made.labels, strict=True):
+        assert np.array_equal(kept == ours.value, label_map.array_DHW == label.value)
+    again = run_collect(CollectConfig(data=tmp_path / "series", output=made_in))
+    assert again["labelled"] == 2, "a second study is added to the set"
+    assert TrainingSet(made_in).labels == made.labels
+
+
+def test_a_study_without_segs_becomes_cases_without_labels(write_series, tmp_path):
+    write_series()
+    report = run_collect(CollectConfig(data=tmp_path / "series", output=tmp_path / "set"))
+    assert (report["labelled"], report["unlabelled"]) == (0, 1)
+    assert TrainingSet(tmp_path / "set").modality == "CT"

@@ -1,7 +1,8 @@
 """Take the pictures of the panel in Resources/Screenshots: every state, in the real Slicer.
 
     MISFM_PYTHON=venv/bin/python Slicer --no-splash --additional-module-paths MISFM \
-        --python-script Testing/Slicer/take_screenshots.py -- FOLDER [--dark] [--language zh_CN]
+        --python-script Testing/Slicer/take_screenshots.py -- FOLDER [--tabs] [--dark] \
+        [--language zh_CN]
 
 MISFM_PYTHON is a Python with MISFMLib's dependencies: the results in the pictures are computed.
 """
@@ -67,7 +68,7 @@ class Photographer:
     def panel(self, name: str) -> None:
         """Take a picture of the panel without the empty space below it."""
         self.host.process_events(0.3)
-        panel, page = self.widget.parent, self.ui.segmentTab
+        panel, page = self.widget.parent, self.ui.tabs.currentWidget()
         self.wait(lambda: panel.height >= panel.minimumSizeHint.height())
         self.wait(lambda: page.height <= page.parent().height)
         bottom = self._bottom()
@@ -75,7 +76,10 @@ class Photographer:
 
     def _bottom(self) -> int:
         """Return where the lowest of the sections ends, in the panel."""
-        lowest = self.ui.setupSection
+        page, lowest = self.ui.tabs.currentWidget(), self.ui.setupSection
+        if self.ui.tabs.currentIndex:
+            parts = [each for each in page.children() if each.isWidgetType() and each.visible]
+            lowest = max(parts, key=lambda each: each.y + each.height)
         return lowest.mapTo(self.widget.parent, qt.QPoint(0, lowest.height)).y() + _MARGIN
 
     def window(self, name: str) -> None:
@@ -213,6 +217,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("folder", type=Path)
     parser.add_argument("--width", type=int, default=400)
+    parser.add_argument("--tabs", action="store_true", help="Fine-tune and Pretrain instead")
     parser.add_argument("--dark", action="store_true")
     parser.add_argument("--language", help="such as zh_CN; a font for it has to be there")
     options = parser.parse_args([word for word in sys.argv[1:] if word != "--"])
@@ -230,7 +235,13 @@ def main() -> None:
             folder = REPOSITORY / "MISFM" / "Resources" / "Translations"
             stack.enter_context(SlicerHost.language(options.language, folder / catalogue))
             slicer.util.reloadScriptedModule("MISFM")
-        take_all(Photographer(options), sample)
+        if options.tabs:
+            sys.path.insert(0, str(REPOSITORY / "Testing" / "Slicer"))
+            from tab_screenshots import take_tabs
+
+            take_tabs(Photographer(options), home)
+        else:
+            take_all(Photographer(options), sample)
 
 
 def start() -> None:

@@ -125,7 +125,7 @@ def a_set(tab, make_volume, tmp_path):
 
 def test_without_a_set_the_tab_says_how_to_get_one(tab):
     assert not tab.ui.trainButton.enabled
-    assert "Add to training set" in tab.ui.setLabel.text
+    assert "press Add labels" in tab.ui.setLabel.text
     assert not tab.shown("casesTable")
 
 
@@ -213,6 +213,17 @@ def test_a_training_runs_to_its_table_and_is_kept(tab, a_set, monkeypatch):
     assert "About 300 steps" in tab.tab.form.forecast() or tab.tab.form.forecast()
 
 
+def test_a_model_about_which_nobody_has_decided_is_not_trained_over(tab, a_set):
+    tab.behave(**BETTER)
+    tab.train()
+    tab.wait(lambda: tab.shown("outcomeFrame"))
+    assert not tab.ui.trainButton.enabled
+    assert "Keep or discard" in tab.ui.trainButton.toolTip
+    tab.ui.discardButton.click()
+    tab.panel.settle()
+    assert tab.ui.trainButton.enabled
+
+
 def test_what_is_not_better_is_discarded_by_default_and_nothing_is_lost(tab, a_set):
     tab.behave(**NO_BETTER)
     tab.train()
@@ -289,6 +300,29 @@ def test_a_killed_training_is_found_again_after_a_restart(tab, a_set, host):
     assert "interrupted" in again._ui.trainLabel.text
     assert again._ui.trainButton.text == "Go on"
     tab.panel.widget = slicer.modules.MISFMWidget
+
+
+def test_closing_slicer_asks_once_what_becomes_of_a_training(tab, a_set, host):
+    from MISFMSlicer.Jobs.TrainingProcess import TrainingState
+    from MISFMSlicer.Panel.Closing import settleTrainings
+
+    tab.behave(wait=True)
+    tab.train()
+    tab.wait(lambda: "Labels found" in tab.ui.trainLabel.text)
+    training = tab.tab.train.training
+    asked = len(host.dialogs.shown)
+    settleTrainings([])
+    assert len(host.dialogs.shown) == asked, "nothing runs: nothing to ask"
+    host.dialogs.answer("Yes")
+    settleTrainings([training])
+    tab.panel.host.process_events(0.3)
+    assert training.isRunning
+    host.dialogs.answer("No")
+    settleTrainings([training])
+    tab.wait(lambda: not training.isRunning)
+    training.poll()
+    assert training.state is TrainingState.PAUSED
+    assert len(host.dialogs.shown) == asked + 2
 
 
 def test_problems_of_the_cases_are_a_list_that_leads_to_them(tab, a_set):
@@ -571,3 +605,14 @@ def test_a_data_set_from_elsewhere_is_copied_into_a_training_set(tab, a_set, tmp
 
 def test_the_tab_is_narrow_enough(tab, a_set):
     assert tab.panel.widget.parent.minimumSizeHint.width() <= 400
+
+
+def test_the_forecast_tells_steps_and_memory_of_earlier_trainings(tab, a_set):
+    form = tab.tab.form
+    assert "will tell how many steps" in form.forecast()
+    report = {"steps": 100, "training_seconds": 50.0, "peak_memory_bytes": 1.2e9}
+    form.learn(form.start, report)
+    assert "About 1200 steps" in form.forecast()
+    assert form.forecast().endswith("It needs about 1.2 GB of memory.")
+    form.learn(form.start, {"peak_memory_bytes": 9e15})
+    assert "and only" in form.forecast()

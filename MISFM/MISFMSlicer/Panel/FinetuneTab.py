@@ -110,18 +110,8 @@ class FinetuneTab:
         if self.loop.case is not None:
             self._ui.doneButton.click()
 
-    def close(self, *, isQuitting: bool = False) -> None:
-        """Let go of everything; a training goes on, or pauses if the user wants that at the end."""
-        if isQuitting and self.isTraining:
-            goesOn = slicer.util.confirmYesNoDisplay(
-                _(
-                    "A training is running. Let it go on without Slicer? No pauses it; it can go on"
-                    " later either way."
-                ),
-                _("Close Slicer"),
-            )
-            if not goesOn:
-                self.train.training.ask("pause")
+    def close(self) -> None:
+        """Let go of everything; a training goes on."""
         self._timer.stop()
         self._timer.timeout.disconnect(self._onTick)
         self._check.close()
@@ -146,6 +136,8 @@ class FinetuneTab:
             ui.trainButton.toolTip = _("Go on from the last checkpoint.")
             return
         ui.trainButton.text = _("Fine-tune")
+        if self.outcome.isOpen:
+            why = _("Keep or discard the new model first.")
         ui.trainButton.enabled = not why
         ui.trainButton.toolTip = why or _("Start; it runs on when Slicer is closed.")
         if not isRunning:
@@ -283,6 +275,7 @@ class FinetuneTab:
     def _onTick(self, *_arguments: Any) -> None:
         self.train.poll()
         self._proposals.poll()
+        self.setView.leavePlace(isCorrecting=self.loop.case is not None)
 
     @guarded
     def _onSetChanged(self, *_arguments: Any) -> None:

@@ -65,7 +65,7 @@ def textOf(problem: Problem, trainingSet: TrainingSet) -> str:
 
 def _wordings() -> dict[str, str]:
     return {
-        "label-values": _("{case}: the numbers {labels} have no name in this set"),
+        "label-values": _("{case}: values that this set has no name for: {labels}"),
         "label-islands": _("{case}: {count} stray voxels of {labels}"),
         "label-map-empty": _("{case}: no label at all, as in a healthy patient"),
         "label-not-judged": _("{labels}: in no held-out case, so nobody will know how well"),

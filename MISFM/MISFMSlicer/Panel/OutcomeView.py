@@ -55,6 +55,11 @@ class OutcomeView:
         ui.versionsButton.setMenu(qt.QMenu(ui.versionsButton))
         ui.versionsButton.menu().aboutToShow.connect(self._onVersions)
 
+    @property
+    def isOpen(self) -> bool:
+        """Whether there is a model about which nobody has decided."""
+        return self._training is not None
+
     def show(self, training: TrainingProcess) -> None:
         """Show what a finished training has brought."""
         self._training = training

@@ -75,6 +75,8 @@ class ProblemsView:
         problemsList.clear()
         for problem in self._problems if trainingSet is not None else ():
             problemsList.addItem(textOf(problem, trainingSet))
+            last = problemsList.count - 1
+            problemsList.item(last).setToolTip(textOf(problem, trainingSet))
         problemsList.setCurrentRow(-1)
         problemsList.blockSignals(False)
         fitRows(problemsList, _MAX_ROWS)

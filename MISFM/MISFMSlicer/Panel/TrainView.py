@@ -71,6 +71,11 @@ class TrainView:
         return self._state
 
     @property
+    def isRunning(self) -> bool:
+        """Whether it runs now."""
+        return self._training is not None and self._training.isRunning
+
+    @property
     def canGoOn(self) -> bool:
         """Whether it stopped and has a checkpoint."""
         return self._state in (TrainingState.PAUSED, TrainingState.KILLED) or (
@@ -176,7 +181,8 @@ class TrainView:
         parts = [self._stateText(training), foundText(training.metrics)]
         if self._state is TrainingState.RUNNING and not self._asked:
             parts.append(Messages.timeLeft(training.progress))
-        return " ".join(part if part.endswith(".") else f"{part}." for part in parts if part)
+        sentences = (f"{part[0].upper()}{part[1:].rstrip('.')}." for part in parts if part)
+        return " ".join(sentences)
 
     def _stateText(self, training: TrainingProcess) -> str:
         step = max(training.metrics, default=0)

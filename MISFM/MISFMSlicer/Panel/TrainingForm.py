@@ -13,6 +13,7 @@ from slicer.i18n import tr as _
 
 from MISFMLib.annotation.case_table import CaseRow
 from MISFMLib.annotation.training_set import TrainingSet
+from MISFMLib.memory import free_bytes
 from MISFMLib.models import store
 from MISFMLib.resources import read_preset
 
@@ -22,7 +23,7 @@ from ..Setup.Settings import Settings
 
 _FRESH, _FILE = "", "…"
 _TRAINABLE = ("all", "decoder", "head", "lora")
-_SPEEDS = "MISFM/TrainingSpeeds"
+_SPEEDS, _MEMORY = "MISFM/TrainingSpeeds", "MISFM/TrainingMemory"
 _MANY_STEPS = 100_000
 """More than fit in the minutes: the clock ends the training."""
 _FEW_CASES = 20
@@ -133,17 +134,34 @@ class TrainingForm:
         text = _("About {steps} steps in {time} on this computer.").format(
             steps=steps, time=Messages.duration(60 * self.minutes)
         )
+        text += self._memoryText()
         if steps < _ENOUGH_STEPS:
             text += " " + _("Small labels are often found only after some hundred steps.")
         return text
 
     def learn(self, start: str, report: dict[str, Any]) -> None:
-        """Remember how fast a training was."""
+        """Remember how fast a training was, and how much memory it took."""
         steps, seconds = report.get("steps"), report.get("training_seconds")
         if steps and seconds:
-            speeds = self._speeds()
-            speeds[_key(start)] = seconds / steps
-            self._store.setValue(_SPEEDS, json.dumps(speeds))
+            self._remember(_SPEEDS, start, seconds / steps)
+        if report.get("peak_memory_bytes"):
+            self._remember(_MEMORY, start, report["peak_memory_bytes"])
+
+    def _remember(self, setting: str, start: str, value: float) -> None:
+        values = {**self._learnt(setting), _key(start): value}
+        self._store.setValue(setting, json.dumps(values))
+
+    def _memoryText(self) -> str:
+        """Say how much memory the training will take, and whether that much is free."""
+        needed = self._learnt(_MEMORY).get(_key(self.start))
+        if not needed:
+            return ""
+        fields = {"memory": Messages.memory(needed), "free": Messages.memory(free_bytes())}
+        if needed > free_bytes():
+            text = _("It needs about {memory} of memory, and only {free} are free.")
+        else:
+            text = _("It needs about {memory} of memory.")
+        return " " + text.format(**fields)
 
     def _trainable(self) -> str:
         return str(self._ui.trainableSelector.currentData or "all")
@@ -155,14 +173,15 @@ class TrainingForm:
         return max(10, int(60 * self.minutes / seconds / _VALIDATIONS))
 
     def _secondsPerStep(self) -> float:
-        return float(self._speeds().get(_key(self.start), 0.0))
+        return float(self._learnt(_SPEEDS).get(_key(self.start), 0.0))
 
-    def _speeds(self) -> dict[str, float]:
+    def _learnt(self, setting: str) -> dict[str, float]:
+        """Return what was learnt from earlier trainings, by what they started from."""
         try:
-            speeds = json.loads(self._store.value(_SPEEDS, "{}"))
+            values = json.loads(self._store.value(setting, "{}"))
         except (TypeError, ValueError):  # somebody has edited the file
             return {}
-        return speeds if isinstance(speeds, dict) else {}
+        return values if isinstance(values, dict) else {}
 
     @guarded
     def _onStartChosen(self, *_arguments: Any) -> None:

@@ -19,12 +19,15 @@ from MISFMLib.models import store
 from ..Guard import guarded
 from ..Scene.TrainingCases import writeImage
 from ..Signal import Signal
+from .CaseTexts import details, noSet, statusText, summary
 from .CollectView import CollectView
 from .MappingView import MappingView
 
 _SETS = "MISFM/trainingSets"
 _MOST_SETS = 10
 _MAX_ROWS = _ROW_MARGINS = 8
+_ROWS_BESIDE_A_CASE = 3
+"""While a case is corrected its tools need the place."""
 
 
 class TrainingSetView:
@@ -56,6 +59,7 @@ class TrainingSetView:
         self._store = slicer.app.userSettings()
         self._set: TrainingSet | None = None
         self._rows: list[CaseRow] = []
+        self._mostRows = _MAX_ROWS
         self._mapping = MappingView(ui, self._add, report)
         self._collecting = CollectView(ui, self._open, report)
         self._prepareTable()
@@ -63,7 +67,10 @@ class TrainingSetView:
         ui.newSetButton.clicked.connect(self._onNew)
         ui.openSetButton.clicked.connect(self._onOpen)
         ui.addSegmentationButton.clicked.connect(self._onAddSegmentation)
-        ui.addVolumesButton.clicked.connect(self._onAddVolumes)
+        menu = qt.QMenu(ui.addVolumesButton)
+        menu.addAction(_("Volume files…")).triggered.connect(self._onAddVolumes)
+        menu.addAction(_("DICOM study…")).triggered.connect(self._onAddStudy)
+        ui.addVolumesButton.setMenu(menu)
         ui.casesTable.cellDoubleClicked.connect(self._onCaseChosen)
 
     @property
@@ -90,7 +97,7 @@ class TrainingSetView:
         ui.setActions.visible = True
         ui.addVolumesButton.visible = ui.checkButton.visible = isThere
         ui.casesTable.visible = bool(self._rows)
-        ui.setLabel.text = _summary(self._rows) if isThere else _noSet()
+        ui.setLabel.text = summary(self._rows) if isThere else noSet()
         self._fillTable()
 
     def close(self) -> None:
@@ -192,6 +199,14 @@ class TrainingSetView:
         )
         self.addVolumes([Path(path) for path in paths or ()])
 
+    @guarded
+    def _onAddStudy(self, *_arguments: Any) -> None:
+        path = qt.QFileDialog.getExistingDirectory(
+            self._ui.addVolumesButton, _("Folder of a DICOM study"), ""
+        )
+        if path:
+            self._collecting.begin(Path(path), self._set.folder)
+
     def addVolumes(self, paths: Sequence[Path]) -> None:
         """Add volume files without labels; those that cannot be read are named at the end.
 
@@ -243,11 +258,21 @@ class TrainingSetView:
         table.setRowCount(len(self._rows))
         for index, row in enumerate(self._rows):
             sure = "" if row.certainty is None else f"{100 * row.certainty:.0f} %"
-            for column, text in enumerate((row.name, _statusText(row), sure)):
+            for column, text in enumerate((row.name, statusText(row), sure)):
                 item = qt.QTableWidgetItem(text)
-                item.setToolTip(_details(row))
+                item.setToolTip(details(row))
                 table.setItem(index, column, item)
-        count = min(len(self._rows), _MAX_ROWS)
+        self._fitTable()
+
+    def leavePlace(self, *, isCorrecting: bool) -> None:
+        """Make the table small while a case is corrected, and as high as it was afterwards."""
+        mostRows = _ROWS_BESIDE_A_CASE if isCorrecting else _MAX_ROWS
+        if mostRows != self._mostRows:
+            self._mostRows = mostRows
+            self._fitTable()
+
+    def _fitTable(self) -> None:
+        table, count = self._ui.casesTable, min(len(self._rows), self._mostRows)
         height = sum(table.rowHeight(row) for row in range(count)) + 2 * table.frameWidth
         table.setFixedHeight(height + table.horizontalHeader().sizeHint.height())
 
@@ -258,43 +283,3 @@ def _defaultFolder() -> Path:
     while (folder := parent / f"training-set-{number}").exists():
         number += 1
     return folder
-
-
-def _noSet() -> str:
-    return _(
-        "A model learns from cases with labels. Segment a volume, correct it, and add it with Add"
-        " to training set; or make a training set with New…"
-    )
-
-
-def _summary(rows: Sequence[CaseRow]) -> str:
-    labelled = [row for row in rows if row.is_labelled]
-    held = sum(row.split == "validation" for row in labelled)
-    waiting = sum(row.status in ("unlabelled", "proposed") for row in rows)
-    return _("{labelled} cases with labels, {held} of them held out; {waiting} to do.").format(
-        labelled=len(labelled), held=held, waiting=waiting
-    )
-
-
-def _statusText(row: CaseRow) -> str:
-    names = {
-        "unlabelled": _("no labels"),
-        "proposed": _("proposed"),
-        "corrected": _("corrected"),
-        "checked": _("checked"),
-        "left out": _("left out"),
-    }
-    text = names[row.status]
-    return _("{status}, held out").format(status=text) if row.split == "validation" else text
-
-
-def _details(row: CaseRow) -> str:
-    parts = [
-        row.name,
-        _("{who}, {when}").format(who=row.who, when=row.when[:10]) if row.when else "",
-        _("not drawn: {names}").format(names=", ".join(row.not_drawn)) if row.not_drawn else "",
-        _("Dice of the proposal {dice}").format(dice=f"{row.dice:.2f}")
-        if row.dice is not None
-        else "",
-    ]
-    return "\n".join(part for part in parts if part)

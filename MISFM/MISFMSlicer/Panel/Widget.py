@@ -13,6 +13,7 @@ from slicer.ScriptedLoadableModule import ScriptedLoadableModuleWidget
 from slicer.util import VTKObservationMixin
 
 from ..Jobs.Logic import MISFMLogic
+from .Closing import settleTrainings
 from .FinetuneTab import FinetuneTab
 from .Heights import FullHeight
 from .Parameters import Parameters
@@ -81,7 +82,10 @@ class MISFMWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
         self._refreshTimer.timeout.disconnect(self._refresh)
         self.removeObservers()
         self._parameterNode = self._volume = None
-        self.finetuneTab.close(isQuitting=_isQuitting())
+        if _isQuitting():
+            views = (self.finetuneTab.train, self.pretrainTab.train)
+            settleTrainings([view.training for view in views if view.isRunning])
+        self.finetuneTab.close()
         self.pretrainTab.close()
         self.segmentTab.close()
         self.logic.close()

@@ -1562,6 +1562,10 @@
 <context>
     <name>Finetune</name>
     <message>
+        <source> corrections</source>
+        <translation> 次修正后</translation>
+    </message>
+    <message>
         <source>Add case</source>
         <translation>添加病例</translation>
     </message>
@@ -1580,6 +1584,10 @@
     <message>
         <source>Add volumes…</source>
         <translation>添加体数据…</translation>
+    </message>
+    <message>
+        <source>Again after:</source>
+        <translation>再次训练于：</translation>
     </message>
     <message>
         <source>Bring an earlier version of the model back.</source>
@@ -1642,10 +1650,6 @@
         <translation>微调</translation>
     </message>
     <message>
-        <source>Go on after:</source>
-        <translation>自动继续：</translation>
-    </message>
-    <message>
         <source>Keep</source>
         <translation>保留</translation>
     </message>
@@ -1680,6 +1684,10 @@
     <message>
         <source>Name:</source>
         <translation>名称：</translation>
+    </message>
+    <message>
+        <source>never</source>
+        <translation>从不</translation>
     </message>
     <message>
         <source>New…</source>
@@ -1807,14 +1815,6 @@
 <context>
     <name>Panel.FinetuneTab</name>
     <message>
-        <source>A training is running. Let it go on without Slicer? No pauses it; it can go on later either way.</source>
-        <translation>训练正在进行。要让它在没有 Slicer 的情况下继续吗？选择“否”则暂停；两种情况之后都可以继续。</translation>
-    </message>
-    <message>
-        <source>Close Slicer</source>
-        <translation>关闭 Slicer</translation>
-    </message>
-    <message>
         <source>Discarded. All other models are as they were.</source>
         <translation>已放弃。其他模型均未改变。</translation>
     </message>
@@ -1829,6 +1829,10 @@
     <message>
         <source>Go on from the last checkpoint.</source>
         <translation>从最近的检查点继续。</translation>
+    </message>
+    <message>
+        <source>Keep or discard the new model first.</source>
+        <translation>请先保留或丢弃新模型。</translation>
     </message>
     <message>
         <source>Start; it runs on when Slicer is closed.</source>
@@ -2086,6 +2090,14 @@
         <translation>从零开始时必须训练整个网络。</translation>
     </message>
     <message>
+        <source>It needs about {memory} of memory, and only {free} are free.</source>
+        <translation>约需 {memory} 内存，而仅有 {free} 可用。</translation>
+    </message>
+    <message>
+        <source>It needs about {memory} of memory.</source>
+        <translation>约需 {memory} 内存。</translation>
+    </message>
+    <message>
         <source>No case has labels yet: add a segmentation, or correct a proposal.</source>
         <translation>还没有已标注的病例：请添加分割或修正建议。</translation>
     </message>
@@ -2141,10 +2153,6 @@
         <translation>病例需要一个体数据及其分割。</translation>
     </message>
     <message>
-        <source>A model learns from cases with labels. Segment a volume, correct it, and add it with Add to training set; or make a training set with New…</source>
-        <translation>模型从已标注的病例中学习。请分割一个体数据，修正后用“加入训练集”添加；或用“新建…”建立训练集。</translation>
-    </message>
-    <message>
         <source>Add volumes without labels</source>
         <translation>添加没有标注的体数据</translation>
     </message>
@@ -2153,8 +2161,12 @@
         <translation>病例</translation>
     </message>
     <message>
-        <source>Dice of the proposal {dice}</source>
-        <translation>建议的 Dice {dice}</translation>
+        <source>DICOM study…</source>
+        <translation>DICOM 检查…</translation>
+    </message>
+    <message>
+        <source>Folder of a DICOM study</source>
+        <translation>DICOM 检查文件夹</translation>
     </message>
     <message>
         <source>New training set</source>
@@ -2189,44 +2201,12 @@
         <translation>其他体数据已在训练集中。</translation>
     </message>
     <message>
+        <source>Volume files…</source>
+        <translation>体数据文件…</translation>
+    </message>
+    <message>
         <source>Volumes (*.nii *.nii.gz *.nrrd *.nhdr *.mha *.mhd)</source>
         <translation>体数据 (*.nii *.nii.gz *.nrrd *.nhdr *.mha *.mhd)</translation>
-    </message>
-    <message>
-        <source>checked</source>
-        <translation>已检查</translation>
-    </message>
-    <message>
-        <source>corrected</source>
-        <translation>已修正</translation>
-    </message>
-    <message>
-        <source>left out</source>
-        <translation>已排除</translation>
-    </message>
-    <message>
-        <source>no labels</source>
-        <translation>无标注</translation>
-    </message>
-    <message>
-        <source>not drawn: {names}</source>
-        <translation>未勾画：{names}</translation>
-    </message>
-    <message>
-        <source>proposed</source>
-        <translation>已建议</translation>
-    </message>
-    <message>
-        <source>{labelled} cases with labels, {held} of them held out; {waiting} to do.</source>
-        <translation>{labelled} 个已标注病例，其中 {held} 个留出；{waiting} 个待处理。</translation>
-    </message>
-    <message>
-        <source>{status}, held out</source>
-        <translation>{status}，留出</translation>
-    </message>
-    <message>
-        <source>{who}, {when}</source>
-        <translation>{who}，{when}</translation>
     </message>
 </context>
 <context>
@@ -2628,8 +2608,8 @@
         <translation>{case}：没有任何标签，如同健康患者</translation>
     </message>
     <message>
-        <source>{case}: the numbers {labels} have no name in this set</source>
-        <translation>{case}：数值 {labels} 在此训练集中没有名称</translation>
+        <source>{case}: values that this set has no name for: {labels}</source>
+        <translation>{case}：此训练集中没有名称的数值：{labels}</translation>
     </message>
     <message>
         <source>{case}: {count} stray voxels of {labels}</source>
@@ -2688,6 +2668,72 @@
     <message>
         <source>Minutes</source>
         <translation>分钟</translation>
+    </message>
+</context>
+<context>
+    <name>Panel.CaseTexts</name>
+    <message>
+        <source>A model learns from cases with labels. Open… a folder with images and labels; or load a volume and its segmentation, and press Add labels.</source>
+        <translation>模型从带标签的病例中学习。请用“打开…”选择含图像和标注的文件夹；或加载一个体数据及其分割，再点击“添加标注”。</translation>
+    </message>
+    <message>
+        <source>Dice of the proposal {dice}</source>
+        <translation>建议的 Dice {dice}</translation>
+    </message>
+    <message>
+        <source>checked</source>
+        <translation>已检查</translation>
+    </message>
+    <message>
+        <source>corrected</source>
+        <translation>已修正</translation>
+    </message>
+    <message>
+        <source>left out</source>
+        <translation>已排除</translation>
+    </message>
+    <message>
+        <source>no labels</source>
+        <translation>无标注</translation>
+    </message>
+    <message>
+        <source>not drawn: {names}</source>
+        <translation>未勾画：{names}</translation>
+    </message>
+    <message>
+        <source>proposed</source>
+        <translation>已建议</translation>
+    </message>
+    <message>
+        <source>{labelled} cases with labels, {held} of them held out; {waiting} to do.</source>
+        <translation>{labelled} 个已标注病例，其中 {held} 个留出；{waiting} 个待处理。</translation>
+    </message>
+    <message>
+        <source>{status}, held out</source>
+        <translation>{status}，留出</translation>
+    </message>
+    <message>
+        <source>{who}, {when}</source>
+        <translation>{who}，{when}</translation>
+    </message>
+</context>
+<context>
+    <name>Panel.Closing</name>
+    <message>
+        <source>A training is running</source>
+        <translation>训练正在进行</translation>
+    </message>
+    <message>
+        <source>Go on in the background</source>
+        <translation>在后台继续</translation>
+    </message>
+    <message>
+        <source>It can go on without Slicer, and is found again when Slicer is opened. Or it stops now and keeps what it has learnt, to go on later.</source>
+        <translation>训练可以在没有 Slicer 的情况下继续，下次打开 Slicer 时会再次找到它；也可以现在停止并保留已学到的内容，以后再继续。</translation>
+    </message>
+    <message>
+        <source>Stop and keep</source>
+        <translation>停止并保留</translation>
     </message>
 </context>
 </TS>

@@ -5,19 +5,16 @@ from __future__ import annotations
 import datetime
 import importlib.metadata
 import platform
-import sys
 from collections.abc import Sequence
 from dataclasses import asdict
-from pathlib import Path
 from typing import Any
-
-import psutil
 
 from MISFMLib import __version__
 from MISFMLib.configs import SegmentConfig
 from MISFMLib.export.statistics import LabelVolume
 from MISFMLib.inference.segmenter import SegmentResult
 from MISFMLib.jobs.segment.plan import SegmentCase
+from MISFMLib.memory import peak_memory_bytes
 from MISFMLib.models.bundle import BundleManifest
 from MISFMLib.volumes.volume import Volume
 
@@ -119,17 +116,3 @@ def versions() -> dict[str, str]:
         "python": platform.python_version(),
         **{package: importlib.metadata.version(package) for package in packages},
     }
-
-
-def peak_memory_bytes() -> int:
-    """Return the most main memory that this process has held since it started."""
-    if sys.platform == "win32":
-        return int(psutil.Process().memory_info().peak_wset)
-    status = Path("/proc/self/status")
-    if status.exists():
-        # Not ru_maxrss, which on Linux starts with the memory of the program that started us.
-        (line,) = (line for line in status.read_text("ascii").splitlines() if "VmHWM" in line)
-        return int(line.split()[1]) * 1024
-    import resource  # Unix only
-
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss

@@ -75,8 +75,8 @@ def load_model(
     """
     from MISFMLib.device import set_threads
     from MISFMLib.inference.window_time import InterruptedMeasurementError
-    from MISFMLib.jobs.segment.report import peak_memory_bytes
     from MISFMLib.jobs.segment.worker import options_of
+    from MISFMLib.memory import peak_memory_bytes
 
     yield None
     bundle = find_model(config.model)

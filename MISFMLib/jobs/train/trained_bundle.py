@@ -18,6 +18,7 @@ from MISFMLib.jobs.train.cautions import license_of, limitations
 from MISFMLib.jobs.train.comparison import compare_with_start
 from MISFMLib.jobs.train.finetune_job import FinetuneJob
 from MISFMLib.jobs.train.validation import evaluate
+from MISFMLib.memory import peak_memory_bytes
 from MISFMLib.models.bundle import Bundle, write_bundle
 from MISFMLib.models.bundle_manifest import BundleManifest
 from MISFMLib.networks import build_network, load_weights, weights_to_numpy
@@ -59,6 +60,7 @@ def write_trained_bundle(
         "scores": str(folder.scores) if job.validation else "",
         **({"comparison": comparison} if comparison else {}),
         "weights_sha256": bundle.manifest.weights_sha256,
+        "peak_memory_bytes": peak_memory_bytes(),
         **result.summary(),
     }
 

@@ -1,0 +1,53 @@
+"""Cases of a training set in words."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from slicer.i18n import tr as _
+
+from MISFMLib.annotation.case_table import CaseRow
+
+
+def noSet() -> str:
+    """Say how to get a training set."""
+    return _(
+        "A model learns from cases with labels. Open… a folder with images and labels; or load a"
+        " volume and its segmentation, and press Add labels."
+    )
+
+
+def summary(rows: Sequence[CaseRow]) -> str:
+    """Say how many cases there are of what kind."""
+    labelled = [row for row in rows if row.is_labelled]
+    held = sum(row.split == "validation" for row in labelled)
+    waiting = sum(row.status in ("unlabelled", "proposed") for row in rows)
+    return _("{labelled} cases with labels, {held} of them held out; {waiting} to do.").format(
+        labelled=len(labelled), held=held, waiting=waiting
+    )
+
+
+def statusText(row: CaseRow) -> str:
+    """Return the status of a case for its line in the table."""
+    names = {
+        "unlabelled": _("no labels"),
+        "proposed": _("proposed"),
+        "corrected": _("corrected"),
+        "checked": _("checked"),
+        "left out": _("left out"),
+    }
+    text = names[row.status]
+    return _("{status}, held out").format(status=text) if row.split == "validation" else text
+
+
+def details(row: CaseRow) -> str:
+    """Return what else is known of a case."""
+    parts = [
+        row.name,
+        _("{who}, {when}").format(who=row.who, when=row.when[:10]) if row.when else "",
+        _("not drawn: {names}").format(names=", ".join(row.not_drawn)) if row.not_drawn else "",
+        _("Dice of the proposal {dice}").format(dice=f"{row.dice:.2f}")
+        if row.dice is not None
+        else "",
+    ]
+    return "\n".join(part for part in parts if part)
