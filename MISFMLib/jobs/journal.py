@@ -74,6 +74,10 @@ class Journals:
         """Yield all rows, the oldest first; a line that a kill has cut is none."""
         return heapq.merge(*map(_rows_of, self._paths()), key=lambda row: float(row["at"]))
 
+    def exist(self) -> bool:
+        """Tell whether there are rows that no table holds yet."""
+        return bool(self._paths())
+
     def are_written(self) -> bool:
         """Tell whether a process writes rows at this moment."""
         return any(path.exists() and not _has_ended(path) for path in self._paths())

@@ -22,13 +22,17 @@ def channels_together(paths: Sequence[Path], num_channels: int) -> Iterator[tupl
     Raises:
         DataError: A case has other channels than the model expects.
     """
+    if num_channels == 1:
+        yield from ((path,) for path in paths)
+        return
+    known = set(paths)
     groups: dict[Path, dict[int, Path]] = {}
     for path in paths:
-        match = _CHANNEL.fullmatch(case_name(path)) if num_channels > 1 else None
+        match = _CHANNEL.fullmatch(case_name(path))
         case = path.with_name(match[1]) if match else path
         groups.setdefault(case, {})[int(match[2]) if match else 0] = path
     for case, channels in groups.items():
-        if len(channels) == 1 and case in paths:
+        if len(channels) == 1 and case in known:
             yield (case,)
         elif sorted(channels) != list(range(num_channels)):
             raise DataError(

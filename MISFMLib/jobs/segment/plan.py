@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import importlib.util
+import itertools
+import os
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -10,7 +12,7 @@ from pathlib import Path
 
 from MISFMLib.configs import SegmentConfig
 from MISFMLib.errors import ConfigError, DataError, DependencyError
-from MISFMLib.files import check_output, real_path
+from MISFMLib.files import RealNames, check_output, real_path
 from MISFMLib.jobs.segment.channels import channels_together, without_channel
 from MISFMLib.volumes.dicom_seg import is_dicom_seg
 from MISFMLib.volumes.series_choice import SeriesChoice
@@ -237,23 +239,26 @@ def _check_results(config: SegmentConfig, cases: Sequence[SegmentCase]) -> None:
     """Refuse results that would replace an input or each other, or lie among DICOM files."""
     if config.statistics is not None and config.statistics.suffix != ".csv":
         raise _wrong_ending(config.statistics, ".csv")
-    inputs = {real_path(path) for case in cases for path in case.inputs}
-    results = [path for case in cases for path in case.results]
-    results += [config.statistics] if config.statistics else []
-    for path, count in Counter(real_path(path) for path in results).items():
+    real = RealNames()
+    inputs = {real.of(path) for case in cases for path in case.inputs}
+    seen: set[str] = set()
+    results = (path for case in cases for path in case.results)
+    for path in itertools.chain(results, [config.statistics] if config.statistics else []):
+        name = real.of(path)
         # The files of a series need no ending, so that any file in its folder may be a slice.
-        if not inputs.isdisjoint({path, path.parent}):
+        if name in inputs or os.path.dirname(name) in inputs:  # noqa: PTH120 text, many times
             raise ConfigError(
                 f"The result {path} would replace an input, or lie among the files of one.",
                 code="output-is-input",
                 remedy="Choose another output folder or file type.",
             )
-        if count > 1:
+        if name in seen:
             raise ConfigError(
                 f"Several results would go to the one file {path}.",
                 code="same-result",
                 remedy="Give every result a name of its own.",
             )
+        seen.add(name)
 
 
 def _check_absent(config: SegmentConfig, case: SegmentCase) -> None:

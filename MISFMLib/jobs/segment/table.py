@@ -19,6 +19,7 @@ from MISFMLib.jobs.journal import Journals
 from MISFMLib.models.bundle import BundleManifest
 
 _COLUMNS = ("case", "status", "seconds", "message", "model", "engine", "code", "tries", "bytes")
+_REPEATED = [_COLUMNS.index(name) for name in ("status", "message", "model", "engine", "code")]
 _SHARE_OF_TIME = 50
 """Of which the table takes one part while it is written again and again."""
 
@@ -84,6 +85,8 @@ class CaseTable:
         self._columns = (*_COLUMNS, *(f"{label.name} (ml)" for label in manifest.labels))
         self._journals = Journals(folder)
         self._written, self._cost_s = 0.0, 0.0
+        self._stamp: tuple[int, int] | None = None
+        self._is_new = False
         self._rows: dict[str, tuple[str, ...]] = {}
         """Values in the order of the columns: of 100 000 rows dictionaries would be too large."""
         self.read()
@@ -140,12 +143,32 @@ class CaseTable:
 
     def add(self, row: CaseRow) -> None:
         """Set the row of a case."""
+        self._is_new = True
         self._set(row.journal(self.model))
 
     def read(self) -> None:
         """Read cases.csv and the journals anew; rows that were only added here stay."""
-        for row in [*_read_rows(self.path), *self._journals.rows()]:
+        stamp = _stamp(self.path)
+        if stamp != self._stamp:
+            self._read_table()
+            self._stamp = stamp
+        for row in self._journals.rows():
             self._set(row)
+
+    def _read_table(self) -> None:
+        try:
+            with open_file(self.path) as file:
+                lines = io.TextIOWrapper(file, "utf-8-sig", "surrogateescape", newline="")
+                reader = csv.reader(lines)
+                header = next(reader, [])
+                for cells in reader:
+                    self._set(dict(zip(header, cells, strict=False)))
+        except (OSError, csv.Error) as error:
+            raise DataError(
+                f"The table {self.path} of an earlier run cannot be read: {error}.",
+                code="table-unreadable",
+                remedy="Move it away: the results beside it count as done, and are listed anew.",
+            ) from error
 
     def write_now_and_then(self) -> None:
         """Write the table, unless it would take more than a fiftieth of the time."""
@@ -161,10 +184,14 @@ class CaseTable:
         Raises:
             OutputError: The table cannot be written.
         """
+        if not self._is_new and self._stamp and not self._journals.exist():
+            return
         started = time.monotonic()
         with self._journals.merging():
             self.read()
             self._write(order)
+            self._stamp = _stamp(self.path)
+        self._is_new = False
         self._written = time.monotonic()
         self._cost_s = self._written - started
 
@@ -179,32 +206,25 @@ class CaseTable:
         write_text(self.path, text.getvalue(), overwrite=True)
 
     def _set(self, row: dict[str, Any]) -> None:
-        values = {**row, **(row.get("volumes") or {})}
-        cells = (_text(values.get(column), column) for column in self._columns)
-        self._rows[str(row.get("case") or "")] = tuple(cells)
+        values = {**row, **volumes} if isinstance(volumes := row.get("volumes"), dict) else row
+        cells = [_text(values.get(column)) for column in self._columns]
+        for index in _REPEATED:  # of which there are few: they share their memory
+            cells[index] = sys.intern(cells[index])
+        self._rows[cells[0]] = tuple(cells)
 
 
 def _cells(volumes: Sequence[LabelVolume]) -> dict[str, str]:
     return {f"{item.name} (ml)": f"{item.volume_ml:.6f}" for item in volumes}
 
 
-def _text(value: Any, column: str) -> str:
-    """Return the text of a cell; equal ones, which most are, share their memory."""
-    if isinstance(value, float) and column == "seconds":
-        return f"{value:.2f}"
-    return sys.intern("" if value is None else str(value))
+def _text(value: Any) -> str:
+    return f"{value:.2f}" if isinstance(value, float) else "" if value is None else str(value)
 
 
-def _read_rows(path: Path) -> Iterable[dict[str, Any]]:
-    if not path.exists():
-        return
+def _stamp(path: Path) -> tuple[int, int] | None:
+    """Return what changes when another run writes the table; None where there is none."""
     try:
-        with open_file(path) as file:
-            text = file.read().decode("utf-8-sig", "surrogateescape")
-        yield from csv.DictReader(io.StringIO(text, newline=""))
-    except (OSError, csv.Error) as error:
-        raise DataError(
-            f"The table {path} of an earlier run cannot be read: {error}.",
-            code="table-unreadable",
-            remedy="Move it away: the results beside it count as done, and are listed anew.",
-        ) from error
+        stat = path.stat()
+    except OSError:
+        return None
+    return stat.st_mtime_ns, stat.st_ino
