@@ -25,6 +25,8 @@ from MISFMLib.locks import lock, open_locked
 
 Row = dict[str, Any]
 
+ENGINE = "engine"
+"""File in the work folder where a batch says what computes it."""
 _WAIT_S = 60.0
 _BUSY = OutputError(
     "Another run is writing the table.", code="table-busy", remedy="Start this again."
@@ -107,9 +109,9 @@ class Journals:
     def _tidy(self) -> None:
         """Remove the folder, unless claims of killed processes are left."""
         if tidy(self._folder.parent):
-            for path in self._folder.glob("[!r]*"):
+            for name in ("table", ENGINE):
                 with contextlib.suppress(OSError):
-                    path.unlink()
+                    (self._folder / name).unlink()
             tidy(self._folder.parent)
 
 

@@ -27,6 +27,9 @@ def distinct_names(paths: Sequence[Path]) -> list[str]:
     Returns:
         A name for each path; equal ones only for equal paths, or files that differ in suffix alone.
     """
+    names = [case_name(path) for path in paths]
+    if len(set(names)) == len(names) and "" not in names and ".." not in names:
+        return names
     absolute = [path.absolute() for path in paths]
     groups: dict[str, list[int]] = defaultdict(list)
     for index, path in enumerate(absolute):

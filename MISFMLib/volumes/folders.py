@@ -35,6 +35,8 @@ def _volumes_below(folder: Path) -> Iterator[Path]:
         ]
         files = [Path(place, name) for name in names if not name.startswith(".")]
         # Also links that lead nowhere and the like: what is wrong is told when they are read.
-        yield from (file for file in files if volume_suffix(file))
-        if is_series_folder(Path(place)):
+        volumes = [file for file in files if volume_suffix(file)]
+        yield from volumes
+        # Looking into 100 000 volume files for one in DICOM would take longer than finding them.
+        if len(volumes) < len(files) and is_series_folder(Path(place)):
             yield Path(place)

@@ -250,6 +250,19 @@ def test_shards_share_a_folder_and_the_last_one_completes_the_tables(quick, segm
     assert shards == (tmp_path / "alone.csv").read_text("utf-8")
 
 
+def test_shards_that_start_while_another_one_ends_find_their_folder(quick, segment, tmp_path):
+    """As two tasks of a job array do: one tidies up while the other begins."""
+
+    def tidy_up(event):
+        if isinstance(event, (CaseDone, Progress)):
+            with Journals(tmp_path / "out").merging():
+                pass
+
+    segment(tidy_up, shard="1/2")
+    segment(tidy_up, shard="2/2")
+    assert statuses(tmp_path / "out") == dict.fromkeys("abcd", "done")
+
+
 def test_merging_computes_nothing_and_tells_what_failed(quick, segment, scans, tmp_path):
     (scans / "b.nii.gz").write_bytes(b"no image")
     segment(shard="1/2")

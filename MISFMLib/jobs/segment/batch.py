@@ -8,6 +8,7 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import os
+import uuid
 from collections.abc import Callable, Generator, Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -66,7 +67,7 @@ def run_batch(
     try:
         batch.run(here)
     finally:
-        batch.table.write([case.name for case in plan.cases])
+        batch.table.write(plan.cases.names)
     batch.write_statistics()
     return batch.report()
 
@@ -82,7 +83,7 @@ class _Batch:
         self._config = config
         self._labels = wanted_labels(config, bundle.manifest)
         self._all = plan.cases
-        self._cases = () if config.merge else plan.cases[config.part]
+        self._cases = plan.cases[:0] if config.merge else plan.cases[config.part]
         self._events = events
         self._reports: dict[str, Any] = {}
         self._failures: dict[str, str] = {}
@@ -94,15 +95,16 @@ class _Batch:
         kept = {case.name for case in self._cases if self._is_kept(case)}
         self.table.check_model(kept)
         self.table.check_others()
-        todo = []
-        for case in self._cases:
+        left = []
+        for number, case in enumerate(self._cases):
             if case.name in kept:
                 self._skip(case)
             elif self._is_left_out(case):
                 message = self.table.value(case.name, "message")
                 self._take(Outcome(case.name, "failed", message))
             else:
-                todo.append(case)
+                left.append(number)
+        todo = self._cases.keep(left)
         if todo:
             pace = Pace(len(self._cases), len(self._cases) - len(todo))
             engine = self.table.engine(kept)
@@ -184,8 +186,7 @@ class _Batch:
 
     def _open(self) -> int:
         """Return how many cases of all shards have not ended yet."""
-        names = (case.name for case in self._all)
-        return sum(self.table.value(name, "status") not in _ENDED for name in names)
+        return sum(self.table.value(name, "status") not in _ENDED for name in self._all.names)
 
     def write_statistics(self) -> None:
         """Write the table of label volumes of all cases, if it was asked for and all have ended."""
@@ -217,9 +218,9 @@ class _Batch:
         """
         if self._config.merge:
             self._failures = {
-                case.name: self.table.value(case.name, "message")
-                for case in self._all
-                if self.table.value(case.name, "status") == "failed"
+                name: self.table.value(name, "message")
+                for name in self._all.names
+                if self.table.value(name, "status") == "failed"
             }
         if self._failures:
             num_cases = len(self._all if self._config.merge else self._cases)
@@ -237,8 +238,8 @@ class _Batch:
 
 def _now_ns(folder: Path) -> int:
     """Return the time as the disk of a folder tells it."""
-    path = folder / WORK / f"now-{os.getpid()}"
-    path.parent.mkdir(parents=True, exist_ok=True)
+    folder.mkdir(parents=True, exist_ok=True)
+    path = folder / f"{WORK}-{uuid.uuid4().hex[:8]}"  # not in it: somebody may be tidying up
     with unfinished(path):
         path.touch()
         return path.stat().st_mtime_ns

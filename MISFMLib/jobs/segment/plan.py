@@ -9,6 +9,7 @@ from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import overload
 
 from MISFMLib.configs import SegmentConfig
 from MISFMLib.errors import ConfigError, DataError, DependencyError
@@ -47,11 +48,59 @@ class SegmentCase:
         return tuple(path for path in paths if path is not None)
 
 
+class Cases(Sequence[SegmentCase]):
+    """Cases of a job, made when they are asked for: of 100 000 only the names are kept."""
+
+    def __init__(
+        self,
+        config: SegmentConfig,
+        names: Sequence[str],
+        inputs: Sequence[tuple[str, ...]],
+        *,
+        is_file: bool,
+    ) -> None:
+        """Take names and inputs; `is_file` says that the output is the result of the only case."""
+        self._config = config
+        self.names = names
+        self._inputs = inputs
+        self._is_file = is_file
+
+    def __len__(self) -> int:
+        return len(self.names)
+
+    @overload
+    def __getitem__(self, index: int) -> SegmentCase: ...
+    @overload
+    def __getitem__(self, index: slice) -> Cases: ...
+    def __getitem__(self, index: int | slice) -> SegmentCase | Cases:
+        """Make a case, or return some of them."""
+        config, names, inputs = self._config, self.names[index], self._inputs[index]
+        if not isinstance(names, str):
+            return Cases(config, names, inputs, is_file=self._is_file)  # type: ignore[arg-type]
+        paths = tuple(map(Path, inputs))  # type: ignore[arg-type]
+        output = config.output / f"{names}.{_format(config, paths[0])}"
+        count = len(self)
+        return SegmentCase(
+            names,
+            paths,
+            config.output if self._is_file else output,
+            _beside(config.overview, names, (".png",), count),
+            _beside(config.report, names, (".json",), count),
+            _beside(config.uncertainty, names, _VOLUME_SUFFIXES, count),
+        )
+
+    def keep(self, indices: Sequence[int]) -> Cases:
+        """Return the cases of these numbers."""
+        names = [self.names[index] for index in indices]
+        inputs = [self._inputs[index] for index in indices]
+        return Cases(self._config, names, inputs, is_file=self._is_file)
+
+
 @dataclass(frozen=True)
 class SegmentPlan:
     """All cases of a job."""
 
-    cases: tuple[SegmentCase, ...]
+    cases: Cases
     folder: Path | None
     """Folder of the results of a batch, which can be resumed; None for one case to one file."""
 
@@ -78,17 +127,9 @@ def plan_cases(config: SegmentConfig, num_channels: int) -> SegmentPlan:
             remedy="Give volume files, DICOM folders, or a folder that holds them.",
         )
     is_file = _is_file_output(config.output, len(inputs))
-    cases = tuple(
-        SegmentCase(
-            name,
-            paths,
-            config.output if is_file else config.output / f"{name}.{_format(config, paths[0])}",
-            _beside(config.overview, name, (".png",), len(inputs)),
-            _beside(config.report, name, (".json",), len(inputs)),
-            _beside(config.uncertainty, name, _VOLUME_SUFFIXES, len(inputs)),
-        )
-        for name, paths in zip(_unique_names(inputs), inputs, strict=True)
-    )
+    names = _unique_names(inputs)
+    cases = Cases(config, names, [tuple(map(str, paths)) for paths in inputs], is_file=is_file)
+    del inputs
     _check_packages(config, cases)
     _check_results(config, cases)
     if is_file:

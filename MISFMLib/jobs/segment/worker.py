@@ -16,7 +16,7 @@ from MISFMLib.errors import DeviceError, JobCancelled, MISFMError, OutputError, 
 from MISFMLib.events import EventSink, ignore_events
 from MISFMLib.inference.segmenter import Segmenter, SegmenterOptions
 from MISFMLib.jobs.claims import WORK, Claim, claimed
-from MISFMLib.jobs.journal import Journal
+from MISFMLib.jobs.journal import ENGINE, Journal
 from MISFMLib.jobs.segment.batch_job import BatchJob, Outcome
 from MISFMLib.jobs.segment.case import CaseResult, CaseRunner
 from MISFMLib.jobs.segment.only import wanted_labels
@@ -94,7 +94,7 @@ class CaseWorker:
         self._job = job
         self._runner = runner
         self._journal = journal
-        self._settled = job.folder / WORK / "engine"
+        self._settled = job.folder / WORK / ENGINE
         self._is_settled = False
         self._settle()
 
