@@ -74,7 +74,7 @@ def write_volume(path: Path, shape: tuple[int, int, int], spacing: float) -> Non
 
 def fit_head(network: torch.nn.Module, path: Path, patch: tuple[int, int, int]) -> None:
     """Fit the first classes of the last layer to ranges of intensity in the middle of a volume."""
-    array = sitk.GetArrayViewFromImage(sitk.ReadImage(str(path)))
+    array = sitk.GetArrayFromImage(sitk.ReadImage(str(path)))
     middle = tuple(
         slice((n - size) // 2, (n + size) // 2) for n, size in zip(array.shape, patch, strict=True)
     )

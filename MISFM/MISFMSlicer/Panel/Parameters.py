@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
@@ -98,6 +98,8 @@ class Parameters:
     """Segment all frames of the sequence."""
     uncertainty = _Switch("false")
     """Also find out where the model is unsure."""
+    only = _Text()
+    """Names of the structures that are wanted, one a line; "" for all."""
     show3D = _Switch("false")
     """Show the result in 3D as soon as it is there."""
 
@@ -138,17 +140,34 @@ class Parameters:
             return Region(self.regionSegmentation, self.regionSegment, self.marginMm)
         return None
 
+    def structures(self) -> set[str]:
+        """Return the names of the structures that are wanted; empty for all."""
+        return set(self.only.splitlines())
+
+    def setStructures(self, names: Sequence[str]) -> None:
+        """Want some structures only; all when there is no name."""
+        self.only = "\n".join(names)
+
     def request(
-        self, channels: int = 1, *, hasInt8: bool = False, **options: Any
+        self,
+        channels: int = 1,
+        *,
+        hasInt8: bool = False,
+        labels: Sequence[str] = (),
+        **options: Any,
     ) -> SegmentRequest:
         """Put together what is chosen.
 
         Args:
             channels: How many the model has.
             hasInt8: Whether the model has a version in 8-bit integers.
+            labels: Structures of the model; those that are wanted of another one do not count.
             **options: Fields of `MISFMLib.configs.SegmentConfig` that belong to the machine, such
                 as those of `Settings.options`; they go before what the speed stands for.
         """
+        wanted = [name for name in labels if name in self.structures()]
+        if wanted:
+            options["only"] = ",".join(wanted)
         return SegmentRequest(
             volumes=tuple(self.volume(channel) for channel in range(channels)),
             model=self.model,

@@ -14,7 +14,7 @@ from MISFMLib.errors import DependencyError
 
 from .. import Messages
 from ..Guard import guarded
-from ..Job import Job, JobResult
+from ..Job import Job
 from ..LibraryMessages import forPanel
 from ..Scene import DicomSeg, Export
 from ..Scene.Edits import measureAgain
@@ -23,10 +23,8 @@ from ..Scene.SliceViews import jumpTo
 from ..Scene.Surfaces import shrunkIn3D
 from ..Setup import Installer
 from .PlacesView import PlacesView
+from .ResultTable import ResultTable
 
-_MAX_ROWS = 8
-_ROW_MARGINS = 8
-_COLOUR_PIXELS = 12
 _KEPT_IN_3D = 0.9
 """Of a structure's volume; with less the user is told."""
 
@@ -47,7 +45,7 @@ class ResultView:
         self._job: Job | None = None
         self._isStale = False
         self._places = PlacesView(ui, report)
-        self._prepareTable()
+        self._table = ResultTable(ui)
         ui.exportButton.setMenu(self._exportMenu())
         ui.resultTable.itemSelectionChanged.connect(self._onRowChosen)
         ui.show3DButton.toggled.connect(self._on3DToggled)
@@ -69,9 +67,9 @@ class ResultView:
         result = job.result
         self._ui.resultLabel.text = _headline(job)
         self._showNotices()
-        self._fillTable(result)
+        self._fillTable()
         found = not result.isEmpty
-        for name in ("resultTable", "show3DButton", "editButton", "exportButton", "addToSetButton"):
+        for name in ("tableBox", "show3DButton", "editButton", "exportButton", "addToSetButton"):
             getattr(self._ui, name).visible = found
         self._ui.show3DButton.setSegmentationNode(result.segmentation)
         self._places.show(result)
@@ -122,7 +120,7 @@ class ResultView:
             return
         result.volumes = sizes
         putTable(node, self._job.request.volumes[0], sizes)
-        self._fillTable(result)
+        self._fillTable()
         self._showNotices()
         self._ui.resultLabel.text = f"{_headline(self._job)} {_('Edited since.')}"
 
@@ -143,48 +141,16 @@ class ResultView:
 
     # ------------------------------------------------------------------------------------- table
 
-    def _prepareTable(self) -> None:
-        table = self._ui.resultTable
-        table.setColumnCount(2)
-        table.setHorizontalHeaderLabels([_("Segment"), _("Volume (ml)")])
-        table.verticalHeader().setVisible(False)
-        table.verticalHeader().setDefaultSectionSize(table.fontMetrics().height() + _ROW_MARGINS)
-        table.horizontalHeader().setSectionResizeMode(0, qt.QHeaderView.Stretch)
-        table.horizontalHeader().setSectionResizeMode(1, qt.QHeaderView.ResizeToContents)
-
-    def _fillTable(self, result: JobResult) -> None:
-        table = self._ui.resultTable
-        table.blockSignals(True)
-        table.setRowCount(len(result.volumes))
-        for row, size in enumerate(result.volumes):
-            name = qt.QTableWidgetItem(size.name)
-            segment = self._segment(size.name)
-            if segment is not None:
-                name.setIcon(_colourIcon(segment.GetColor()))
-            amount = f"{size.volumeMl:.2f}" if size.voxels else _("not found")
-            volume = qt.QTableWidgetItem(amount)
-            volume.setData(qt.Qt.TextAlignmentRole, qt.Qt.AlignRight | qt.Qt.AlignVCenter)
-            volume.setToolTip(_("{count} voxels").format(count=size.voxels))
-            table.setItem(row, 0, name)
-            table.setItem(row, 1, volume)
-        table.clearSelection()
-        table.blockSignals(False)
-        rows = range(min(len(result.volumes), _MAX_ROWS))
-        height = sum(table.rowHeight(row) for row in rows) + 2 * table.frameWidth
-        table.setFixedHeight(height + table.horizontalHeader().sizeHint.height())
-
-    def _segment(self, name: str) -> Any:
-        segmentation = self._job.result.segmentation.GetSegmentation()
-        segmentId = segmentation.GetSegmentIdBySegmentName(name)
-        return segmentation.GetSegment(segmentId) if segmentId else None
+    def _fillTable(self) -> None:
+        result = self._job.result
+        self._table.fill(result.volumes, result.segmentation.GetSegmentation())
 
     @guarded
     def _onRowChosen(self, *_arguments: Any) -> None:
         """Let the slices show the middle of the segment."""
-        row, node = self._ui.resultTable.currentRow(), self._segmentation()
-        if node is None or row < 0:
+        name, node = self._table.chosen(), self._segmentation()
+        if node is None or not name:
             return
-        name = self._job.result.volumes[row].name
         segmentId = node.GetSegmentation().GetSegmentIdBySegmentName(name)
         if segmentId:
             centre = [0.0, 0.0, 0.0]
@@ -297,9 +263,3 @@ def _nextStep(job: Job, *, canRestore: bool) -> str:
     if canRestore:
         text += " " + _("Restore previous in Options brings back what was there before.")
     return text
-
-
-def _colourIcon(colour: tuple[float, float, float]) -> Any:
-    pixmap = qt.QPixmap(_COLOUR_PIXELS, _COLOUR_PIXELS)
-    pixmap.fill(qt.QColor(*(round(255 * part) for part in colour)))
-    return qt.QIcon(pixmap)

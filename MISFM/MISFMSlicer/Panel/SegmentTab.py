@@ -34,6 +34,7 @@ from .Readiness import problem
 from .ResultView import ResultView
 from .RunView import RunView, progressText
 from .SetupView import SetupView
+from .StructuresView import StructuresView
 from .Workload import mirrorImages
 
 _LAST_MODEL = "MISFM/lastModel"
@@ -67,6 +68,7 @@ class SegmentTab:
         self._run = RunView(ui)
         self._inputs = InputsView(ui, self.report)
         self._options = OptionsView(ui, logic, self.report)
+        self._structures = StructuresView(ui, self.report)
         self._devices = DeviceView(ui, self._settings, self.report)
         self._models = ModelsView(ui, self._chooseModel, self.report)
         self._setup = SetupView(ui, logic, self.report)
@@ -105,6 +107,7 @@ class SegmentTab:
         self.sceneChanged()
         self._inputs.setParameters(parameters)
         self._options.setParameters(parameters)
+        self._structures.setParameters(parameters)
         if parameters is not None:
             self._showLastResult()
 
@@ -135,6 +138,7 @@ class SegmentTab:
         self._inputs.update(model)
         self._models.update(model)
         self._options.update()
+        self._structures.update(model.labels if model is not None else ())
         self._result.update()
         job = self._runningJob()
         if job is None:
@@ -234,8 +238,12 @@ class SegmentTab:
             self._parameters.model = name
 
     def _request(self, model: Model) -> SegmentRequest:
-        options = self._settings.options()
-        return self._parameters.request(len(model.channels), hasInt8=model.hasInt8, **options)
+        return self._parameters.request(
+            len(model.channels),
+            hasInt8=model.hasInt8,
+            labels=model.labels,
+            **self._settings.options(),
+        )
 
     def _problem(self, model: Model | None) -> str:
         return problem(self._parameters, self._models.models, model)

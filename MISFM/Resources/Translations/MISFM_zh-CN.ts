@@ -232,6 +232,14 @@
         <translation>结果：</translation>
     </message>
     <message>
+        <source>Only:</source>
+        <translation>仅：</translation>
+    </message>
+    <message>
+        <source>Only what is ticked is segmented; nothing ticked means all. Of several networks only those that are needed are run.</source>
+        <translation>只分割勾选的结构；不勾选则分割全部。有多个网络时只运行需要的网络。</translation>
+    </message>
+    <message>
         <source>Search</source>
         <translation>搜索</translation>
     </message>
@@ -1237,28 +1245,12 @@
         <translation>“选项”中的“恢复之前的结果”可恢复原有内容。</translation>
     </message>
     <message>
-        <source>Segment</source>
-        <translation>分割段</translation>
-    </message>
-    <message>
         <source>Surfaces (STL)…</source>
         <translation>表面 (STL)…</translation>
     </message>
     <message>
-        <source>Volume (ml)</source>
-        <translation>体积 (ml)</translation>
-    </message>
-    <message>
         <source>Written to {folder}: {names}</source>
         <translation>已写入 {folder}：{names}</translation>
-    </message>
-    <message>
-        <source>not found</source>
-        <translation>未找到</translation>
-    </message>
-    <message>
-        <source>{count} voxels</source>
-        <translation>{count} 个体素</translation>
     </message>
     <message>
         <source>{volume}: nothing was found.</source>
@@ -2734,6 +2726,80 @@
     <message>
         <source>Stop and keep</source>
         <translation>停止并保留</translation>
+    </message>
+</context>
+<context>
+    <name>Panel.ResultTable</name>
+    <message>
+        <source>{count} voxels</source>
+        <translation>{count} 个体素</translation>
+    </message>
+    <message>
+        <source>Segment</source>
+        <translation>分割段</translation>
+    </message>
+    <message>
+        <source>not found</source>
+        <translation>未找到</translation>
+    </message>
+    <message>
+        <source>Volume (ml)</source>
+        <translation>体积 (ml)</translation>
+    </message>
+    <message>
+        <source>{group}: {found} of {count}</source>
+        <translation>{group}：{count} 个中找到 {found} 个</translation>
+    </message>
+</context>
+<context>
+    <name>Panel.StructureGroups</name>
+    <message>
+        <source>Lesions</source>
+        <translation>病变</translation>
+    </message>
+    <message>
+        <source>Heart</source>
+        <translation>心脏</translation>
+    </message>
+    <message>
+        <source>Vessels</source>
+        <translation>血管</translation>
+    </message>
+    <message>
+        <source>Spine</source>
+        <translation>脊柱</translation>
+    </message>
+    <message>
+        <source>Ribs and sternum</source>
+        <translation>肋骨和胸骨</translation>
+    </message>
+    <message>
+        <source>Muscles</source>
+        <translation>肌肉</translation>
+    </message>
+    <message>
+        <source>Lungs and airways</source>
+        <translation>肺和气道</translation>
+    </message>
+    <message>
+        <source>Head and neck</source>
+        <translation>头颈部</translation>
+    </message>
+    <message>
+        <source>Bones</source>
+        <translation>骨骼</translation>
+    </message>
+    <message>
+        <source>Organs</source>
+        <translation>器官</translation>
+    </message>
+    <message>
+        <source>Tissues</source>
+        <translation>组织</translation>
+    </message>
+    <message>
+        <source>Other</source>
+        <translation>其他</translation>
     </message>
 </context>
 </TS>

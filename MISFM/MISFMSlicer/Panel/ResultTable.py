@@ -1,0 +1,118 @@
+"""The table of what was found; with many structures in groups, and with a search."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import qt
+from slicer.i18n import tr as _
+
+from MISFMLib.models.structure_groups import grouped
+
+from ..Job import SegmentVolume
+from .StructureGroups import groupTitle
+
+_MAX_ROWS = 8
+_MANY = 12
+"""Structures from which they are grouped and can be searched."""
+_ROW_MARGINS = 8
+_COLOUR_PIXELS = 12
+
+
+class ResultTable:
+    """Fills the table; its rows are structures, and titles of groups where there are many."""
+
+    def __init__(self, ui: Any) -> None:
+        """Prepare the widgets of the .ui file, which are given by their names."""
+        self._table, self._search = ui.resultTable, ui.resultSearch
+        self._rows: list[tuple[str, SegmentVolume | None]] = []
+        """Group and structure of each row; None for the title of the group."""
+        table = self._table
+        table.setColumnCount(2)
+        table.setHorizontalHeaderLabels([_("Segment"), _("Volume (ml)")])
+        table.verticalHeader().setVisible(False)
+        table.verticalHeader().setDefaultSectionSize(table.fontMetrics().height() + _ROW_MARGINS)
+        table.horizontalHeader().setSectionResizeMode(0, qt.QHeaderView.Stretch)
+        table.horizontalHeader().setSectionResizeMode(1, qt.QHeaderView.ResizeToContents)
+        self._search.textChanged.connect(self._onSearch)
+
+    def fill(self, volumes: Sequence[SegmentVolume], segmentation: Any) -> None:
+        """Show structures in the colours that they have in a segmentation (vtkSegmentation)."""
+        isMany = len(volumes) >= _MANY
+        self._rows = _inGroups(volumes) if isMany else [("", volume) for volume in volumes]
+        table = self._table
+        table.blockSignals(True)
+        table.clearSpans()
+        table.setRowCount(len(self._rows))
+        for row, (group, volume) in enumerate(self._rows):
+            if volume is None:
+                self._fillTitle(row, group)
+            else:
+                self._fillRow(row, volume, segmentation)
+        table.clearSelection()
+        table.blockSignals(False)
+        self._search.setText("")
+        self._search.visible = isMany
+        self._onSearch("")
+        rows = range(min(len(self._rows), _MAX_ROWS))
+        height = sum(table.rowHeight(row) for row in rows) + 2 * table.frameWidth
+        table.setFixedHeight(height + table.horizontalHeader().sizeHint.height())
+
+    def chosen(self) -> str:
+        """Return the name of the structure whose row is chosen; empty where none is."""
+        row = self._table.currentRow()
+        volume = self._rows[row][1] if 0 <= row < len(self._rows) else None
+        return volume.name if volume is not None else ""
+
+    def _fillTitle(self, row: int, group: str) -> None:
+        sizes = [volume for key, volume in self._rows if key == group and volume is not None]
+        found = sum(volume.voxels > 0 for volume in sizes)
+        text = _("{group}: {found} of {count}")
+        item = qt.QTableWidgetItem(
+            text.format(group=groupTitle(group), found=found, count=len(sizes))
+        )
+        font = item.font()
+        font.setBold(True)
+        item.setFont(font)
+        self._table.setItem(row, 0, item)
+        self._table.setSpan(row, 0, 1, 2)
+
+    def _fillRow(self, row: int, size: SegmentVolume, segmentation: Any) -> None:
+        name = qt.QTableWidgetItem(size.name)
+        segmentId = segmentation.GetSegmentIdBySegmentName(size.name)
+        if segmentId:
+            name.setIcon(_colourIcon(segmentation.GetSegment(segmentId).GetColor()))
+        amount = f"{size.volumeMl:.2f}" if size.voxels else _("not found")
+        volume = qt.QTableWidgetItem(amount)
+        volume.setData(qt.Qt.TextAlignmentRole, qt.Qt.AlignRight | qt.Qt.AlignVCenter)
+        volume.setToolTip(_("{count} voxels").format(count=size.voxels))
+        self._table.setItem(row, 0, name)
+        self._table.setItem(row, 1, volume)
+
+    def _onSearch(self, text: str) -> None:
+        """Show the structures with all words of a search, and the titles of their groups."""
+        words = text.lower().split()
+
+        def isFound(volume: SegmentVolume) -> bool:
+            return all(word in volume.name.lower() for word in words)
+
+        groups = {group for group, volume in self._rows if volume is not None and isFound(volume)}
+        for row, (group, volume) in enumerate(self._rows):
+            isShown = group in groups if volume is None else isFound(volume)
+            self._table.setRowHidden(row, not isShown)
+
+
+def _inGroups(volumes: Sequence[SegmentVolume]) -> list[tuple[str, SegmentVolume | None]]:
+    byName = {volume.name: volume for volume in volumes}
+    rows: list[tuple[str, SegmentVolume | None]] = []
+    for group, names in grouped(byName).items():
+        rows.append((group, None))
+        rows += [(group, byName[name]) for name in names]
+    return rows
+
+
+def _colourIcon(colour: tuple[float, float, float]) -> Any:
+    pixmap = qt.QPixmap(_COLOUR_PIXELS, _COLOUR_PIXELS)
+    pixmap.fill(qt.QColor(*(round(255 * part) for part in colour)))
+    return qt.QIcon(pixmap)
