@@ -3,11 +3,13 @@
 import json
 import shlex
 import sys
+import typing
 from pathlib import Path
 
 import pytest
 from fake_worker import FakeCommand
 
+from MISFMLib.configs import NetworkPreset
 from MISFMLib.events import Failed, Finished, Progress
 from MISFMLib.models import store
 
@@ -45,6 +47,12 @@ def folder(tab, tmp_path):
     path.mkdir()
     tab.setFolders([str(path)])
     return path
+
+
+def test_every_network_that_can_be_trained_can_be_chosen(tab):
+    selector = tab._ui.pretrainNetworkSelector
+    offered = [selector.itemData(row) for row in range(selector.count)]
+    assert offered == list(typing.get_args(NetworkPreset))
 
 
 def test_without_a_folder_nothing_can_start(tab):

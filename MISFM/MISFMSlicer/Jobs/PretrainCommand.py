@@ -23,7 +23,7 @@ def pretrainCommands(folders: Sequence[str], network: str) -> str:
 
     Args:
         folders: Folders with volumes; to be copied to where the commands run.
-        network: small or full.
+        network: Name of a preset, such as small or full.
     """
     prepare = shlex.join(["misfm", "prepare", *folders, "-o", "volumes.store"])
     pretrain = shlex.join(

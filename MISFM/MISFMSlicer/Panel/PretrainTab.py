@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+import typing
 from collections.abc import Callable
 from pathlib import Path
 from types import SimpleNamespace
@@ -13,6 +14,7 @@ import qt
 import slicer
 from slicer.i18n import tr as _
 
+from MISFMLib.configs import NetworkPreset
 from MISFMLib.events import Failed, Finished, Progress
 from MISFMLib.models import store
 from MISFMLib.models.versions import keep_model
@@ -37,6 +39,8 @@ _INTERVAL = 50
 """Steps between two looks at the held-out volumes, and two pictures."""
 _PREVIEW = "preview.png"
 _MAX_ROWS = 4
+_OF_ANY_PATCH = ("small", "full", "fmunet", "unet3d", "unet3d-small")
+"""Networks for the patch of the preset; that of the others follows the volumes."""
 _POLL_MS = 500
 
 
@@ -60,8 +64,9 @@ class PretrainTab:
         self._command: Command | None = None
         self._shown = b""
         self.train = TrainView(_trainWidgets(ui), self.report, "pretrain")
-        ui.pretrainNetworkSelector.addItem(_("small"), "small")
-        ui.pretrainNetworkSelector.addItem(_("full"), "full")
+        titles = {"small": _("small"), "full": _("full")}
+        for preset in typing.get_args(NetworkPreset):
+            ui.pretrainNetworkSelector.addItem(titles.get(preset, preset), preset)
         self._connect()
         self._timer = qt.QTimer()
         self._timer.setInterval(_POLL_MS)
@@ -196,12 +201,18 @@ class PretrainTab:
             self.train.goOn()
             return
         self._ui.pretrainOutcomeFrame.visible = False
-        preset = read_preset("pretrain-laptop")
+        preset, network = (
+            read_preset("pretrain-laptop"),
+            self._ui.pretrainNetworkSelector.currentData,
+        )
+        kept = ("patch_size", "batch_size")
+        if network not in _OF_ANY_PATCH:
+            kept = ("batch_size",)
         config = {
-            **{name: preset[name] for name in ("patch_size", "batch_size")},
+            **{name: preset[name] for name in kept},
             **self._settings.options(),
             "data": [self._prepared] if self._prepared else self._folders,
-            "network": self._ui.pretrainNetworkSelector.currentData,
+            "network": network,
             "minutes": float(self._ui.pretrainMinutesSlider.value),
             "steps": _MANY_STEPS,
             "validate_every": _INTERVAL,

@@ -11,6 +11,7 @@ from typing import Any
 from MISFMLib.configs import BenchmarkConfig, FinetuneConfig, decode
 from MISFMLib.data.case_reading import read_case, without_unlabelled
 from MISFMLib.data.cases import Case
+from MISFMLib.energy import measured
 from MISFMLib.events import EventSink
 from MISFMLib.files import write_json
 from MISFMLib.inference.segmenter import Segmenter, SegmenterOptions
@@ -86,8 +87,15 @@ def _trained(
             "threads": config.threads,
         }
         start = {"init": run.row.init} if run.row.init else {"network": run.row.network}
-        report = load_job("finetune")(decode(FinetuneConfig, {**settings, **own, **start}), events)
-        cost = {"training_s": report.get("training_seconds"), "steps": report.get("steps")}
+        finetune = decode(FinetuneConfig, {**settings, **own, **start})
+        with measured() as energy:
+            report = load_job("finetune")(finetune, events)
+        cost = {
+            "training_s": report.get("training_seconds"),
+            "steps": report.get("steps"),
+            # Of a training that was stopped and went on, this would be its last part alone.
+            "joules": None if own["resume"] else energy.joules,
+        }
         write_json(run.folder / _COST, cost, overwrite=True)
     return read_bundle(model)
 

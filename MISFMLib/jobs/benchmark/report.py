@@ -66,13 +66,19 @@ def table_cells(rows: Sequence[RowResult]) -> list[list[str]]:
     """Return the table as text: a head, then one line for each row."""
     compared = differences(rows)
     head = ["", *(title for _, title, *_ in _SHOWN), f"Dice - {rows[0].name} (95 %)", "p"]
-    cells = [[*head, "training s", "s a case"]]
+    tells_energy = any(row.cost("joules") > 0 for row in rows)
+    cells = [[*head, "training s", *(["training Wh"] * tells_energy), "s a case"]]
     for row in rows:
         metrics = []
         for metric, _, factor, digits in _SHOWN:
             mean, deviation, _ = row.mean(metric)
             metrics.append(f"{factor * mean:.{digits}f} ± {factor * deviation:.{digits}f}")
-        costs = [f"{row.cost('training_s'):.0f}", f"{row.cost('seconds_per_case'):.1f}"]
+        energy = [f"{row.cost('joules') / 3600:.1f}"] if tells_energy else []
+        costs = [
+            f"{row.cost('training_s'):.0f}",
+            *energy,
+            f"{row.cost('seconds_per_case'):.1f}",
+        ]
         cells.append([row.name, *metrics, *_difference(compared.get(row.name)), *costs])
     return [[_plain(cell) for cell in line] for line in cells]
 
