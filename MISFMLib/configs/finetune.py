@@ -9,6 +9,9 @@ from typing import Literal
 from MISFMLib.configs.training import TrainingConfig
 from MISFMLib.configs.types import Spacing
 
+FULL_RATE, LOW_RATE = 3e-3, 3e-4
+"""Learning rate from which fresh class outputs are learnt, and with which trained ones are kept."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class FinetuneConfig(TrainingConfig):

@@ -21,6 +21,7 @@ from MISFMLib.configs import (
     TrainingConfig,
     decode,
 )
+from MISFMLib.configs.finetune import FULL_RATE, LOW_RATE
 from MISFMLib.data.case_reading import plain
 from MISFMLib.data.cases import LabelledSet, Split
 from MISFMLib.data.descriptions import has_other_than_ct
@@ -57,8 +58,6 @@ from MISFMLib.networks.trainable import choose_trainable
 from MISFMLib.resources import read_preset
 
 _PUBLISHED_SUFFIXES = (".pt", ".pth")
-_RATE, _LOW_RATE = 3e-3, 3e-4
-"""Learning rate from which fresh class outputs are learnt, and with which trained ones are kept."""
 _PATIENCE = 4
 """Validations without a better score before a training of planned length comes to its end."""
 _PUBLISHED_PATCH = (64, 128, 128)
@@ -225,7 +224,7 @@ def with_schedule(
     """
     if config.learning_rate is None:
         knows_labels = start.segments(label_count) and config.init_parts == "all"
-        config = replace(config, learning_rate=_LOW_RATE if knows_labels else _RATE)
+        config = replace(config, learning_rate=LOW_RATE if knows_labels else FULL_RATE)
     if config.steps is not None:
         return config
     patience = config.patience or (_PATIENCE if split.validation else None)

@@ -1,0 +1,86 @@
+"""Tables and a plot of what `loop_walk.py` has walked.
+
+.venv/bin/python Testing/Benchmarks/loop_table.py WORK [WORK ...] [--plot Docs/loop.png]
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import statistics
+from pathlib import Path
+from typing import Any
+
+
+def read_walks(folders: list[Path]) -> list[dict[str, Any]]:
+    """Return all walks by order and seed."""
+    files = sorted(file for folder in folders for file in folder.glob("*/walk.json"))
+    walks = [json.loads(file.read_text("utf-8")) for file in files]
+    return sorted(walks, key=lambda walk: (walk["seed"], walk["order"]))
+
+
+def table(walks: list[dict[str, Any]]) -> str:
+    """Write a line for every round: the model after it, and the corrections that led to it."""
+    head = ("order", "seed", "labelled", "Dice", "proposals' Dice", "voxels corrected")
+    head += ("CPU s of training", "Done to next")
+    lines = [_line(head), _line(["---"] * len(head))]
+    for walk in walks:
+        corrections: list[dict[str, Any]] = []
+        for each in walk["rounds"]:
+            lines.append(_line([walk["order"], walk["seed"], *_round(each, corrections)]))
+            corrections = each["corrections"]
+        if corrections and not walk["is_done"]:
+            lines.append(_line([walk["order"], walk["seed"], "not finished", *[""] * 5]))
+    return "\n".join(lines)
+
+
+def _round(each: dict[str, Any], corrections: list[dict[str, Any]]) -> list[str]:
+    seen = [row for row in corrections if row["dice"] is not None]
+    known = each["training_cpu_s"] == each["training_cpu_s"]
+    return [
+        str(each["labelled"]),
+        f"{each['dice']:.3f}",
+        f"{statistics.fmean(row['dice'] for row in seen):.3f}" if seen else "",
+        f"{statistics.fmean(row['changed_voxels'] for row in seen):.0f}" if seen else "",
+        f"{each['training_cpu_s']:.0f}" if known else "",
+        f"{max(row['done_to_next_s'] for row in corrections):.1f} s" if corrections else "",
+    ]
+
+
+def _line(cells: Any) -> str:
+    return "| " + " | ".join(map(str, cells)) + " |"
+
+
+def plot(walks: list[dict[str, Any]], path: Path) -> None:
+    """Draw Dice on held-out cases over the labelled cases, one line for each walk."""
+    import matplotlib as mpl
+
+    mpl.use("Agg")
+    from matplotlib import pyplot as plt
+
+    figure, axes = plt.subplots(figsize=(6, 3.5), layout="constrained")
+    for walk in walks:
+        rounds = walk["rounds"]
+        title = f"{walk['order']}, seed {walk['seed']}"
+        values = [each["dice"] for each in rounds]
+        axes.plot([each["labelled"] for each in rounds], values, marker="o", label=title)
+    axes.set(xlabel="Cases with labels", ylabel="Dice on held-out cases")
+    axes.grid(visible=True, alpha=0.3)
+    axes.legend()
+    figure.savefig(path, dpi=110)
+
+
+def main() -> None:
+    """Print the tables, and draw the plot if that is asked for."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("work", type=Path, nargs="+")
+    parser.add_argument("--plot", type=Path)
+    options = parser.parse_args()
+    walks = read_walks(options.work)
+    print(table(walks))
+    if options.plot is not None:
+        plot(walks, options.plot)
+
+
+if __name__ == "__main__":
+    main()
