@@ -99,3 +99,18 @@ def test_a_group_is_ticked_as_a_whole_and_found_by_its_structures(panel, make_vo
     panel.ui.structuresSearch.setText("KIDNEY")
     rows = [row for row in range(ticks.count) if not ticks.isRowHidden(row)]
     assert [texts[row] for row in rows] == ["Organs (5)", "kidney_right", "kidney_left"]
+
+
+def test_the_forecast_counts_the_networks_that_are_run(panel, make_volume):
+    from dataclasses import replace
+
+    make_volume()
+    panel.settle()
+    tab = panel.widget.segmentTab
+    model = tab._model()
+    request = tab._request(model)
+    one = tab._outlook.workload(request, model)
+    whole = replace(model, networks=(*model.networks, frozenset({"spleen"}), frozenset({"rib"})))
+    assert tab._outlook.workload(request, whole).windows == 3 * one.windows
+    only = replace(request, options={**request.options, "only": "rib,spleen"})
+    assert tab._outlook.workload(only, whole).windows == 2 * one.windows

@@ -80,6 +80,7 @@ class Outlook:
         if facts is None:
             return None
         preprocessing = model.manifest.preprocessing
+        networks = model.networksFor(request.options.get("only", ""))
         work = workload(
             Grid(
                 facts.shapeDhw,
@@ -89,11 +90,12 @@ class Outlook:
             ),
             preprocessing,
             request.options,
-            classes=1 + len(model.labels),
+            classes=1 + max(map(len, networks)),
         )
         frames = framesOf(request.volumes[0]) if request.allFrames else None
         count = len(frames.volumes) if frames is not None else 1
-        return replace(work, windows=work.windows * count, voxels=work.voxels * count)
+        windows = work.windows * len(networks)
+        return replace(work, windows=windows * count, voxels=work.voxels * count)
 
     def warnings(self, request: SegmentRequest, model: Model) -> list[str]:
         """Return why the result may be poor."""

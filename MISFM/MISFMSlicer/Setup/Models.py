@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from html import escape
 from typing import Any
 
 from slicer.i18n import tr as _
 
+from MISFMLib.errors import MISFMError
 from MISFMLib.models import store
-from MISFMLib.models.bundle import BundleManifest, read_bundle
+from MISFMLib.models.bundle import Bundle, BundleManifest, read_bundle, read_part
 
 from .. import Messages
 from ..LibraryMessages import forPanel
@@ -23,6 +25,14 @@ class Model:
     entry: store.ModelEntry
     manifest: BundleManifest | None
     """None when it is damaged; `entry.problem` says why."""
+    networks: tuple[frozenset[str], ...] = ()
+    """What each of the networks segments that belong together; one for most models."""
+
+    def networksFor(self, only: str) -> tuple[frozenset[str], ...]:
+        """Return those that are run for some structures, joined by commas; all for none."""
+        wanted = set(filter(None, only.split(",")))
+        needed = tuple(names for names in self.networks if not wanted or names & wanted)
+        return needed or self.networks[:1]
 
     @property
     def name(self) -> str:
@@ -95,9 +105,18 @@ def segmentationModels(entries: Iterable[store.ModelEntry]) -> list[Model]:
     models = []
     for entry in entries:
         if entry.origin != "available" and entry.kind in ("segmentation", ""):
-            manifest = None if entry.problem else read_bundle(entry.path).manifest
-            models.append(Model(entry, manifest))
+            bundle = None if entry.problem else read_bundle(entry.path)
+            models.append(
+                Model(entry, bundle.manifest, _networks(bundle)) if bundle else Model(entry, None)
+            )
     return models
+
+
+def _networks(bundle: Bundle) -> tuple[frozenset[str], ...]:
+    labels = [bundle.manifest.own_labels]
+    with suppress(MISFMError):  # a damaged part is told when the model is run
+        labels += [read_part(bundle, name).manifest.labels for name in bundle.manifest.parts]
+    return tuple(frozenset(label.name for label in group) for group in labels)
 
 
 # ------------------------------------------------------------------------------------- model card
