@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import ctypes
 import logging
 import os
 import platform
@@ -32,8 +31,6 @@ _BF16_CAPABILITY = 8
 """Major CUDA compute capability from which the chip itself computes in bfloat16 (Ampere)."""
 _CPU_FEATURES = ("avx2", "avx512f", "avx512_bf16", "avx512_vnni", "amx_bf16", "amx_tile")
 _BF16_FEATURES = {"avx512_bf16", "amx_bf16"}
-_M_TRIM_THRESHOLD, _M_MMAP_MAX = -1, -4
-"""Numbers of settings in glibc's malloc.h."""
 
 
 @dataclass(frozen=True)
@@ -237,18 +234,6 @@ def default_threads() -> int:
     """Return the number of CPU threads that OMP_NUM_THREADS asks for, else all usable cores."""
     wanted = os.environ.get("OMP_NUM_THREADS", "")
     return max(1, int(wanted)) if wanted.isdecimal() else usable_cores()
-
-
-def keep_freed_memory() -> None:
-    """Let this process keep the memory that its tensors free, for the next ones (glibc only).
-
-    Otherwise the kernel hands out every tensor of some megabytes anew, filled with zeros, which
-    took a third of the CPU time of a training step with a patch of 64 x 128 x 128.
-    """
-    with contextlib.suppress(AttributeError, OSError, TypeError):
-        mallopt = ctypes.CDLL(None).mallopt
-        mallopt(_M_MMAP_MAX, 0)
-        mallopt(_M_TRIM_THRESHOLD, -1)
 
 
 def cpu_name() -> str:

@@ -1,8 +1,9 @@
-"""How much memory there is, and the refusal of what cannot fit before anything is allocated."""
+"""How much memory there is, the refusal of what cannot fit, and how freed memory is kept."""
 
 from __future__ import annotations
 
 import contextlib
+import ctypes
 import sys
 from pathlib import Path
 
@@ -10,6 +11,8 @@ from MISFMLib.errors import DeviceError
 
 _UNKNOWN = 2**63
 _CGROUP = Path("/sys/fs/cgroup")
+_M_TRIM_THRESHOLD, _M_MMAP_MAX = -1, -4
+"""Numbers of settings in glibc's malloc.h."""
 
 
 def free_bytes() -> int:
@@ -38,6 +41,18 @@ def check_fits(what: str, needed: int, remedy: str) -> None:
             code="out-of-memory",
             remedy=remedy,
         )
+
+
+def keep_freed_memory() -> None:
+    """Let this process keep the memory that its tensors free, for the next ones (glibc only).
+
+    Otherwise the kernel hands out every tensor of some megabytes anew, filled with zeros, which
+    took a third of the CPU time of a training step with a patch of 64 x 128 x 128.
+    """
+    with contextlib.suppress(AttributeError, OSError, TypeError):
+        mallopt = ctypes.CDLL(None).mallopt
+        mallopt(_M_MMAP_MAX, 0)
+        mallopt(_M_TRIM_THRESHOLD, -1)
 
 
 def _free_of_machine() -> int:

@@ -23,7 +23,7 @@ from MISFMLib.networks.build import build_network
 from MISFMLib.networks.pct_net import effective_windows
 from MISFMLib.networks.safe_reading import read_tensors
 from MISFMLib.networks.weights import LoadReport, load_trained
-from MISFMLib.networks.window_attention import relative_position_index
+from MISFMLib.networks.window_layout import relative_position_index
 
 _logger = logging.getLogger(__name__)
 

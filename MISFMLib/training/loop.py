@@ -22,9 +22,9 @@ from torch import nn
 from MISFMLib.cores import usable_cores
 from MISFMLib.data.ahead import ahead
 from MISFMLib.data.datasets import Batch
-from MISFMLib.device import keep_freed_memory
 from MISFMLib.errors import DeviceError, TrainingError, first_line, is_out_of_memory
 from MISFMLib.events import EventSink, Metric, Notice, Progress
+from MISFMLib.memory import keep_freed_memory
 from MISFMLib.networks.base import recompute_levels
 from MISFMLib.training.checkpoint import (
     BestWeights,

@@ -28,7 +28,6 @@ from MISFMLib.volumes.volume_files import (
     read_frames,
     read_image,
     volume_suffix,
-    write_image,
 )
 from MISFMLib.volumes.volume_types import (
     Array,
@@ -38,6 +37,7 @@ from MISFMLib.volumes.volume_types import (
     check_same_grid,
     describe_difference,
 )
+from MISFMLib.volumes.volume_writing import write_image
 
 __all__ = [
     "Geometry",

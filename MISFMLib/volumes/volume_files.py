@@ -1,16 +1,15 @@
-"""One image file in, one image file out, through SimpleITK, with errors that say what is wrong."""
+"""One image file in, through SimpleITK, with errors that say what is wrong."""
 
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 import SimpleITK as sitk  # noqa: N813 the name everyone uses
 
-from MISFMLib.errors import DataError, OutputError, is_out_of_memory
-from MISFMLib.files import written_atomically
+from MISFMLib.errors import DataError, is_out_of_memory
 from MISFMLib.volumes.formats.itk import quiet_itk
 from MISFMLib.volumes.formats.nifti import check_nifti, nifti_sizes, read_unusual_nifti
 from MISFMLib.volumes.formats.problems import (
@@ -26,11 +25,10 @@ from MISFMLib.volumes.formats.problems import (
     two_dimensional,
 )
 from MISFMLib.volumes.formats.text_headers import check_metaimage, check_nrrd
-from MISFMLib.volumes.volume_types import Array, Geometry, describe_difference
+from MISFMLib.volumes.volume_types import Geometry, describe_difference
 
 VOLUME_SUFFIXES = (".seg.nrrd", ".nii.gz", ".nii", ".nrrd", ".nhdr", ".mha", ".mhd")
 """Endings of volume files, the longer of two that fit first."""
-WRITTEN_SUFFIXES = (".seg.nrrd", ".nii.gz", ".nii", ".nrrd", ".mha")
 _HEADER_CHECKS: dict[str, Callable[[Path, int], Geometry | None]] = {
     ".nii": check_nifti,
     ".nii.gz": check_nifti,
@@ -227,90 +225,4 @@ def geometry_of(image: sitk.Image | sitk.ImageFileReader) -> Geometry:
         spacing_dhw=image.GetSpacing()[::-1],
         origin_xyz=image.GetOrigin(),
         direction=image.GetDirection(),
-    )
-
-
-def write_image(
-    array: Array,
-    geometry: Geometry,
-    path: Path,
-    *,
-    fields: Mapping[str, str] | None = None,
-    overwrite: bool = False,
-) -> None:
-    """Write an array on its grid, compressed where the format can, and check that the grid held.
-
-    Args:
-        array: Voxels (D, H, W), or (D, H, W, C) for several channels.
-        geometry: Grid of the voxels.
-        path: Result; its suffix chooses the format.
-        fields: Key-value pairs for the header of an NRRD file.
-        overwrite: Replace a file that is already there.
-
-    Raises:
-        OutputError: The suffix is none that can be written, the file is there already or cannot be
-            written, or the format cannot store the grid.
-    """
-    # ITK's NIfTI writer takes the suffix only in lower case.
-    if not path.name.endswith(WRITTEN_SUFFIXES):
-        raise OutputError(
-            f"{path.name} names no format that can be written, expected one of "
-            f"{', '.join(WRITTEN_SUFFIXES)}.",
-            code="unsupported-format",
-            remedy="Choose another ending.",
-        )
-
-    try:
-        check_name(path.absolute())
-    except DataError as error:
-        raise OutputError(error.message, code=error.code, remedy=error.remedy) from error
-
-    def check(temporary: Path) -> None:
-        _check_written(array, geometry, temporary, path)
-
-    with quiet_itk(), written_atomically(path, overwrite=overwrite, check=check) as temporary:
-        try:
-            sitk.WriteImage(_to_image(array, geometry, fields or {}), str(temporary), True)
-        except RuntimeError as error:
-            raise _not_whole(path, str(error).strip().splitlines()[-1]) from error
-
-
-def _to_image(array: Array, geometry: Geometry, fields: Mapping[str, str]) -> sitk.Image:
-    image = sitk.GetImageFromArray(array, isVector=array.ndim == 4)
-    image.SetSpacing(geometry.spacing_dhw[::-1])
-    image.SetOrigin(geometry.origin_xyz)
-    image.SetDirection(geometry.direction)
-    for key, value in fields.items():
-        image.SetMetaData(key, value)
-    return image
-
-
-def _check_written(array: Array, geometry: Geometry, temporary: Path, path: Path) -> None:
-    """Read a file back whole: on a full disk ITK's writers go on, and some say nothing."""
-    try:
-        check_whole(temporary)  # ITK fills up what is missing in a .nii with what the memory held
-        image = sitk.ReadImage(str(temporary))
-    except DataError as error:
-        reason = error.message.replace(str(temporary), "the file").rstrip(".")
-        raise _not_whole(path, reason) from error
-    except RuntimeError as error:
-        raise _not_whole(path, str(error).strip().splitlines()[-1]) from error
-    difference = describe_difference(geometry, geometry_of(image))
-    if difference:
-        raise OutputError(
-            f"{path.name} cannot store the grid of the image: {difference}.",
-            code="grid-not-stored",
-            remedy="Choose .nrrd or .mha.",
-        )
-    nan_is_nan = array.dtype.kind == "f"
-    planes = zip(sitk.GetArrayViewFromImage(image), array, strict=True)
-    if not all(np.array_equal(read, plane, equal_nan=nan_is_nan) for read, plane in planes):
-        raise _not_whole(path, "the file holds other voxels than were written")
-
-
-def _not_whole(path: Path, reason: str) -> OutputError:
-    return OutputError(
-        f"{path} cannot be written: {reason}.",
-        code="output-not-writable",
-        remedy="Check that the folder is writable, the disk has room, and files may be so large.",
     )

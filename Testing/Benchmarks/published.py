@@ -21,8 +21,8 @@ from MISFMLib.networks.base import SegmentationNetwork
 from MISFMLib.networks.window_attention import (
     TransformerBlock,
     WindowAttention,
-    relative_position_index,
 )
+from MISFMLib.networks.window_layout import relative_position_index
 
 
 def as_published(network: SegmentationNetwork) -> SegmentationNetwork:

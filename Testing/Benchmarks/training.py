@@ -31,7 +31,8 @@ from torch import nn
 
 from MISFMLib.configs import NetworkConfig, Size
 from MISFMLib.data.datasets import Batch
-from MISFMLib.device import inference_precisions, keep_freed_memory
+from MISFMLib.device import inference_precisions
+from MISFMLib.memory import keep_freed_memory
 from MISFMLib.networks import build_network
 from MISFMLib.networks.base import SegmentationNetwork
 from MISFMLib.training.losses import SegmentationLoss

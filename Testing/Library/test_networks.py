@@ -20,9 +20,8 @@ from MISFMLib.networks.window_attention import (
     AttentionSpec,
     TransformerBlock,
     WindowAttention,
-    shift_mask,
-    window_layout,
 )
+from MISFMLib.networks.window_layout import shift_mask, window_layout
 
 pytestmark = pytest.mark.usefixtures("one_thread", "seed")
 NORM_PARTS = ("running_mean", "running_var", "weight", "bias")

@@ -25,8 +25,8 @@ from MISFMLib.networks import load_published_checkpoint
 from MISFMLib.networks.window_attention import (
     AttentionSpec,
     WindowAttention,
-    relative_position_index,
 )
+from MISFMLib.networks.window_layout import relative_position_index
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 TOLERANCE = 2e-4
