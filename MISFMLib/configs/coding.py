@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
 import math
 import reprlib
 import types
@@ -57,7 +58,7 @@ def decode(config_class: type[ConfigT], values: Mapping[str, Any]) -> ConfigT:
     if not isinstance(given, Mapping):
         problem = f"{config_class.__name__} is {_shown(values)}, a JSON object was expected"
         raise_problems([problem], "Compare with a file that this version wrote.")
-    hints = typing.get_type_hints(config_class)
+    hints = _hints(config_class)
     fields = {field.name: field for field in dataclasses.fields(config_class)}  # type: ignore[arg-type]
     problems = [
         f"{config_class.__name__} has no setting {_shown(name)} (it has {', '.join(fields)})"
@@ -75,6 +76,12 @@ def decode(config_class: type[ConfigT], values: Mapping[str, Any]) -> ConfigT:
     return config_class(
         **{name: _decode_value(hints[name], value, name) for name, value in values.items()}
     )
+
+
+@functools.cache
+def _hints(config_class: type) -> dict[str, Any]:
+    """Return the types of the fields: to evaluate them takes most of the time of a small config."""
+    return typing.get_type_hints(config_class)
 
 
 def _decode_value(hint: Any, value: Any, name: str) -> Any:

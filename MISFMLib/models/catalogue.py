@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from dataclasses import dataclass
+from functools import cache
 from typing import Literal
 
 from MISFMLib.configs import decode
@@ -44,9 +45,10 @@ def read_catalogue() -> tuple[CatalogueEntry, ...]:
     """Return the entries in the order of the file."""
     content = json.loads(resource_path("catalogue.json").read_text("utf-8"))
     own = tuple(decode(CatalogueEntry, entry) for entry in content["models"])
-    return own + tuple(_entry(task) for task in read_tasks())
+    return own + tuple(map(_entry, read_tasks()))
 
 
+@cache
 def _entry(task: TotalTask) -> CatalogueEntry:
     structures = ", ".join(name.replace("_", " ") for name in task.labels)
     count = len(task.labels)

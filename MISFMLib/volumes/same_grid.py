@@ -79,6 +79,10 @@ def placed_on(label_map: LabelMap, target: Geometry, title: str) -> LabelMap:
     Raises:
         DataError: A voxel lies more than a tenth of a voxel off the grid, or outside it.
     """
+    if label_map.geometry.shape_dhw == (1, 1, 1) and not label_map.array_DHW.any():
+        # What 3D Slicer saves of segments without voxels, at a place that means nothing.
+        nothing_DHW = np.zeros(target.shape_dhw, label_map.array_DHW.dtype)
+        return replace(label_map, array_DHW=nothing_DHW, geometry=target)
     array_DHW, geometry = reordered(label_map.array_DHW, label_map.geometry, target)
     steps = np.reshape(target.direction, (3, 3)).T @ np.subtract(
         geometry.origin_xyz, target.origin_xyz

@@ -18,7 +18,7 @@ from MISFMLib.errors import DataError
 from MISFMLib.volumes.case_names import case_name, distinct_names
 from MISFMLib.volumes.dicom import is_dicom, read_series
 from MISFMLib.volumes.folders import find_volumes
-from MISFMLib.volumes.formats.problems import not_finite
+from MISFMLib.volumes.formats.problems import not_finite, two_dimensional
 from MISFMLib.volumes.formats.slicer_segmentation import merge_layers, segment_fields, segment_names
 from MISFMLib.volumes.same_grid import TOLERANCE, fitted, on_grid
 from MISFMLib.volumes.volume_files import (
@@ -90,6 +90,8 @@ def _read_one(path: Path, series: str | None, num_frames: int) -> Volume:
         volume = read_series(path, series)
     else:
         frames = read_frames(path, num_frames)
+        if min(frames[0].GetSize()) < 2:  # as a segmentation may be
+            raise two_dimensional(path, frames[0].GetSize())
         channels = [_channels(frame, path) for frame in frames]
         array = channels[0] if len(channels) == 1 else np.concatenate(channels)
         volume = Volume(array, geometry_of(frames[0]), case_name(path))

@@ -142,7 +142,9 @@ def _check_shape(size_xyz: tuple[int, ...], path: Path, num_frames: int) -> None
     check_sizes(path, size_xyz)
     if len(size_xyz) > 4 or (len(size_xyz) == 4 and size_xyz[3] not in (1, num_frames)):
         raise four_dimensional(path, size_xyz)
-    if len(size_xyz) < 3 or min(size_xyz[:3]) < 2:
+    # 3D Slicer saves of a segmentation the box around its segments only, 1 x 1 x 1 for none.
+    fewest = 1 if volume_suffix(path) == ".seg.nrrd" else 2
+    if len(size_xyz) < 3 or min(size_xyz[:3]) < fewest:
         raise two_dimensional(path, size_xyz)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import subprocess
 
@@ -9,11 +10,28 @@ import numpy as np
 import pytest
 import slicer
 import vtk
-from vtk.util.numpy_support import numpy_to_vtk
+from vtk.util.numpy_support import numpy_to_vtk, vtk_to_numpy
 
 PYTHON = os.environ.get("MISFM_PYTHON")
 SHAPE_KJI = (6, 7, 8)
 BRIGHT = 1000
+READ = """
+import json, sys
+from pathlib import Path
+import numpy as np
+from MISFMLib.data.case_reading import read_case
+from MISFMLib.data.cases import Case
+from MISFMLib.errors import MISFMError
+image, label = map(Path, sys.argv[1:])
+try:
+    volume, labels = read_case(Case("a", (image,), label))
+except MISFMError as error:
+    print(json.dumps(error.code))
+else:
+    assert labels.geometry == volume.geometry
+    marked = volume.array_CDHW[0][labels.array_DHW > 0].tolist()
+    print(json.dumps([np.unique(labels.array_DHW).tolist(), marked, sorted(labels.names.values())]))
+"""
 COMPARE = """
 import sys
 from pathlib import Path
@@ -30,9 +48,9 @@ print("same axes" if stored[0] == stored[1] else "other axes")
 """
 
 
-def compared(image, label):
+def compared(image, label, program=COMPARE):
     done = subprocess.run(
-        [PYTHON, "-c", COMPARE, str(image), str(label)],
+        [PYTHON, "-c", program, str(image), str(label)],
         capture_output=True,
         text=True,
         check=False,
@@ -40,6 +58,11 @@ def compared(image, label):
     )
     assert done.returncode == 0, done.stderr
     return done.stdout.strip()
+
+
+def read_by_the_library(image, label):
+    """Return values, intensities of the labelled voxels and names; or the code of the error."""
+    return json.loads(compared(image, label, READ))
 
 
 def vtk_image(array_KJI):
@@ -82,8 +105,6 @@ def loaded(tmp_path):
 
 def label_map_of(scene, node):
     """What an annotator draws: all that is bright in the loaded volume."""
-    from vtk.util.numpy_support import vtk_to_numpy
-
     scalars = vtk_to_numpy(node.GetImageData().GetPointData().GetScalars())
     labels = (scalars == BRIGHT).astype(np.uint8).reshape(SHAPE_KJI)
     drawn = scene.AddNewNodeByClass("vtkMRMLLabelMapVolumeNode")
@@ -105,7 +126,12 @@ def test_labels_drawn_on_a_left_handed_volume_fit_it_voxel_by_voxel(loaded, tmp_
 @pytest.mark.skipif(not PYTHON, reason="needs the Python of the library in MISFM_PYTHON")
 def test_segments_drawn_on_a_left_handed_volume_fit_it_voxel_by_voxel(loaded, tmp_path):
     scene, node, image = loaded
-    drawn = label_map_of(scene, node)
+    label = saved_segment(scene, label_map_of(scene, node), tmp_path)
+    compared(image, label)
+
+
+def saved_segment(scene, drawn, folder, *, is_cropped=False):
+    """Save a label map as a segmentation; cropped, it holds the box around the voxels only."""
     segmentation = scene.AddNewNodeByClass("vtkMRMLSegmentationNode")
     oriented = slicer.vtkOrientedImageData()
     oriented.DeepCopy(drawn.GetImageData())
@@ -116,6 +142,55 @@ def test_segments_drawn_on_a_left_handed_volume_fit_it_voxel_by_voxel(loaded, tm
     segment.SetName("bright")
     segment.AddRepresentation("Binary labelmap", oriented)
     assert segmentation.GetSegmentation().AddSegment(segment)
+    storage = slicer.vtkMRMLSegmentationStorageNode()
+    storage.SetCropToMinimumExtent(is_cropped)
+    scene.AddNode(storage)
+    path = folder / "labels.seg.nrrd"
+    storage.SetFileName(str(path))
+    assert storage.WriteData(segmentation)
+    return path
+
+
+@pytest.mark.skipif(not PYTHON, reason="needs the Python of the library in MISFM_PYTHON")
+@pytest.mark.parametrize("slices", [1, 2])
+def test_a_segment_of_which_slicer_saves_a_slice_or_two_lies_where_it_was_drawn(
+    loaded, tmp_path, slices
+):
+    scene, node, image = loaded
+    drawn = label_map_of(scene, node)
+    voxels = vtk_to_numpy(drawn.GetImageData().GetPointData().GetScalars()).reshape(SHAPE_KJI)
+    voxels[np.flatnonzero(voxels.any(axis=(1, 2)))[slices:]] = 0
+    label = saved_segment(scene, drawn, tmp_path, is_cropped=True)
+    assert f"sizes: 2 3 {slices}\n".encode() in label.read_bytes()
+    assert read_by_the_library(image, label) == [[0, 1], [BRIGHT] * 6 * slices, ["bright"]]
+
+
+@pytest.mark.skipif(not PYTHON, reason="needs the Python of the library in MISFM_PYTHON")
+def test_a_segmentation_without_voxels_says_that_nothing_is_there(host, loaded, tmp_path):
+    scene, node, image = loaded
+    segmentation = scene.AddNewNodeByClass("vtkMRMLSegmentationNode")
+    segmentation.SetReferenceImageGeometryParameterFromVolumeNode(node)
+    segmentation.GetSegmentation().AddEmptySegment("s", "tumour")
     kind = slicer.vtkMRMLSegmentationStorageNode
     label = saved(scene, segmentation, tmp_path / "labels.seg.nrrd", kind)
-    compared(image, label)
+    assert b"sizes: 1 1 1\n" in label.read_bytes()
+    assert read_by_the_library(image, label) == [[0], [], ["tumour"]]
+
+
+@pytest.mark.skipif(not PYTHON, reason="needs the Python of the library in MISFM_PYTHON")
+@pytest.mark.parametrize("suffix", [".nii.gz", ".nrrd"])
+def test_label_maps_of_any_type_are_read_exactly_or_refused(loaded, tmp_path, suffix):
+    """Slicer imports 0.6 as 0 and -1 as a segment without voxels; the library refuses both."""
+    scene, node, image = loaded
+    drawn = label_map_of(scene, node)
+    scalars = vtk_to_numpy(drawn.GetImageData().GetPointData().GetScalars()).reshape(SHAPE_KJI)
+    for kind, value, expected in (
+        (np.float32, 1, [[0, 1], [BRIGHT] * 12, []]),
+        (np.float64, 3, [[0, 3], [BRIGHT] * 12, []]),
+        (np.int32, 70, [[0, 70], [BRIGHT] * 12, []]),
+        (np.float32, 0.6, "label-not-integer"),
+        (np.int16, -1, "label-out-of-range"),
+    ):
+        drawn.SetAndObserveImageData(vtk_image((scalars * np.float64(value)).astype(kind)))
+        label = saved(scene, drawn, tmp_path / f"labels-{value}{suffix}")
+        assert read_by_the_library(image, label) == expected, value

@@ -504,10 +504,10 @@ def test_the_worker_loads_the_model_while_the_volumes_are_written(
 ):
     from MISFMSlicer.Jobs import SegmentTask
 
-    write, loaded = SegmentTask.writeVolume, []
+    write, loaded = SegmentTask.writeInPieces, []
     monkeypatch.setattr(
         SegmentTask,
-        "writeVolume",
+        "writeInPieces",
         lambda *arguments: loaded.extend(runner.loaded) or write(*arguments),
     )
     segment(make_volume(), options={"device": "cpu"})
@@ -626,7 +626,7 @@ def test_a_full_disk_is_told(host, logic, make_volume, runner, monkeypatch):
     def refuse(*_):
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr(MISFMSlicer.Jobs.SegmentTask, "writeVolume", refuse)
+    monkeypatch.setattr(MISFMSlicer.Jobs.SegmentTask, "writeInPieces", refuse)
     job = logic.start(request(make_volume()))
     assert job.failure.code == "temporary-files"
     assert "No space left" in job.failure.message
@@ -801,3 +801,87 @@ def test_one_frame_is_segmented_when_not_asked_for_all(segment, make_volume, run
 def test_a_finished_event_with_nothing_in_it_is_no_success(segment, make_volume, runner):
     runner.events = [Finished({})]
     assert segment(make_volume()).failure.code == "internal"
+
+
+# ------------------------------------------------------------------------- Slicer goes on meanwhile
+
+
+@pytest.fixture
+def small_pieces(monkeypatch):
+    """Write a volume in some ten pieces, as a large one is written."""
+    import MISFMSlicer.Scene.SceneIO
+
+    monkeypatch.setattr(MISFMSlicer.Scene.SceneIO, "_PIECE_BYTES", 800)
+
+
+def test_others_work_between_the_pieces_of_a_volume(host, logic, make_volume, runner, small_pieces):
+    import qt
+    import slicer
+
+    volume, heard, runner.holds = make_volume(), [], True
+    job = logic.start(request(volume))
+    assert runner.jobs == []
+    timer = qt.QTimer()
+    timer.timeout.connect(lambda: heard.append(len(runner.jobs)))
+    timer.start(0)
+    host.wait_until(lambda: runner.jobs)
+    timer.stop()
+    assert heard.count(0) > 3
+    runner.holds = False
+    host.wait_until(lambda: job.hasEnded)
+    ((array, geometry),) = runner.volumes
+    np.testing.assert_array_equal(array, slicer.util.arrayFromVolume(volume))
+    np.testing.assert_allclose(ras_of(geometry), ijk_to_ras(volume), rtol=0, atol=1e-12)
+    assert job.result is not None
+
+
+@pytest.mark.parametrize("what", ["cancel", "remove", "clear"])
+def test_what_is_written_can_be_left(host, logic, make_volume, runner, small_pieces, what):
+    import slicer
+
+    volume = make_volume()
+    job, other = (logic.start(request(each)) for each in (volume, make_volume()))
+    if what == "cancel":
+        logic.cancel(job)
+    elif what == "remove":
+        slicer.mrmlScene.RemoveNode(volume)
+    else:
+        slicer.mrmlScene.Clear(False)
+    host.wait_until(lambda: other.hasEnded)
+    assert (job.state.value, other.state.value) == {
+        "cancel": ("cancelled", "finished"),
+        "remove": ("failed", "finished"),
+        "clear": ("cancelled", "cancelled"),
+    }[what]
+    assert len(nodes_of("vtkMRMLSegmentationNode")) == (what != "clear")
+    assert temporary_folders() == []
+
+
+def test_a_result_that_is_in_the_scene_cannot_be_cancelled(host, logic, make_volume, runner):
+    job = logic.start(request(make_volume()))
+    while job.result is None:
+        logic._poll()
+    assert not job.hasEnded
+    logic.cancel(job)
+    assert events_heard(logic)[-1] == "finished"
+    assert nodes_of("vtkMRMLSegmentationNode") == [job.result.segmentation]
+    assert logic.jobs == ()
+
+
+def test_the_event_loop_of_a_dialog_does_not_read_a_result_twice(
+    host, logic, make_volume, runner, monkeypatch
+):
+    from MISFMSlicer.Jobs import SegmentTask
+
+    read, calls = SegmentTask.readLabels, []
+
+    def read_and_ask(*arguments):
+        calls.append(arguments)
+        host.process_events(0.3)  # as a dialog does
+        return read(*arguments)
+
+    monkeypatch.setattr(SegmentTask, "readLabels", read_and_ask)
+    job = logic.start(request(make_volume()))
+    host.wait_until(lambda: job.hasEnded)
+    assert job.state.value == "finished"
+    assert len(calls) == 1

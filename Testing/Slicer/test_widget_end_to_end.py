@@ -4,6 +4,7 @@ The library needs torch: these tests run where MISFM_PYTHON names a Python that 
 """
 
 import os
+import shutil
 import subprocess
 import time
 from pathlib import Path
@@ -91,6 +92,38 @@ def test_load_segment_and_again_with_a_warm_worker_and_a_forecast(real, sample, 
     )
     # The worker is warm before the first click, too: neither waits for a start or a model.
     assert max(first - network[0], second - network[1]) < 5
+
+
+def point_and_click(host, widget):
+    """Move the pointer of the screen to the middle of a widget and click, as a hand does."""
+    import qt
+
+    host.process_events(0.5)
+    place = widget.mapToGlobal(qt.QPoint(widget.width // 2, widget.height // 2))
+    words = ["mousemove", "--sync", str(place.x()), str(place.y()), "click", "1"]
+    subprocess.run(["xdotool", *words], check=True, timeout=20)
+
+
+@pytest.mark.slicer_only("the stand-in has no screen")
+@pytest.mark.skipif(shutil.which("xdotool") is None, reason="xdotool is not installed")
+def test_two_clicks_of_the_pointer_lead_to_a_result(real, sample):
+    import slicer
+
+    host, window = real.host, slicer.util.mainWindow()
+    slicer.util.selectModule("Data")
+    toolbar = slicer.util.findChild(window, "ModuleToolBar")
+    toolbar.addAction(slicer.modules.misfm.action())  # as a favourite of the user
+    try:
+        point_and_click(host, toolbar.widgetForAction(slicer.modules.misfm.action()))
+        host.wait_until(lambda: slicer.util.selectedModule() == "MISFM")
+        host.wait_until(lambda: real.ui.segmentButton.enabled)
+        point_and_click(host, real.ui.segmentButton)
+        host.wait_until(lambda: real.logic.jobs)
+        host.wait_until(lambda: not real.logic.jobs, timeout_s=300)
+    finally:
+        toolbar.removeAction(slicer.modules.misfm.action())
+    assert real.shown("resultFrame"), real.ui.failureLabel.text
+    assert min(dice(real.widget.segmentTab._result.job, Path(sample[1]))) > 0.8
 
 
 def test_cancel_is_done_within_a_second_and_the_next_click_works(real):

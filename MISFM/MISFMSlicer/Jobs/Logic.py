@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import time
 from pathlib import Path
 from typing import Any
@@ -18,10 +17,11 @@ from ..Job import Job, JobState, SegmentRequest
 from ..Scene import KeptResults
 from ..Scene.Edits import Edits, rememberForUndo
 from ..Scene.SceneIO import isInScene
-from ..Scene.Snapshot import Snapshot
+from ..Scene.Snapshot import Snapshot, Snapshots
 from ..Signal import Signal
 from .Failures import failureOf, volumeRemoved
 from .JobRunner import JobRunner
+from .Pieces import Pieces, Work
 from .SegmentTask import SegmentTask, checkRequest
 
 _POLL_MS = 100
@@ -65,10 +65,12 @@ class MISFMLogic(ScriptedLoadableModuleLogic):
         self._runner = runner or JobRunner()
         self._jobs: list[Job] = []
         self._task: SegmentTask | None = None
+        self._pieces = Pieces()
+        """What is being written or loaded: at once it would hold up Slicer."""
         self._startedAt = 0.0
         self._claim = Claim(claims_folder(store.home()))
         self._timer: Any = None
-        self._snapshots: dict[str, Snapshot] = {}
+        self._snapshots = Snapshots()
         self._sceneTag = slicer.mrmlScene.AddObserver(
             slicer.vtkMRMLScene.StartCloseEvent, self._onSceneStartClose
         )
@@ -113,7 +115,12 @@ class MISFMLogic(ScriptedLoadableModuleLogic):
         return job
 
     def cancel(self, job: Job) -> None:
-        """End a running job within a second, or take a waiting one out of the queue."""
+        """End a running job within a second, or take a waiting one out of the queue.
+
+        One whose result is in the scene already has finished.
+        """
+        if job.result is not None and not job.hasEnded:
+            self._end(job, JobState.FINISHED)
         if job.state is JobState.RUNNING:
             self._runner.cancel()
         if not job.hasEnded:
@@ -131,19 +138,18 @@ class MISFMLogic(ScriptedLoadableModuleLogic):
                 raise TimeoutError(f"{job.title} has not ended within {timeoutS:.0f} s.")
             slicer.app.processEvents()
             self._poll()
-            time.sleep(0.02)
+            if not self._pieces.isBusy:
+                time.sleep(0.02)
 
     def canRestore(self, segmentation: Any) -> bool:
         """Whether a segmentation was updated by a job and can be brought back."""
-        return segmentation is not None and segmentation.GetID() in self._snapshots
+        return self._snapshots.has(segmentation)
 
     def restorePrevious(self, segmentation: Any) -> None:
         """Bring back what a segmentation was before the last job updated it; undoes itself."""
-        before = self._snapshots[segmentation.GetID()]
-        self._snapshots[segmentation.GetID()] = Snapshot(segmentation)
         rememberForUndo(segmentation)
         with self.edits.ofOurs():
-            before.restore(segmentation)
+            self._snapshots.restore(segmentation)
         self.restored.emit(segmentation)
 
     def releaseMemory(self) -> None:
@@ -163,9 +169,9 @@ class MISFMLogic(ScriptedLoadableModuleLogic):
     # ------------------------------------------------------------------------------- the queue
 
     def _startNext(self) -> None:
-        if not self._jobs or self._jobs[0].state is JobState.RUNNING:
+        job = self._jobs[0] if self._jobs else None
+        if job is None or job.state is JobState.RUNNING:
             return
-        job = self._jobs[0]
         job.state = JobState.RUNNING
         job.progress = Progress("start", 0.0)
         self._startedAt = time.monotonic()
@@ -177,11 +183,14 @@ class MISFMLogic(ScriptedLoadableModuleLogic):
             checkRequest(job.request)  # the scene may have changed while it waited
             self.warmUp(job.request)  # while the volumes are written
             self._task = SegmentTask(job.request)
-            self._runner.start(self._task.write())
         except Exception as error:  # shown to the user: Slicer would print it and go on
             self._fail(job, failureOf(error))
             return
         self._watch()
+        self._do(self._write(), job)
+
+    def _write(self) -> Work:
+        self._runner.start((yield from self._task.write()))
 
     def _poll(self) -> None:
         """Tell what happened since the last time; called by the timer."""
@@ -191,11 +200,14 @@ class MISFMLogic(ScriptedLoadableModuleLogic):
             return
         if job.state is not JobState.RUNNING:
             return
-        if not all(map(isInScene, job.request.volumes)):
+        if job.result is None and not all(map(isInScene, job.request.volumes)):
             self._runner.cancel()
             self._fail(job, volumeRemoved())
             return
         self._claim.renew()
+        if self._pieces.isBusy:
+            self._doNext(job)
+            return
         for event in self._runner.poll():
             if not job.hasEnded:  # who heard of the last one may have cancelled it
                 self._take(job, event)
@@ -213,34 +225,45 @@ class MISFMLogic(ScriptedLoadableModuleLogic):
             job.progress = event
             self.progressed.emit(job)
         elif isinstance(event, Notice):
-            told = self._task.inWords(event.message)
-            job.notices.append(dataclasses.replace(event, message=told))
+            job.notices.append(self._task.inWords(event))
             self.progressed.emit(job)
         elif isinstance(event, Measured):  # just before the job came
             self.measured.emit(event)
         elif isinstance(event, Failed):
-            told = {
-                name: self._task.inWords(getattr(event, name)) for name in ("message", "remedy")
-            }
-            self._fail(job, dataclasses.replace(event, **told))
+            self._fail(job, self._task.inWords(event))
         elif isinstance(event, Finished):
-            self._finish(job, event.report)
+            self._do(self._load(job, event.report), job)
 
-    def _finish(self, job: Job, report: dict[str, Any]) -> None:
+    def _load(self, job: Job, report: dict[str, Any]) -> Work:
+        place = yield from self._task.read(report)
+        yield
         output = job.request.output
         snapshot = Snapshot(output) if isInScene(output) else None
+        if snapshot is not None:
+            rememberForUndo(output)
+        job.result = place()
+        if snapshot is not None:
+            self._snapshots.keep(output, snapshot)
+        self.edits.watch(job.result.segmentation)
+        yield
+
+    def _do(self, work: Work, job: Job) -> None:
+        """Do something piece by piece, with all else that Slicer has to do in between."""
+        self._pieces.begin(work)
+        self._timer.setInterval(0)
+        self._doNext(job)
+
+    def _doNext(self, job: Job) -> None:
         try:
-            if snapshot is not None:
-                rememberForUndo(output)
             with self.edits.ofOurs():
-                job.result = self._task.load(report)
+                isDone = self._pieces.doNext()
         except Exception as error:  # shown to the user: Slicer would print it and go on
             self._fail(job, failureOf(error))
             return
-        if snapshot is not None:
-            self._snapshots[output.GetID()] = snapshot
-        self.edits.watch(job.result.segmentation)
-        self._end(job, JobState.FINISHED)
+        if isDone:
+            self._timer.setInterval(_POLL_MS)
+            if job.result is not None:
+                self._end(job, JobState.FINISHED)
 
     def _fail(self, job: Job, failure: Failed) -> None:
         job.failure = failure
@@ -266,6 +289,7 @@ class MISFMLogic(ScriptedLoadableModuleLogic):
 
     def _removeTask(self) -> None:
         self._claim.release()
+        self._pieces.drop()
         if self._timer is not None:
             self._timer.stop()
         if self._task is not None:
@@ -281,9 +305,8 @@ class MISFMLogic(ScriptedLoadableModuleLogic):
 
         if self._timer is None:
             self._timer = qt.QTimer()
-            self._timer.setInterval(_POLL_MS)
             self._timer.timeout.connect(self._poll)
-        self._timer.start()
+        self._timer.start(_POLL_MS)
 
     def _onSceneStartClose(self, *_arguments: Any) -> None:
         self._cancelAll()

@@ -6,17 +6,21 @@ import json
 import os
 import re
 import shutil
+from collections.abc import Callable, Generator, Sequence
+from dataclasses import replace
+from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import slicer
 from slicer.i18n import tr as _
 
 from MISFMLib.errors import DataError
+from MISFMLib.events import Failed, Notice
 
 from ..Job import JobResult, SegmentRequest, SegmentVolume
 from ..Scene.GridBox import GridBox, boxOf
-from ..Scene.SceneIO import checkVolume, isInScene, measure, readImage, readLabels, writeVolume
+from ..Scene.SceneIO import checkVolume, isInScene, measure, readImage, readLabels, writeInPieces
 from ..Scene.Segmentations import (
     addSegmentation,
     algorithmOf,
@@ -30,6 +34,7 @@ from ..Scene.Transforms import checkTransforms, voxelMl
 from ..Scene.Uncertainty import colour, placesOf, putUncertainty
 from ..TemporaryFolder import makeFolder
 
+_Told = TypeVar("_Told", Notice, Failed)
 _FORMAT = "seg.nrrd"
 _UNCERTAINTY = "uncertainty.nrrd"
 _OUR_FILES = re.compile(r"(?:[^\s\"']*[\\/])?frame(?P<frame>\d{4})-(?P<channel>\d+)(?:\.nrrd)?")
@@ -54,6 +59,7 @@ def checkRequest(request: SegmentRequest) -> None:
 class SegmentTask:
     """Files of a job in a folder of its own; the worker sees only their names.
 
+    `write` and `read` are generators, which stop between their pieces, so that Slicer goes on.
     Names are plain ASCII and relative to the folder, whatever the user's folders are called.
     """
 
@@ -65,16 +71,18 @@ class SegmentTask:
         self._box = boxOf(request.volumes[0], request.region)
         self._hasUncertainty = request.uncertainty and not request.allFrames
 
-    def write(self) -> Path:
-        """Write the volumes and the job file, and return its path.
+    def write(self) -> Generator[None, None, Path]:
+        """Write the volumes and the job file, piece by piece, and return its path.
 
         Raises:
             OSError: A file cannot be written.
         """
-        count = len(self._frames[0].volumes) if self._frames else 1
+        images = []
+        for index in range(len(self._frames[0].volumes) if self._frames else 1):
+            images.append((yield from self._writeCase(index)))
         config = {
             **self._request.options,
-            "images": [self._writeCase(index) for index in range(count)],
+            "images": images,
             "model": self._request.model,
             "output": "results" if self._frames else f"result.{_FORMAT}",
             "format": _FORMAT,
@@ -85,8 +93,8 @@ class SegmentTask:
         jobFile.write_text(json.dumps({"job": "segment", "config": config}, indent=2), "utf-8")
         return jobFile
 
-    def load(self, report: dict[str, Any]) -> JobResult:
-        """Bring the result into the scene.
+    def read(self, report: dict[str, Any]) -> Generator[None, None, Callable[[], JobResult]]:
+        """Read the result, piece by piece, and return what brings it into the scene.
 
         Args:
             report: The report of the library.
@@ -95,26 +103,45 @@ class SegmentTask:
             RuntimeError: The result cannot be read or does not fit the volume.
         """
         if self._frames:
-            return self._loadFrames(report)
+            return (yield from self._readFrames(report))
         volume = self._request.volumes[0]
         labels = readLabels(self.folder / f"result.{_FORMAT}", volume, self._box)
         found = measure(labels, report["labels"], self._box, voxelMl(volume))
-        # All is read before the scene changes.
-        image = readImage(self.folder / _UNCERTAINTY, self._box) if self._hasUncertainty else None
-        node = self._request.output
+        if not self._hasUncertainty:
+            return partial(self._place, report, labels, found)
+        yield
+        image = readImage(self.folder / _UNCERTAINTY, self._box)
+        return partial(self._place, report, labels, found, image)
+
+    def _place(
+        self,
+        report: dict[str, Any],
+        labels: Any,
+        found: tuple[SegmentVolume, ...],
+        image: Any = None,
+    ) -> JobResult:
+        volume, node = self._request.volumes[0], self._request.output
         if not isInScene(node):
             node = addSegmentation(volume, self._resultName())
+        wasModifying = node.StartModify()  # each change would let Slicer draw it again
         putSegments(node, volume, labels, found, algorithmOf(report))
-        hideEarlierResults(node, volume)
         result = self._result(node, found, report, frames=1)
+        node.EndModify(wasModifying)
+        hideEarlierResults(node, volume)
         if image is not None:
             result.uncertainty = putUncertainty(node, volume, self._box, image)
             colour(result.uncertainty, numClasses=len(found) + 1)
             result.places = placesOf(report, volume, self._box)
         return result
 
-    def inWords(self, text: str) -> str:
+    def inWords(self, event: _Told) -> _Told:
         """Return what the library says with the scene's names in place of those of our files."""
+        texts = {"message": event.message}
+        if isinstance(event, Failed):
+            texts["remedy"] = event.remedy
+        return replace(event, **{name: self._inWords(text) for name, text in texts.items()})
+
+    def _inWords(self, text: str) -> str:
         text = text.replace(f"{self.folder.as_posix()}/", "").replace(f"{self.folder}{os.sep}", "")
         return _OUR_FILES.sub(self._nameOf, text)
 
@@ -130,14 +157,14 @@ class SegmentTask:
         """Delete the files."""
         shutil.rmtree(self.folder, ignore_errors=True)
 
-    def _writeCase(self, index: int) -> str:
+    def _writeCase(self, index: int) -> Generator[None, None, str]:
         """Write the channels of a frame; return their names as the library takes them."""
         names = []
         for channel, volume in enumerate(self._request.volumes):
             name = f"frame{index:04d}-{channel}.nrrd"
             frame = self._frames[channel].volumes[index] if self._frames else volume
             checkVolume(frame)
-            writeVolume(frame, self._boxIn(frame), self.folder / name)
+            yield from writeInPieces(frame, self._boxIn(frame), self.folder / name)
             names.append(name)
         return ",".join(names)
 
@@ -145,7 +172,7 @@ class SegmentTask:
         """Return the box in a frame, which may have another size when all of it is wanted."""
         return boxOf(frame, None) if self._request.region is None else self._box
 
-    def _loadFrames(self, report: dict[str, Any]) -> JobResult:
+    def _readFrames(self, report: dict[str, Any]) -> Generator[None, None, Callable[[], JobResult]]:
         frames = self._frames[0]
         sequence = SegmentationSequence(frames, self._resultName())
         sizes: list[tuple[SegmentVolume, ...]] = []
@@ -157,8 +184,17 @@ class SegmentTask:
             frameMl = voxelMl(frame, shownAs=self._request.volumes[0])
             sizes.append(measure(labels, case["labels"], box, frameMl))
             sequence.add(index, labels, sizes[-1], algorithmOf(case))
+            yield
+        return partial(self._placeFrames, report, sequence, sizes)
+
+    def _placeFrames(
+        self,
+        report: dict[str, Any],
+        sequence: SegmentationSequence,
+        sizes: Sequence[tuple[SegmentVolume, ...]],
+    ) -> JobResult:
         node = sequence.show(self._request.volumes[0])
-        current = frames.current
+        current = self._frames[0].current
         caseReport = report["cases"][f"frame{current:04d}-0"]
         return self._result(node, sizes[current], caseReport, frames=len(sizes))
 

@@ -16,7 +16,7 @@ from ..Job import Job, Region, SegmentRequest
 from ..Scene.GridBox import boxOf
 from ..Scene.Segmentations import referenceVolume
 from ..Scene.Sequences import framesOf
-from ..Scene.VolumeFacts import VolumeFacts, domainWarnings, volumeFacts
+from ..Scene.VolumeFacts import VolumeFacts, dicomModality, domainWarnings, volumeFacts
 from ..Setup.Models import Model
 from .Forecast import Forecast, History, Run
 from .Workload import Grid, Workload, workload
@@ -40,6 +40,8 @@ class Outlook:
         self._history = history
         self._starts: dict[Job, _Start] = {}
         self._asked: dict[str, str] = {}
+        self._known: tuple[tuple[Any, ...], VolumeFacts] | None = None
+        """The last facts, and what they belong to: a panel asks often for the same."""
 
     def forecast(self, request: SegmentRequest, model: Model, *, isWarm: bool) -> Forecast | None:
         """Return what a run will take; None while this machine has no experience with it."""
@@ -125,7 +127,12 @@ class Outlook:
             box = boxOf(request.volumes[0], region, isRough=True)
         except DataError:
             return None
-        return volumeFacts(request.volumes[0], orientation, box)
+        volume = request.volumes[0]
+        changed = volume.GetMTime(), volume.GetImageData().GetMTime(), dicomModality(volume)
+        key = (volume.GetID(), *changed, orientation, box.extent)
+        if self._known is None or self._known[0] != key:
+            self._known = key, volumeFacts(volume, orientation, box)
+        return self._known[1]
 
 
 def _outputWarnings(request: SegmentRequest) -> list[str]:

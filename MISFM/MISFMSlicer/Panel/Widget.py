@@ -48,6 +48,7 @@ class MISFMWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
         self._parameterNode: Any = None
         self._volume: Any = None
         self._haveChoicesChanged = False
+        self._hasLooked = False
         self._refreshTimer = qt.QTimer()
         self._refreshTimer.setSingleShot(True)
         self._refreshTimer.setInterval(0)
@@ -95,9 +96,11 @@ class MISFMWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
 
     def enter(self) -> None:
         """Show what has changed while another module was open."""
-        self.segmentTab.lookAround()
-        self.finetuneTab.lookAround()
-        self.pretrainTab.lookAround()
+        if not self._hasLooked:  # Slicer enters the module just after `setup`
+            self._hasLooked = True
+            self.segmentTab.lookAround()
+            self.finetuneTab.lookAround()
+            self.pretrainTab.lookAround()
         self._useParameterNode()
 
     def onReload(self) -> None:
@@ -185,6 +188,7 @@ class MISFMWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
         self._refreshTimer.start()
 
     def _refresh(self) -> None:
+        self._hasLooked = False
         if self._haveChoicesChanged:
             self._haveChoicesChanged = False
             self.segmentTab.choicesChanged()

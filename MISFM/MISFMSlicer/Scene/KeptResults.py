@@ -11,7 +11,7 @@ import vtk
 from MISFMLib.events import Notice
 
 from ..Job import Job, JobResult, JobState, Place, SegmentRequest, SegmentVolume
-from .Segmentations import placeBeside, provenance, referenceVolume, tableOf
+from .Segmentations import placeBeside, provenance, referenceVolume, setAttributes, tableOf
 from .Uncertainty import uncertaintyOf
 
 _PLACES = "MISFM.Places"
@@ -24,13 +24,13 @@ def keep(job: Job) -> None:
     """Write down on the segmentation of a finished job what the panel shows of it."""
     result, node = job.result, job.result.segmentation
     notices = [[notice.message, notice.level] for notice in job.notices]
-    for name, value in (
-        ("Seconds", f"{job.seconds:.3f}"),
-        ("Frames", str(result.frames)),
-        ("Notices", json.dumps(notices)),
-        ("Sizes", json.dumps([[v.name, v.voxels, v.volumeMl] for v in result.volumes])),
-    ):
-        node.SetAttribute(f"MISFM.{name}", value)
+    attributes = {
+        "Seconds": f"{job.seconds:.3f}",
+        "Frames": result.frames,
+        "Notices": json.dumps(notices),
+        "Sizes": json.dumps([[v.name, v.voxels, v.volumeMl] for v in result.volumes]),
+    }
+    setAttributes(node, attributes)
     _putPlaces(node, job.request.volumes[0], result.places, isWanted=result.uncertainty is not None)
 
 

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import os
-from collections.abc import Sequence
+import sys
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -18,8 +18,14 @@ from MISFMLib.errors import DataError
 from ..Job import SegmentVolume
 from .GridBox import GridBox
 from .Masks import LABELMAP
-from .Transforms import ijkToRas, straightened
+from .Transforms import straightened
 
+_PIECE_BYTES = 16_000_000
+"""Written at a time; takes about as long as a picture of a film lasts."""
+_NRRD_TYPES = {
+    **{"int16": "short", "uint16": "unsigned short", "int32": "int", "uint32": "unsigned int"},
+    **{"uint8": "unsigned char", "float32": "float", "float64": "double"},
+}
 _RARE_TYPES = (
     *(vtk.VTK_CHAR, vtk.VTK_SIGNED_CHAR, vtk.VTK_LONG, vtk.VTK_UNSIGNED_LONG),
     *(vtk.VTK_LONG_LONG, vtk.VTK_UNSIGNED_LONG_LONG),
@@ -58,31 +64,56 @@ def checkVolume(volume: Any) -> None:
 
 
 def writeVolume(volume: Any, box: GridBox, path: Path) -> None:
-    """Write the voxels of a box, uncompressed, with the node's own IJK-to-RAS matrix.
+    """Write the voxels of a box as NRRD, uncompressed, with the node's own IJK-to-RAS matrix.
 
     Raises:
         OSError: The file cannot be written.
     """
-    node = slicer.vtkMRMLScalarVolumeNode()
-    node.SetAndObserveImageData(_voxelsIn(volume, box))
-    node.SetIJKToRASMatrix(boxToRas(volume, box))
+    for _piece in writeInPieces(volume, box, path):
+        pass
+
+
+def writeInPieces(volume: Any, box: GridBox, path: Path) -> Iterator[None]:
+    """Do what `writeVolume` does, and stop between the pieces, so that others can work.
+
+    Slicer's own writer holds up the event loop for 0.1 to 0.4 s, with a CT of 150 MB.
+    """
+    voxels = voxelsOf(_voxelsIn(volume, box))
+    matrix = slicer.util.arrayFromVTKMatrix(boxToRas(volume, box))
     # Hardly sheared axes are written at right angles: the labels come back voxel by voxel.
-    straight = straightened(ijkToRas(node), box.sizeIjk)
-    if straight is not None:
-        node.SetIJKToRASMatrix(slicer.util.vtkMatrixFromArray(straight))
-    storage = slicer.vtkMRMLNRRDStorageNode()
-    storage.SetFileName(path.as_posix())
-    storage.SetUseCompression(0)
-    voxels = node.GetImageData().GetPointData().GetScalars()
-    size = voxels.GetNumberOfValues() * voxels.GetDataTypeSize()
-    # Slicer does not always tell of a full disk.
-    if not storage.WriteData(node) or not path.exists() or _bytesIn(path) <= size:
-        raise OSError(f"{path} could not be written; is there space on the disk?")
+    straight = straightened(matrix, box.sizeIjk)
+    header = _header(voxels, box, matrix if straight is None else straight)
+    step = _PIECE_BYTES // voxels.itemsize
+    try:
+        with path.open("wb") as file:
+            file.write(header.encode("ascii"))
+            for start in range(0, voxels.size, step):
+                if start:
+                    yield
+                file.write(memoryview(voxels[start : start + step]))
+    except OSError as error:
+        why = error.strerror
+        raise OSError(f"{path} could not be written: {why}. Is there space on the disk?") from error
 
 
-def _bytesIn(path: Path) -> int:
-    with path.open("rb") as file:
-        return file.seek(0, os.SEEK_END)
+def _header(voxels: np.ndarray, box: GridBox, toRas: np.ndarray) -> str:
+    toLps = np.diag([-1.0, -1.0, 1.0, 1.0]) @ toRas
+    *directions, origin = (
+        "(" + ",".join(repr(float(value)) for value in column[:3]) + ")" for column in toLps.T
+    )
+    lines = [
+        "NRRD0004",
+        f"type: {_NRRD_TYPES[voxels.dtype.name]}",
+        "dimension: 3",
+        "space: left-posterior-superior",
+        f"sizes: {' '.join(map(str, box.sizeIjk))}",
+        f"space directions: {' '.join(directions)}",
+        "kinds: domain domain domain",
+        f"endian: {sys.byteorder}",
+        "encoding: raw",
+        f"space origin: {origin}",
+    ]
+    return "\n".join(lines) + "\n\n"
 
 
 def _voxelsIn(volume: Any, box: GridBox) -> vtk.vtkImageData:

@@ -55,6 +55,32 @@ class Snapshot:
         node.EndModify(wasModifying)
 
 
+class Snapshots:
+    """What segmentation nodes were before jobs updated them."""
+
+    def __init__(self) -> None:
+        """Know none."""
+        self._kept: dict[str, Snapshot] = {}
+
+    def has(self, node: Any) -> bool:
+        """Tell whether a segmentation can be brought back."""
+        return node is not None and node.GetID() in self._kept
+
+    def keep(self, node: Any, before: Snapshot) -> None:
+        """Remember what a segmentation was, in place of what was known of it."""
+        self._kept[node.GetID()] = before
+
+    def restore(self, node: Any) -> None:
+        """Make a segmentation what it was; the next call undoes this one."""
+        before = self._kept[node.GetID()]
+        self._kept[node.GetID()] = Snapshot(node)
+        before.restore(node)
+
+    def clear(self) -> None:
+        """Forget all."""
+        self._kept.clear()
+
+
 def _tablesOf(node: Any) -> tuple[Any, ...]:
     return tableOf(node), placesTable(node)
 
