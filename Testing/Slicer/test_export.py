@@ -65,6 +65,20 @@ def test_nifti_has_the_volumes_grid_and_a_table_of_the_values(export, a_result, 
     assert np.count_nonzero(array) == (4 + 3) * 25
 
 
+def test_nifti_has_hidden_and_renamed_segments_too(export, a_result, tmp_path):
+    """Slicer's own export leaves hidden segments out, and those that a colour table lacks."""
+    import slicer
+
+    volume, node = a_result
+    first, second = node.GetSegmentation().GetSegmentIDs()
+    node.GetDisplayNode().SetSegmentVisibility(first, False)
+    node.GetSegmentation().GetSegment(second).SetName("liver")
+    files = export.exportNifti(node, volume, tmp_path / "x.nii.gz")
+    assert files[1].read_text("utf-8") == "value,name\n1,left/right\n2,liver\n"
+    array = slicer.util.arrayFromVolume(slicer.util.loadVolume(str(files[0]), {"labelmap": True}))
+    assert [int((array == value).sum()) for value in (1, 2)] == [4 * 25, 3 * 25]
+
+
 def test_nifti_keeps_the_values_of_the_model(export, a_result, tmp_path):
     node = a_result[1]
     for index, value in enumerate((7, 300)):

@@ -120,6 +120,50 @@ def test_saving_renumbers_label_values_and_an_update_still_finds_its_segments(
     assert kept.all()
 
 
+@pytest.mark.parametrize("mode", ["MODE_REPLACE", "MODE_MERGE_MASK"])
+def test_segments_that_slicer_merges_and_collapses_are_measured_and_updated(
+    panel, make_volume, mode
+):
+    """Where layers are collapsed by force, the later segment keeps the voxels that two share."""
+    import slicer
+    from MISFMSlicer.Scene.Edits import measureAgain
+    from MISFMSlicer.Scene.Masks import maskOn
+
+    def voxels(segment_id):
+        return slicer.util.arrayFromSegmentBinaryLabelmap(node, segment_id, volume) > 0
+
+    volume = make_volume()
+    panel.settle()
+    panel.segment()
+    result = panel.widget.segmentTab._result.job.result
+    node, segmentation = result.segmentation, result.segmentation.GetSegmentation()
+    model = segmentation.GetNthSegmentID(0)
+    bright = slicer.util.arrayFromVolume(volume) > 100
+    drawn = segmentation.AddEmptySegment("drawn", "drawn")
+    part = np.zeros(bright.shape, np.uint8)
+    part[: part.shape[0] // 2] = 1
+    brush = slicer.vtkOrientedImageData()
+    slicer.util.updateSegmentBinaryLabelmapFromArray(part, node, drawn, volume)
+    node.GetBinaryLabelmapRepresentation(drawn, brush)
+    put = slicer.vtkSlicerSegmentationsModuleLogic.SetBinaryLabelmapToSegment
+    assert put(brush, node, drawn, getattr(slicer.vtkSlicerSegmentationsModuleLogic, mode))
+    assert np.array_equal(voxels(model), bright)
+    segmentation.CollapseBinaryLabelmaps(True)
+    assert segmentation.GetNumberOfLayers("Binary labelmap") == 1
+    assert np.array_equal(voxels(drawn), part)
+    assert np.array_equal(voxels(model), bright & (part == 0))
+    sizes = {each.name: each.voxels for each in measureAgain(node, result.volumes)}
+    for segment_id in (model, drawn):
+        name = segmentation.GetSegment(segment_id).GetName()
+        assert np.array_equal(maskOn(node, segment_id, volume), voxels(segment_id))
+        assert sizes[name] == voxels(segment_id).sum()
+    panel.ui.outputSelector.setCurrentNode(node)
+    panel.settle()
+    panel.segment()
+    assert np.array_equal(voxels(model), bright)
+    assert np.array_equal(voxels(drawn), part)
+
+
 @pytest.mark.parametrize("first", [(-2, 3, 0), (0, 0, 0), (9, 9, 9), (30, 0, 0)])
 def test_a_mask_on_its_own_grid_is_what_resampling_gives(put, first, monkeypatch):
     """Also where the segment's box reaches beyond the volume, or lies outside it."""
