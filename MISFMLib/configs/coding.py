@@ -58,7 +58,7 @@ def decode(config_class: type[ConfigT], values: Mapping[str, Any]) -> ConfigT:
     if not isinstance(given, Mapping):
         problem = f"{config_class.__name__} is {_shown(values)}, a JSON object was expected"
         raise_problems([problem], "Compare with a file that this version wrote.")
-    hints = _hints(config_class)
+    hints = _hints(config_class)  # type: ignore[arg-type]
     fields = {field.name: field for field in dataclasses.fields(config_class)}  # type: ignore[arg-type]
     problems = [
         f"{config_class.__name__} has no setting {_shown(name)} (it has {', '.join(fields)})"
