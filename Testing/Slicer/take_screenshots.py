@@ -218,6 +218,7 @@ def main() -> None:
     parser.add_argument("folder", type=Path)
     parser.add_argument("--width", type=int, default=400)
     parser.add_argument("--tabs", action="store_true", help="Fine-tune and Pretrain instead")
+    parser.add_argument("--structures", action="store_true", help="a model of many instead")
     parser.add_argument("--dark", action="store_true")
     parser.add_argument("--language", help="such as zh_CN; a font for it has to be there")
     options = parser.parse_args([word for word in sys.argv[1:] if word != "--"])
@@ -240,6 +241,11 @@ def main() -> None:
             from tab_screenshots import take_tabs
 
             take_tabs(Photographer(options), home)
+        elif options.structures:
+            sys.path.insert(0, str(REPOSITORY / "Testing" / "Slicer"))
+            from structures_screenshots import take_structures
+
+            take_structures(Photographer(options), home, python, paths)
         else:
             take_all(Photographer(options), sample)
 
