@@ -15,7 +15,7 @@ import torch
 
 from MISFMLib.cli import main
 from MISFMLib.configs import NetworkConfig, StagesConfig
-from MISFMLib.errors import BundleError, ConfigError
+from MISFMLib.errors import BundleError, ConfigError, OutputError
 from MISFMLib.inference import openvino_network
 from MISFMLib.jobs.imports.nnunet import import_nnunet
 from MISFMLib.models.bundle import read_previous, read_weights, verify_bundle
@@ -187,6 +187,15 @@ def test_repeated_tensors_and_the_optimizer_are_left_out(tmp_path):
         if "all_modules" not in name and not name.startswith("decoder.encoder")
     }
     assert sum(array.size for array in weights.values()) == sum(map(torch.numel, expected.values()))
+
+
+def test_a_model_is_replaced_only_when_that_is_asked_for(tmp_path):
+    place = write_results(tmp_path / "results")
+    imported(place, tmp_path)
+    with pytest.raises(OutputError):
+        imported(place, tmp_path)
+    again = imported(place, tmp_path, overwrite=True)
+    verify_bundle(again)
 
 
 def test_folds_are_averaged(tmp_path, seed):

@@ -14,7 +14,6 @@ from torch import Tensor
 from MISFMLib import __version__
 from MISFMLib.configs import NetworkConfig
 from MISFMLib.errors import BundleError
-from MISFMLib.files import check_output
 from MISFMLib.jobs.imports.nnunet_folder import (
     WANTED,
     Fold,
@@ -27,7 +26,7 @@ from MISFMLib.jobs.imports.nnunet_labels import Outputs, outputs_of
 from MISFMLib.jobs.imports.nnunet_network import network_config
 from MISFMLib.jobs.imports.nnunet_plans import preprocessing_config, resolved
 from MISFMLib.jobs.imports.sources import opened, read_json, refused
-from MISFMLib.models.bundle import Bundle, BundleManifest, write_bundle
+from MISFMLib.models.bundle import Bundle, BundleManifest, check_bundle_output, write_bundle
 from MISFMLib.models.bundle_files import file_sha256
 from MISFMLib.models.terminology import label_config
 from MISFMLib.networks import build_network, load_weights, weights_to_numpy
@@ -78,7 +77,7 @@ def write_imported(
         previous = _Reading(previous_stage(model, str(first_stage))).content()
     manifest, weights = reading.content(previous[0] if previous else None)
     manifest = replace(manifest, name=name or manifest.name)
-    check_output(folder / manifest.name, overwrite=overwrite)
+    check_bundle_output(folder / manifest.name, overwrite=overwrite)
     return write_bundle(
         folder / manifest.name, manifest, weights, previous=previous, overwrite=overwrite
     )
