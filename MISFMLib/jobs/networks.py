@@ -16,7 +16,7 @@ from torch.utils.flop_counter import FlopCounterMode
 from MISFMLib.configs import NetworkConfig, NetworkPreset, Size
 from MISFMLib.device import set_threads
 from MISFMLib.events import EventSink, Notice, Progress
-from MISFMLib.jobs.train.planning import preset_network
+from MISFMLib.jobs.train.start import preset_network
 from MISFMLib.networks import build_network, choose_resolution_mode
 from MISFMLib.networks.build import build_shapes
 from MISFMLib.volumes.volume_types import by

@@ -72,6 +72,17 @@ def token_size(config: NetworkConfig) -> Size:
     return _TOKENS[config.resolution_mode]
 
 
+def fitting_patch(config: NetworkConfig, patch: Size) -> Size:
+    """Return the patch nearest to a wish that the network can be built for."""
+    if config.architecture not in OF_ONE_SIZE:
+        return patch
+    stride = stride_dhw(config)
+    d, h, w = (max(1, round(n / s)) * s for n, s in zip(patch, stride, strict=True))
+    if (d, h, w) == stride and config.architecture == "unetrpp":
+        w *= 2  # its batch norms need more than one voxel
+    return d, h, w
+
+
 def check_patch(config: NetworkConfig) -> None:
     """Refuse a patch that the network is not made for.
 
@@ -89,9 +100,7 @@ def check_patch(config: NetworkConfig) -> None:
             code="patch-size",
             remedy=f"Give a patch of multiples of {_by(stride)} voxels.",
         )
-    fitting = tuple(max(1, round(n / s)) * s for n, s in zip(patch, stride, strict=True))
-    if prod(fitting) == prod(stride) and name == "unetrpp":
-        fitting = (*fitting[:2], 2 * fitting[2])  # its batch norms need more than one voxel
+    fitting = fitting_patch(config, patch)
     if patch != fitting:
         raise ConfigError(
             f"A {name} with resolution_mode {config.resolution_mode} takes patches of multiples of "

@@ -30,7 +30,8 @@ from MISFMLib.data.cases import Split
 from MISFMLib.data.plan import TrainingPlan
 from MISFMLib.errors import ConfigError, DataError, OutputError
 from MISFMLib.events import Metric, Notice, Progress
-from MISFMLib.jobs.train import planning, trained_bundle, validation
+from MISFMLib.jobs.train import start as training_start
+from MISFMLib.jobs.train import trained_bundle, validation
 from MISFMLib.jobs.train.finetune import run_finetune
 from MISFMLib.jobs.train.run_folder import RunFolder
 from MISFMLib.models.bundle import read_bundle, read_card, read_weights, write_bundle
@@ -56,12 +57,10 @@ TINY = {
 
 
 @pytest.fixture
-def a_preset(tmp_path, monkeypatch):
+def a_preset(monkeypatch):
     """Replace the network presets by a tiny one."""
-    folder = tmp_path / "presets"
-    folder.mkdir()
-    (folder / "small.json").write_text(json.dumps(TINY))
-    monkeypatch.setattr(planning, "_PRESETS", folder)
+    tiny = json.loads(json.dumps(TINY))
+    monkeypatch.setattr(training_start, "read_preset", {"small": tiny}.__getitem__)
 
 
 @pytest.fixture
@@ -637,7 +636,7 @@ def test_a_start_without_a_decoder_gets_one_even_if_only_the_head_is_trained(con
         network=manifest.network, preprocessing=manifest.preprocessing, labels=(), batch_size=1
     )
 
-    network, _ = planning.start_network(settings, plan, planning.find_start(settings))
+    network, _ = training_start.start_network(settings, plan, training_start.find_start(settings))
 
     trained = {name.split(".")[0] for name, w in network.named_parameters() if w.requires_grad}
     assert trained == {"decoder", "heads"}
@@ -915,7 +914,7 @@ def test_one_case_is_enough_for_one_shot(config, a_set, a_job):
 
 @pytest.mark.parametrize("network", ["small", "full", "fmunet", "unet3d"])
 def test_every_preset_builds_its_network(network):
-    start = planning.find_start(FinetuneConfig(data="x", output="y", network=network))
+    start = training_start.find_start(FinetuneConfig(data="x", output="y", network=network))
 
     with torch.device("meta"):
         weights = sum(parameter.numel() for parameter in build_network(start.network).parameters())

@@ -32,7 +32,7 @@ from MISFMLib.jobs.pretrain import plan as pretrain_plan
 from MISFMLib.jobs.pretrain import validation as pretrain_validation
 from MISFMLib.jobs.pretrain.methods import build_method, fusion_score
 from MISFMLib.jobs.pretrain.pretrain import run_pretrain
-from MISFMLib.jobs.train.planning import find_start
+from MISFMLib.jobs.train import start as training_start
 from MISFMLib.jobs.train.run_folder import RunFolder
 from MISFMLib.models.bundle import read_bundle, read_card, read_weights
 from MISFMLib.networks import build_network, initialise
@@ -66,7 +66,7 @@ def a_tiny_preset(name):
 
 @pytest.fixture(autouse=True)
 def tiny(monkeypatch):
-    monkeypatch.setattr(pretrain_plan, "read_preset", a_tiny_preset)
+    monkeypatch.setattr(training_start, "read_preset", a_tiny_preset)
     monkeypatch.setattr(pretrain_validation, "_JUDGED_SAMPLES", 2)
     monkeypatch.setattr(pretrain_validation, "_SHOWN_SAMPLES", 2)
 
@@ -162,7 +162,7 @@ def test_weights_that_are_taken_over_are_those_of_the_bundle(method, config):
 
 def test_a_finetuning_starts_from_the_bundle(config, tmp_path):
     run_pretrain(config())
-    start = find_start(
+    start = training_start.find_start(
         FinetuneConfig(data=tmp_path, output=tmp_path / "x", init=str(tmp_path / "model"))
     )
     assert start.network.level_channels == (4, 4, 8, 8, 8)

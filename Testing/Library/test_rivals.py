@@ -17,14 +17,17 @@ from MISFMLib.configs import (
     PreprocessingConfig,
     PretrainConfig,
 )
+from MISFMLib.data.cases import LabelledSet
 from MISFMLib.data.datasets import Batch
+from MISFMLib.data.label_check import CaseFacts
 from MISFMLib.data.nnunet_rules import StageRules, nnunet_spacing, plan_stages
 from MISFMLib.errors import BundleError, ConfigError
 from MISFMLib.events import ignore_events
 from MISFMLib.inference.segmenter import Segmenter, SegmenterOptions
 from MISFMLib.jobs.networks import list_networks
 from MISFMLib.jobs.pretrain.methods import build_method, with_outputs
-from MISFMLib.jobs.train.planning import check_levels, preset_network
+from MISFMLib.jobs.train.planning import make_plan
+from MISFMLib.jobs.train.start import check_levels, find_start, preset_network
 from MISFMLib.models.bundle import write_bundle
 from MISFMLib.models.bundle_manifest import BundleManifest
 from MISFMLib.networks import build_network, initialise, weights_to_numpy
@@ -40,7 +43,7 @@ from MISFMLib.volumes.volume import Geometry, Volume
 
 pytestmark = pytest.mark.usefixtures("one_thread", "seed")
 
-PATCH = (32, 32, 64)
+PATCH = (32, 32, 32)
 STAGES = {
     "kernels": ((1, 3, 3), (3, 3, 3), (3, 3, 3)),
     "strides": ((1, 1, 1), (1, 2, 2), (2, 2, 2)),
@@ -90,10 +93,10 @@ def test_every_network_trains_travels_in_a_bundle_and_segments(name, tmp_path):
         assert parameter.grad.isfinite().all()
     bundle = as_bundle(network, tmp_path / name)
     segmenter = Segmenter.from_bundle(bundle, SegmenterOptions(device="cpu", precision="fp32"))
-    geometry = Geometry((20, 40, 70), (1.0, 1.0, 1.0), (0.0, 0.0, 0.0), (1, 0, 0, 0, 1, 0, 0, 0, 1))
-    image = torch.randn(1, 20, 40, 70).numpy()
+    geometry = Geometry((20, 32, 40), (1.0, 1.0, 1.0), (0.0, 0.0, 0.0), (1, 0, 0, 0, 1, 0, 0, 0, 1))
+    image = torch.randn(1, 20, 32, 40).numpy()
     label_map = segmenter.segment(Volume(image, geometry, "case")).label_map
-    assert label_map.array_DHW.shape == (20, 40, 70)
+    assert label_map.array_DHW.shape == (20, 32, 40)
 
 
 def as_bundle(network, folder, kind="segmentation"):
@@ -162,7 +165,9 @@ def test_input_layers_stay_fresh_for_other_channels():
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("name", TINY)
+@pytest.mark.parametrize(
+    "name", ["transunet-small", "swinunetr-small", "unetr-small", "nnformer-small", "unetrpp-small"]
+)
 def test_openvino_computes_what_pytorch_computes(name):
     openvino = pytest.importorskip("openvino")
     assert openvino
@@ -234,6 +239,17 @@ def test_a_patch_that_does_not_fit_is_refused_with_one_that_does(name, patch, fi
     assert caught.value.code == "patch-size"
     assert fitting in caught.value.remedy
     check_patch(replace(config, patch_size=tuple(map(int, fitting.split()))))
+
+
+def test_a_planned_patch_always_fits(tmp_path):
+    """Of volumes that are smaller than one voxel of the coarsest level too."""
+    fact = CaseFacts("a", (20, 20, 20), (1, 1, 1), "MR", (0, 1), (1,), np.ones((1, 9)), "", "")
+    found = LabelledSet(cases=(), label_names={}, channels=("MR",), modality="MR")
+    for name in TINY:
+        config = FinetuneConfig(data=tmp_path, output=tmp_path / "out", network=name)
+        plan = make_plan(config, found, [fact], find_start(config))
+        check_patch(plan.network)
+        assert plan.preprocessing.patch_size == plan.network.patch_size
 
 
 def test_networks_of_one_size_need_it_and_take_no_larger_volume():
@@ -392,7 +408,7 @@ def test_nnformer_cuts_its_windows_to_the_patch():
         4,
         2,
         1,
-    )  # 16 x 8 x 16, 8 x 4 x 8, 4 x 2 x 4, 2 x 1 x 2 tokens
+    )  # 16 x 8 x 8, 8 x 4 x 4, 4 x 2 x 2, 2 x 1 x 1 tokens
 
 
 def test_the_transformer_of_transunet_is_that_of_pytorch():

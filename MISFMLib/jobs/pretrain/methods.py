@@ -39,7 +39,7 @@ from MISFMLib.jobs.pretrain.preview import (
     show_rotation,
     show_views,
 )
-from MISFMLib.jobs.train.planning import check_levels
+from MISFMLib.jobs.train.start import check_levels
 from MISFMLib.networks import SegmentationNetwork, build_network
 from MISFMLib.networks.pretext_heads import EmbeddingHead, EncoderTask, RotationHead
 from MISFMLib.training.losses import SegmentationLoss

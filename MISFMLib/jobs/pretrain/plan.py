@@ -32,11 +32,11 @@ from MISFMLib.files import write_json
 from MISFMLib.jobs.pretrain.methods import with_outputs
 from MISFMLib.jobs.pretrain.store import stored_volumes, uses_stores, with_settings_of_stores
 from MISFMLib.jobs.progress import counter
-from MISFMLib.jobs.train.planning import preset_network
 from MISFMLib.jobs.train.run_folder import RunFolder, read_listing
+from MISFMLib.jobs.train.start import preset_network
 from MISFMLib.jobs.train.training_run import check_patience
 from MISFMLib.networks import choose_resolution_mode, stride_dhw
-from MISFMLib.networks.resolution import check_patch
+from MISFMLib.networks.resolution import check_patch, fitting_patch
 from MISFMLib.volumes.volume import case_name
 from MISFMLib.volumes.volume_types import by
 
@@ -222,7 +222,8 @@ def _plan_network(
         extents = [replace(file, spacing_dhw=_UNIT) for file in files]
         network, patch = plan_stages(network, rules, extents, _UNIT, config.patch_size)
     else:
-        patch = config.patch_size or _patch(files, stride_dhw(network), max_voxels)
+        planned = _patch(files, stride_dhw(network), max_voxels)
+        patch = config.patch_size or fitting_patch(network, planned)
     network = replace(network, patch_size=patch)
     check_patch(network)
     return network, patch

@@ -32,15 +32,9 @@ from MISFMLib.inference.sliding_window import Placement
 from MISFMLib.inference.windows import WindowConfig
 from MISFMLib.jobs.progress import counter
 from MISFMLib.jobs.train.finetune_job import FinetuneJob
-from MISFMLib.jobs.train.planning import (
-    Start,
-    find_start,
-    make_plan,
-    sound_mirror_axes,
-    start_network,
-    with_schedule,
-)
+from MISFMLib.jobs.train.planning import make_plan, sound_mirror_axes, with_schedule
 from MISFMLib.jobs.train.run_folder import RunFolder
+from MISFMLib.jobs.train.start import Start, find_start, start_network
 from MISFMLib.jobs.train.trained_bundle import write_trained_bundle
 from MISFMLib.jobs.train.training_run import check_patience, fit_settings, open_run, run_training
 from MISFMLib.jobs.train.validation import subset, validate

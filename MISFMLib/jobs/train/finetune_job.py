@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from MISFMLib.configs import FinetuneConfig
 from MISFMLib.data.cases import Case
 from MISFMLib.data.plan import TrainingPlan
-from MISFMLib.jobs.train.planning import Start
 from MISFMLib.jobs.train.run_folder import RunFolder
+from MISFMLib.jobs.train.start import Start
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -1,0 +1,132 @@
+"""What a training starts from: a preset with fresh weights, a bundle, a published checkpoint."""
+
+from __future__ import annotations
+
+import hashlib
+import math
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from MISFMLib.configs import (
+    FinetuneConfig,
+    NetworkConfig,
+    NetworkPreset,
+    TrainingConfig,
+    decode,
+)
+from MISFMLib.data.nnunet_rules import StageRules
+from MISFMLib.data.plan import TrainingPlan
+from MISFMLib.device import seed_everything
+from MISFMLib.errors import ConfigError
+from MISFMLib.models import store
+from MISFMLib.models.bundle import Bundle
+from MISFMLib.networks import (
+    LoadReport,
+    SegmentationNetwork,
+    build_network,
+    initialise,
+    load_published_checkpoint,
+)
+from MISFMLib.networks.trainable import choose_trainable
+from MISFMLib.resources import read_preset
+
+_PUBLISHED_SUFFIXES = (".pt", ".pth")
+_PUBLISHED_PATCH = (64, 128, 128)
+
+
+@dataclass(frozen=True)
+class Start:
+    """What a training starts from: fresh weights, a bundle, or a published checkpoint."""
+
+    network: NetworkConfig
+    """Architecture and sizes; classes and channels follow the data set."""
+    max_patch_voxels: int
+    """Budget of the patch."""
+    rules: StageRules | None = None
+    """By which the stages follow the data; None where the network is what it is."""
+    bundle: Bundle | None = None
+    checkpoint: Path | None = None
+
+    @property
+    def source(self) -> Bundle | Path | None:
+        """Where the weights come from; None for fresh ones."""
+        return self.bundle or self.checkpoint
+
+    def segments(self, label_count: int) -> bool:
+        """Tell whether this is a trained model of so many labels."""
+        if self.bundle is None or self.bundle.manifest.kind == "pretrained":
+            return False
+        return self.network.num_classes == label_count + 1
+
+    def sha256(self) -> str:
+        """Return the SHA-256 of the source; empty for fresh weights."""
+        if self.bundle:
+            return self.bundle.manifest.weights_sha256
+        return hashlib.sha256(self.checkpoint.read_bytes()).hexdigest() if self.checkpoint else ""
+
+
+def preset_network(name: NetworkPreset) -> tuple[NetworkConfig, int, StageRules | None]:
+    """Return the network of a preset, the budget of its patch, and the rules of its stages."""
+    preset = read_preset(name)
+    rules = decode(StageRules, preset["planned"]) if "planned" in preset else None
+    return decode(NetworkConfig, preset["network"]), preset["max_patch_voxels"], rules
+
+
+def find_start(config: FinetuneConfig) -> Start:
+    """Find what the training starts from.
+
+    Raises:
+        BundleError: The source model is missing or damaged.
+    """
+    if config.init is None:
+        return Start(*preset_network(config.network))
+    if config.init.endswith(_PUBLISHED_SUFFIXES):
+        checkpoint = Path(config.init)
+        # The tensors do not tell the mode; the released weights were made in mode 1.
+        mode = 1 if config.resolution_mode is None else config.resolution_mode
+        network, _ = load_published_checkpoint(checkpoint, resolution_mode=mode)
+        return Start(network.config, math.prod(_PUBLISHED_PATCH), checkpoint=checkpoint)
+    bundle = store.find_model(config.init)
+    patch_size = bundle.manifest.preprocessing.patch_size
+    return Start(bundle.manifest.network, math.prod(patch_size), bundle=bundle)
+
+
+def start_network(
+    config: FinetuneConfig, plan: TrainingPlan, start: Start
+) -> tuple[SegmentationNetwork, LoadReport | None]:
+    """Build the network to train, with the weights it starts from.
+
+    Returns:
+        The network, frozen apart from what is trained, and what was taken over from the source
+        when there is one.
+
+    Raises:
+        BundleError: The source does not fit.
+    """
+    seed_everything(config.seed)
+    network = build_network(replace(plan.network, deep_supervision=config.deep_supervision))
+    check_levels(config, network)
+    if start.source is None:
+        return network, None
+    encoder_only = config.init_parts == "encoder"
+    report = initialise(network, start.source, encoder_only=encoder_only)
+    choose_trainable(network, config.trainable, report.newly_initialised)
+    return network, report
+
+
+def check_levels(config: TrainingConfig, network: SegmentationNetwork) -> None:
+    """Refuse settings that speak of levels where the network has none of ours.
+
+    Raises:
+        ConfigError: It has none.
+    """
+    asked = {"recompute_levels": config.recompute_levels > 0}
+    if isinstance(config, FinetuneConfig):
+        asked["layer_decay"] = config.layer_decay != 1
+    names = [name for name, is_asked in asked.items() if is_asked and not network.has_pyramid]
+    if names:
+        raise ConfigError(
+            f"{' and '.join(names)} cannot be had with a {network.config.architecture}.",
+            code="bad-option",
+            remedy="Leave it out, or choose a network with levels: small, full, nnunet, resenc.",
+        )
