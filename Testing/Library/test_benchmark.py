@@ -174,6 +174,8 @@ def test_a_benchmark_that_was_stopped_ends_with_the_same_table(data, tmp_path, m
     assert [line[0] for line in whole["table"]] == ["", "unet3d-small", "small"]
     assert all(line[-2] != "-" for line in whole["table"]), "what the trainings cost is told"
     assert (tmp_path / "whole" / "boxes.png").stat().st_size > 5000
+    pictures = sorted(path.parent.name for path in (tmp_path / "whole").glob("worst/*/*.png"))
+    assert pictures == ["small-1-1", "unet3d-small-1-1"], "one case is judged"
     assert len(list((tmp_path / "whole" / "runs" / "small-1-1" / "labels").iterdir())) == 1
 
 

@@ -16,6 +16,7 @@ from MISFMLib.errors import BatchError, ConfigError, JobCancelled, MISFMError
 from MISFMLib.events import CaseDone, EventSink, Notice, ignore_events
 from MISFMLib.files import write_json
 from MISFMLib.jobs.benchmark.carry_out import carry_out, read_scores
+from MISFMLib.jobs.benchmark.pictures import draw_worst
 from MISFMLib.jobs.benchmark.plan import Run, plan_runs
 from MISFMLib.jobs.benchmark.published import published_results
 from MISFMLib.jobs.benchmark.report import RowResult, markdown, write_boxes, write_reports
@@ -58,7 +59,7 @@ def run_benchmark(config: BenchmarkConfig, events: EventSink = ignore_events) ->
             code="trainings-failed",
             remedy="The same command tries only these again.",
         )
-    return _report(runs, config, events)
+    return _report(runs, found, config, events)
 
 
 def _carry_out_all(
@@ -121,7 +122,9 @@ def _attempt(
         return "done", ""
 
 
-def _report(runs: Sequence[Run], config: BenchmarkConfig, events: EventSink) -> dict[str, Any]:
+def _report(
+    runs: Sequence[Run], found: LabelledSet, config: BenchmarkConfig, events: EventSink
+) -> dict[str, Any]:
     results = {run.folder: read_scores(run) for run in runs}
     missing = [folder.name for folder, result in results.items() if result is None]
     if missing:
@@ -140,6 +143,7 @@ def _report(runs: Sequence[Run], config: BenchmarkConfig, events: EventSink) -> 
         write_boxes(rows, config.output / "boxes.png")
     except MISFMError as error:
         events(Notice(f"No box plot was drawn: {error}", level="info"))
+    draw_worst(runs, {case.name: case for case in found.cases}, config, events)
     return {"table": cells, "text": markdown(cells, notes)}
 
 

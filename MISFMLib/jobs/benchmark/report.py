@@ -150,7 +150,10 @@ def write_boxes(rows: Sequence[RowResult], path: Path) -> None:
     axes = figure.add_subplot()
     axes.set_facecolor(figure.get_facecolor())
     values = [list(row.of_cases().values()) for row in rows]
-    axes.boxplot(values, showfliers=False, medianprops={"color": TEXT}, boxprops={"color": TEXT})
+    lines: dict[str, Any] = {
+        f"{part}props": {"color": TEXT} for part in ("median", "box", "whisker", "cap")
+    }
+    axes.boxplot(values, showfliers=False, **lines)
     for position, points in enumerate(values, start=1):
         axes.plot([position] * len(points), points, ".", alpha=0.5)
     axes.set_xticks(range(1, len(rows) + 1), [row.name for row in rows], rotation=20, color=TEXT)
