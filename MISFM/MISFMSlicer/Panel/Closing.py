@@ -21,10 +21,10 @@ def settleTrainings(trainings: Sequence[TrainingProcess]) -> None:
 def _goesOn() -> bool:
     box = qt.QMessageBox(
         qt.QMessageBox.Question,
-        _("A training is running"),
+        _("Close Slicer"),
         _(
-            "It can go on without Slicer, and is found again when Slicer is opened. Or it stops now"
-            " and keeps what it has learnt, to go on later."
+            "A training is running. It can go on without Slicer, and is found again when Slicer is"
+            " opened; or it stops now and keeps what it has learnt, to go on later."
         ),
         qt.QMessageBox.Yes | qt.QMessageBox.No,
         slicer.util.mainWindow(),

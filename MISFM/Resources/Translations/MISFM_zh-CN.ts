@@ -2712,16 +2712,16 @@
 <context>
     <name>Panel.Closing</name>
     <message>
-        <source>A training is running</source>
-        <translation>训练正在进行</translation>
+        <source>A training is running. It can go on without Slicer, and is found again when Slicer is opened; or it stops now and keeps what it has learnt, to go on later.</source>
+        <translation>训练正在进行。它可以在没有 Slicer 的情况下继续，下次打开 Slicer 时会再次找到它；也可以现在停止并保留已学到的内容，以后再继续。</translation>
+    </message>
+    <message>
+        <source>Close Slicer</source>
+        <translation>关闭 Slicer</translation>
     </message>
     <message>
         <source>Go on in the background</source>
         <translation>在后台继续</translation>
-    </message>
-    <message>
-        <source>It can go on without Slicer, and is found again when Slicer is opened. Or it stops now and keeps what it has learnt, to go on later.</source>
-        <translation>训练可以在没有 Slicer 的情况下继续，下次打开 Slicer 时会再次找到它；也可以现在停止并保留已学到的内容，以后再继续。</translation>
     </message>
     <message>
         <source>Stop and keep</source>
