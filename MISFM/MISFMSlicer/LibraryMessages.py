@@ -35,6 +35,9 @@ def _wordings() -> dict[str, str]:
 
 def _ofRuns() -> dict[str, str]:
     return {
+        # The progress of a training.
+        "step {step} of {count}, loss {loss}": _("step {step} of {count}, loss {loss}"),
+        "step {step}, loss {loss}": _("step {step}, loss {loss}"),
         # The worker process, as JobRunner tells of it.
         "The program that segments could not be started: {problem}.": _(
             "The program that segments could not be started: {problem}."

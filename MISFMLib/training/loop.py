@@ -287,8 +287,9 @@ class _Training:
         seconds = self._state.seconds - self._first_seconds
         left_s = (steps - step) * seconds / (step - self._first_step)
         left_s = max(0.0, min(left_s, self._settings.budget_s - self._state.seconds))
-        of = f" of {steps}" if self._settings.budget_s == math.inf else ""  # else the clock ends it
-        message = f"step {step}{of}, loss {loss:.4f}"
+        message = f"step {step} of {steps}, loss {loss:.4f}"
+        if self._settings.budget_s != math.inf:  # the clock ends it
+            message = f"step {step}, loss {loss:.4f}"
         fraction = scheduled_step(self._state, self._settings) / self._settings.steps
         self._events(Progress("train", fraction, message, left_s))
 

@@ -28,10 +28,10 @@ from pathlib import Path
 _WALK = Path(__file__).parents[1] / "Benchmarks" / "loop_walk.py"
 _SETTINGS = {"spacing_dhw": [2, 2, 2], "patch_size": [16, 16, 16], "minutes": None, "threads": 1}
 _SETTINGS |= {"validate_every": 10, "checkpoint_every": 5, "warm_up_steps": 5}
-_OPTIONS = ("--labels", "1", "2", "--start", "4", "--loop", "12", "--after", "3", "--held-out", "2")
+_OPTIONS = ("--labels", "1", "2", "--start", "4", "--loop", "9", "--after", "3", "--held-out", "2")
 _STEPS = ("--steps", "20", "10", "--orders", "least sure", "--seeds", "1")
-_WAIT_S = (3.0, 25.0)
-"""After a start the application takes some seconds before there is anything to lose."""
+_WAIT = (0.3, 4.0)
+"""Times as long as the application took to open, so that a busy machine gets as far."""
 _MOST_S = 900.0
 _CHECK = """
 import sys
@@ -52,10 +52,12 @@ class Loop:
         self.data, self.work = data, work
         self.folder = work / "least-sure-1"
         self.process: subprocess.Popen[bytes] | None = None
+        self.started = self.opening_s = 0.0
 
     def start(self) -> None:
         """Start the application, or start it again."""
         words = [sys.executable, str(_WALK), str(self.data), str(self.work), *_OPTIONS, *_STEPS]
+        self.started = time.monotonic()
         with (self.work / "log").open("ab") as log:
             self.process = subprocess.Popen(
                 [*words, "--settings", json.dumps(_SETTINGS)],
@@ -64,10 +66,12 @@ class Loop:
                 stderr=log,
             )
 
-    def wait_for_panel(self) -> None:
-        """Wait until the panel is open, so that it is the loop that is killed."""
+    def wait_for_panel(self) -> float:
+        """Wait until the panel is open, so that it is the loop that is killed; tell how long."""
         while self.process.poll() is None and not self.is_open():
             time.sleep(0.2)
+            self.opening_s = time.monotonic() - self.started
+        return self.opening_s
 
     def is_open(self) -> bool:
         """Whether the running application has told that its panel is open."""
@@ -131,8 +135,7 @@ def main() -> int:
     began, kills = time.monotonic(), 0
     loop.start()
     while kills < count and loop.process.poll() is None:
-        loop.wait_for_panel()
-        time.sleep(chance.uniform(*_WAIT_S))
+        time.sleep(chance.uniform(*_WAIT) * loop.wait_for_panel())
         hit = loop.kill(next(targets))
         kills += not hit.startswith("nothing")
         print(f"{time.monotonic() - began:5.0f} s: {hit}", flush=True)

@@ -278,6 +278,7 @@ def test_a_paused_training_can_still_be_ended_with_its_best(tab, a_set):
     tab.wait(lambda: "Labels found" in tab.ui.trainLabel.text)
     tab.ui.pauseButton.click()
     tab.wait(lambda: "Paused" in tab.ui.trainLabel.text)
+    assert tab.ui.stopButton.enabled
     keep, _discard = tab.ui.stopButton.menu().actions()
     keep.trigger()
     tab.wait(lambda: tab.shown("outcomeFrame"))

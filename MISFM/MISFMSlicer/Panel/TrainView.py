@@ -120,9 +120,8 @@ class TrainView:
             return
         events = self._training.poll()
         state = self._training.state
-        if self._asked and state is TrainingState.RUNNING:
-            self._training.ask(self._asked)  # again: a process that starts forgets earlier wishes
         hasChanged, self._state = state is not self._state, state
+        self._askAgain()
         if events:
             self._updateCurves()
         if events or hasChanged:
@@ -133,6 +132,13 @@ class TrainView:
                 self.finished.emit(self._training)
             elif state is TrainingState.FAILED:
                 self.failed.emit(self._training)
+
+    def _askAgain(self) -> None:
+        """Repeat what it was asked for: a process that starts forgets earlier wishes."""
+        if self._asked and self._state is TrainingState.RUNNING:
+            self._training.ask(self._asked)
+        elif self._state is not TrainingState.RUNNING:
+            self._asked = ""  # it has been done, or nobody is there any more to do it
 
     def close(self) -> None:
         """Look no more; a training that runs goes on."""
@@ -246,7 +252,7 @@ def stageText(progress: Progress | None) -> str:
         "compare": _("Evaluating the model it started from on the same cases"),
     }
     if progress.stage == "train":
-        return _("Training: {what}").format(what=progress.message)
+        return _("Training: {what}").format(what=forPanel(progress.message))
     return stages.get(progress.stage, progress.stage)
 
 

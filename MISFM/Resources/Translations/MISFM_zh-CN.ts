@@ -593,6 +593,14 @@
         <translation>请重新启动 Slicer；若无效，请重新安装 MISFM 扩展。</translation>
     </message>
     <message>
+        <source>step {step} of {count}, loss {loss}</source>
+        <translation>第 {step} 步，共 {count} 步，损失 {loss}</translation>
+    </message>
+    <message>
+        <source>step {step}, loss {loss}</source>
+        <translation>第 {step} 步，损失 {loss}</translation>
+    </message>
+    <message>
         <source>The computer has too little free memory for this volume.</source>
         <translation>本机可用内存不足以处理此体数据。</translation>
     </message>
@@ -1599,7 +1607,7 @@
     </message>
     <message>
         <source>Click a line to go to the place; Mend offers what can be done.</source>
-        <translation>单击一行可转到该处；“修正”会列出可做的处理。</translation>
+        <translation>单击一行可转到该处；“处理”会列出可做的事。</translation>
     </message>
     <message>
         <source>Correct</source>
@@ -1663,7 +1671,7 @@
     </message>
     <message>
         <source>Mend</source>
-        <translation>修正</translation>
+        <translation>处理</translation>
     </message>
     <message>
         <source>Minutes:</source>
@@ -2620,7 +2628,7 @@
     <name>Panel.ProblemsView</name>
     <message>
         <source>All of them are mended; Check looks once more.</source>
-        <translation>已全部修正；可再次点击“检查”确认。</translation>
+        <translation>已全部处理；可再次点击“检查”确认。</translation>
     </message>
     <message>
         <source>No problem was found in the cases with labels.</source>
