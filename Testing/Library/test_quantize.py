@@ -178,3 +178,23 @@ def test_nothing_but_events_reaches_the_output(capfd):
     model = quantization.openvino_network.convert(network, window)
     quantization.quantize(model, [window])
     assert capfd.readouterr().out == ""
+
+
+@needs_nncf
+def test_a_window_with_metal_among_ten_costs_the_others_little():
+    """The ranges are means of extremes; with the largest of them the error would be 18 times."""
+    torch.manual_seed(0)
+    network = nn.Sequential(nn.Conv3d(1, 4, 3, padding=1), nn.ReLU(), nn.Conv3d(4, 2, 1)).eval()
+    windows = [torch.randn(1, 1, 16, 16, 16) for _ in range(10)]
+    metal = windows[0].clone()
+    metal[..., 4:8, 4:8, 4:8] = 120.0
+
+    def error(*calibration):
+        with torch.inference_mode():
+            expected = network(windows[1])
+            model = quantization.openvino_network.convert(network, windows[1])
+            model = quantization.quantize(model, calibration, accurate=False)
+            found = quantization.openvino_network.OpenVINONetwork(model, "int8", 1)(windows[1])
+        return float((found - expected).abs().mean())
+
+    assert error(metal, *windows[1:]) < 8 * error(*windows)
