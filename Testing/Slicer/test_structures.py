@@ -107,8 +107,8 @@ def test_the_forecast_counts_the_networks_that_are_run(panel, make_volume):
     make_volume()
     panel.settle()
     tab = panel.widget.segmentTab
-    model = tab._model()
-    request = tab._request(model)
+    model = tab._choices.model
+    request = tab._choices.request(model)
     one = tab._outlook.workload(request, model)
     whole = replace(model, networks=(*model.networks, frozenset({"spleen"}), frozenset({"rib"})))
     assert tab._outlook.workload(request, whole).windows == 3 * one.windows

@@ -185,8 +185,8 @@ def test_a_run_inside_a_segment_is_forecast_as_the_whole_volume_and_not_learned_
         panel.parameters.regionSegment = segmentation.GetSegmentation().GetNthSegmentID(0)
     panel.settle()
     tab = panel.widget.segmentTab
-    request = tab._request(tab._model())
-    work = tab._outlook.workload(request, tab._model())
+    request = tab._choices.request(tab._choices.model)
+    work = tab._outlook.workload(request, tab._choices.model)
     assert work.voxels == volume.GetImageData().GetNumberOfPoints()
     learned = settings.value("MISFM/Forecast/rest@cpu")
     panel.segment()

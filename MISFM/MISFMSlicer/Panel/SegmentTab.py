@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import time
-from dataclasses import replace
 from typing import Any
 
 import slicer
@@ -21,6 +20,7 @@ from ..Scene import KeptResults
 from ..Scene.Segmentations import segmentationOf
 from ..Setup.Models import Model
 from ..Setup.Settings import Settings
+from .Choices import Choices
 from .DeviceView import DeviceView
 from .Forecast import Forecast, History
 from .InputsView import InputsView
@@ -29,15 +29,13 @@ from .ModelsView import ModelsView
 from .NoticeView import NoticeView, failureOf
 from .OptionsView import OptionsView
 from .Outlook import Outlook, forecastText
-from .Parameters import SPEEDS, Parameters, speedOptions
-from .Readiness import problem
+from .Parameters import SPEEDS, Parameters
 from .ResultView import ResultView
 from .RunView import RunView, progressText
 from .SetupView import SetupView
 from .StructuresView import StructuresView
 from .Workload import mirrorImages
 
-_LAST_MODEL = "MISFM/lastModel"
 _DOUBLE_CLICK_S = 0.4
 _STATUS_BAR_MS = 5000
 
@@ -54,23 +52,20 @@ class SegmentTab:
         """
         self._ui = ui
         self._logic = logic
-        self._parameters: Parameters | None = None
         self._settings = Settings()
-        self._store = slicer.app.userSettings()
-        self._outlook = Outlook(History(self._store))
+        store = slicer.app.userSettings()
+        self._outlook = Outlook(History(store))
         self._warmedFor: tuple[str, str] | None = None
         self._startedAt = 0.0
         self._note = ""
-        self._filledFor: tuple[str, ...] | None = None
-        self._guess: str | None = None
-        """The model that was chosen before there was a volume."""
         self._notices = NoticeView(ui)
         self._run = RunView(ui)
         self._inputs = InputsView(ui, self.report)
         self._options = OptionsView(ui, logic, self.report)
         self._structures = StructuresView(ui, self.report)
         self._devices = DeviceView(ui, self._settings, self.report)
-        self._models = ModelsView(ui, self._chooseModel, self.report)
+        self._models = ModelsView(ui, lambda name: self._choices.chooseModel(name), self.report)
+        self._choices = Choices(self._inputs, self._models, self._outlook, self._settings, store)
         self._setup = SetupView(ui, logic, self.report)
         self._modelActions = ModelActions(ui, self._models, self._setup.installMissing)
         self._result = ResultView(ui, self.report)
@@ -103,7 +98,7 @@ class SegmentTab:
 
     def setParameters(self, parameters: Parameters | None) -> None:
         """Use other parameters; None while there is no scene to speak of."""
-        self._parameters = parameters
+        self._choices.parameters = parameters
         self.sceneChanged()
         self._inputs.setParameters(parameters)
         self._options.setParameters(parameters)
@@ -120,7 +115,7 @@ class SegmentTab:
 
     def sceneChanged(self) -> None:
         """Choose at the next refresh what is not chosen and can be guessed."""
-        self._filledFor = None
+        self._choices.guessAgain()
 
     def choicesChanged(self) -> None:
         """Forget messages about earlier choices."""
@@ -131,10 +126,10 @@ class SegmentTab:
     @guarded
     def refresh(self) -> None:
         """Show where everything stands."""
-        if self._parameters is None:
+        if self._choices.parameters is None:
             return
-        self._fillIn()
-        model = self._model()
+        self._choices.fillIn()
+        model = self._choices.model
         self._inputs.update(model)
         self._models.update(model)
         self._options.update()
@@ -151,14 +146,14 @@ class SegmentTab:
         """Start a job, or queue it behind the running one."""
         self._note = ""
         self._notices.hideFailure()
-        model = self._model()
-        if self._problem(model) or not self._setup.installMissing():
+        model = self._choices.model
+        if self._choices.problem(model) or not self._setup.installMissing():
             self.refresh()
             return
-        request = self._request(model)
+        request = self._choices.request(model)
         wasCold, wasFirst = not self._logic.isWorkerLoaded, not self._logic.isWorkerWarm
         self._startedAt = time.monotonic()
-        self._store.setValue(_LAST_MODEL, model.name)
+        self._choices.remember(model)
         job = self._logic.start(request)
         if not job.hasEnded:
             self._outlook.watch(job, model, wasCold=wasCold, wasFirst=wasFirst)
@@ -172,7 +167,7 @@ class SegmentTab:
 
     def volume(self) -> Any:
         """Return the chosen volume node; None when there is none."""
-        return self._parameters.volume() if self._parameters is not None else None
+        return self._choices.volume
 
     def sceneCase(self) -> tuple[Any, Any]:
         """Return the volume and a segmentation of it that are shown; None for what is not there."""
@@ -207,56 +202,15 @@ class SegmentTab:
         self._modelActions.close()
         self.setParameters(None)
 
-    # ------------------------------------------------------------------------------------- choices
-
-    def _fillIn(self) -> None:
-        """Choose what the user will most probably choose: once for each scene and model."""
-        if self._models.models and self._parameters.model in ("", self._guess):
-            self._guessModel()
-        model = self._model()
-        channels = model.channels if model is not None else ("",)
-        if channels != self._filledFor:
-            self._filledFor = channels
-            self._inputs.fillIn(channels)
-
-    def _guessModel(self) -> None:
-        """Choose the model of the last run, else one that fits the volume once there is one."""
-        self._inputs.fillIn(("",))
-        volume = self._parameters.volume()
-        if volume is None and self._model() is not None:
-            return
-        last = self._models.model(str(self._store.value(_LAST_MODEL, "")))
-        model = last or self._outlook.firstThatFits(volume, self._models.models)
-        self._guess = model.name if volume is None and last is None else None
-        self._parameters.model = model.name
-
-    def _model(self) -> Model | None:
-        return self._models.model(self._parameters.model)
-
-    def _chooseModel(self, name: str) -> None:
-        if self._parameters is not None:
-            self._parameters.model = name
-
-    def _request(self, model: Model) -> SegmentRequest:
-        return self._parameters.request(
-            len(model.channels),
-            hasInt8=model.hasInt8,
-            labels=model.labels,
-            **self._settings.options(),
-        )
-
-    def _problem(self, model: Model | None) -> str:
-        return problem(self._parameters, self._models.models, model)
-
     # -------------------------------------------------------------------------------------- states
 
     def _showIdle(self, model: Model | None) -> None:
-        why = self._problem(model)
+        why = self._choices.problem(model)
         if why:
             self._run.showRefused(why)
             self._notices.showWarnings([])
             return
-        request = self._request(model)
+        request = self._choices.request(model)
         forecast = forecastText(self._forecast(request, model))
         self._run.showReady(self._note or self._setup.announcement or forecast)
         self._notices.showWarnings(self._outlook.warnings(request, model))
@@ -276,19 +230,17 @@ class SegmentTab:
     def _showSpeeds(self, request: SegmentRequest, model: Model) -> None:
         times = {}
         for speed in SPEEDS:
-            options = speedOptions(speed, hasInt8=model.hasInt8)
-            variant = replace(request, options={**options, **self._settings.options()})
-            forecast = self._forecast(variant, model)
+            forecast = self._forecast(self._choices.atSpeed(request, model, speed), model)
             times[speed] = forecastText(forecast) if forecast is not None else ""
         self._inputs.showSpeeds(mirrorImages(model.manifest.preprocessing), times)
 
     def _showRunning(self, job: Job, model: Model | None) -> None:
-        canQueue = not self._problem(model) and not self._isQueued(model)
+        canQueue = not self._choices.problem(model) and not self._isQueued(model)
         self._run.showRunning(job, waiting=len(self._logic.jobs) - 1, canQueue=canQueue)
         self._notices.showWarnings([])
 
     def _isQueued(self, model: Model) -> bool:
-        request = self._request(model)
+        request = self._choices.request(model)
         return any(request == job.request for job in self._logic.jobs)
 
     def _runningJob(self) -> Job | None:
@@ -309,7 +261,7 @@ class SegmentTab:
 
     @guarded
     def _onCopyCommand(self, *_arguments: Any) -> None:
-        request = self._request(self._model())
+        request = self._choices.request(self._choices.model)
         slicer.app.clipboard().setText(segmentCommand(request))
         but = leftOut(request)
         self._note = (
@@ -326,14 +278,13 @@ class SegmentTab:
     @guarded
     def _onModelsChanged(self, *_arguments: Any) -> None:
         self._inputs.setModels(self._models.models)
-        if self._parameters is not None and self._model() is None:
-            self._parameters.model = ""
+        self._choices.dropMissingModel()
         self.refresh()
 
     @guarded
     def _onProgress(self, job: Job) -> None:
-        if self._parameters is not None:
-            self._showRunning(job, self._model())
+        if self._choices.parameters is not None:
+            self._showRunning(job, self._choices.model)
         if not self._ui.segmentTab.visible:
             slicer.util.showStatusMessage(f"MISFM: {progressText(job)}", _STATUS_BAR_MS)
 
@@ -359,7 +310,9 @@ class SegmentTab:
     @guarded
     def _onFinished(self, job: Job) -> None:
         self._warmedFor = None  # a window is measured now if the job came before that
-        self._result.show(job, in3D=self._parameters is not None and self._parameters.show3D)
+        self._result.show(
+            job, in3D=self._choices.parameters is not None and self._choices.parameters.show3D
+        )
         self._tellEnd(job, _("{job}: segmented"))
 
     @guarded
