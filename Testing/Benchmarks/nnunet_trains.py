@@ -54,6 +54,7 @@ def main() -> None:
     trainer = nnUNetTrainer(plans, "3d_fullres", 0, dataset, device=torch.device("cpu"))
     trainer.num_epochs, trainer.num_iterations_per_epoch = EPOCHS, STEPS // EPOCHS
     trainer.num_val_iterations_per_epoch = 2
+    trainer.initial_lr = 0.05  # for so few steps
     trainer.run_training()
     trainer.perform_actual_validation()
 
