@@ -85,20 +85,26 @@ def _lost() -> cf.Future[ResultT]:
 
 
 @contextlib.contextmanager
-def open_workers(count: int, scheduler: str | None, threads: int | None = 1) -> Iterator[Workers]:
+def open_workers(
+    count: int,
+    scheduler: str | None,
+    threads: int | None = 1,
+    at_end: Callable[[], None] | None = None,
+) -> Iterator[Workers]:
     """Give workers as the settings ask for.
 
     Args:
         count: Processes; 0 works in this process.
         scheduler: Address of the scheduler of a dask cluster, which then does the work.
         threads: CPU threads of each process; None shares the cores out.
+        at_end: Called in every worker of a cluster at the end, since they live on.
 
     Raises:
         ConfigError: There is no scheduler at this address.
         DeviceError: Processes end as soon as they are started.
     """
     if scheduler is not None:
-        with _cluster(scheduler) as place:
+        with _cluster(scheduler, at_end) as place:
             yield Workers([place])
     elif count == 0:
         yield Workers([_Place(cf.ThreadPoolExecutor(1), 1)])
@@ -244,7 +250,7 @@ class _Cluster(_Place):
 
 
 @contextlib.contextmanager
-def _cluster(scheduler: str) -> Iterator[_Cluster]:
+def _cluster(scheduler: str, at_end: Callable[[], None] | None) -> Iterator[_Cluster]:
     from distributed import Client
 
     try:
@@ -255,6 +261,8 @@ def _cluster(scheduler: str) -> Iterator[_Cluster]:
         ) from error
     with client:
         yield _Cluster(client.get_executor(pure=False), _HANDED_OUT_TO_CLUSTER)
+        if at_end is not None:
+            client.run(at_end, on_error="ignore")
 
 
 def _no_scheduler(message: str, code: str) -> MISFMError:

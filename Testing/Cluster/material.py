@@ -37,7 +37,7 @@ def make_scans(folder: Path, count: int) -> Path:
 
 def results(folder: Path) -> dict[str, int]:
     """Return the results and when they were written."""
-    return {path.name: path.stat().st_mtime_ns for path in folder.glob("*.nii.gz")}
+    return {path.name: path.stat().st_mtime_ns for path in folder.glob("[!.]*.nii.gz")}
 
 
 def table(folder: Path) -> dict[str, dict[str, str]]:

@@ -25,6 +25,7 @@ from MISFMLib.events import CaseDone, Notice, Progress, ignore_events
 from MISFMLib.inference.segmenter import Segmenter
 from MISFMLib.jobs.claims import WORK, claimed
 from MISFMLib.jobs.journal import Journal, Journals
+from MISFMLib.jobs.segment import elsewhere
 from MISFMLib.jobs.segment.segment import run_segment
 from MISFMLib.models.bundle import BundleManifest, write_bundle
 from MISFMLib.networks import build_network, weights_to_numpy
@@ -331,3 +332,21 @@ def test_workers_make_the_same_results_though_one_is_killed(segment, tmp_path):
         file = f"{name}.nii.gz"
         assert (out / file).read_bytes() == (tmp_path / "alone" / file).read_bytes()
     assert sorted(path.name for path in out.iterdir() if path.suffix != ".gz") == ["cases.csv"]
+
+
+@pytest.mark.filterwarnings("ignore")
+def test_a_dask_cluster_does_the_work_and_lives_on_without_the_model(quick, segment, tmp_path):
+    distributed = pytest.importorskip("distributed")
+    heard = []
+    with distributed.LocalCluster(
+        n_workers=1, threads_per_worker=2, processes=False, dashboard_address=None
+    ) as cluster:
+        segment(heard.append, scheduler=cluster.scheduler_address, device="auto")
+        assert not elsewhere._kept
+        report = segment(scheduler=cluster.scheduler_address)
+    assert statuses(tmp_path / "out") == dict.fromkeys("abcd", "done")
+    assert not (tmp_path / "out" / WORK).exists()
+    assert sorted(event.case for event in heard if isinstance(event, CaseDone)) == list("abcd")
+    last = [event for event in heard if isinstance(event, Progress)][-1]
+    assert last.fraction == 1
+    assert report["text"].startswith("0 done, 4 skipped")

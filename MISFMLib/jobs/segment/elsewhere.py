@@ -42,7 +42,7 @@ def outcomes_elsewhere(job: BatchJob, cases: Sequence[SegmentCase]) -> Iterator[
     if config.scheduler is None:
         job = dataclasses.replace(job, threads=config.threads or shared_cores(count))
     work = partial(work_on, job=dataclasses.replace(job, is_spread=True))
-    with open_workers(count, config.scheduler, job.threads) as workers:
+    with open_workers(count, config.scheduler, job.threads, _end_kept) as workers:
         for case, future in workers.results(work, cases):
             error = future.exception()
             if error is None:
@@ -97,6 +97,7 @@ def _worker_of(job: BatchJob) -> Any:
 
 
 def _end_kept() -> None:
+    """Free the model, and let others read what this process has written down."""
     while _kept:
         _kept.pop()[2]()
 

@@ -1,0 +1,173 @@
+"""What spreading a cohort brings: two workers, one process, nnU-Net; overhead, kills, memory.
+
+Each piece is measured once and kept in FOLDER/results.json, so that the same command goes on; the
+table is printed at the end. Sets are the first 60 hippocampi and 20 CTs of ../shared/data. For
+nnU-Net both use the weights of ../shared/spec/nnunet (A for the hippocampi, B for the CTs), without
+mirroring; NNUNET is its command, nnUNetv2_predict, and gives the pieces that need it.
+
+    python Testing/Benchmarks/cohort.py FOLDER [--nnunet NNUNET] [--only PIECE ...]
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import shutil
+import statistics
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+REPOSITORY = Path(__file__).resolve().parents[2]
+SHARED = Path(os.environ.get("MISFM_SHARED", REPOSITORY.parent / "shared"))
+SETS = {"hippocampi": ("hippocampus_mr", 60), "CTs": ("headneck_ct", 20)}
+NNUNET = {"hippocampi": "A_fullres_plain_mr", "CTs": "B_resenc_ct_anisotropic"}
+MISFM = [sys.executable, "-m", "MISFMLib"]
+ENVIRONMENT = {**os.environ, "PYTHONPATH": str(REPOSITORY)}
+ENVIRONMENT.pop("OMP_NUM_THREADS", None)
+
+
+def images(folder: Path, name: str) -> Path:
+    """Link the volumes of a set, named as nnU-Net wants them."""
+    target, (data, count) = folder / name, SETS[name]
+    if not target.exists():
+        target.mkdir(parents=True)
+        files = sorted((SHARED / "data" / data / "imagesTr").glob("*.nii.gz"))[:count]
+        for path in files:
+            stem = path.name.removesuffix(".nii.gz").removesuffix("_0000")
+            (target / f"{stem}_0000.nii.gz").symlink_to(path)
+    return target
+
+
+def model(folder: Path, name: str) -> str:
+    """Import nnU-Net's model for a set."""
+    ENVIRONMENT["MISFM_HOME"] = str(folder / "home")
+    done = folder / f"{name}.model"
+    if not done.exists():
+        source = SHARED / "spec" / "nnunet" / NNUNET[name] / "model"
+        (trained,) = source.glob("*/nnUNetTrainer*")
+        words = ["models", "import", str(trained), "--name", f"cohort-{name.lower()}"]
+        subprocess.run([*MISFM, *words], env=ENVIRONMENT, check=True)
+        done.touch()
+    return f"cohort-{name.lower()}"
+
+
+def segment(scans: Path, model: str, out: Path, *options: str) -> float:
+    """Segment a folder anew; return the seconds of the whole command."""
+    shutil.rmtree(out, ignore_errors=True)
+    start = time.monotonic()
+    words = ["segment", str(scans), "-m", model, "-o", str(out), "--events", "json", *options]
+    subprocess.run([*MISFM, *words], env=ENVIRONMENT, check=True, stdout=subprocess.DEVNULL)
+    return time.monotonic() - start
+
+
+def predict(folder: Path, name: str, command: str) -> float:
+    """Let nnU-Net segment a set with its own workers; return the seconds."""
+    source = SHARED / "spec" / "nnunet" / NNUNET[name] / "model"
+    (trained,) = source.glob("*/nnUNetTrainer*")
+    dataset, (trainer, plans, configuration) = trained.parent.name, trained.name.split("__")
+    out = folder / f"nnunet-{name}"
+    shutil.rmtree(out, ignore_errors=True)
+    places = dict.fromkeys(("nnUNet_raw", "nnUNet_preprocessed", "nnUNet_results"), str(source))
+    words = [command, "-i", str(images(folder, name)), "-o", str(out), "-d", dataset[7:10]]
+    words += ["-tr", trainer, "-p", plans, "-c", configuration, "-f", "0", "-device", "cpu"]
+    start = time.monotonic()
+    environment = {**ENVIRONMENT, **places, "nnUNet_compile": "f"}
+    words.append("--disable_tta")
+    subprocess.run(words, env=environment, check=True, stdout=subprocess.DEVNULL)
+    return time.monotonic() - start
+
+
+def overhead(folder: Path) -> float:
+    """Return the milliseconds per case that are not the engine's, of one warm process."""
+    out, reports = folder / "overhead", folder / "overhead-reports"
+    shutil.rmtree(reports, ignore_errors=True)
+    options = ("--threads", "1", "--report", str(reports))
+    segment(images(folder, "hippocampi"), "hippocampus-mr", out, *options)
+    rows = sorted(out.glob("*.nii.gz"), key=lambda path: path.stat().st_mtime_ns)
+    ends = [path.stat().st_mtime_ns / 1e9 for path in rows]
+    stages = ("network", "engine", "preprocess", "restore", "postprocess")
+    own = []
+    for before, end, path in zip(ends, ends[1:], rows[1:], strict=False):
+        report = json.loads((reports / f"{path.name.removesuffix('.nii.gz')}.json").read_text())
+        engine = sum(report["timings_s"].get(stage, 0) for stage in stages)
+        own.append(1000 * (end - before - engine))
+    return statistics.median(own)
+
+
+def small_cases(folder: Path, count: int = 1000) -> Path:
+    """Link the hippocampi again and again."""
+    target = folder / "small"
+    if not target.exists():
+        target.mkdir(parents=True)
+        files = sorted((SHARED / "data" / "hippocampus_mr" / "imagesTr").glob("*.nii.gz"))
+        for number in range(count):
+            (target / f"case{number:04}.nii.gz").symlink_to(files[number % len(files)])
+    return target
+
+
+def half(folder: Path) -> float:
+    """Segment half of the small cases, be killed, and go on; return the seconds of both parts."""
+    scans, out = small_cases(folder), folder / "killed"
+    shutil.rmtree(out, ignore_errors=True)
+    words = [*MISFM, "segment", str(scans), "-m", "hippocampus-mr", "-o", str(out)]
+    words += ["--workers", "2", "--events", "json"]
+    start = time.monotonic()
+    process = subprocess.Popen(words, env=ENVIRONMENT, stdout=subprocess.DEVNULL)
+    while not out.exists() or len(list(out.glob("case*.nii.gz"))) < len(list(scans.iterdir())) / 2:
+        time.sleep(0.2)
+    process.kill()
+    process.wait()
+    subprocess.run(words, env=ENVIRONMENT, check=True, stdout=subprocess.DEVNULL)
+    return time.monotonic() - start
+
+
+def pieces(folder: Path, nnunet: str | None) -> dict[str, object]:
+    """Return what there is to measure."""
+    found = {}
+    for name in SETS:
+        scans = images(folder, name)
+        ours = model(folder, name)
+        out = folder / f"out-{name}"
+        for label, options in {
+            "one process, two threads": ("--threads", "2"),
+            "two workers": ("--workers", "2"),
+        }.items():
+            found[f"{name}: {label}, s"] = lambda s=scans, m=ours, o=out, x=options: segment(
+                s, m, o, *x
+            )
+        if nnunet:
+            found[f"{name}: nnU-Net, s"] = lambda n=name: predict(folder, n, nnunet)
+    found["overhead per case, ms"] = lambda: overhead(folder)
+    small = folder / "out-small"
+    found["small cases: not killed, s"] = lambda: segment(
+        small_cases(folder), "hippocampus-mr", small, "--workers", "2"
+    )
+    found["small cases: killed at half, s"] = lambda: half(folder)
+    return found
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("folder", type=Path)
+    parser.add_argument("--nnunet")
+    parser.add_argument("--only", nargs="*", default=[])
+    parser.add_argument("--count", type=int, default=1000, help="small cases")
+    arguments = parser.parse_args()
+    arguments.folder.mkdir(parents=True, exist_ok=True)
+    small_cases(arguments.folder, arguments.count)
+    kept = arguments.folder / "results.json"
+    results = json.loads(kept.read_text()) if kept.exists() else {}
+    for name, measure in pieces(arguments.folder, arguments.nnunet).items():
+        if name in results or (arguments.only and not any(w in name for w in arguments.only)):
+            continue
+        results[name] = measure()
+        kept.write_text(json.dumps(results, indent=2) + "\n")
+    for name, value in results.items():
+        print(f"| {name} | {value:.1f} |")
+
+
+if __name__ == "__main__":
+    main()
