@@ -76,7 +76,8 @@ def predict(folder: Path, name: str, command: str) -> float:
     start = time.monotonic()
     environment = {**ENVIRONMENT, **places, "nnUNet_compile": "f"}
     words.append("--disable_tta")
-    subprocess.run(words, env=environment, check=True, stdout=subprocess.DEVNULL)
+    quiet = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
+    subprocess.run(words, env=environment, check=True, **quiet)
     return time.monotonic() - start
 
 
@@ -124,6 +125,88 @@ def half(folder: Path) -> float:
     return time.monotonic() - start
 
 
+MANY = 100_000
+
+
+def many_cases(folder: Path) -> tuple[Path, Path]:
+    """Write 100 000 small volumes in 1000 folders, and results as of a batch that is done."""
+    sys.path.insert(0, str(REPOSITORY))
+    import numpy as np
+
+    from MISFMLib.jobs.segment.table import CaseRow, CaseTable
+    from MISFMLib.models.store import find_model
+    from MISFMLib.volumes.volume import Geometry, Volume, write_volume
+
+    scans, out = folder / "many", folder / "many-done"
+    if (out / "cases.csv").exists():
+        return scans, out
+    unit = (1, 0, 0, 0, 1, 0, 0, 0, 1)
+    grid = Geometry((8, 9, 10), (1.0, 1.0, 1.0), (0.0, 0.0, 0.0), unit)
+    source = folder / "one.nii.gz"
+    write_volume(Volume(np.zeros((1, 8, 9, 10), np.uint8), grid, "a"), source, overwrite=True)
+    content = source.read_bytes()
+    table = CaseTable(out, find_model("hippocampus-mr").manifest)
+    out.mkdir(parents=True, exist_ok=True)
+    for number in range(MANY):
+        name = f"case{number:06}"
+        place = scans / f"p{number // 100:04}" / f"{name}.nii.gz"
+        place.parent.mkdir(parents=True, exist_ok=True)
+        place.write_bytes(content)
+        (out / place.name).write_bytes(content)
+        engine = "PyTorch in bf16 on cpu"
+        table.add(CaseRow(name, "done", 0.1, engine=engine, tries=1, bytes=len(content)))
+    table.write()
+    return scans, out
+
+
+def resumed(folder: Path) -> list[float]:
+    """Return seconds, CPU seconds and MB of a batch of 100 000 cases that are all done."""
+    scans, out = many_cases(folder)
+    words = [*MISFM, "segment", str(scans), "-m", "hippocampus-mr", "-o", str(out)]
+    start = time.monotonic()
+    with subprocess.Popen(
+        [*words, "--events", "json"], env=ENVIRONMENT, stdout=subprocess.DEVNULL
+    ) as process:
+        _, status, usage = os.wait4(process.pid, 0)
+        process.returncode = os.waitstatus_to_exitcode(status)
+    assert process.returncode == 0
+    seconds = time.monotonic() - start
+    return [seconds, usage.ru_utime + usage.ru_stime, usage.ru_maxrss / 1000]
+
+
+def handed_out(folder: Path, seconds: float = 60) -> list[float]:
+    """Return the most MB of client and dask scheduler while 100 000 cases are being done."""
+    import psutil
+
+    scans, _ = many_cases(folder)
+    address = "tcp://127.0.0.1:17786"
+    words = ["--host", "127.0.0.1", "--port", "17786", "--no-dashboard"]
+    dask = [sys.executable, "-m", "dask"]
+    work = ["worker", address, "--nthreads", "1", "--no-dashboard", "--no-nanny"]
+    client = [*MISFM, "segment", str(scans), "-m", "hippocampus-mr", "-o", str(folder / "many-new")]
+    started = [
+        subprocess.Popen(command, env=ENVIRONMENT, cwd=folder, stdout=subprocess.DEVNULL)
+        for command in (
+            [*dask, "scheduler", *words],
+            [*dask, *work],
+            [*client, "--scheduler", address, "--events", "json"],
+        )
+    ]
+    most = [0.0, 0.0]
+    try:
+        until = time.monotonic() + seconds
+        begun = folder / "many-new" / ".misfm-work"
+        while time.monotonic() < until or not list(begun.glob("rows-*")):
+            for index, process in enumerate((started[2], started[0])):
+                most[index] = max(most[index], psutil.Process(process.pid).memory_info().rss / 1e6)
+            time.sleep(0.2)
+    finally:
+        for process in reversed(started):
+            process.kill()
+            process.wait()
+    return most
+
+
 def pieces(folder: Path, nnunet: str | None) -> dict[str, object]:
     """Return what there is to measure."""
     found = {}
@@ -146,6 +229,8 @@ def pieces(folder: Path, nnunet: str | None) -> dict[str, object]:
         small_cases(folder), "hippocampus-mr", small, "--workers", "2"
     )
     found["small cases: killed at half, s"] = lambda: half(folder)
+    found["100,000 cases done: s, CPU s, MB"] = lambda: resumed(folder)
+    found["100,000 cases handed out by dask: client MB, scheduler MB"] = lambda: handed_out(folder)
     return found
 
 
@@ -166,7 +251,8 @@ def main() -> None:
         results[name] = measure()
         kept.write_text(json.dumps(results, indent=2) + "\n")
     for name, value in results.items():
-        print(f"| {name} | {value:.1f} |")
+        values = value if isinstance(value, list) else [value]
+        print(f"| {name} | {', '.join(f'{number:.1f}' for number in values)} |")
 
 
 if __name__ == "__main__":

@@ -172,12 +172,10 @@ def _too_large(folder: Path, scans: Path, log: Log, cases: int) -> None:
     import numpy as np
     import SimpleITK as sitk
 
-    size, out = 320, folder / "large"
-    sitk.WriteImage(
-        sitk.GetImageFromArray(np.full((size, size, size), 7, np.int16)),
-        str(scans / "large.nii"),
-    )
-    with cluster(folder, "900MB") as it:
+    out = folder / "large"
+    noise = np.random.default_rng(0).integers(0, 500, (400, 400, 400), np.int16)
+    sitk.WriteImage(sitk.GetImageFromArray(noise), str(scans / "large.nii"))
+    with cluster(folder, "1GB") as it:
         code = run(command(scans, out, "--scheduler", it.address), folder).wait(900)
     (scans / "large.nii").unlink()
     rows = table(out)
@@ -186,7 +184,7 @@ def _too_large(folder: Path, scans: Path, log: Log, cases: int) -> None:
     assert (code, row["status"], row["code"]) == (8, "failed", "worker-died"), (code, row)
     assert done == cases
     log.add(
-        "dask: workers of 900 MB, killed for memory by their nanny over one case too large",
+        "dask: workers of 1 GB, killed for memory by their nanny over one case too large",
         "that case",
         f"tried {row['tries']} times, failed as {row['code']}; {done} done",
     )
