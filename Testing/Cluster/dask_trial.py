@@ -173,7 +173,7 @@ def _too_large(folder: Path, scans: Path, log: Log, cases: int) -> None:
     import SimpleITK as sitk
 
     out = folder / "large"
-    noise = np.random.default_rng(0).integers(0, 500, (400, 400, 400), np.int16)
+    noise = np.random.default_rng(0).integers(0, 500, (560, 560, 560), np.int16)
     sitk.WriteImage(sitk.GetImageFromArray(noise), str(scans / "large.nii"))
     with cluster(folder, "1GB") as it:
         code = run(command(scans, out, "--scheduler", it.address), folder).wait(900)

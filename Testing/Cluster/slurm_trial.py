@@ -204,9 +204,10 @@ def _pretrained(folder: Path, scans: Path, log: Log) -> None:
 #SBATCH --time=20
 #SBATCH --open-mode=append
 #SBATCH --signal=TERM@120
+export MASTER_ADDR=127.0.0.1       # the names of the two node daemons are no hosts
 srun --kill-on-bad-exit=1 {sys.executable} -m MISFMLib pretrain {scans} -o {folder}/model \\
-  --network unet3d-small --patch-size 16 16 16 --batch-size 2 --steps 200 --device cpu \\
-  --threads 1 --validate-every 100 --checkpoint-every 5 --resume
+  --network unet3d-small --patch-size 16 16 16 --batch-size 2 --steps 60 --device cpu \\
+  --threads 1 --validate-every 30 --checkpoint-every 5 --resume
 if [ $? -eq 130 ]; then scontrol requeue "$SLURM_JOB_ID"; fi
 """
     job = submit(script, folder)

@@ -7,6 +7,7 @@ import multiprocessing
 import os
 import signal
 import sys
+import time
 
 import numpy as np
 import pytest
@@ -26,6 +27,7 @@ from MISFMLib.inference.segmenter import Segmenter
 from MISFMLib.jobs.claims import WORK, claimed
 from MISFMLib.jobs.journal import Journal, Journals
 from MISFMLib.jobs.segment import elsewhere
+from MISFMLib.jobs.segment.plan import plan_cases
 from MISFMLib.jobs.segment.segment import run_segment
 from MISFMLib.models.bundle import BundleManifest, write_bundle
 from MISFMLib.networks import build_network, weights_to_numpy
@@ -350,3 +352,20 @@ def test_a_dask_cluster_does_the_work_and_lives_on_without_the_model(quick, segm
     last = [event for event in heard if isinstance(event, Progress)][-1]
     assert last.fraction == 1
     assert report["text"].startswith("0 done, 4 skipped")
+
+
+@pytest.mark.parametrize("channels", [1, 2])
+def test_the_time_to_plan_grows_with_the_number_of_volumes(tmp_path, monkeypatch, channels):
+    """A search for each volume among all of them takes a minute for so many."""
+    count = 20_000 // channels
+    endings = [f"_{number:04}" for number in range(channels)]
+    found = [
+        tmp_path / f"p{i:06}{end}.nii.gz" for i in range(100_000 // channels) for end in endings
+    ]
+    monkeypatch.setattr("MISFMLib.jobs.segment.plan.find_volumes", lambda _folder: found)
+    config = SegmentConfig(images=(tmp_path,), model="m", output=tmp_path / "out")
+    start = time.process_time()
+    plan = plan_cases(config, channels)
+    assert len(plan.cases) == count
+    assert plan.cases[-1].inputs == tuple(found[-channels:])
+    assert time.process_time() - start < 10
