@@ -83,7 +83,7 @@ def slurm(folder: Path) -> Iterator[None]:
             with (folder / "daemons.log").open("ab") as log:
                 started.append(subprocess.Popen(words, stdout=log, stderr=log, env=ENVIRONMENT))
             time.sleep(1)
-        wait_for(lambda: "idle" in ask("sinfo", "-h", "-o", "%T"), 60)
+        wait_for(_is_up, 120)
         yield
     finally:
         with contextlib.suppress(subprocess.CalledProcessError):
@@ -92,6 +92,13 @@ def slurm(folder: Path) -> Iterator[None]:
         for process in reversed(started):
             process.terminate()
             process.wait(20)
+
+
+def _is_up() -> bool:
+    try:
+        return ask("sinfo", "-h", "-o", "%T").split() == ["idle"]
+    except subprocess.CalledProcessError:
+        return False  # the controller is not there yet
 
 
 def ask(*words: str) -> str:
@@ -205,7 +212,7 @@ def _pretrained(folder: Path, scans: Path, log: Log) -> None:
 #SBATCH --open-mode=append
 #SBATCH --signal=TERM@120
 export MASTER_ADDR=127.0.0.1       # the names of the two node daemons are no hosts
-srun --kill-on-bad-exit=1 {sys.executable} -m MISFMLib pretrain {scans} -o {folder}/model \\
+srun --wait=60 {sys.executable} -m MISFMLib pretrain {scans} -o {folder}/model \\
   --network unet3d-small --patch-size 16 16 16 --batch-size 2 --steps 60 --device cpu \\
   --threads 1 --validate-every 30 --checkpoint-every 5 --resume
 if [ $? -eq 130 ]; then scontrol requeue "$SLURM_JOB_ID"; fi
