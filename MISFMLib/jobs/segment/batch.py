@@ -31,7 +31,7 @@ from MISFMLib.volumes.dicom_seg import is_dicom_seg
 from MISFMLib.volumes.reader_process import DIED
 from MISFMLib.volumes.volume import read_label_map
 
-_MOST_REPORTS = 1000
+_MOST_REPORTS = 5000
 """Cases of a batch whose reports are part of its own; of more the table tells."""
 _NOT_AGAIN = (DIED, WORKER_DIED)
 _KEPT, _BUSY = "Its result was there already.", "Another run works on it."
