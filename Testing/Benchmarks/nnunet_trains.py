@@ -27,6 +27,7 @@ from nnunetv2.experiment_planning.plan_and_preprocess_api import (
     plan_experiments,
     preprocess,
 )
+from nnunetv2.training.lr_scheduler.polylr import PolyLRScheduler
 from nnunetv2.training.nnUNetTrainer.nnUNetTrainer import nnUNetTrainer
 
 FEATURES = [8, 16, 32, 64, 64, 64]
@@ -54,7 +55,13 @@ def main() -> None:
     trainer = nnUNetTrainer(plans, "3d_fullres", 0, dataset, device=torch.device("cpu"))
     trainer.num_epochs, trainer.num_iterations_per_epoch = EPOCHS, STEPS // EPOCHS
     trainer.num_val_iterations_per_epoch = 2
-    trainer.initial_lr = 0.05  # for so few steps
+
+    def optimizer() -> tuple[torch.optim.Optimizer, PolyLRScheduler]:
+        """Return one that learns something in so few steps, other than nnU-Net's."""
+        adam = torch.optim.AdamW(trainer.network.parameters(), 3e-3)
+        return adam, PolyLRScheduler(adam, 3e-3, EPOCHS)
+
+    trainer.configure_optimizers = optimizer
     trainer.run_training()
     trainer.perform_actual_validation()
 
