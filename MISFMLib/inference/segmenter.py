@@ -36,7 +36,6 @@ __all__ = ["SegmentResult", "Segmenter", "SegmenterOptions"]
 _log = logging.getLogger(__name__)
 
 _DTYPE_NAMES = {"fp32": "float32", "bf16": "bfloat16", "fp16": "float16", "int8": "int8"}
-_NO_MEMORY = "The memory of the device does not suffice"
 _Restored = tuple[LabelMap, Uncertainty | None]
 
 
@@ -252,9 +251,10 @@ class Segmenter:
         rungs = list(memory_ladder(self._windows, self._placement))
         first = min(self._steps_down, len(rungs) - 1)
         for rung in rungs[first:]:
-            if rung.change:
-                reason = "A process died over it" if rung is rungs[first] else _NO_MEMORY
-                run.notify(f"{reason}; trying {rung.change}.")
+            if rung.change and rung is rungs[first]:
+                run.notify(f"A process died over it; trying {rung.change}.")
+            elif rung.change:
+                run.notify(f"The memory of the device does not suffice; trying {rung.change}.")
             try:
                 return rung, *self._compute_on(rung, prepared, run)
             except (RuntimeError, MemoryError) as error:

@@ -10,6 +10,7 @@ import contextlib
 import multiprocessing
 import os
 import threading
+import warnings
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
@@ -26,6 +27,7 @@ from lightning_fabric.plugins.environments import (
     TorchElasticEnvironment,
 )
 from lightning_fabric.strategies import DDPStrategy
+from lightning_fabric.utilities.warnings import PossibleUserWarning
 from torch.multiprocessing.spawn import ProcessRaisedException
 
 from MISFMLib.configs import TrainingConfig
@@ -179,9 +181,12 @@ def _check_devices(device: torch.device, wanted: int) -> None:
 
 def _starter() -> ClusterEnvironment | None:
     """Return what has started this process together with others, if anything has."""
-    for kind in (TorchElasticEnvironment, SLURMEnvironment):
-        if kind.detect() and kind().world_size() > 1:
-            return kind()
+    with warnings.catch_warnings():
+        # Lightning asks for srun wherever there is one, for a training of a single process too.
+        warnings.simplefilter("ignore", PossibleUserWarning)
+        for kind in (TorchElasticEnvironment, SLURMEnvironment):
+            if kind.detect() and kind().world_size() > 1:
+                return kind()
     return None
 
 

@@ -24,6 +24,7 @@ from MISFMLib.jobs.pretrain.methods import build_method
 from MISFMLib.jobs.pretrain.pretrain import run_pretrain
 from MISFMLib.models.bundle import read_bundle
 from MISFMLib.networks import network_from_bundle
+from MISFMLib.training import launch
 from MISFMLib.training.launch import Processes
 from MISFMLib.training.loop import fit
 from MISFMLib.training.task import FitSettings, Task
@@ -74,6 +75,15 @@ def started_by(monkeypatch):
             monkeypatch.setenv(name, value)
 
     return start
+
+
+def test_a_single_process_is_no_business_of_srun(monkeypatch, tmp_path):
+    srun = tmp_path / "srun"
+    srun.write_text("#!/bin/sh\n")
+    srun.chmod(0o755)
+    monkeypatch.setenv("PATH", str(tmp_path), prepend=os.pathsep)
+    monkeypatch.delenv("SLURM_NTASKS", raising=False)
+    assert launch._starter() is None
 
 
 @pytest.mark.parametrize(

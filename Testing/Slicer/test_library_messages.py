@@ -23,6 +23,7 @@ NOT_FOR_THE_PANEL = {
     "{} is no device.",  # the panel offers only what exists
     "Use auto, cpu, cuda, cuda:N or mps.",
     "PyTorch computes the network. {}",  # for who asked for another engine by name
+    "A process died over it; trying {}.",  # the panel works on a batch in one process
     "The network is not computed in int8. {}",  # asked for only where there is such a version
 }
 
