@@ -155,7 +155,6 @@ def main() -> None:
     show = commands.add_parser("report", help="print the table")
     show.add_argument("work", type=Path)
     arguments = parser.parse_args()
-    logging.getLogger().setLevel(logging.ERROR)
     if arguments.command == "run":
         run(arguments)
     else:
@@ -163,4 +162,5 @@ def main() -> None:
 
 
 if __name__ == "__main__":
+    logging.getLogger().setLevel(logging.ERROR)
     main()

@@ -496,7 +496,6 @@ def main() -> None:
         command.add_argument("work", type=Path)
         command.add_argument("--tables", nargs="+", choices=TABLES, default=list(TABLES))
     options = parser.parse_args()
-    logging.getLogger().setLevel(logging.ERROR)
     bench = Bench(getattr(options, "data", Path()), options.work)
     for name in options.tables:
         if options.command == "run":
@@ -506,4 +505,5 @@ def main() -> None:
 
 
 if __name__ == "__main__":
+    logging.getLogger().setLevel(logging.ERROR)
     main()

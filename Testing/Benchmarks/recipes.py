@@ -272,7 +272,6 @@ def main() -> None:
     show = commands.add_parser("report", help="print the tables")
     show.add_argument("work", type=Path)
     arguments = parser.parse_args()
-    logging.getLogger().setLevel(logging.ERROR)
     if arguments.command == "run":
         run(arguments)
     else:
@@ -280,4 +279,5 @@ def main() -> None:
 
 
 if __name__ == "__main__":
+    logging.getLogger().setLevel(logging.ERROR)
     main()

@@ -10,6 +10,7 @@ import subprocess
 import sys
 import textwrap
 import time
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -44,7 +45,7 @@ def seen(monkeypatch):
         events(Progress("segment", 0.5, "half", 1.0))
         return {"answer": 42}
 
-    monkeypatch.setattr("MISFMLib.commands.jobs.run_job", run_job)
+    monkeypatch.setattr("MISFMLib.commands.base.load_job", lambda name: partial(run_job, name))
     return calls
 
 
@@ -52,7 +53,7 @@ def fail_with(monkeypatch, error):
     def run_job(_name, _config, _events):
         raise error
 
-    monkeypatch.setattr("MISFMLib.commands.jobs.run_job", run_job)
+    monkeypatch.setattr("MISFMLib.commands.base.load_job", lambda name: partial(run_job, name))
 
 
 def test_short_arguments_become_a_config_with_the_documented_defaults(seen):
@@ -224,7 +225,7 @@ def test_people_see_every_kind_of_event(monkeypatch, capsys):
         events(Progress("validate", 1.0))
         return {"text": "All is done."}
 
-    monkeypatch.setattr("MISFMLib.commands.jobs.run_job", run_job)
+    monkeypatch.setattr("MISFMLib.commands.base.load_job", lambda name: partial(run_job, name))
     assert cli.main(SEGMENT) == 0
     output = capsys.readouterr()
     assert output.out == "All is done.\n"
@@ -271,15 +272,15 @@ def test_ctrl_c_ends_within_a_second_and_leaves_no_file(work, tmp_path):
         from pathlib import Path
         import SimpleITK
         from MISFMLib import cli, files
-        from MISFMLib.commands import jobs
+        from MISFMLib.commands import base
 
-        def run_job(name, config, events):
+        def run_job(config, events):
             with files.written_atomically(Path(sys.argv[1]) / "result.nii") as temporary:
                 temporary.write_text("half")
                 print("ready", flush=True)
                 {work}
 
-        jobs.run_job = run_job
+        base.load_job = lambda _name: run_job
         sys.exit(cli.main({[*SEGMENT, "--events", "json"]!r}))
     """
     exit_code, output, seconds = run_and_interrupt(script, tmp_path)

@@ -18,10 +18,10 @@ from MISFMLib.configs import NetworkConfig, PretrainConfig, encode
 from MISFMLib.data.pretext import PretextSource
 from MISFMLib.errors import ConfigError
 from MISFMLib.events import Finished, Metric, event_from_json, ignore_events
-from MISFMLib.jobs.pretrain import plan as pretrain_plan
 from MISFMLib.jobs.pretrain import validation as pretrain_validation
 from MISFMLib.jobs.pretrain.methods import build_method
 from MISFMLib.jobs.pretrain.pretrain import run_pretrain
+from MISFMLib.jobs.train import start as training_start
 from MISFMLib.models.bundle import read_bundle
 from MISFMLib.networks import network_from_bundle
 from MISFMLib.training import launch
@@ -238,13 +238,14 @@ import json, os, sys
 from pathlib import Path
 from MISFMLib import cli
 from MISFMLib.configs import NetworkConfig, decode
-from MISFMLib.jobs.pretrain import plan as pretrain_plan, validation as pretrain_validation
+from MISFMLib.jobs.pretrain import validation as pretrain_validation
+from MISFMLib.jobs.train import start as training_start
 from MISFMLib.training.checkpoint import TrainState
 
 rank = os.environ["RANK"]
 place = Path(sys.argv[1])
 preset = json.loads((place / "preset.json").read_text())
-pretrain_plan.read_preset = lambda _name: preset
+training_start.read_preset = lambda _name: preset
 pretrain_validation._JUDGED_SAMPLES = 2
 save = TrainState.save
 
@@ -263,7 +264,7 @@ codes = [cli.main(refused), cli.main(sys.argv[2:])]
 def config(tmp_path, rng, monkeypatch):
     preset = {"max_patch_voxels": 4096, "network": encode(NETWORK)}
     (tmp_path / "preset.json").write_text(json.dumps(preset))
-    monkeypatch.setattr(pretrain_plan, "read_preset", lambda _name: preset)
+    monkeypatch.setattr(training_start, "read_preset", lambda _name: preset)
     monkeypatch.setattr(pretrain_validation, "_JUDGED_SAMPLES", 2)
     (tmp_path / "scans").mkdir()
     for name in "abcd":

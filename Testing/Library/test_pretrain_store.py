@@ -15,6 +15,7 @@ from MISFMLib.jobs.prepare.prepare import run_prepare
 from MISFMLib.jobs.pretrain import plan as pretrain_plan
 from MISFMLib.jobs.pretrain import validation as pretrain_validation
 from MISFMLib.jobs.pretrain.pretrain import run_pretrain
+from MISFMLib.jobs.train import start as training_start
 from MISFMLib.jobs.train.run_folder import RunFolder
 from MISFMLib.models.bundle import read_bundle
 
@@ -31,7 +32,7 @@ def a_tiny_preset(_name):
 
 @pytest.fixture(autouse=True)
 def tiny(monkeypatch):
-    monkeypatch.setattr(pretrain_plan, "read_preset", a_tiny_preset)
+    monkeypatch.setattr(training_start, "read_preset", a_tiny_preset)
     monkeypatch.setattr(pretrain_validation, "_JUDGED_SAMPLES", 2)
 
 

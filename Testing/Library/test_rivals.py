@@ -243,7 +243,17 @@ def test_a_patch_that_does_not_fit_is_refused_with_one_that_does(name, patch, fi
 
 def test_a_planned_patch_always_fits(tmp_path):
     """Of volumes that are smaller than one voxel of the coarsest level too."""
-    fact = CaseFacts("a", (20, 20, 20), (1, 1, 1), "MR", (0, 1), (1,), np.ones((1, 9)), "", "")
+    fact = CaseFacts(
+        name="a",
+        shape_dhw=(20, 20, 20),
+        spacing_dhw=(1.0, 1.0, 1.0),
+        modality="MR",
+        intensity_range=(0.0, 1.0),
+        label_values=(1,),
+        foreground_samples=np.ones((1, 9)),
+        image_digest="",
+        label_digest="",
+    )
     found = LabelledSet(cases=(), label_names={}, channels=("MR",), modality="MR")
     for name in TINY:
         config = FinetuneConfig(data=tmp_path, output=tmp_path / "out", network=name)
