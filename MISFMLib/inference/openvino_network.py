@@ -20,7 +20,7 @@ import platform
 import shutil
 import sys
 import warnings
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, cast
@@ -213,7 +213,7 @@ def convert(network: nn.Module, image_BCDHW: torch.Tensor) -> Any:
     classes the tracing alone would take 11 GB.
     """
     openvino = import_openvino()
-    with warnings.catch_warnings(), torch.no_grad():
+    with warnings.catch_warnings(), _root_logger_kept(), torch.no_grad():
         # The tracer warns of everything that it takes for constant; the shape shall be constant.
         warnings.simplefilter("ignore")
         example_BCDHW = _example(network, image_BCDHW)
@@ -222,6 +222,22 @@ def convert(network: nn.Module, image_BCDHW: torch.Tensor) -> Any:
         )
         shape = list(image_BCDHW.shape)
         return openvino.convert_model(traced, example_input=example_BCDHW, input=shape)
+
+
+@contextlib.contextmanager
+def _root_logger_kept() -> Iterator[None]:
+    """Put the root logger back as it was.
+
+    OpenVINO 2026.4.1 (tools/ovc/convert.py) lets it tell errors only while it converts, and leaves
+    it so when the conversion fails: nobody would hear the readers' warnings any more.
+    """
+    root = logging.getLogger()
+    level, filters, handlers = root.level, list(root.filters), list(root.handlers)
+    try:
+        yield
+    finally:
+        root.setLevel(level)
+        root.filters, root.handlers = filters, handlers
 
 
 def _example(network: nn.Module, image_BCDHW: torch.Tensor) -> torch.Tensor:

@@ -410,6 +410,17 @@ def test_a_damaged_conversion_is_made_again(openvino, bundle):
     assert openvino_network.load(recipe, 1) is not None
 
 
+def test_a_failed_conversion_leaves_the_warnings_of_others_audible(openvino, caplog):
+    class Unknown(torch.nn.Module):
+        def forward(self, image_BCDHW):
+            return torch.special.bessel_j0(image_BCDHW)
+
+    with pytest.raises(Exception, match="bessel"):
+        openvino_network.convert(Unknown(), torch.zeros(1, 1, 2, 2, 2))
+    logging.getLogger("MISFMLib.volumes").warning("The slices are unevenly spaced.")
+    assert "unevenly" in caplog.text
+
+
 def test_a_network_off_the_reference_is_refused_and_not_tried_again(openvino, bundle, monkeypatch):
     monkeypatch.setitem(BOUNDS, "fp32", Deviation(0.0, 0.0, 1.0))
     with pytest.raises(RefusedError, match="rms error"):
