@@ -12,7 +12,7 @@ import SimpleITK as sitk  # noqa: N813
 
 from MISFMLib.data.case_reading import read_case
 from MISFMLib.data.cases import Case, LabelledSet, Split
-from MISFMLib.data.label_check import CaseFacts, Problem, examine_case, position_of
+from MISFMLib.data.label_check import CaseFacts, Problem, position_of
 from MISFMLib.volumes.volume import LabelMap
 
 _MOST_ISLAND_VOXELS = 20
@@ -22,13 +22,17 @@ _MOST_POSITIONS = 500
 
 
 def find_doubts(
-    found: LabelledSet, split: Split, on_case: Callable[[int], None] = lambda _index: None
+    found: LabelledSet,
+    split: Split,
+    facts: Mapping[str, CaseFacts],
+    on_case: Callable[[int], None] = lambda _index: None,
 ) -> list[Problem]:
     """Find stray voxels, empty label maps, labels that no held-out case has, and copies.
 
     Args:
         found: A data set without the problems that `label_check` finds.
         split: Its parts.
+        facts: What the check of the cases has found, by their names.
         on_case: Called with the number of cases looked at so far.
 
     Raises:
@@ -36,10 +40,8 @@ def find_doubts(
     """
     cases = {case.name: case for case in found.cases}
     names = [*split.train, *split.validation]
-    facts: dict[str, CaseFacts] = {}
     doubts: list[Problem] = []
     for index, name in enumerate(names, start=1):
-        facts[name] = examine_case(cases[name])
         doubts += _of_case(cases[name], facts[name])
         on_case(index)
     doubts += _not_judged(facts, split, found.label_names)

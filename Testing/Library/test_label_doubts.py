@@ -42,6 +42,10 @@ def data(tmp_path):
     return make
 
 
+def doubts_of(found, split):
+    return find_doubts(found, split, examine_cases(found, (*split.train, *split.validation)))
+
+
 def codes(doubts):
     return sorted((each.code, each.case) for each in doubts)
 
@@ -49,14 +53,14 @@ def codes(doubts):
 def test_stray_voxels_are_found_with_their_places(data):
     stray = labels(BIG, (1, (0, 18, 19)), (1, (0, 19, 19)))
     found = data(a=stray, b=labels(BIG))
-    (doubt,) = find_doubts(found, Split(("a",), ("b",)))
+    (doubt,) = doubts_of(found, Split(("a",), ("b",)))
     assert (doubt.code, doubt.case, doubt.values) == ("label-islands", "a", (1,))
     assert doubt.positions_xyz == ((24.0, 24.0, 7.0), (24.0, 25.0, 7.0))
 
 
 def test_a_second_structure_of_the_same_label_is_no_slip(data):
     two = labels(BIG, (1, (slice(0, 3), slice(16, 20), slice(16, 20))))
-    assert find_doubts(data(a=two, b=labels(BIG)), Split(("a",), ("b",))) == []
+    assert doubts_of(data(a=two, b=labels(BIG)), Split(("a",), ("b",))) == []
 
 
 def test_empty_maps_copies_and_labels_that_nobody_judges_are_told(data):
@@ -67,7 +71,7 @@ def test_empty_maps_copies_and_labels_that_nobody_judges_are_told(data):
         d=labels(BIG),
         e=labels(BIG),
     )
-    doubts = find_doubts(found, Split(("a_copy", "b_copy", "c"), ("d", "e")))
+    doubts = doubts_of(found, Split(("a_copy", "b_copy", "c"), ("d", "e")))
     assert codes(doubts) == [
         ("case-repeated", ""),
         ("label-map-empty", "c"),

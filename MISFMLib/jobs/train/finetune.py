@@ -83,10 +83,9 @@ def run_finetune(config: FinetuneConfig, events: EventSink = ignore_events) -> d
 
 def _check(config: FinetuneConfig, events: EventSink) -> dict[str, Any]:
     """Do everything that comes before a training, and nothing else."""
-    _config, found, split, plan, _start = plan_training(config, events)
-    doubts = find_doubts(
-        found, split, counter(events, "check", len(split.train) + len(split.validation))
-    )
+    _config, found, split, plan, _start, facts = plan_training(config, events)
+    on_case = counter(events, "check", len(split.train) + len(split.validation))
+    doubts = find_doubts(found, split, facts, on_case)
     counts = f"{len(split.train)} cases to learn from, {len(split.validation)} held out"
     lines = "".join(f"\n- {each.text()}" for each in doubts)
     return {
@@ -108,7 +107,7 @@ def _lead(config: FinetuneConfig, events: EventSink, processes: Processes) -> di
 
 def _plan_job(config: FinetuneConfig, folder: RunFolder, events: EventSink) -> FinetuneJob:
     """Find, split and check the cases, plan the training, and write both down."""
-    config, found, split, plan, start = plan_training(config, events)
+    config, found, split, plan, start, _facts = plan_training(config, events)
     folder.write_plan(plan, split)
     return FinetuneJob(
         config=config,
@@ -122,8 +121,10 @@ def _plan_job(config: FinetuneConfig, folder: RunFolder, events: EventSink) -> F
 
 def plan_training(
     config: FinetuneConfig, events: EventSink
-) -> tuple[FinetuneConfig, LabelledSet, Split, TrainingPlan, Start]:
+) -> tuple[FinetuneConfig, LabelledSet, Split, TrainingPlan, Start, dict[str, CaseFacts]]:
     """Find, split and check the cases, and plan the training; the settings then tell its length.
+
+    What the check has found of the cases comes along, since reading them takes long.
 
     Raises:
         DataError: The data set cannot be trained on; every problem is named with its remedy.
@@ -154,7 +155,7 @@ def plan_training(
     lines = "\n".join(f"{topic:<12}{text}" for topic, text in summary.items())
     events(Notice(f"Plan\n{lines}", level="info"))
     _warn_of_mirrored_labels(plan, of_training, events)
-    return config, found, split, plan, start
+    return config, found, split, plan, start, facts
 
 
 def _root(data: Path) -> Path:
