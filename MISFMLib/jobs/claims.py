@@ -52,10 +52,7 @@ def claimed(folder: Path, case: str, events: EventSink) -> Iterator[Claim | None
         OutputError: The folder is read-only or full.
     """
     path = folder / WORK / "claims" / case
-    try:
-        file = open_locked(path, events)
-    except OSError as error:
-        raise output_error(error, path) from error
+    file = open_work_file(path, events)
     if file is None:
         yield None
         return
@@ -65,6 +62,18 @@ def claimed(folder: Path, case: str, events: EventSink) -> Iterator[Claim | None
             yield claim
         finally:
             file.truncate(0)  # Windows does not remove an open file
+
+
+def open_work_file(path: Path, events: EventSink) -> IO[str] | None:
+    """Open and lock a file of the work folder; None when another process has it.
+
+    Raises:
+        OutputError: The folder is read-only or full.
+    """
+    try:
+        return open_locked(path, events)
+    except OSError as error:
+        raise output_error(error, path) from error
 
 
 def tidy(folder: Path) -> bool:

@@ -20,8 +20,8 @@ from typing import IO, Any
 from MISFMLib.errors import OutputError
 from MISFMLib.events import EventSink, ignore_events
 from MISFMLib.files import output_error, parse_json
-from MISFMLib.jobs.claims import WORK, tidy
-from MISFMLib.locks import lock, open_locked
+from MISFMLib.jobs.claims import WORK, open_work_file, tidy
+from MISFMLib.locks import lock
 
 Row = dict[str, Any]
 
@@ -43,7 +43,7 @@ class Journal:
             OutputError: The folder is read-only or full.
         """
         self.path = folder / WORK / f"rows-{uuid.uuid4().hex[:12]}.jsonl"
-        file = _opened(self.path, events)
+        file = open_work_file(self.path, events)
         assert file is not None  # nobody else knows the name
         self._file = file
 
@@ -115,13 +115,6 @@ class Journals:
             tidy(self._folder.parent)
 
 
-def _opened(path: Path, events: EventSink) -> IO[str] | None:
-    try:
-        return open_locked(path, events)
-    except OSError as error:
-        raise output_error(error, path) from error
-
-
 def _rows_of(path: Path) -> Iterator[Row]:
     with contextlib.suppress(FileNotFoundError), path.open(encoding="ascii") as file:
         for line in file:
@@ -144,7 +137,7 @@ def _has_ended(path: Path) -> bool:
 def _lock_patiently(path: Path) -> IO[str]:
     until = time.monotonic() + _WAIT_S
     while True:
-        file = _opened(path, ignore_events)
+        file = open_work_file(path, ignore_events)
         if file is not None:
             return file
         if time.monotonic() > until:

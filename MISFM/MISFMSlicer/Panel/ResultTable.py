@@ -11,11 +11,9 @@ from slicer.i18n import tr as _
 from MISFMLib.models.structure_groups import grouped
 
 from ..Job import SegmentVolume
-from .StructureGroups import groupTitle
+from .StructureGroups import MANY, groupTitle, isFound
 
 _MAX_ROWS = 8
-_MANY = 12
-"""Structures from which they are grouped and can be searched."""
 _ROW_MARGINS = 8
 _COLOUR_PIXELS = 12
 
@@ -39,7 +37,7 @@ class ResultTable:
 
     def fill(self, volumes: Sequence[SegmentVolume], segmentation: Any) -> None:
         """Show structures in the colours that they have in a segmentation (vtkSegmentation)."""
-        isMany = len(volumes) >= _MANY
+        isMany = len(volumes) >= MANY
         self._rows = _inGroups(volumes) if isMany else [("", volume) for volume in volumes]
         table = self._table
         table.blockSignals(True)
@@ -92,14 +90,13 @@ class ResultTable:
 
     def _onSearch(self, text: str) -> None:
         """Show the structures with all words of a search, and the titles of their groups."""
-        words = text.lower().split()
-
-        def isFound(volume: SegmentVolume) -> bool:
-            return all(word in volume.name.lower() for word in words)
-
-        groups = {group for group, volume in self._rows if volume is not None and isFound(volume)}
+        groups = {
+            group
+            for group, volume in self._rows
+            if volume is not None and isFound(volume.name, text)
+        }
         for row, (group, volume) in enumerate(self._rows):
-            isShown = group in groups if volume is None else isFound(volume)
+            isShown = group in groups if volume is None else isFound(volume.name, text)
             self._table.setRowHidden(row, not isShown)
 
 

@@ -1,8 +1,16 @@
-"""What the groups of structures are called in the panel."""
+"""How the panel shows many structures: in groups, with a search."""
 
 from __future__ import annotations
 
 from slicer.i18n import tr as _
+
+MANY = 12
+"""Structures from which they are grouped and can be searched."""
+
+
+def isFound(name: str, text: str) -> bool:
+    """Tell whether a name has all words of a search."""
+    return all(word in name.lower() for word in text.lower().split())
 
 
 def groupTitle(key: str) -> str:

@@ -13,11 +13,9 @@ from MISFMLib.models.structure_groups import grouped
 from ..Guard import guarded
 from .Lists import fitRows
 from .Parameters import Parameters
-from .StructureGroups import groupTitle
+from .StructureGroups import MANY, groupTitle, isFound
 
 _MAX_ROWS = 8
-_MANY = 12
-"""Structures from which they are grouped and can be searched."""
 
 
 class StructuresView:
@@ -58,7 +56,7 @@ class StructuresView:
         self._ui.structuresList.blockSignals(False)
 
     def _fill(self) -> None:
-        ui, isMany = self._ui, len(self._shown) >= _MANY
+        ui, isMany = self._ui, len(self._shown) >= MANY
         groups = grouped(self._shown) if isMany else {"": list(self._shown)}
         ui.structuresList.blockSignals(True)
         ui.structuresList.clear()
@@ -111,8 +109,7 @@ class StructuresView:
     @guarded
     def _onSearch(self, text: str) -> None:
         """Show the structures with all words of a search, and the titles of their groups."""
-        words = text.lower().split()
         for row, name in enumerate(self._names):
-            found = {name} if name else self._members(row)
-            isHidden = not any(all(word in each.lower() for word in words) for each in found)
-            self._ui.structuresList.setRowHidden(row, isHidden)
+            names = {name} if name else self._members(row)
+            isShown = any(isFound(each, text) for each in names)
+            self._ui.structuresList.setRowHidden(row, not isShown)
