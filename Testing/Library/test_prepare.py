@@ -619,10 +619,10 @@ def test_ctrl_c_does_not_wait_for_what_the_workers_are_at():
     threading.Timer(8.0, interrupt).start()
     with pytest.raises(KeyboardInterrupt), open_workers(2, None) as workers:
         list(workers.results(time.sleep, [60, 60]))
-    for child in multiprocessing.active_children():
-        child.join(1)
-        assert not child.is_alive()
-    assert time.monotonic() - started[0] < 1.5
+    # Two threads wait for a process: the slower one takes it for alive until the other has noted it.
+    while multiprocessing.active_children():
+        time.sleep(0.01)
+        assert time.monotonic() - started[0] < 1.5
 
 
 def test_a_task_that_brings_its_process_down_is_the_only_one_lost():
