@@ -15,7 +15,7 @@ import numpy.typing as npt
 
 from MISFMLib.configs import LabelConfig
 from MISFMLib.files import write_text
-from MISFMLib.volumes.volume import LabelMap
+from MISFMLib.volumes.volume_types import LabelMap
 
 COLUMNS = ("case", "label", "name", "voxels", "volume_ml")
 

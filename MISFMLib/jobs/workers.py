@@ -17,8 +17,6 @@ from concurrent.futures.process import BrokenProcessPool
 from multiprocessing.connection import Connection
 from typing import TypeVar
 
-import SimpleITK as sitk  # noqa: N813 the name everyone uses
-
 from MISFMLib.cores import usable_cores
 from MISFMLib.errors import ConfigError, DeviceError, MISFMError
 from MISFMLib.files import remove_unfinished
@@ -220,8 +218,10 @@ def _start_worker(threads: int, lifeline: Connection) -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     signal.signal(signal.SIGTERM, signal.SIG_IGN)
     threading.Thread(target=_end_with_parent, args=(lifeline,), daemon=True).start()
-    # Not imported yet: this module does without torch, so that processes start fast.
+    # Not imported yet: this module does without torch and SimpleITK, so that processes start fast.
     os.environ["OMP_NUM_THREADS"] = str(threads)
+    import SimpleITK as sitk  # noqa: N813 the name everyone uses
+
     sitk.ProcessObject.SetGlobalDefaultNumberOfThreads(threads)
 
 

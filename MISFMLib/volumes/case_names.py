@@ -6,7 +6,7 @@ from collections import defaultdict
 from collections.abc import Sequence
 from pathlib import Path
 
-from MISFMLib.volumes.volume_files import volume_suffix
+from MISFMLib.volumes.suffixes import volume_suffix
 
 
 def case_name(path: Path) -> str:

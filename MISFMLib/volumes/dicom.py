@@ -16,7 +16,6 @@ import numpy as np
 from MISFMLib.errors import DataError
 from MISFMLib.volumes.formats.dicom_header import is_dicom
 from MISFMLib.volumes.formats.dicom_image import DicomSlice, inspect_image
-from MISFMLib.volumes.formats.dicom_pixels import read_voxels
 from MISFMLib.volumes.formats.dicom_stacks import (
     Stack,
     chosen_volumes,
@@ -138,6 +137,8 @@ def read_series(path: Path, series: str | None = None) -> Volume:
             an unknown way, or the slices form no regular grid.
         ConfigError: `series` has another form than expected.
     """
+    from MISFMLib.volumes.formats.dicom_pixels import read_voxels  # SimpleITK, which takes 90 MB
+
     if not path.exists():
         raise file_missing(path)
     stack = _choose(path, SeriesChoice.parse(series))

@@ -9,7 +9,7 @@ from pathlib import Path
 from MISFMLib.files import real_path
 from MISFMLib.volumes.dicom import is_series_folder
 from MISFMLib.volumes.formats.problems import file_missing
-from MISFMLib.volumes.volume_files import volume_suffix
+from MISFMLib.volumes.suffixes import volume_suffix
 
 
 def find_volumes(folder: Path) -> list[Path]:

@@ -21,7 +21,7 @@ import numpy as np
 
 from MISFMLib.errors import DataError, MISFMError, is_out_of_memory
 from MISFMLib.events import READERS
-from MISFMLib.volumes.volume import Volume, read_volume
+from MISFMLib.volumes.volume_types import Volume
 
 logger = logging.getLogger(__name__)
 
@@ -43,12 +43,14 @@ serve(sys.stdin.buffer, answers)
 class ReaderProcess:
     """Reads volumes like `read_volume`, in another process. Used as a context."""
 
-    def __init__(self, read: Callable[..., Volume] = read_volume) -> None:
+    def __init__(self, read: Callable[..., Volume] | None = None) -> None:
         """Set up without starting anything.
 
         Args:
-            read: Function that reads; importable by its name.
+            read: Function that reads, importable by its name; `read_volume` when None.
         """
+        if read is None:
+            from MISFMLib.volumes.volume import read_volume as read  # SimpleITK: 90 MB
         self._read = read
         self._process: subprocess.Popen[bytes] | None = None
 

@@ -21,13 +21,13 @@ from MISFMLib.volumes.folders import find_volumes
 from MISFMLib.volumes.formats.problems import not_finite, two_dimensional
 from MISFMLib.volumes.formats.slicer_segmentation import merge_layers, segment_fields, segment_names
 from MISFMLib.volumes.same_grid import TOLERANCE, fitted, on_grid
+from MISFMLib.volumes.suffixes import volume_suffix
 from MISFMLib.volumes.volume_files import (
     count_frames,
     geometry_of,
     header_fields,
     read_frames,
     read_image,
-    volume_suffix,
 )
 from MISFMLib.volumes.volume_types import (
     Array,

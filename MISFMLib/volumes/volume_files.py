@@ -25,10 +25,9 @@ from MISFMLib.volumes.formats.problems import (
     two_dimensional,
 )
 from MISFMLib.volumes.formats.text_headers import check_metaimage, check_nrrd
+from MISFMLib.volumes.suffixes import VOLUME_SUFFIXES, volume_suffix
 from MISFMLib.volumes.volume_types import Geometry, describe_difference
 
-VOLUME_SUFFIXES = (".seg.nrrd", ".nii.gz", ".nii", ".nrrd", ".nhdr", ".mha", ".mhd")
-"""Endings of volume files, the longer of two that fit first."""
 _HEADER_CHECKS: dict[str, Callable[[Path, int], Geometry | None]] = {
     ".nii": check_nifti,
     ".nii.gz": check_nifti,
@@ -40,12 +39,6 @@ _HEADER_CHECKS: dict[str, Callable[[Path, int], Geometry | None]] = {
 }
 _AXES_TOLERANCE = 1e-3
 """Rounded directions in text headers deviate by up to this; they are kept as they are."""
-
-
-def volume_suffix(path: Path) -> str:
-    """Return the suffix of a volume file in lower case, or an empty string for other names."""
-    name = path.name.lower()
-    return next((suffix for suffix in VOLUME_SUFFIXES if name.endswith(suffix)), "")
 
 
 def read_image(path: Path) -> sitk.Image:

@@ -225,6 +225,11 @@ def test_models_are_listed_with_what_a_fresh_slicer_has():
     assert import_without([f"{LIBRARY}.models.store", f"{LIBRARY}.models.bundle"], lacking) == ""
 
 
+def test_a_list_of_cases_is_handed_out_without_torch_and_simpleitk():
+    """They take 90 MB and more, which the list of 100 000 cases would share its memory with."""
+    assert import_without([f"{LIBRARY}.jobs.segment.segment"], ("torch", "SimpleITK")) == ""
+
+
 def test_a_module_that_needs_torch_is_noticed_when_torch_is_missing():
     assert "torch" in import_without([f"{LIBRARY}.device"], ("torch",))
 

@@ -1,6 +1,6 @@
 """Many cases to one folder: go on after failures, skip what is done, keep a table of all.
 
-Needs no torch unless it computes here: whoever hands 100 000 cases out stays small.
+Needs neither torch nor SimpleITK unless it computes here: whoever hands 100 000 cases out stays small.
 """
 
 from __future__ import annotations
@@ -29,7 +29,6 @@ from MISFMLib.jobs.segment.table import WORKER_DIED, CaseRow, CaseTable
 from MISFMLib.models.bundle import Bundle
 from MISFMLib.volumes.dicom_seg import is_dicom_seg
 from MISFMLib.volumes.reader_process import DIED
-from MISFMLib.volumes.volume import read_label_map
 
 _MOST_REPORTS = 5000
 """Cases of a batch whose reports are part of its own; of more the table tells."""
@@ -208,6 +207,8 @@ class _Batch:
         if is_dicom_seg(case.output):
             self._events(Notice(f"{case.name}: skipped, so the statistics do not show it."))
             return ()
+        from MISFMLib.volumes.volume import read_label_map
+
         return label_volumes(read_label_map(case.output), self._labels)
 
     def report(self) -> dict[str, Any]:

@@ -7,7 +7,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from MISFMLib.errors import DataError
-from MISFMLib.volumes.volume import case_name
+from MISFMLib.volumes.case_names import case_name
 
 _CHANNEL = re.compile(r"(.+)_(\d{4})")
 

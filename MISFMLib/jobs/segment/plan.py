@@ -15,10 +15,11 @@ from MISFMLib.configs import SegmentConfig
 from MISFMLib.errors import ConfigError, DataError, DependencyError
 from MISFMLib.files import RealNames, check_output, real_path
 from MISFMLib.jobs.segment.channels import channels_together, without_channel
+from MISFMLib.volumes.case_names import distinct_names
 from MISFMLib.volumes.dicom_seg import is_dicom_seg
+from MISFMLib.volumes.folders import find_volumes
 from MISFMLib.volumes.series_choice import SeriesChoice
-from MISFMLib.volumes.volume import distinct_names, find_volumes
-from MISFMLib.volumes.volume_files import volume_suffix
+from MISFMLib.volumes.suffixes import volume_suffix
 
 _SUFFIXES = (".seg.nrrd", ".nii.gz", ".nii", ".nrrd", ".mha", ".dcm")
 _VOLUME_SUFFIXES = (".nii.gz", ".nii", ".nrrd", ".mha")

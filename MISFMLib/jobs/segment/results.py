@@ -6,7 +6,6 @@ from pathlib import Path
 
 from MISFMLib.errors import DataError
 from MISFMLib.volumes.dicom_seg import is_dicom_seg
-from MISFMLib.volumes.volume_files import check_whole
 
 
 def is_whole_result(path: Path) -> bool:
@@ -23,6 +22,8 @@ def is_whole_result(path: Path) -> bool:
 
 
 def _is_whole_file(path: Path) -> bool:
+    from MISFMLib.volumes.volume_files import check_whole
+
     check_whole(path)
     return True
 
