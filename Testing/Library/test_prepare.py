@@ -619,7 +619,7 @@ def test_ctrl_c_does_not_wait_for_what_the_workers_are_at():
     threading.Timer(8.0, interrupt).start()
     with pytest.raises(KeyboardInterrupt), open_workers(2, None) as workers:
         list(workers.results(time.sleep, [60, 60]))
-    # Two threads wait for a process: the slower one takes it for alive until the other has noted it.
+    # Two threads wait for a process: the slower one takes it for alive until the other noted it.
     while multiprocessing.active_children():
         time.sleep(0.01)
         assert time.monotonic() - started[0] < 1.5

@@ -1,6 +1,6 @@
 """Many cases to one folder: go on after failures, skip what is done, keep a table of all.
 
-Needs neither torch nor SimpleITK unless it computes here: whoever hands 100 000 cases out stays small.
+Needs torch and SimpleITK only where it computes: whoever hands 100 000 cases out stays small.
 """
 
 from __future__ import annotations
