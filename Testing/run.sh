@@ -141,7 +141,7 @@ run_tests() {
 
 # The stand-in for Slicer has a Python of its own, without torch, as Slicer has.
 test_slicer_module() {
-  local slicer="$repository/.venv-slicer" packages=(slicer-core PySide6-Essentials numpy pytest)
+  local slicer="$repository/.venv-slicer" packages=(slicer-core PySide6-Essentials numpy pytest pytest-xdist)
   if [ "$(uname -sm)" != "Linux x86_64" ]; then
     say "The stand-in for Slicer needs Linux on x86_64: the tests of the Slicer module are left out"
     return
@@ -155,7 +155,8 @@ test_slicer_module() {
   fi
   say "pytest: the Slicer module, in the stand-in for Slicer"
   export MISFM_PYTHON="$venv/bin/python" OMP_NUM_THREADS=1 QT_QPA_PLATFORM=offscreen
-  "$slicer/bin/python" -m pytest Testing/Slicer --durations 5
+  "$slicer/bin/python" -m pytest Testing/Slicer --numprocesses auto --maxprocesses 4 \
+    --dist worksteal --durations 5
 }
 
 # The real application: its own Slicer, or the kit. Prints nothing when there is neither.
