@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import csv
+import dataclasses
 import multiprocessing
 import os
 import signal
 import sys
+import tempfile
 import time
 
 import numpy as np
@@ -27,8 +29,10 @@ from MISFMLib.inference.segmenter import Segmenter
 from MISFMLib.jobs.claims import WORK, claimed
 from MISFMLib.jobs.journal import Journal, Journals
 from MISFMLib.jobs.segment import elsewhere
+from MISFMLib.jobs.segment.batch_job import BatchJob
 from MISFMLib.jobs.segment.plan import plan_cases
 from MISFMLib.jobs.segment.segment import run_segment
+from MISFMLib.jobs.segment.worker import open_worker
 from MISFMLib.models.bundle import BundleManifest, write_bundle
 from MISFMLib.networks import build_network, weights_to_numpy
 from MISFMLib.volumes.volume import Geometry, Volume, read_volume, write_volume
@@ -301,6 +305,28 @@ def test_a_machine_that_cannot_compute_as_the_others_goes_its_own_way_in_a_shard
     engines = {name: row["engine"] for name, row in table(tmp_path / "out").items()}
     assert engines["a"].endswith("on cuda")
     assert not engines["c"].endswith("on cuda")
+
+
+@pytest.mark.parametrize("is_spread", [False, True])
+def test_each_process_of_a_spread_batch_has_a_gpu_of_its_own(
+    model, tmp_path, monkeypatch, is_spread
+):
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)
+    monkeypatch.setattr(torch.cuda, "get_device_properties", lambda _device: None)
+    monkeypatch.setattr("MISFMLib.device._kernel_problem", lambda _name: "")
+    chosen = []
+
+    def load(bundle, options):
+        chosen.append(options.device)
+        return Segmenter.from_bundle(bundle, dataclasses.replace(options, device="cpu"))
+
+    config = SegmentConfig(images=(tmp_path,), model=model, output=tmp_path / "out")
+    job = BatchJob(config, "tiny", tmp_path / "out", 1, "", 0, is_spread=is_spread)
+    with open_worker(job, 1, load), open_worker(job, 1, load), open_worker(job, 1, load):
+        expected = ["cuda:0", "cuda:1", "cuda:0"] if is_spread else ["auto"] * 3
+        assert chosen == expected
 
 
 def test_a_large_batch_tells_rate_and_kinds_of_failures(quick, segment, scans):

@@ -117,7 +117,7 @@ class _Batch:
     def _outcomes(
         self, job: BatchJob, todo: Sequence[SegmentCase], pace: Pace, here: Here
     ) -> Generator[Outcome]:
-        if self._is_elsewhere:
+        if self._config.is_elsewhere:
             yield from outcomes_elsewhere(job, todo)
         else:
             job = dataclasses.replace(job, is_spread=self._config.is_part)
@@ -128,13 +128,9 @@ class _Batch:
         for outcome in outcomes:
             self._take(outcome)
             pace.add(outcome.code or "error" if outcome.status == "failed" else "")
-            if self._is_elsewhere:
+            if self._config.is_elsewhere:
                 self._events(pace.progress("segment"))
             self.table.write_now_and_then()
-
-    @property
-    def _is_elsewhere(self) -> bool:
-        return bool(self._config.workers) or self._config.scheduler is not None
 
     def _is_kept(self, case: SegmentCase) -> bool:
         """Tell whether a result is there and whole: as long as it was, or else by its content."""
