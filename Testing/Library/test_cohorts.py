@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import csv
 import dataclasses
+import errno
 import multiprocessing
 import os
 import signal
@@ -25,6 +27,7 @@ from MISFMLib.configs import (
 )
 from MISFMLib.errors import BatchError, ConfigError, OutputError
 from MISFMLib.events import CaseDone, Notice, Progress, ignore_events
+from MISFMLib.files import written_atomically
 from MISFMLib.inference.segmenter import Segmenter
 from MISFMLib.jobs.claims import WORK, claimed
 from MISFMLib.jobs.journal import Journal, Journals
@@ -159,6 +162,24 @@ def test_rows_of_all_processes_are_read_and_those_of_ended_ones_removed(tmp_path
     assert not (tmp_path / WORK).exists()
 
 
+def test_without_locks_nobody_is_taken_for_ended(tmp_path, monkeypatch):
+    """As on some Lustre: what others write down and what they are writing stays."""
+
+    def no_locks(_file):
+        raise OSError(errno.ENOLCK, "No locks available")
+
+    monkeypatch.setattr("MISFMLib.locks.take", no_locks)
+    monkeypatch.setattr("MISFMLib.jobs.journal.take", no_locks)
+    with contextlib.closing(Journal(tmp_path)) as journal, Journals(tmp_path).merging():
+        pass
+    assert journal.path.exists()
+    day_ago = time.time() - 90_000
+    os.utime(journal.path, (day_ago, day_ago))
+    with Journals(tmp_path).merging():
+        pass
+    assert not journal.path.exists()
+
+
 # ------------------------------------------------------------------------------------------ batches
 
 
@@ -184,6 +205,29 @@ def test_a_run_with_another_model_does_not_join_in(quick, segment, tmp_path, ove
     journal.close()  # it was killed
     segment(overwrite=overwrite)
     assert statuses(tmp_path / "out") == dict.fromkeys("abcd", "done")
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="kill -9")
+def test_the_next_run_removes_half_results_of_a_killed_one_alone(quick, segment, tmp_path):
+    out, reports = tmp_path / "out", tmp_path / "reports"
+    pid = os.fork()
+    if not pid:
+        Journal(out)
+        with (
+            written_atomically(reports / "a.json") as report,
+            written_atomically(out / "a.nii.gz") as result,
+        ):
+            report.write_bytes(b"half")
+            result.write_bytes(b"half")
+            os.kill(os.getpid(), signal.SIGKILL)
+    os.waitpid(pid, 0)
+    assert len(list(tmp_path.rglob(".misfm-*-*"))) == 2
+    with contextlib.closing(Journal(out)), written_atomically(out / "other.nii.gz") as living:
+        living.write_bytes(b"half")
+        segment(report=reports)
+        assert living.exists()
+        left = [path for path in tmp_path.rglob(".misfm-*") if path.is_file() and path != living]
+        assert left == []
 
 
 @pytest.mark.parametrize("overwrite", [False, True])

@@ -78,7 +78,8 @@ class _Batch:
         self, config: SegmentConfig, bundle: Bundle, plan: SegmentPlan, events: EventSink
     ) -> None:
         self._folder = plan.folder or Path()
-        self.table = CaseTable(self._folder, bundle.manifest)
+        places = {path.parent for path in plan.cases[0].results}  # the same of all cases
+        self.table = CaseTable(self._folder, bundle.manifest, places)
         self._config = config
         self._labels = wanted_labels(config, bundle.manifest)
         self._all = plan.cases
