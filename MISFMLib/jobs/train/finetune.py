@@ -45,6 +45,7 @@ from MISFMLib.training.loop import fit
 from MISFMLib.training.losses import SegmentationLoss
 from MISFMLib.training.prior import PRIOR_PATCHES, class_shares, set_class_prior
 from MISFMLib.training.schedules import linear_rise, polynomial_decay
+from MISFMLib.training.stop import yielding_events
 from MISFMLib.training.task import Task, Validation
 
 _VALIDATION_OVERLAP = 0.25
@@ -99,10 +100,11 @@ def _check(config: FinetuneConfig, events: EventSink) -> dict[str, Any]:
 
 def _lead(config: FinetuneConfig, events: EventSink, processes: Processes) -> dict[str, Any]:
     with open_run(config, events, processes) as run:
-        job = _plan_job(config, run.folder, run.events)
-        on_case = counter(run.events, "prepare", job.case_count)
+        yielding = yielding_events(run.events)
+        job = _plan_job(config, run.folder, yielding)
+        on_case = counter(yielding, "prepare", job.case_count)
         _prepared(job, [*job.train, *job.validation], on_case)
-        return write_trained_bundle(job, run.train(train, job), run.events)
+        return write_trained_bundle(job, run.train(train, job), yielding)
 
 
 def _plan_job(config: FinetuneConfig, folder: RunFolder, events: EventSink) -> FinetuneJob:
