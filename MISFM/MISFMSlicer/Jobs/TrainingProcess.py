@@ -16,6 +16,7 @@ import json
 import os
 import shutil
 import subprocess
+import sys
 import time
 from collections.abc import Mapping, Sequence
 from enum import Enum
@@ -244,17 +245,11 @@ def _detached(lock: int) -> dict[str, Any]:
 
 
 def _lowerPriority(pid: int) -> None:
-    """Let everything else on the computer go first, a Segment that has begun meanwhile above all.
-
-    What Slicer starts on Linux has the lowest nice value already, whoever it is, and a session of
-    its own makes a group of the scheduler, in which nice counts against nobody outside.
-    """
+    """Let everything else on the computer go first."""
     if hasattr(os, "setpriority"):
         with contextlib.suppress(OSError):
             os.setpriority(os.PRIO_PROCESS, pid, _LOWEST)
-    if hasattr(os, "SCHED_IDLE"):
-        with contextlib.suppress(OSError):
-            os.sched_setscheduler(pid, os.SCHED_IDLE, os.sched_param(0))
+    if sys.platform == "linux":  # a session of its own is a group, beyond which nice does not count
         with contextlib.suppress(OSError):
             Path(f"/proc/{pid}/autogroup").write_text(str(_LOWEST), "ascii")
 
