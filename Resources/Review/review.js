@@ -4,6 +4,9 @@
 const ROW = 136;
 const SPARE = 4;
 const VERDICTS = { 1: "good", 2: "wrong", 3: "unsure", 0: "" };
+const NOBODY_ASKED = 2;
+const sure = (one) => one.sure ?? NOBODY_ASKED;
+const ORDERS = { score: (a, b) => b.score - a.score, sure: (a, b) => sure(a) - sure(b), name: () => 0 };
 const byId = (id) => document.getElementById(id);
 const list = byId("list");
 const cases = REVIEW.cases;
@@ -114,8 +117,8 @@ function update(fromTop = true) {
     const text = (one.name + " " + one.reasons.join(" ") + " " + one.note).toLowerCase();
     return words.every((word) => text.includes(word));
   });
-  if (byId("order").value === "score") shown.sort((a, b) => b.score - a.score || (a.name < b.name ? -1 : 1));
-  else shown.sort((a, b) => (a.name < b.name ? -1 : 1));
+  const before = ORDERS[byId("order").value];
+  shown.sort((a, b) => before(a, b) || (a.name < b.name ? -1 : 1));
   byId("space").style.height = shown.length * ROW + "px";
   chosen = fromTop ? 0 : Math.max(0, Math.min(chosen, shown.length - 1));
   if (fromTop) list.scrollTop = 0;
@@ -155,7 +158,10 @@ function row(index) {
   } else line.append(element("div", "none", "no picture"));
   const words = element("div", "words");
   const name = element("div", "name", one.name + " ");
-  if (one.score > 0 && one.score < 1000) name.append(element("span", "score", "outlier score " + one.score.toFixed(1)));
+  const figures = [];
+  if (one.score > 0 && one.score < 1000) figures.push("outlier score " + one.score.toFixed(1));
+  if (one.sure !== null) figures.push("sure to " + (100 * one.sure).toFixed(1) + " %");
+  name.append(element("span", "score", figures.join(", ")));
   words.append(name);
   const reasons = element("ul", "reasons");
   for (const reason of one.reasons.slice(0, 4)) reasons.append(element("li", "", reason));
@@ -207,11 +213,15 @@ function plotted(width) {
   const found = shown.filter((one) => one.volumes[index] > 0);
   let low = Infinity, high = -Infinity;
   for (const one of found) { low = Math.min(low, one.volumes[index]); high = Math.max(high, one.volumes[index]); }
+  const known = found.filter((one) => one.sure !== null);
+  const least = known.reduce((value, one) => Math.min(value, one.sure), Infinity);
+  const most = known.reduce((value, one) => Math.max(value, one.sure), -Infinity);
+  byId("plot-height").hidden = !(least < most);
   return found.map((one, number) => ({
     one,
     ml: one.volumes[index],
     x: 8 + (width - 16) * (high > low ? (one.volumes[index] - low) / (high - low) : 0.5),
-    y: 0.15 + 0.7 * ((number * 0.618034) % 1),
+    y: 0.1 + 0.8 * (least < most && one.sure !== null ? (one.sure - least) / (most - least) : (number * 0.618034) % 1),
   }));
 }
 
@@ -270,6 +280,7 @@ byId("structure").addEventListener("input", plot);
 byId("plot").addEventListener("click", chooseInPlot);
 byId("save").addEventListener("click", save);
 byId("load").addEventListener("change", (event) => { if (event.target.files.length) load(event.target.files[0]); event.target.value = ""; });
+if (cases.every((one) => one.sure === null)) document.querySelector("option[value=sure]").remove();
 for (const name of REVIEW.structures) byId("structure").append(new Option(name, name));
 restore();
 update();

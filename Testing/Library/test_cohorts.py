@@ -6,6 +6,7 @@ import contextlib
 import csv
 import dataclasses
 import errno
+import json
 import multiprocessing
 import os
 import signal
@@ -328,6 +329,39 @@ def test_merging_computes_nothing_and_tells_what_failed(quick, segment, scans, t
     with pytest.raises(BatchError, match="1 of 4 cases failed"):
         segment(merge=True)
     assert statuses(tmp_path / "out") == {"a": "done", "b": "failed", "c": "done", "d": "done"}
+
+
+def test_the_last_shard_makes_the_page_to_review_also_of_what_failed(
+    quick, segment, scans, tmp_path
+):
+    pytest.importorskip("PIL")
+    pytest.importorskip("scipy")
+    (scans / "b.nii.gz").write_bytes(b"no image")
+    page = tmp_path / "page"
+    segment(shard="1/2", review=page)
+    assert not (page / "index.html").exists()
+    for _again in range(2):
+        with pytest.raises(BatchError):
+            segment(shard="2/2", review=page, uncertainty=tmp_path / "uncertainty")
+    text = (page / "data.js").read_text("ascii")
+    data = json.loads(text.removeprefix("const REVIEW = ").removesuffix(";\n"))
+    cases = {case["name"]: case for case in data["cases"]}
+    assert list(cases) == list("abcd")
+    assert cases["b"]["reasons"][0].startswith("No result: ")
+    assert cases["a"]["image"] == str(scans / "a.nii.gz")
+    assert cases["a"]["sure"] is None
+    assert 0 < cases["d"]["sure"] <= 1
+    assert sorted(path.stem for path in (page / "reports").iterdir()) == list("acd")
+
+
+def test_a_page_that_cannot_be_made_is_refused_before_anything_is_computed(
+    quick, segment, scans, tmp_path
+):
+    with pytest.raises(ConfigError, match="not of one file"):
+        segment(images=(scans / "a.nii.gz",), output=tmp_path / "a.nii.gz", review=tmp_path / "p")
+    with pytest.raises(OutputError, match="other files than a review"):
+        segment(review=scans)
+    assert not (tmp_path / "out").exists()
 
 
 def test_contradictory_settings_are_refused(segment):

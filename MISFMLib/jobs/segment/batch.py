@@ -25,6 +25,7 @@ from MISFMLib.jobs.segment.elsewhere import outcomes_elsewhere
 from MISFMLib.jobs.segment.only import wanted_labels
 from MISFMLib.jobs.segment.plan import SegmentCase, SegmentPlan
 from MISFMLib.jobs.segment.results import is_whole_result
+from MISFMLib.jobs.segment.review import write_review
 from MISFMLib.jobs.segment.table import WORKER_DIED, CaseRow, CaseTable
 from MISFMLib.models.bundle import Bundle
 from MISFMLib.volumes.dicom_seg import is_dicom_seg
@@ -68,6 +69,7 @@ def run_batch(
     finally:
         batch.table.write(plan.cases.names)
     batch.write_statistics()
+    batch.write_review(events)
     return batch.report()
 
 
@@ -207,6 +209,11 @@ class _Batch:
         from MISFMLib.volumes.volume import read_label_map
 
         return label_volumes(read_label_map(case.output), self._labels)
+
+    def write_review(self, events: EventSink) -> None:
+        """Make the page to check the results by, if it was asked for and all cases have ended."""
+        if self._config.review is not None and not self._open():
+            write_review(self._config, self._all, self._labels, events)
 
     def report(self) -> dict[str, Any]:
         """Return the report of the batch.
