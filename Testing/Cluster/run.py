@@ -29,7 +29,7 @@ TRIALS = {"dask": try_dask, "slurm": try_slurm}
 
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("trials", nargs="*", choices=[*TRIALS, []], default=list(TRIALS))
+    parser.add_argument("trials", nargs="*", choices=[*TRIALS, []], default=[])
     parser.add_argument("--folder", type=Path, help="kept afterwards; default: a temporary one")
     arguments = parser.parse_args()
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(130))
@@ -41,7 +41,7 @@ def main() -> int:
         log, started = Log(), time.monotonic()
         print("| Killed | Lost | Afterwards |\n| --- | --- | --- |", flush=True)
         try:
-            for name in arguments.trials:
+            for name in arguments.trials or TRIALS:
                 with log.trial(name):
                     TRIALS[name](folder / name, log)
         finally:

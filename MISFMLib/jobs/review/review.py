@@ -13,7 +13,7 @@ from MISFMLib.configs import ReviewConfig
 from MISFMLib.cores import usable_cores
 from MISFMLib.data.cases import parse_label_names
 from MISFMLib.data.descriptions import label_names_beside
-from MISFMLib.errors import DataError, DependencyError, MISFMError, OutputError
+from MISFMLib.errors import DataError, DependencyError, MISFMError
 from MISFMLib.events import EventSink, Notice, ignore_events
 from MISFMLib.files import write_text
 from MISFMLib.jobs.evaluate.pairs import files_by_name, images_by_case
@@ -24,6 +24,7 @@ from MISFMLib.jobs.review.page import ReviewedCase, write_page
 from MISFMLib.jobs.review.pictures import write_thumbnail
 from MISFMLib.jobs.review.reports import told_by
 from MISFMLib.jobs.review.verdicts import Verdict, read_verdicts
+from MISFMLib.jobs.review_place import check_place
 from MISFMLib.jobs.workers import open_workers
 from MISFMLib.models.store import find_model
 from MISFMLib.models.terminology import label_config
@@ -36,12 +37,8 @@ from MISFMLib.volumes.volume import (
     read_volume,
 )
 
-_OURS = "data.js"
-"""Marks a folder as a page of ours."""
 _FEW = 8
 _DIED = "The process that measured it died each time: most likely the memory was full."
-REPORTS = "reports"
-"""Folder in a page where `misfm segment --review` keeps the reports of the cases."""
 
 
 @dataclass(frozen=True)
@@ -97,28 +94,6 @@ def run_review(
     lines = [f"{name}: {findings[name].reasons[0]}" for name in first if findings[name].score]
     lines.append(f"{len(ordered)} cases: open {config.output / 'index.html'}")
     return {"cases": len(ordered), "first": first, "text": "\n".join(lines)}
-
-
-def check_place(folder: Path, *, overwrite: bool) -> None:
-    """Write into a new or empty folder, or over a page of ours if that is allowed.
-
-    Raises:
-        OutputError: The folder holds something else, or a page that shall not be replaced.
-    """
-    if not folder.exists() or (folder.is_dir() and {p.name for p in folder.iterdir()} <= {REPORTS}):
-        return
-    if not (folder / _OURS).is_file():
-        raise OutputError(
-            f"{folder} holds other files than a review.",
-            code="output-exists",
-            remedy="Choose a new folder.",
-        )
-    if not overwrite:
-        raise OutputError(
-            f"{folder} holds a review already.",
-            code="output-exists",
-            remedy="Choose another output, or allow replacing it with --overwrite.",
-        )
 
 
 def _find_jobs(config: ReviewConfig, images: Mapping[str, Path] | None) -> list[_Job]:

@@ -8,6 +8,8 @@ from collections.abc import Iterable, Sequence
 from MISFMLib.configs import LabelConfig, ReviewConfig, SegmentConfig
 from MISFMLib.errors import ConfigError, MISFMError
 from MISFMLib.events import EventSink, Notice
+from MISFMLib.jobs import load_job
+from MISFMLib.jobs.review_place import REPORTS, check_place
 from MISFMLib.jobs.segment.plan import SegmentCase, SegmentPlan
 
 
@@ -15,8 +17,6 @@ def with_reports(config: SegmentConfig) -> SegmentConfig:
     """Have the cases write the reports that the page tells from, if there shall be one."""
     if config.review is None or config.report is not None:
         return config
-    from MISFMLib.jobs.review.review import REPORTS  # SimpleITK, which other batches do without
-
     return dataclasses.replace(config, report=config.review / REPORTS)
 
 
@@ -35,8 +35,6 @@ def check_review(config: SegmentConfig, plan: SegmentPlan) -> None:
             code="review-of-file",
             remedy="Give a folder as output.",
         )
-    from MISFMLib.jobs.review.review import check_place
-
     check_place(config.review, overwrite=True)
 
 
@@ -54,8 +52,6 @@ def write_review(
         labels: What the model finds.
         events: Hears progress and what is wrong.
     """
-    from MISFMLib.jobs.review.review import run_review
-
     assert config.review is not None
     settings = ReviewConfig(
         results=config.output,
@@ -67,7 +63,7 @@ def write_review(
         overwrite=True,
     )
     try:
-        report = run_review(settings, events, {case.name: case.inputs[0] for case in cases})
+        report = load_job("review")(settings, events, {case.name: case.inputs[0] for case in cases})
         events(Notice(report["text"], level="info"))
     except MISFMError as error:
         events(Notice(f"There is no page to review: {error}"))
