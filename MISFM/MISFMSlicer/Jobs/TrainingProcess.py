@@ -100,6 +100,15 @@ class TrainingProcess:
         return Path(self.job.get("config", {}).get("output", self.folder / "model"))
 
     @property
+    def hasCheckpoint(self) -> bool:
+        """Whether it can go on from where it stopped."""
+        return (self._run / "checkpoint.pt").exists()
+
+    @property
+    def _run(self) -> Path:
+        return self.output.with_name(f"{self.output.name}.run")
+
+    @property
     def isRunning(self) -> bool:
         """Whether its process is alive, whoever started it."""
         if self._child is not None:
@@ -204,9 +213,26 @@ class TrainingProcess:
             word: ``pause``, after which `start` goes on with the same numbers; or ``finish``, to
                 make a model of the best weights so far.
         """
-        run = self.output.with_name(f"{self.output.name}.run")
-        if self.isRunning and run.is_dir():
-            (run / "control").write_text(word, "utf-8")
+        if self.isRunning and self._run.is_dir():
+            (self._run / "control").write_text(word, "utf-8")
+
+    def watch(self, case: str) -> None:
+        """Ask it for the labels that the network sees in a held-out case at each validation.
+
+        Args:
+            case: Its name; empty for none any more.
+        """
+        wish = self._run / "watch"
+        self.watched.unlink(missing_ok=True)  # of another case
+        if case and self.isRunning and self._run.is_dir():
+            wish.write_text(case, "utf-8")
+        else:
+            wish.unlink(missing_ok=True)
+
+    @property
+    def watched(self) -> Path:
+        """Where these labels are, once they are there: a .seg.nrrd on the grid of the case."""
+        return self._run / "watched.seg.nrrd"
 
     def discard(self) -> None:
         """End it at once and remove all of it."""
@@ -224,8 +250,7 @@ class TrainingProcess:
 
     def _setResume(self) -> None:
         job = self.job
-        run = self.output.with_name(f"{self.output.name}.run")
-        job["config"] = {**job["config"], "resume": (run / "settings.json").exists()}
+        job["config"] = {**job["config"], "resume": (self._run / "settings.json").exists()}
         write_json(self.folder / "job.json", job, overwrite=True)
 
 
