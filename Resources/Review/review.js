@@ -13,6 +13,7 @@ const cases = REVIEW.cases;
 const key = "misfm-review:" + cases.length + ":" + (cases.length ? cases[0].label : "");
 let shown = [];
 let chosen = 0;
+const drawn = new Map(); // rows in sight by their place in the list: while scrolling they stay
 
 // ------------------------------------------------------------------------------- verdicts
 
@@ -43,10 +44,22 @@ function judge(verdict) {
   if (shown[chosen] === judged && verdict) choose(chosen + 1); else draw();
 }
 
+let noted = null;
+
 function note() {
   if (!shown.length) return;
-  const text = prompt("Note on " + shown[chosen].name, shown[chosen].note);
-  if (text !== null) { shown[chosen].note = text.trim(); keep(); draw(); }
+  noted = shown[chosen];
+  byId("note-title").textContent = "Note on " + noted.name;
+  byId("note").value = noted.note;
+  byId("note-bar").hidden = false;
+  byId("note").focus();
+}
+
+function endNote(isKept) {
+  if (isKept) { noted.note = byId("note").value.trim(); keep(); }
+  byId("note-bar").hidden = true;
+  list.focus();
+  draw();
 }
 
 function quoted(cell) {
@@ -127,13 +140,18 @@ function update(fromTop = true) {
 }
 
 function draw() {
-  const first = Math.max(0, Math.floor(list.scrollTop / ROW) - SPARE);
-  const last = Math.min(shown.length, Math.ceil((list.scrollTop + list.clientHeight) / ROW) + SPARE);
-  const rows = [];
-  for (let index = first; index < last; index++) rows.push(row(index));
-  byId("space").replaceChildren(...rows);
+  drawn.clear();
   const judged = cases.filter((one) => one.verdict).length;
   byId("summary").textContent = shown.length + " of " + cases.length + " cases, " + judged + " judged";
+  drawSight();
+}
+
+function drawSight() {
+  const first = Math.max(0, Math.floor(list.scrollTop / ROW) - SPARE);
+  const last = Math.min(shown.length, Math.ceil((list.scrollTop + list.clientHeight) / ROW) + SPARE);
+  for (const index of drawn.keys()) if (index < first || index >= last) drawn.delete(index);
+  for (let index = first; index < last; index++) if (!drawn.has(index)) drawn.set(index, row(index));
+  byId("space").replaceChildren(...drawn.values());
 }
 
 function element(name, className, text = "") {
@@ -149,9 +167,12 @@ function row(index) {
   line.style.top = index * ROW + "px";
   line.setAttribute("role", "option");
   line.setAttribute("aria-selected", index === chosen);
+  line.setAttribute("aria-posinset", index + 1);
+  line.setAttribute("aria-setsize", shown.length);
   line.addEventListener("click", () => choose(index));
   if (one.picture) {
     const picture = element("img", "");
+    picture.decoding = "async";
     picture.src = "thumbnails/" + encodeURIComponent(one.name) + ".jpg";
     picture.alt = "Three planes of " + one.name;
     line.append(picture);
@@ -163,6 +184,10 @@ function row(index) {
   if (one.sure !== null) figures.push("sure to " + (100 * one.sure).toFixed(1) + " %");
   name.append(element("span", "score", figures.join(", ")));
   words.append(name);
+  const found = REVIEW.structures.map((title, place) => [title, one.volumes[place]]).filter((pair) => pair[1] !== null);
+  const volumes = element("div", "volumes", found.map(([title, ml]) => title + " " + ml.toPrecision(3) + " ml").join(", "));
+  volumes.title = volumes.textContent;
+  words.append(volumes);
   const reasons = element("ul", "reasons");
   for (const reason of one.reasons.slice(0, 4)) reasons.append(element("li", "", reason));
   words.append(reasons);
@@ -258,9 +283,11 @@ function say(text) { byId("said").textContent = text; }
 document.addEventListener("keydown", (event) => {
   if (event.ctrlKey || event.metaKey || event.altKey) return;
   if (event.target.matches("input, select")) {
-    if (event.key === "Escape") list.focus();
+    if (event.key === "Escape" && event.target.id === "note") endNote(false);
+    else if (event.key === "Escape") list.focus();
     return;
   }
+  if (event.target.matches("button") && event.key === "Enter") return;
   const page = Math.max(1, Math.floor(list.clientHeight / ROW) - 1);
   const steps = { ArrowDown: 1, ArrowUp: -1, PageDown: page, PageUp: -page };
   if (event.key in steps) choose(chosen + steps[event.key]);
@@ -269,16 +296,19 @@ document.addEventListener("keydown", (event) => {
   else if (event.key in VERDICTS) judge(VERDICTS[event.key]);
   else if (event.key.toLowerCase() === "n") note();
   else if (event.key.toLowerCase() === "c") copyCommand();
-  else if (event.key === "/") byId("search").focus();
+  else if (event.key.toLowerCase() === "s") save();
+  else if (event.key === "/") byId("search").select();
   else return;
   event.preventDefault();
 });
-list.addEventListener("scroll", draw, { passive: true });
+list.addEventListener("scroll", drawSight, { passive: true });
 window.addEventListener("resize", () => { draw(); plot(); });
 for (const id of ["search", "order", "filter"]) byId(id).addEventListener("input", () => update());
 byId("structure").addEventListener("input", plot);
 byId("plot").addEventListener("click", chooseInPlot);
 byId("save").addEventListener("click", save);
+byId("open").addEventListener("click", () => byId("load").click());
+byId("note-bar").addEventListener("submit", (event) => { event.preventDefault(); endNote(true); });
 byId("load").addEventListener("change", (event) => { if (event.target.files.length) load(event.target.files[0]); event.target.value = ""; });
 if (cases.every((one) => one.sure === null)) document.querySelector("option[value=sure]").remove();
 for (const name of REVIEW.structures) byId("structure").append(new Option(name, name));

@@ -53,9 +53,9 @@ KillWait=10
 MpiDefault=none
 ReturnToService=2
 SlurmdParameters=config_overrides
-NodeName=DEFAULT NodeHostname={host} NodeAddr=127.0.0.1 CPUs=1 RealMemory=8000
-NodeName=node1 Port={ports[1]}
-NodeName=node2 Port={ports[2]}
+NodeName=DEFAULT CPUs=1 RealMemory=8000
+NodeName=node1 NodeHostname={host} NodeAddr=127.0.0.1 Port={ports[1]}
+NodeName=node2 NodeHostname={host} NodeAddr=127.0.0.1 Port={ports[2]}
 PartitionName=low Nodes=ALL Default=YES MaxTime=INFINITE State=UP PriorityTier=1 GraceTime=20
 PartitionName=high Nodes=ALL MaxTime=INFINITE State=UP PriorityTier=10 PreemptMode=OFF
 """
@@ -87,7 +87,9 @@ def slurm(folder: Path) -> Iterator[None]:
                 started.append(subprocess.Popen(words, stdout=log, stderr=log, env=ENVIRONMENT))
             if words[0] == "munged":
                 wait_for((folder / "munge.socket").exists, 30)
-        wait_for(_is_up, 120)
+        wait_for(lambda: _is_up() or any(one.poll() is not None for one in started), 120)
+        ended = [one.args[0] for one in started if one.poll() is not None]
+        assert not ended, f"{', '.join(ended)} ended at once, see {folder / 'daemons.log'}"
         yield
     finally:
         with contextlib.suppress(subprocess.CalledProcessError, TimeoutError):

@@ -150,7 +150,7 @@ def results(tmp_path):
         write_volume(
             Volume(image[np.newaxis], GRID, name), make(tmp_path / "scans") / f"{name}_0000.nii.gz"
         )
-    rows = "case,status,message\ncase9,failed,It is constant.\n"
+    rows = "case,status,message\ncase9,failed,It is constant.\ncase1,done,\ncaseX,done,\n"
     (tmp_path / "results" / "cases.csv").write_text(rows, "utf-8")
     return tmp_path
 
@@ -174,7 +174,8 @@ def test_the_page_has_every_case_with_volumes_reasons_and_pictures(results):
     report = review(results, images=results / "scans")
     data = data_of(results / "page")
     cases = {case["name"]: case for case in data["cases"]}
-    assert len(cases) == 10
+    assert len(cases) == 11
+    assert "label map is not there" in cases["caseX"]["reasons"][0]
     assert data["structures"] == ["left kidney", "right kidney"]
     assert cases["case0"]["volumes"] == [1.28, 1.28]
     assert cases["case4"]["volumes"][0] is None

@@ -38,6 +38,8 @@ from MISFMLib.volumes.volume import (
 )
 
 _FEW = 8
+_GONE = "it was done, but its label map is not there any more."
+_WITHOUT_RESULT = {"failed": "it failed.", "cancelled": "it was not finished."}
 _DIED = "The process that measured it died each time: most likely the memory was full."
 
 
@@ -81,7 +83,7 @@ def run_review(
     for case in _reviewed(jobs, config):
         cases[case.name] = case
         count(len(cases))
-    for name, message in _failed_before(config.results).items():
+    for name, message in _listed(config.results).items():
         cases.setdefault(name, ReviewedCase(name, "", "", {}, f"No result: {message}"))
     ordered = [cases[name] for name in sorted(cases)]
     findings = find_outliers({case.name: case.measures for case in ordered if not case.problem})
@@ -145,11 +147,12 @@ def _names_of_model(results: Path) -> dict[int, str]:
     return {}
 
 
-def _failed_before(results: Path) -> dict[str, str]:
+def _listed(results: Path) -> dict[str, str]:
+    """Return the cases of a batch's table, each with why it may have no label map."""
     return {
-        row["case"]: row.get("message") or "it failed"
+        row["case"]: row.get("message") or _WITHOUT_RESULT.get(row.get("status", ""), _GONE)
         for row in _rows(results)
-        if row.get("status") == "failed" and row.get("case")
+        if row.get("case")
     }
 
 
