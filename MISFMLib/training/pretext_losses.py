@@ -32,8 +32,12 @@ def restoration_loss(outputs_B1DHW: Tensor, batch: Batch) -> Tensor:
 def fusion_part(outputs: Tensor | Sequence[Tensor], batch: Batch) -> tuple[list[Tensor], Batch]:
     """Take from fusion-masking the logits of the levels at every scale, and the levels."""
     scales = [outputs] if isinstance(outputs, Tensor) else outputs
-    levels = Batch(batch.image_BCDHW, batch.label_BDHW[:, 0].long())
-    return [logits_BKDHW[:, :-1] for logits_BKDHW in scales], levels
+    return [logits_BKDHW[:, :-1] for logits_BKDHW in scales], fusion_levels(batch)
+
+
+def fusion_levels(batch: Batch) -> Batch:
+    """Take the levels from a batch of fusion-masking."""
+    return Batch(batch.image_BCDHW, batch.label_BDHW[:, 0].long())
 
 
 def masking_part(outputs: Tensor | Sequence[Tensor], batch: Batch) -> tuple[Tensor, Batch]:

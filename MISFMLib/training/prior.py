@@ -7,18 +7,26 @@ background, and gives up the small classes on the way; see Docs/evidence.md.
 from __future__ import annotations
 
 import re
-from collections.abc import Collection, Iterable
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 
 import torch
 from torch import Tensor, nn
 
 from MISFMLib.data.datasets import Batch
 
-PRIOR_PATCHES = 64
+_PRIOR_PATCHES = 64
 """Patches that are enough to know the shares of the classes."""
 _SMALLEST_SHARE = 1e-5
 """Of a class that is rarer, or in none of the patches, the logit would be too low to rise again."""
 _CLASS_BIAS = re.compile(r"heads\.\d\.conv\.bias")
+
+
+def first_batches(
+    batches: Callable[[int, Sequence[int]], Batch], batch_size: int
+) -> Iterator[Batch]:
+    """Make the first training samples, as many as tell the shares of the classes."""
+    steps = range(-(-_PRIOR_PATCHES // batch_size))
+    return (batches(step, range(batch_size)) for step in steps)
 
 
 def class_shares(batches: Iterable[Batch], num_classes: int) -> Tensor:
@@ -46,23 +54,29 @@ def set_class_prior(
     """Let the class outputs of all scales begin at the shares of the classes.
 
     The label map of a coarse scale is the average of the fine one, so that its classes have the
-    same shares.
+    same shares. The weights of a class are centred, so that features that are alike on average add
+    nothing to its share, and some of them speak for it. Rectified features can hardly lower what
+    they add: where all speak against a rare class, an output would never rise above its bias.
 
     Args:
-        network: A segmentation network; changed in place.
+        network: A segmentation network; changed in place. Outputs beyond the classes stay as they
+            are.
         shares: Share of each class (K).
         fresh: Names of the parameters that bring nothing from a training; None for all. Outputs
-            that were trained keep their bias.
+            that were trained stay as they are.
 
     Returns:
-        Names of the parameters that were set.
+        Names of the biases that were set.
     """
-    chosen = {
-        name: parameter
-        for name, parameter in network.named_parameters()
+    parameters = dict(network.named_parameters())
+    chosen = [
+        name
+        for name in parameters
         if _CLASS_BIAS.fullmatch(name) and (fresh is None or name in fresh)
-    }
+    ]
     with torch.no_grad():
-        for parameter in chosen.values():
-            parameter.copy_(shares.log())
-    return list(chosen)
+        for name in chosen:
+            parameters[name][: len(shares)] = shares.log()
+            weight_KC = parameters[name.removesuffix("bias") + "weight"][: len(shares)].flatten(1)
+            weight_KC -= weight_KC.mean(1, keepdim=True)
+    return chosen

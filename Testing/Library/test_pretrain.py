@@ -8,6 +8,7 @@ import pickle
 import re
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -449,6 +450,26 @@ def test_the_learning_rate_is_halved_when_asked_for(config):
     run_pretrain(config(steps=20, halve_every=5, method="rotation"), events.append)
     rates = [event.values.get("learning_rate") for event in events if isinstance(event, Metric)]
     assert [rate for rate in rates if rate] == [5e-4, 1.25e-4]
+
+
+@pytest.mark.parametrize(
+    ("method", "beyond"), [("volume-fusion", 0), ("fusion-masking", 1), ("model-genesis", None)]
+)
+def test_outputs_that_tell_levels_begin_at_their_shares(method, beyond, config, monkeypatch):
+    tasks = []
+    monkeypatch.setattr(pretrain_job, "fit", lambda _fabric, task, *_: tasks.append(task))
+    job = planned(config(method=method))
+    pretrain_job.train(SimpleNamespace(device=torch.device("cpu")), job, lambda _event: None)
+
+    biases = [head.conv.bias.detach() for head in tasks[0].network.heads]
+    if beyond is None:  # restores intensities, tells no classes
+        assert all(float(bias.abs().max()) < 1 for bias in biases)
+        return
+    assert len(biases) == 4
+    for bias in biases:
+        assert float(bias[:5].exp().sum()) == pytest.approx(1)  # shares of five levels
+        assert float(bias[0].exp()) == pytest.approx(0.3, abs=0.1)
+        assert (bias[5:].abs() < 1).tolist() == [True] * beyond
 
 
 @pytest.fixture

@@ -70,7 +70,7 @@ def test_a_fresh_network_begins_near_the_least_loss_of_a_constant_answer(archite
         torch.testing.assert_close(mean, shares.log(), atol=1.5, rtol=0)
 
 
-def test_outputs_that_were_trained_keep_their_bias():
+def test_outputs_that_were_trained_stay_as_they_are():
     network = a_network("pctnet")
     before = {name: value.clone() for name, value in network.state_dict().items()}
     fresh = {"heads.1.conv.weight": "no such output", "heads.1.conv.bias": "no such output"}
@@ -78,7 +78,7 @@ def test_outputs_that_were_trained_keep_their_bias():
     assert set_class_prior(network, torch.tensor([0.9, 0.05, 0.05]), fresh) == ["heads.1.conv.bias"]
 
     changed = [n for n, value in network.state_dict().items() if not value.equal(before[n])]
-    assert changed == ["heads.1.conv.bias"]
+    assert changed == ["heads.1.conv.weight", "heads.1.conv.bias"]
 
 
 def dice_after(network, steps=40, rate=3e-3):
@@ -104,3 +104,18 @@ def test_a_rare_class_is_found_in_fewer_steps():
     set_class_prior(with_prior, torch.tensor([0.998, 0.002]))
 
     assert dice_after(with_prior) > dice_after(plain) + 0.2
+
+
+def test_features_that_all_speak_against_a_class_do_not_hide_it_for_ever():
+    """As happened by chance with one of three seeds: a U-Net never found the left atrium."""
+    network = a_network("unet3d", 2)
+    with torch.no_grad():
+        for head in network.heads:
+            head.conv.weight[0].abs_()
+            head.conv.weight[1].abs_().neg_()
+
+    set_class_prior(network, torch.tensor([0.998, 0.002]))
+
+    for head in network.heads:
+        torch.testing.assert_close(head.conv.weight.mean((1, 2, 3, 4)), torch.zeros(2))
+    assert dice_after(network, steps=60) > 0.4

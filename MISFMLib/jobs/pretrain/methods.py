@@ -46,6 +46,7 @@ from MISFMLib.training.losses import SegmentationLoss
 from MISFMLib.training.pretext_losses import (
     FusionMaskingLoss,
     contrastive_loss,
+    fusion_levels,
     fusion_part,
     masking_part,
     restoration_loss,
@@ -71,6 +72,8 @@ class Method:
     """Scores answers on volumes that are held out."""
     show: Callable[[Sample, Any], list[Panel]]
     """Shows a sample and the network's answer."""
+    classes: Callable[[Batch], Batch] | None = None
+    """Gives the classes that are to be told, where the task is to tell classes of voxels."""
 
 
 def build_method(config: PretrainConfig, network_config: NetworkConfig) -> Method:
@@ -160,6 +163,7 @@ def _volume_fusion(config: PretrainConfig, network: SegmentationNetwork, patch: 
         loss=SegmentationLoss(),
         judge=partial(fusion_score, num_levels=config.num_levels),
         show=partial(show_fusion, num_levels=config.num_levels),
+        classes=lambda batch: batch,
     )
 
 
@@ -170,6 +174,7 @@ def _fusion_masking(config: PretrainConfig, network: SegmentationNetwork, patch:
         loss=FusionMaskingLoss(),
         judge=partial(_fusion_masking_score, num_levels=config.num_levels),
         show=partial(show_fusion_masking, num_levels=config.num_levels),
+        classes=fusion_levels,
     )
 
 

@@ -24,8 +24,8 @@ from MISFMLib.jobs.pretrain.validation import HeldOut
 from MISFMLib.jobs.train.training_run import fit_settings, open_run, run_training
 from MISFMLib.training.launch import Processes
 from MISFMLib.training.loop import fit
+from MISFMLib.training.prior import class_shares, first_batches, set_class_prior
 from MISFMLib.training.schedules import polynomial_decay, repeated_halving
-from MISFMLib.training.stop import yielding_events
 from MISFMLib.training.task import Task
 
 
@@ -60,7 +60,7 @@ def _lead(config: PretrainConfig, events: EventSink, processes: Processes) -> di
     if config.preview:
         _check_preview(config.preview, overwrite=config.overwrite or config.resume)
     with open_run(config, events, processes) as run:
-        job = plan_pretraining(config, run.folder, yielding_events(run.events))
+        job = plan_pretraining(config, run.folder, run.events)
         return write_pretrained_bundle(job, run.train(train, job))
 
 
@@ -94,9 +94,13 @@ def train(fabric: Fabric, job: PretrainJob, events: EventSink) -> None:
         precision=config.precision,
         preview=config.preview,
     )
+    samples = _samples(job, method, job.train)
+    if method.classes:
+        first = map(method.classes, first_batches(samples.batch, config.batch_size))
+        set_class_prior(method.network, class_shares(first, config.num_levels + 1))
     task = Task(
         network=method.network,
-        batches=_samples(job, method, job.train).batch,
+        batches=samples.batch,
         loss=method.loss,
         schedule=_schedule(config),
         validate=judge if job.validation else None,
