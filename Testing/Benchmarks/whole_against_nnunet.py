@@ -2,15 +2,18 @@
 
     python -m venv NNUNET && NNUNET/bin/pip install nnunetv2==2.8.1
     python Testing/Benchmarks/whole_against_nnunet.py WORK --case plain --nnunet NNUNET/bin/python
-    python Testing/Benchmarks/whole_against_nnunet.py WORK --case plain --sides bf16 fp32
+    python Testing/Benchmarks/whole_against_nnunet.py WORK --case plain --sides bf16 fp32 int8
+    python Testing/Benchmarks/whole_against_nnunet.py WORK --table
 
-Networks have TotalSegmentator's size and random weights, but for the last layer: it is fitted to a
-few ranges of intensity, so that neighbouring classes are as far apart as those of a trained network
-and what is gained by a number format is not lost in ties. The same folder and the same volume
+Networks have TotalSegmentator's size and random weights, but for the last layer: it is fitted to
+the few tissues of the volume, so that classes are as far apart as those of a trained network and
+what is gained by a number format is not lost in ties. The same folder and the same volume
 of 200^3 voxels of 1.5 mm (``--shape`` and ``--spacing`` change that) go to both: nnU-Net's
 predictor (CPU, one thread, step 0.8, no mirroring) and ``misfm segment``. Every side is a fresh
 process; ours runs twice, since the first run converts the network. Results gather in
-``WORK/CASE.json``.
+``WORK/CASE.json``; what is there is not measured again without ``--again``, so each side can have a
+command of its own. ``int8`` makes its version first, from one window of the volume and without
+the comparison of `misfm quantize`: random weights have no Dice.
 """
 
 from __future__ import annotations
@@ -33,12 +36,22 @@ from MISFMLib.configs import (
     LabelConfig,
     PreprocessingConfig,
 )
+from MISFMLib.data.preprocessing import prepare_volume
+from MISFMLib.inference import openvino_network, quantization
+from MISFMLib.inference.engines import Engines
+from MISFMLib.inference.patches import central_window
+from MISFMLib.inference.windows import WindowConfig
 from MISFMLib.jobs.imports.nnunet_export import export_nnunet
 from MISFMLib.models.bundle import BundleManifest, write_bundle
+from MISFMLib.models.store import find_model
 from MISFMLib.networks import weights_to_numpy
+from MISFMLib.volumes.volume import read_volume
 
 REPOSITORY = Path(__file__).resolve().parents[2]
-FITTED = 5
+MISFM = [sys.executable, "-m", "MISFMLib"]
+TISSUES = (-1000.0, -100.0, 40.0, 160.0, 400.0)
+"""Air, fat, soft tissue, contrast, bone, in HU; as many classes are fitted."""
+FITTED = len(TISSUES)
 CLIP, MEAN, STD = (-900.0, 900.0), 50.0, 250.0
 NNUNET = """
 import sys, torch
@@ -52,7 +65,7 @@ predictor.predict_from_files_sequential([[sys.argv[2]]], [sys.argv[3]], False, T
 
 
 def write_volume(path: Path, shape: tuple[int, int, int], spacing: float) -> None:
-    """Write a body of smooth tissue in noisy air, in HU."""
+    """Write a body of lumps of several tissues in air, with noise, in HU."""
     random = np.random.default_rng(0)
     z, y, x = np.ogrid[tuple(slice(-1, 1, size * 1j) for size in shape)]
     is_body = np.broadcast_to((y / 0.85) ** 2 + (x / 0.95) ** 2 + 0 * z < 1, shape)
@@ -60,12 +73,13 @@ def write_volume(path: Path, shape: tuple[int, int, int], spacing: float) -> Non
     block = random.normal(size=(edge,) * 3).astype(np.float32)
     smooth = sitk.SmoothingRecursiveGaussian(sitk.GetImageFromArray(block), 3)
     block = sitk.GetArrayFromImage(smooth)
-    block *= 80 / block.std()
+    lumps = np.digitize(block, np.quantile(block, (0.3, 0.6, 0.8))) + 1
+    block = np.array(TISSUES, np.float32)[lumps]
     array = np.full(shape, -1000, np.int16)
     for start in np.ndindex(*(-(-size // edge) for size in shape)):
         box = tuple(slice(i * edge, (i + 1) * edge) for i in start)
         part = array[box]
-        tissue = (block + 40)[tuple(slice(n) for n in part.shape)]
+        tissue = block[tuple(slice(n) for n in part.shape)]
         part[...] = np.where(is_body[box], tissue, -1000) + random.normal(0, 10, part.shape)
     image = sitk.GetImageFromArray(array)
     image.SetSpacing((spacing,) * 3)
@@ -73,7 +87,7 @@ def write_volume(path: Path, shape: tuple[int, int, int], spacing: float) -> Non
 
 
 def fit_head(network: torch.nn.Module, path: Path, patch: tuple[int, int, int]) -> None:
-    """Fit the first classes of the last layer to ranges of intensity in the middle of a volume."""
+    """Fit the first classes of the last layer to the tissues in the middle of a volume."""
     array = sitk.GetArrayFromImage(sitk.ReadImage(str(path)))
     middle = tuple(
         slice((n - size) // 2, (n + size) // 2) for n, size in zip(array.shape, patch, strict=True)
@@ -88,7 +102,8 @@ def fit_head(network: torch.nn.Module, path: Path, patch: tuple[int, int, int]) 
     hook.remove()
     rows = features[0][0, :, ::4].flatten(1).T
     rows = torch.cat([rows, torch.ones(len(rows), 1)], 1)
-    bounds = torch.quantile(image[:, :, ::4], torch.linspace(0.2, 0.9, FITTED - 1))
+    levels = (torch.tensor(TISSUES).clip(*CLIP) - MEAN) / STD
+    bounds = (levels[1:] + levels[:-1]) / 2
     classes = torch.bucketize(image[:, :, ::4].flatten(), bounds)
     targets = torch.nn.functional.one_hot(classes, FITTED).float() * 10
     fitted = torch.linalg.lstsq(rows, targets).solution.T
@@ -132,6 +147,36 @@ def write_model(case: str, work: Path) -> Path:
     return export_nnunet(bundle, folder)
 
 
+def make_int8(case: str, image: Path) -> None:
+    """Keep an 8-bit version of an imported model, made from the window in a volume's middle."""
+    bundle = find_model(case)
+    engines, preprocessing = Engines.from_bundle(bundle), bundle.manifest.preprocessing
+    windows = WindowConfig(patch_size=preprocessing.patch_size, padding=preprocessing.padding)
+    window = central_window(prepare_volume(read_volume(image), preprocessing), windows)
+    recipe = engines.recipe("int8", tuple(window.shape[1:]))
+    if recipe.is_kept():
+        return
+    model = openvino_network.convert(engines.network, window)
+    model = quantization.quantize(model, [window], accurate=False)
+    openvino_network.keep(recipe, model, {"made_by": "whole_against_nnunet.py"}, "")
+
+
+def print_table(work: Path) -> None:
+    """Print what was measured as a table of Markdown."""
+    print("| network | side | CPU s | s | peak | to nnU-Net | same voxels |")
+    print("| --- | --- | --- | --- | --- | --- | --- |")
+    for case in CASES:
+        record = work / f"{case}.json"
+        known = json.loads(record.read_text("utf-8")) if record.exists() else {}
+        theirs = known.get("nnunet", {}).get("cpu_s")
+        for side, row in known.items():
+            ratio = f"{theirs / row['cpu_s']:.1f}x" if theirs and "run" in side else ""
+            equal = f"{row['equal_voxels']:.3%}" if "equal_voxels" in row else ""
+            name = f"{side} ({row['engine']})" if "engine" in row else side
+            cells = [case, name, row["cpu_s"], row["s"], f"{row['peak_mib']} MiB", ratio, equal]
+            print("|", " | ".join(map(str, cells)), "|")
+
+
 def measured(command: list[str], work: Path) -> dict[str, float]:
     """Run a process; return its CPU seconds, seconds and peak memory."""
     environment = {
@@ -153,50 +198,78 @@ def measured(command: list[str], work: Path) -> dict[str, float]:
     }
 
 
-def main() -> None:
-    """Measure the sides asked for and add them to what is known."""
+def run_ours(
+    side: str, case: str, work: Path, image: Path, threads: str
+) -> dict[str, dict[str, object]]:
+    """Run `misfm segment` twice in one number format."""
+    output, report = work / f"{case}-{side}.nii.gz", work / f"{case}-{side}.json"
+    if side == "int8":
+        measured([sys.executable, __file__, str(work), "--case", case, "--make-int8"], work)
+    words = ["segment", str(image), "-m", case, "-o", str(output), "--overlap", "0.2"]
+    words += ["--precision", side, "--threads", threads, "--overwrite"]
+    words += ["--engine", "openvino", "--report", str(report)]
+    rows: dict[str, dict[str, object]] = {
+        f"{side}, {turn} run": measured([*MISFM, *words], work) for turn in ("first", "second")
+    }
+    told = json.loads(report.read_text("utf-8"))
+    second = rows[f"{side}, second run"]
+    second["engine"] = f"{told['engine']}, {told['precision']}"
+    second["timings_s"] = told["timings_s"]
+    theirs = work / f"{case}.nii.gz"
+    if theirs.exists():
+        a, b = (sitk.GetArrayFromImage(sitk.ReadImage(str(f))) for f in (theirs, output))
+        second["equal_voxels"] = float(np.mean(a == b))
+    return rows
+
+
+def parse() -> argparse.Namespace:
+    """Read the command line."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("work", type=Path)
     parser.add_argument("--case", choices=CASES, default="plain")
-    parser.add_argument("--sides", nargs="*", default=["nnunet", "import", "bf16"])
+    parser.add_argument("--sides", nargs="*", default=["nnunet", "bf16"])
+    parser.add_argument("--again", action="store_true", help="measure what is known once more")
+    parser.add_argument("--table", action="store_true", help="only print what is known")
     parser.add_argument("--nnunet", type=Path, help="Python that has nnunetv2")
     parser.add_argument("--shape", type=int, nargs=3, default=(200, 200, 200))
     parser.add_argument("--spacing", type=float, default=1.5)
     parser.add_argument("--threads", default="1")
-    options = parser.parse_args()
+    parser.add_argument("--make-int8", action="store_true", help=argparse.SUPPRESS)
+    return parser.parse_args()
+
+
+def main() -> None:
+    """Measure the sides asked for and add them to what is known."""
+    options = parse()
     work, case = options.work.absolute(), options.case
+    if options.table:
+        print_table(work)
+        return
     work.mkdir(parents=True, exist_ok=True)
     image = work / "volume.nii.gz"
+    if options.make_int8:
+        make_int8(case, image)
+        return
     if not image.exists():
         write_volume(image, tuple(options.shape), options.spacing)
     model = write_model(case, work)
     record = work / f"{case}.json"
     known = json.loads(record.read_text("utf-8")) if record.exists() else {}
-    misfm = [sys.executable, "-m", "MISFMLib"]
-    for side in options.sides:
+    sides = [] if set(options.sides) == {"nnunet"} else ["import"]
+    for side in [*sides, *options.sides]:
+        if (side in known or f"{side}, second run" in known) and not options.again:
+            continue
         if side == "nnunet":
-            words = [str(options.nnunet), "-c", NNUNET, str(model), str(image), str(work / case)]
-            known[side] = measured(words, work)
+            # Its launcher may be a link into the environment: resolved it would leave it.
+            words = [str(options.nnunet.absolute()), "-c", NNUNET, str(model), str(image)]
+            known[side] = measured([*words, str(work / case)], work)
         elif side == "import":
             words = ["models", "import", str(model), "--name", case, "--overwrite"]
-            known[side] = measured([*misfm, *words], work)
+            known[side] = measured([*MISFM, *words], work)
         else:
-            output = work / f"{case}-{side}.nii.gz"
-            report = work / f"{case}-{side}.json"
-            words = ["segment", str(image), "-m", case, "-o", str(output), "--overlap", "0.2"]
-            words += ["--precision", side, "--threads", options.threads, "--overwrite"]
-            words += ["--engine", "openvino", "--report", str(report)]
-            for turn in ("first", "second"):
-                known[f"{side}, {turn} run"] = measured([*misfm, *words], work)
-            told = json.loads(report.read_text("utf-8"))
-            known[f"{side}, second run"]["engine"] = f"{told['engine']}, {told['precision']}"
-            known[f"{side}, second run"]["timings_s"] = told["timings_s"]
-            theirs = work / f"{case}.nii.gz"
-            if theirs.exists():
-                a, b = (sitk.GetArrayFromImage(sitk.ReadImage(str(f))) for f in (theirs, output))
-                known[f"{side}, second run"]["equal_voxels"] = float(np.mean(a == b))
+            known |= run_ours(side, case, work, image, options.threads)
         record.write_text(json.dumps(known, indent=1), "utf-8")
-    print(json.dumps(known, indent=1))
+    print_table(work)
 
 
 if __name__ == "__main__":
