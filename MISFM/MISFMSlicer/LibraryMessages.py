@@ -105,6 +105,15 @@ def _ofRuns() -> dict[str, str]:
         "on the CPU": _("on the CPU"),
         # What the volume is like.
         "No voxel of any label was found.": _("No voxel of any label was found."),
+        "TotalSegmentator looks for this task around {names} only, which {rough} finds; that is "
+        "not installed (misfm models fetch {same}), so the whole volume is segmented, and "
+        "structures may be found where there are none.": _(
+            "This model is meant for the region around {names}. Get {rough} too, which finds that:"
+            " without it structures may be found where there are none."
+        ),
+        "{rough} found none of {names}, around which this task looks.": _(
+            "{names} were not found, around which this model looks."
+        ),
         "The lowest intensity is {value}, so this does not look like CT in Hounsfield units, "
         "which the model was trained on.": _(
             "The lowest intensity is {value}, so this does not look like CT in Hounsfield units,"

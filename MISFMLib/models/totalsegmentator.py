@@ -44,6 +44,12 @@ class TotalTask:
     """Names of the structures in the order of their numbers."""
     values: tuple[int, ...] | None = None
     """Their numbers; 1, 2, ... when not given."""
+    region: tuple[str, ...] = ()
+    """Structures around which the task looks; everywhere when empty."""
+    rough: str = ""
+    """Name of the model here that finds those."""
+    margin_mm: float = 0.0
+    """Margin of the box around them."""
     needs_licence: bool
     """Whether the weights are given out for a licence number only."""
     size_bytes: int | None = None

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib.util
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -14,7 +15,7 @@ import torch
 from MISFMLib.cli import main
 from MISFMLib.errors import BundleError
 from MISFMLib.jobs.imports import totalsegmentator
-from MISFMLib.jobs.segment import as_totalsegmentator
+from MISFMLib.jobs.segment import as_totalsegmentator, case, region
 from MISFMLib.models import store
 from MISFMLib.models.bundle import read_part, verify_bundle
 from MISFMLib.models.catalogue import read_catalogue
@@ -138,6 +139,82 @@ def test_resampling_as_totalsegmentator_does_it(weights, image, tmp_path, monkey
     for value in (1, 2, 3, 4):
         ours, theirs = result == value, sitk.GetArrayFromImage(expected) == value
         assert 2 * (ours & theirs).sum() >= 0.99 * (ours.sum() + theirs.sum())
+
+
+FINE = replace(
+    TASK,
+    name="totalsegmentator-fine",
+    region=("liver",),
+    rough=TASK.name,
+    margin_mm=4.0,
+)
+
+
+@pytest.fixture
+def tasks(weights, monkeypatch):
+    """Know the tasks of these tests by name; the one with a region is installed."""
+    known = {TASK.name: TASK, FINE.name: FINE}
+    for module in (case, region):
+        monkeypatch.setattr(module, "find_task", known.get)
+    totalsegmentator.fetch_task(FINE)
+    return known
+
+
+def fine_labels(tmp_path, image) -> tuple[np.ndarray, str]:
+    output, report = tmp_path / "fine.nii.gz", tmp_path / "fine.json"
+    words = ["segment", str(image), "-m", FINE.name, "-o", str(output), "--precision", "fp32"]
+    assert main([*words, "--engine", "torch", "--overwrite", "--report", str(report)]) == 0
+    notices = json.loads(report.read_text("utf-8"))["notices"]
+    return sitk.GetArrayFromImage(sitk.ReadImage(str(output))), " ".join(notices)
+
+
+def test_a_task_looks_where_the_rough_model_has_found_its_structures(tasks, image, tmp_path):
+    totalsegmentator.fetch_task(TASK)
+    given = sitk.ReadImage(str(image))
+    is_calm = sitk.GetImageFromArray(np.ones((20, 30, 26), np.float32))
+    is_calm[6:19, 9:20, 4:12] = 0.0
+    is_calm.CopyInformation(given)
+    given = sitk.Mask(given, sitk.Cast(is_calm, sitk.sitkUInt8), -60, 1)
+    sitk.WriteImage(given, str(image))
+    liver = labels_of(tmp_path, image) == 2
+    margins = np.divide(4.0, given.GetSpacing()[::-1]).astype(int)
+    box = tuple(
+        slice(max(0, found.min() - margin), found.max() + 1 + margin)
+        for found, margin in zip(liver.nonzero(), margins, strict=True)
+    )
+    part = given[
+        tuple(
+            slice(side.start, min(side.stop, size))
+            for side, size in zip(box[::-1], given.GetSize(), strict=True)
+        )
+    ]
+    assert part.GetNumberOfPixels() < given.GetNumberOfPixels()
+    sitk.WriteImage(part, str(tmp_path / "part.nii.gz"))
+    expected = np.zeros(liver.shape, np.uint8)
+    expected[box] = labels_of(tmp_path, tmp_path / "part.nii.gz")
+    labels, told = fine_labels(tmp_path, image)
+    np.testing.assert_array_equal(labels, expected)
+    assert "liver" in told
+    # Nothing is found where the rough model finds nothing.
+    tasks[FINE.name] = replace(FINE, region=("appendix",))
+    labels, told = fine_labels(tmp_path, image)
+    assert labels.shape == liver.shape
+    assert not labels.any()
+    assert "none of appendix" in told
+
+
+def test_a_task_without_its_rough_model_says_so(tasks, image, tmp_path):
+    labels, told = fine_labels(tmp_path, image)
+    assert f"misfm models fetch {TASK.name}" in told
+    assert len(np.unique(labels)) > 2
+
+
+def test_every_region_is_found_by_a_task_that_has_its_structures():
+    regional = [task for task in read_tasks() if task.region]
+    assert len(regional) > 20
+    for task in regional:
+        assert set(task.region) <= set(find_task(task.rough).labels), task.name
+        assert task.margin_mm > 0
 
 
 def test_weights_that_need_a_licence_number_say_where_to_get_it(tmp_path, monkeypatch):

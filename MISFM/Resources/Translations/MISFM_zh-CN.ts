@@ -581,6 +581,14 @@
         <translation>未找到任何标签的体素。</translation>
     </message>
     <message>
+        <source>This model is meant for the region around {names}. Get {rough} too, which finds that: without it structures may be found where there are none.</source>
+        <translation>此模型只针对 {names} 周围的区域。请同时获取用于定位该区域的 {rough}：否则可能在没有结构的地方误检出结构。</translation>
+    </message>
+    <message>
+        <source>{names} were not found, around which this model looks.</source>
+        <translation>未找到 {names}，而此模型只在其周围寻找。</translation>
+    </message>
+    <message>
         <source>Remove what is there first, or choose another name.</source>
         <translation>请先删除已有内容，或选择其他名称。</translation>
     </message>

@@ -52,6 +52,13 @@ def fetch_task(task: TotalTask, events: EventSink = ignore_events) -> Bundle:
         labels=tuple(labels),
         parts=tuple(parts),
     )
+    if task.region and not store.is_installed(task.rough):
+        events(
+            Notice(
+                f"This task looks around {', '.join(task.region)} only, which {task.rough} finds: "
+                f"get that too (misfm models fetch {task.rough})."
+            )
+        )
     return write_bundle(target, manifest, weights, parts=parts)
 
 

@@ -6,6 +6,7 @@ import dataclasses
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -19,8 +20,10 @@ from MISFMLib.inference.segmenter import Segmenter, SegmentResult
 from MISFMLib.jobs.segment.as_totalsegmentator import segment_as_totalsegmentator
 from MISFMLib.jobs.segment.only import wanted_labels
 from MISFMLib.jobs.segment.plan import SegmentCase
+from MISFMLib.jobs.segment.region import RegionFirst
 from MISFMLib.jobs.segment.report import case_report
 from MISFMLib.models.bundle import BundleManifest
+from MISFMLib.models.totalsegmentator import find_task
 from MISFMLib.volumes.dicom_seg import is_dicom_seg
 from MISFMLib.volumes.volume import LabelMap, Volume, read_volume, write_label_map, write_volume
 
@@ -53,6 +56,11 @@ class CaseRunner:
     read: Callable[..., Volume] = read_volume
     """Reads a volume; in a batch in another process."""
 
+    @cached_property
+    def region_first(self) -> RegionFirst:
+        """Finds the region of tasks that look at one."""
+        return RegionFirst(self.config)
+
     def run(self, case: SegmentCase, events: EventSink) -> CaseResult:
         """Segment a case and write its results.
 
@@ -79,6 +87,12 @@ class CaseRunner:
         return wanted_labels(self.config, self.manifest)
 
     def _segment(self, volume: Volume, events: EventSink) -> SegmentResult:
+        task = find_task(self.manifest.name)
+        if task is None or not task.region:
+            return self._compute(volume, events)
+        return self.region_first.segment(task, volume, self._compute, events)
+
+    def _compute(self, volume: Volume, events: EventSink) -> SegmentResult:
         if self.config.style == "own":
             return self.segmenter.segment(volume, events)
         return segment_as_totalsegmentator(self.segmenter, volume, self.manifest, events)
