@@ -236,6 +236,11 @@ def default_threads() -> int:
     return max(1, int(wanted)) if wanted.isdecimal() else usable_cores()
 
 
+def chip_name(device: str) -> str:
+    """Return the name of the chip that computes on a device."""
+    return _describe(select_device(device), works=False)[0]
+
+
 def cpu_name() -> str:
     """Return the name of the CPU."""
     return _cpuinfo("model name") or platform.processor() or platform.machine()

@@ -12,14 +12,12 @@ import errno
 import json
 import os
 import re
-import shutil
-import uuid
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 from MISFMLib.errors import MISFMError, OutputError
-from MISFMLib.replacing import TEMPORARY, finish_replacements, replace
+from MISFMLib.replacing import finish_replacements, remove, replace, temporary_name
 
 MOST_TEXT_BYTES = 64 * 2**20
 """No settings, split or job is longer."""
@@ -115,7 +113,7 @@ def written_atomically(
     """
     check_output(path, overwrite=overwrite, foreign=foreign)
     suffix = match[0] if (match := _SUFFIX.search(path.name)) else ""
-    temporary = path.with_name(f"{TEMPORARY}{uuid.uuid4().hex[:8]}{suffix}")
+    temporary = path.with_name(temporary_name() + suffix)
     with unfinished(temporary):
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
@@ -136,7 +134,7 @@ def unfinished(path: Path) -> Iterator[None]:
     try:
         yield
     finally:
-        _remove(path)
+        remove(path)
         _unfinished.discard(path)
 
 
@@ -270,7 +268,7 @@ def parse_json(text: str) -> Any:
 def remove_unfinished() -> None:
     """Remove every temporary result of this process; for a cancel that cannot unwind the stack."""
     for temporary in list(_unfinished):
-        _remove(temporary)
+        remove(temporary)
 
 
 def _flush_folder(folder: Path) -> None:
@@ -281,14 +279,6 @@ def _flush_folder(folder: Path) -> None:
             os.fsync(descriptor)
         finally:
             os.close(descriptor)
-
-
-def _remove(path: Path) -> None:
-    with contextlib.suppress(OSError):  # nothing was written, perhaps not even a parent folder
-        if path.is_dir() and not path.is_symlink():
-            shutil.rmtree(path, ignore_errors=True)
-        else:
-            path.unlink()
 
 
 def output_error(error: OSError, path: Path) -> OutputError:

@@ -10,6 +10,8 @@ from __future__ import annotations
 import contextlib
 import os
 import shutil
+import uuid
+from collections.abc import Collection
 from pathlib import Path
 
 from MISFMLib.locks import take
@@ -17,6 +19,44 @@ from MISFMLib.locks import take
 TEMPORARY = ".misfm-"
 """How names of unfinished results begin."""
 _NOTE, _ASIDE = ".note", ".old"
+_owner = ""
+
+
+def temporary_name() -> str:
+    """Return a new name for an unfinished result, short and without ending."""
+    return f"{TEMPORARY}{_owner}{uuid.uuid4().hex[:8]}"
+
+
+def set_owner(name: str) -> None:
+    """Have temporary names begin with the name of this process, empty for none.
+
+    Whoever learns that it was killed removes with `remove_left` what it was writing.
+    """
+    global _owner
+    _owner = name and f"{name}-"
+
+
+def remove_left(folder: Path, owners: Collection[str]) -> None:
+    """Remove the temporary results that processes have left which are no more.
+
+    Args:
+        folder: Where results go; it may not exist.
+        owners: Names that the processes had given themselves by `set_owner`.
+    """
+    with contextlib.suppress(OSError), os.scandir(folder) as entries:
+        for entry in entries:
+            owner = entry.name.removeprefix(TEMPORARY).partition("-")[0]
+            if entry.name.startswith(TEMPORARY) and owner in owners:
+                remove(Path(entry.path))
+
+
+def remove(path: Path) -> None:
+    """Remove a temporary file or folder, as far as it is there."""
+    with contextlib.suppress(OSError):  # nothing was written, perhaps not even a parent folder
+        if path.is_dir() and not path.is_symlink():
+            shutil.rmtree(path, ignore_errors=True)
+        else:
+            path.unlink()
 
 
 def replace(temporary: Path, path: Path) -> None:

@@ -21,11 +21,16 @@ class ReviewConfig:
     labels: tuple[str, ...] = ()
     """Names of the labels, as 1=left_kidney 2=right_kidney; else those of the files, of
     dataset.json beside them, or of the model that cases.csv names."""
+    reports: Path | None = None
+    """Folder of the reports that `misfm segment --report` wrote: the page then tells their warnings
+    and, of those with --uncertainty, how sure the model was, and shows where it wavered most."""
     verdicts: Path | None = None
     """Verdicts that the page has saved (.csv): the page starts with them, and to_correct.csv lists
     the cases that are wrong or unsure."""
     workers: int | None = None
     """Processes that measure and draw; 0 works in this one; one per core when not given."""
+    scheduler: str | None = None
+    """Address of a dask scheduler whose workers do that; they must see the same folders."""
     overwrite: bool = False
     """Replace a page that is already there."""
 

@@ -72,6 +72,8 @@ class SegmentConfig(SpreadConfig):
     value is a reason to check, a low one no proof: a network knows nothing of what it never saw."""
     report: Path | None = None
     """Also write a report of the run (.json); a folder for many cases."""
+    review: Path | None = None
+    """Also make the page of `misfm review` in this folder, when all cases are done."""
     overwrite: bool = False
     """Replace results that are already there; without it one file is refused, a batch resumes."""
 

@@ -32,6 +32,16 @@ class SpreadConfig:
         """Whether others do the rest."""
         return self.merge or not self.shard.endswith("/1")
 
+    @property
+    def is_elsewhere(self) -> bool:
+        """Whether other processes than this one work."""
+        return bool(self.workers) or self.scheduler is not None
+
+    @property
+    def is_spread(self) -> bool:
+        """Whether several processes work, perhaps on machines that differ."""
+        return self.is_elsewhere or self.is_part
+
     def spread_problems(self) -> list[str]:
         """Say what is wrong with these settings."""
         problems = []

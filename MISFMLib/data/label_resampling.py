@@ -11,7 +11,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -29,7 +29,6 @@ _TILE_SCORES = 2**20
 
 Place = tuple[int, slice]
 """Slice and rows of a tile in the output."""
-Decision = Literal["highest", "regions"]
 TileListener = Callable[[Place, torch.Tensor, torch.Tensor], None]
 """Called with a place of the output, its scores (K, H, W), which it may change, and its classes
 (H, W) int64."""
@@ -44,6 +43,27 @@ class Places:
     coordinates: Sequence[Sequence[float]] = ()
     """Place of each voxel of the output, for every axis; without, the grids share their outer
     borders."""
+
+
+@dataclass(frozen=True)
+class Decision:
+    """How the label of a voxel follows from what is given of its classes."""
+
+    is_by_regions: bool = False
+    """The last region with a score above zero, and then the labels begin with that of none; else
+    the class with the highest score."""
+    to_scores: Callable[[torch.Tensor], torch.Tensor] = torch.Tensor.float
+    """Makes scores (K, H, W) of what is given, in float32; they are what is interpolated."""
+
+
+@dataclass(frozen=True)
+class _Progress:
+    """How far one axis has come."""
+
+    received: int = 0
+    """Voxels of scores that were given."""
+    written: int = 0
+    """Voxels of the output that are done."""
 
 
 class LabelResampler:
@@ -63,7 +83,7 @@ class LabelResampler:
         output_DHW: npt.NDArray[Any],
         values: npt.NDArray[Any],
         on_tile: TileListener | None = None,
-        decision: Decision = "highest",
+        decision: Decision | None = None,
         places: Places | None = None,
     ) -> None:
         """Prepare for one volume.
@@ -73,14 +93,15 @@ class LabelResampler:
             output_DHW: Array or view that the labels are written into.
             values: Label of each class, in the type of `output_DHW`.
             on_tile: Hears the scores that the labels come from, tile by tile, from several threads.
-            decision: The class with the highest score; or regions, of which the last with a score
-                above zero is taken, and then `values` begins with that of none.
+            decision: How labels follow from scores; the class with the highest when not given.
             places: Where the scores are interpolated; linearly on grids that share their outer
                 borders when not given.
         """
         self._output_DHW = output_DHW
         self._values = values
         self._on_tile = on_tile
+        decision = decision or Decision()
+        self._to_scores = decision.to_scores
         self._plane = input_shape[1:]
         places = places or Places()
         self._has_coordinates = bool(places.coordinates)
@@ -94,43 +115,59 @@ class LabelResampler:
                 strict=True,
             )
         )
-        self._decide = _highest_between if decision == "highest" else _regions_between
+        self._decide = _regions_between if decision.is_by_regions else _highest_between
         self._takes_columns = places.orders[2] == 0
-        self._received = 0
-        self._written = 0
-        self._last_KHW = torch.empty(0)
+        self._slices = _Progress()
+        self._row_progress = _Progress()
+        self._last_KHW: torch.Tensor | None = None
+        """Scores of the last slice that was given."""
+        self._above_KDW = torch.empty(0)
+        """Those of the row above the ones at hand, of the same slices and the one before."""
 
     def add(self, scores_KDHW: torch.Tensor) -> None:
-        """Take the next slices of scores and write all labels that they complete.
+        """Take the next scores and write all labels that they complete.
 
         Args:
-            scores_KDHW: Scores of the slices that follow those given before; on any device, float32
-                or float16.
+            scores_KDHW: Scores of the slices that follow those given before; or of some rows of
+                them, and then the rows that follow come next. On any device, in any number format.
 
         Raises:
             DeviceError: A score is not a finite number.
         """
-        stop = self._received + scores_KDHW.shape[1]
-        ready = int((self._depth[1] < stop).sum())
-        slices = range(self._written, ready)
+        if self._last_KHW is None:
+            self._last_KHW = scores_KDHW.new_zeros(len(scores_KDHW), *self._plane)
+        stop = self._slices.received + scores_KDHW.shape[1]
+        stop_row = self._row_progress.received + scores_KDHW.shape[2]
+        slices = range(self._slices.written, int((self._depth[1] < stop).sum()))
+        rows = range(self._row_progress.written, int((self._rows[1] < stop_row).sum()))
 
         def write(tile: slice) -> None:
             self._write_tile(scores_KDHW, slices, tile)
 
         threads = torch.get_num_threads() if scores_KDHW.device.type == "cpu" else 1
         with one_thread(), ThreadPoolExecutor(threads) as pool:
-            for _ in pool.map(write, self._row_tiles(scores_KDHW, threads)):
+            for _ in pool.map(write, self._row_tiles(scores_KDHW, rows, threads)):
                 pass  # raises what was raised in the thread
-        self._last_KHW = scores_KDHW[:, -1].clone()
-        self._received, self._written = stop, ready
+        self._keep(scores_KDHW, slice(self._row_progress.received, stop_row))
+        self._row_progress = _Progress(stop_row, rows.stop)
+        if stop_row == self._plane[0]:
+            self._slices, self._row_progress = _Progress(stop, slices.stop), _Progress()
 
-    def _row_tiles(self, scores_KDHW: torch.Tensor, threads: int) -> Iterator[slice]:
-        height, width = self._output_DHW.shape[1:]
-        step = max(1, min(_TILE_SCORES // (len(scores_KDHW) * width), -(-height // threads)))
+    def _keep(self, scores_KDHW: torch.Tensor, rows: slice) -> None:
+        """Keep what labels between these scores and the next ones come from."""
+        assert self._last_KHW is not None
+        if rows.stop < self._plane[0]:
+            before_K1W = self._last_KHW[:, None, rows.stop - 1]
+            self._above_KDW = torch.cat([before_K1W, scores_KDHW[:, :, -1]], 1)
+        self._last_KHW[:, rows] = scores_KDHW[:, -1]
+
+    def _row_tiles(self, scores_KDHW: torch.Tensor, rows: range, threads: int) -> Iterator[slice]:
+        width = self._output_DHW.shape[2]
+        step = min(_TILE_SCORES // (len(scores_KDHW) * width), -(-len(rows) // threads))
         if scores_KDHW.device.type != "cpu":  # few large kernels
-            step = height
-        for start in range(0, height, step):
-            yield slice(start, min(start + step, height))
+            step = len(rows)
+        for start in rows[:: max(1, step)]:
+            yield slice(start, min(start + max(1, step), rows.stop))
 
     def _write_tile(self, scores_KDHW: torch.Tensor, slices: range, tile: slice) -> None:
         lower, upper, weight = self._depth
@@ -154,21 +191,30 @@ class LabelResampler:
 
     def _plane_at(self, scores_KDHW: torch.Tensor, depth: int, tile: slice) -> torch.Tensor:
         """Return the tile's rows of one input slice, interpolated within the slice."""
-        offset = depth - self._received
-        plane_KHW = scores_KDHW[:, offset] if offset >= 0 else self._last_KHW
         if self._output_DHW.shape[1:] == self._plane and not self._has_coordinates:
-            return plane_KHW[:, tile].float()
-        lower, upper, weight = (part[tile].to(plane_KHW.device) for part in self._rows)
+            return self._given_rows(scores_KDHW, depth, tile)
+        lower, upper, weight = (part[tile].to(scores_KDHW.device) for part in self._rows)
         first, stop = int(lower[0]), int(upper[-1]) + 1
-        rows_KHW = plane_KHW[:, first:stop].float()
+        rows_KHW = self._given_rows(scores_KDHW, depth, slice(first, stop))
         if self._has_coordinates:
-            left, right, share = (part.to(plane_KHW.device) for part in self._columns)
+            left, right, share = (part.to(rows_KHW.device) for part in self._columns)
             rows_KHW = torch.lerp(rows_KHW[..., left], rows_KHW[..., right], share)
         elif self._takes_columns:
-            rows_KHW = rows_KHW[..., self._columns[0].to(plane_KHW.device)]
+            rows_KHW = rows_KHW[..., self._columns[0].to(rows_KHW.device)]
         else:
             rows_KHW = F.interpolate(rows_KHW, size=len(self._columns[0]), mode="linear")
         return torch.lerp(rows_KHW[:, lower - first], rows_KHW[:, upper - first], weight[:, None])
+
+    def _given_rows(self, scores_KDHW: torch.Tensor, depth: int, rows: slice) -> torch.Tensor:
+        """Return rows of one input slice, of these scores or at most one slice and row before."""
+        assert self._last_KHW is not None
+        offset, row = depth - self._slices.received, self._row_progress.received
+        stop_row = row + scores_KDHW.shape[2]
+        plane_KHW = scores_KDHW[:, offset] if offset >= 0 else self._last_KHW[:, row:stop_row]
+        rows_KHW = plane_KHW[:, max(0, rows.start - row) : rows.stop - row]
+        if rows.start < row:
+            rows_KHW = torch.cat([self._above_KDW[:, offset + 1, None], rows_KHW], 1)
+        return self._to_scores(rows_KHW.float())
 
 
 def _positions(

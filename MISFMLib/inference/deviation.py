@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import torch
+from torch import nn
+
+from MISFMLib.networks.staged_unet import StagedUNet
 
 _SLICES = 8
 
@@ -51,30 +55,49 @@ class RefusedError(Exception):
     """A way to compute a network lies too far from the reference; the message is a sentence."""
 
 
-def measure_deviation(logits_BKDHW: torch.Tensor, reference_BKDHW: torch.Tensor) -> Deviation:
-    """Compare logits with those of the reference.
+SlicesOfLogits = Callable[[slice], torch.Tensor]
+"""Gives some slices of logits, (B, K, d, H, W)."""
+
+
+def reference_logits(network: nn.Module, image_BCDHW: torch.Tensor) -> SlicesOfLogits:
+    """Compute a network as PyTorch does.
+
+    A hundred classes of a whole window are a gigabyte. Where the logits of a voxel come from the
+    features of that voxel alone, those are kept instead, a quarter of that.
+    """
+    if isinstance(network, StagedUNet) and not network.config.deep_supervision:
+        features_BCDHW, head = network.features(image_BCDHW)[0], network.heads[0]
+        return lambda part: head(features_BCDHW[:, :, part])
+    logits_BKDHW: torch.Tensor = network(image_BCDHW)
+    return lambda part: logits_BKDHW[:, :, part]
+
+
+def measure_deviation(
+    logits_BKDHW: torch.Tensor, reference: torch.Tensor | SlicesOfLogits
+) -> Deviation:
+    """Compare logits with those of the reference, some slices at a time.
 
     Args:
         logits_BKDHW: Logits to judge, any number format.
-        reference_BKDHW: Logits to compare with, same shape, not all zero.
+        reference: Logits to compare with, same shape, not all zero; or what gives their slices.
     """
     largest = largest_reference = squares = reference_squares = 0.0
     equal = 0
-    # Some slices at a time: a hundred classes of a whole window are a gigabyte.
-    depth = reference_BKDHW.shape[2]
-    for start in range(0, depth, _SLICES):
+    for start in range(0, logits_BKDHW.shape[2], _SLICES):
         part = slice(start, start + _SLICES)
-        logits, reference = logits_BKDHW[:, :, part], reference_BKDHW[:, :, part].float()
-        difference = logits.float() - reference
+        logits = logits_BKDHW[:, :, part]
+        given = reference[:, :, part] if isinstance(reference, torch.Tensor) else reference(part)
+        exact = given.float()
+        difference = logits.float() - exact
         largest = _larger(largest, difference)
-        largest_reference = _larger(largest_reference, reference)
+        largest_reference = _larger(largest_reference, exact)
         squares += float(difference.square().sum(dtype=torch.float64))
-        reference_squares += float(reference.square().sum(dtype=torch.float64))
-        equal += int((logits.argmax(1) == reference.argmax(1)).sum())
+        reference_squares += float(exact.square().sum(dtype=torch.float64))
+        equal += int((logits.argmax(1) == exact.argmax(1)).sum())
     return Deviation(
         max_error=largest / (largest_reference or math.nan),
         rms_error=math.sqrt(squares / (reference_squares or math.nan)),
-        agreement=equal * reference_BKDHW.shape[1] / reference_BKDHW.numel(),
+        agreement=equal * logits_BKDHW.shape[1] / logits_BKDHW.numel(),
     )
 
 

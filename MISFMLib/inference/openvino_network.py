@@ -34,7 +34,12 @@ from MISFMLib.configs import NetworkConfig, Precision, encode
 from MISFMLib.device import cpu_features, cpu_name, resolve_precision
 from MISFMLib.errors import OutputError
 from MISFMLib.files import write_json, written_atomically
-from MISFMLib.inference.deviation import BOUNDS, RefusedError, measure_deviation
+from MISFMLib.inference.deviation import (
+    BOUNDS,
+    RefusedError,
+    measure_deviation,
+    reference_logits,
+)
 from MISFMLib.inference.row_sums import sum_by_rows
 from MISFMLib.inference.voxel_pairs import pair_voxels
 from MISFMLib.models import store
@@ -45,6 +50,8 @@ _log = logging.getLogger(__name__)
 
 _MOST_MODELS = 8
 """Models whose converted networks are kept, those used last; one takes 80 to 250 MB."""
+_MANY_LOGITS = 2**26
+"""Logits of a window that take a quarter of a gigabyte in float32."""
 _FILES = ("network.xml", "network.bin")
 _RECORD = "record.json"
 
@@ -104,10 +111,11 @@ def version() -> str:
 
 
 class OpenVINONetwork(nn.Module):
-    """Maps (B, C, d, h, w) to logits (B, K, d, h, w), float32, window by window.
+    """Maps (B, C, d, h, w) to logits (B, K, d, h, w), window by window.
 
-    Together they would not be computed any faster. The logits of a single window are OpenVINO's own
-    memory, which the next call overwrites: with a hundred classes a copy takes a gigabyte.
+    Together they would not be computed any faster. The logits of a single window are memory that
+    the next call overwrites: with a hundred classes a copy takes a gigabyte. They are float32, or
+    bfloat16 where the model gives that.
     """
 
     def __init__(self, model: Any, precision: str, threads: int) -> None:
@@ -124,8 +132,16 @@ class OpenVINONetwork(nn.Module):
         if properties["INFERENCE_PRECISION_HINT"] == "f32":
             sum_by_rows(model)
         pair_voxels(model, lanes=16 if "avx512f" in cpu_features() else 8)
-        compiled = import_openvino().Core().compile_model(model, "CPU", properties)
+        openvino = import_openvino()
+        compiled = openvino.Core().compile_model(model, "CPU", properties)
         self._request = compiled.create_infer_request()
+        self._logits_1KDHW: torch.Tensor | None = None
+        output = compiled.output(0)
+        if output.get_element_type() == openvino.Type.bf16:  # which NumPy does not know
+            self._logits_1KDHW = torch.empty(list(output.shape), dtype=torch.bfloat16)
+            memory = self._logits_1KDHW.view(torch.int16).numpy()
+            shared = openvino.Tensor(memory, output.shape, openvino.Type.bf16)
+            self._request.set_output_tensor(shared)
 
     def forward(self, image_BCDHW: torch.Tensor) -> torch.Tensor:
         """Return the logits."""
@@ -135,7 +151,10 @@ class OpenVINONetwork(nn.Module):
         return torch.cat([self._infer(array_CDHW[None]).clone() for array_CDHW in arrays])
 
     def _infer(self, array_1CDHW: np.ndarray[Any, Any]) -> torch.Tensor:
-        (logits_1KDHW,) = self._request.infer({0: array_1CDHW}, share_outputs=True).values()
+        results = self._request.infer({0: array_1CDHW}, share_outputs=True)
+        if self._logits_1KDHW is not None:
+            return self._logits_1KDHW
+        (logits_1KDHW,) = results.values()
         return torch.from_numpy(logits_1KDHW)
 
 
@@ -188,10 +207,16 @@ def build(
         RefusedError: The result lies too far from the reference.
     """
     with torch.inference_mode():
-        reference = network(image_BCDHW)
+        reference = reference_logits(network, image_BCDHW)
     model = convert(network, image_BCDHW)
     converted = OpenVINONetwork(model, recipe.precision, threads)
-    deviation = measure_deviation(converted(image_BCDHW), reference)
+    with torch.inference_mode():
+        logits_BKDHW = converted(image_BCDHW)
+        deviation = measure_deviation(logits_BKDHW, reference)
+    if logits_BKDHW.numel() > _MANY_LOGITS and is_bfloat16(logits_BKDHW):
+        del logits_BKDHW, converted
+        model = with_bfloat16_logits(model)
+        converted = OpenVINONetwork(model, recipe.precision, threads)
     _log.info("OpenVINO in %s: %s", recipe.precision, deviation)
     refused = ""
     if deviation.exceeds(BOUNDS[recipe.precision]):
@@ -222,6 +247,25 @@ def convert(network: nn.Module, image_BCDHW: torch.Tensor) -> Any:
         )
         shape = list(image_BCDHW.shape)
         return openvino.convert_model(traced, example_input=example_BCDHW, input=shape)
+
+
+def is_bfloat16(logits_BKDHW: torch.Tensor) -> bool:
+    """Tell whether all values are numbers of bfloat16: then OpenVINO computes them in that."""
+    return all(
+        torch.equal(logits, logits.bfloat16().to(logits.dtype)) for logits in logits_BKDHW.unbind(1)
+    )
+
+
+def with_bfloat16_logits(model: Any) -> Any:
+    """Return a model that gives its logits as bfloat16.
+
+    OpenVINO would make them float32 otherwise: the same values in twice the memory, beside those
+    that it computed.
+    """
+    openvino = import_openvino()
+    processor = openvino.preprocess.PrePostProcessor(model)
+    processor.output(0).tensor().set_element_type(openvino.Type.bf16)
+    return processor.build()
 
 
 @contextlib.contextmanager

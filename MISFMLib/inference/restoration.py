@@ -7,18 +7,25 @@ Axes: K classes; D, H, W depth, height, width.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import numpy as np
+import torch
 
 from MISFMLib.configs import LabelConfig, PreprocessingConfig
-from MISFMLib.data.label_resampling import LabelResampler, Places
+from MISFMLib.data.label_resampling import Decision, LabelResampler, Places
 from MISFMLib.data.spatial import SpatialRecord
 from MISFMLib.errors import BundleError
 from MISFMLib.inference.logit_ring import LogitSlab
 from MISFMLib.inference.postprocessing import clean_labels
 from MISFMLib.inference.uncertainty import Uncertainty, UncertaintyRestorer
 from MISFMLib.volumes.volume import Geometry, LabelMap
+
+_SCORES: dict[str, Callable[[torch.Tensor], torch.Tensor]] = {
+    "logits": torch.Tensor.float,
+    "softmax": lambda logits_KHW: logits_KHW.softmax(0),
+    "sigmoid": lambda logits_KHW: logits_KHW.sigmoid() - 0.5,  # regions are above zero
+}
 
 
 class LabelRestorer:
@@ -61,7 +68,7 @@ class LabelRestorer:
             self._decided_DHW if space.decides_first else record.crop_view(self._array_DHW),
             values,
             self._uncertainty.add if self._uncertainty else None,
-            space.decision,
+            Decision(space.decision == "regions", _SCORES[space.scores]),
             Places() if space.decides_first else places,
         )
 
@@ -79,12 +86,7 @@ class LabelRestorer:
                 code="class-count",
                 remedy="The model is damaged or was put together wrongly; get it again.",
             )
-        scores_KDHW = slab.logits_KDHW
-        if self._space.scores == "softmax":
-            scores_KDHW = scores_KDHW.float().softmax(0)
-        elif self._space.scores == "sigmoid":
-            scores_KDHW = scores_KDHW.float().sigmoid() - 0.5  # regions are above zero
-        self._resampler.add(scores_KDHW)
+        self._resampler.add(slab.logits_KDHW)
 
     def label_map(self) -> LabelMap:
         """Return the label map; complete once all slabs were added."""

@@ -80,8 +80,14 @@ def predict_logits(
     Raises:
         ConfigError: The network's logits have another size than its input.
     """
-    slabs = iterate_slabs(network, image, config, placement, on_window)
-    return torch.cat([slab.logits_KDHW.to(_CPU, copy=True).float() for slab in slabs], dim=1)
+    logits_KDHW = torch.empty(0)
+    for slab in iterate_slabs(network, image, config, placement, on_window):
+        classes, depth, height, _ = slab.logits_KDHW.shape
+        if not len(logits_KDHW):
+            logits_KDHW = torch.empty(classes, *image.shape[1:])
+        planes, rows = slice(slab.start, slab.start + depth), slice(slab.row, slab.row + height)
+        logits_KDHW[:, planes, rows] = slab.logits_KDHW.to(_CPU)
+    return logits_KDHW
 
 
 def iterate_slabs(
@@ -95,7 +101,8 @@ def iterate_slabs(
 
     A volume smaller than the patch is padded on both sides, with its outermost voxels as training
     patches are or with zeros, and its logits are cropped again. Memory beside the input volume:
-    float32 buffers of K x patch depth x H x W (see `LogitRing`) and C x patch depth x H x W.
+    float32 buffers of K x patch depth x H x W, or where that is much of K x patch depth x patch
+    height x W and the overlap (see `LogitRing`), and C x patch depth x H x W.
 
     Args:
         network: Maps (B, C, d, h, w) to logits (B, K, d, h, w); in eval mode.
@@ -105,7 +112,8 @@ def iterate_slabs(
         on_window: Hears how far it has come.
 
     Yields:
-        Slabs that together hold every slice once.
+        Slabs that together hold every voxel once: by depth, and those of the same slices, where
+        there are several, by height.
 
     Raises:
         ConfigError: The network's logits have another size than its input.
@@ -119,10 +127,13 @@ def iterate_slabs(
     for slab in _padded_slabs(predictor, on_window):
         first = max(before, slab.start)
         stop = min(before + depth, slab.start + slab.logits_KDHW.shape[1])
-        if first < stop:
+        first_row = max(top, slab.row)
+        stop_row = min(top + height, slab.row + slab.logits_KDHW.shape[2])
+        if first < stop and first_row < stop_row:
             cut = slice(first - slab.start, stop - slab.start)
-            logits_KDHW = slab.logits_KDHW[:, cut, top : top + height, left : left + width]
-            yield LogitSlab(first - before, logits_KDHW)
+            rows = slice(first_row - slab.row, stop_row - slab.row)
+            logits_KDHW = slab.logits_KDHW[:, cut, rows, left : left + width]
+            yield LogitSlab(first - before, logits_KDHW, first_row - top)
 
 
 def _padded_slabs(predictor: _WindowPredictor, on_window: WindowCounter) -> Iterator[LogitSlab]:
@@ -132,10 +143,16 @@ def _padded_slabs(predictor: _WindowPredictor, on_window: WindowCounter) -> Iter
     stops = [*(plane.start for plane in planes[1:]), predictor.shape[0]]
     with closing(predictor.slabs()) as slabs:
         for plane, stop, slab in zip(planes, stops, slabs, strict=True):
-            for count in predictor.add(plane, slab):
-                done += count
+            these, reached = slice(plane.start, stop), rows[0]
+            for batch in predictor.batches(slab):
+                for logits_Kdhw, (row, column) in batch:
+                    if row is not reached:
+                        yield from predictor.ring.take(these, slice(reached.start, row.start))
+                        reached = row
+                    predictor.ring.add(logits_Kdhw, (plane, row, column))
+                    done += 1
                 on_window(done, total)
-            yield from predictor.ring.take(plane.start, stop)
+            yield from predictor.ring.take(these, slice(reached.start, predictor.shape[1]))
 
 
 def _even_batches(items: Sequence[T], largest: int) -> Iterator[Sequence[T]]:
@@ -145,6 +162,8 @@ def _even_batches(items: Sequence[T], largest: int) -> Iterator[Sequence[T]]:
         yield items[len(items) * number // count : len(items) * (number + 1) // count]
 
 
+_Place = tuple[AxisWindow, AxisWindow]
+"""A window by height and width."""
 _Shortcut = tuple[float, ...] | str | None
 """What a window shares its logits with: others of the same intensities, the outside air, none."""
 
@@ -179,7 +198,7 @@ class _WindowPredictor:
             ]
             for axis, size in enumerate(self.shape)
         ]
-        self._places = list(itertools.product(*self.axes[1:]))
+        self._places: list[_Place] = list(itertools.product(self.axes[1], self.axes[2]))
         self._network = network
         self._image = image
         self._config = config
@@ -187,7 +206,13 @@ class _WindowPredictor:
         self._air = image.outside_air if isinstance(image, PreparedVolume) else None
         weights_dhw = None if config.is_separable else config.weights_dhw()
         is_rounded = placement.precision not in ("auto", "fp32")
-        self.ring = LogitRing(self.shape, config.patch_size, weights_dhw, may_be_half=is_rounded)
+        self.ring = LogitRing(
+            self.shape,
+            config.patch_size,
+            weights_dhw,
+            plane_starts=[plane.start for plane in self.axes[0]],
+            may_be_half=is_rounded,
+        )
         self._answers: dict[_Shortcut, torch.Tensor] = {}
         self._is_air_labelled = False
 
@@ -200,16 +225,14 @@ class _WindowPredictor:
             return (self._slab(plane) for plane in self.axes[0])
         return ahead(self._slab, self.axes[0], count=1)
 
-    def add(self, plane: AxisWindow, slab: _InputSlab) -> Iterator[int]:
-        """Add the logits of all windows that start at one slice; yield how many at a time."""
+    def batches(self, slab: _InputSlab) -> Iterator[Iterator[tuple[torch.Tensor, _Place]]]:
+        """Yield the windows that start at one slice, batch by batch: their logits and places."""
         windows = list(zip(self._places, slab.shortcuts, strict=True))
         for batch in _even_batches(windows, self._config.batch_size):
             logits = self._predict_each(
                 [(_cut(slab.image_CdHW, *place), shortcut) for place, shortcut in batch]
             )
-            for logits_Kdhw, ((row, column), _) in zip(logits, batch, strict=True):
-                self.ring.add(logits_Kdhw, (plane, row, column))
-            yield len(batch)
+            yield zip(logits, (place for place, _ in batch), strict=True)
 
     def _padded_slices(self, start: int) -> torch.Tensor:
         """Return the input's slices that windows from `start` on see, at least as large as they."""
@@ -269,10 +292,11 @@ class _WindowPredictor:
         device = self._placement.network
         batch_BCdhw = torch.stack(list(patches_Cdhw)).to(device)
         with autocast(device, self._placement.precision):
-            logits_BKdhw: torch.Tensor = self._network(batch_BCdhw).float()
+            logits_BKdhw: torch.Tensor = self._network(batch_BCdhw)
             if self._config.mirroring:
                 flips = _flips(self._config.mirror_axes)
-                logits_BKdhw = logits_BKdhw.clone()  # an engine may use its memory again
+                # An engine may use its memory again.
+                logits_BKdhw = logits_BKdhw.to(torch.float32, copy=True)
                 for axes in flips:
                     mirrored_BKdhw = self._network(batch_BCdhw.flip(axes)).float()
                     logits_BKdhw += mirrored_BKdhw.flip(axes)

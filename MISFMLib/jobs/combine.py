@@ -11,10 +11,9 @@ import numpy as np
 
 from MISFMLib.configs import NetworkConfig, encode
 from MISFMLib.errors import ConfigError
-from MISFMLib.jobs.provenance import model_name
 from MISFMLib.models import store
 from MISFMLib.models.bundle import Bundle, check_bundle_output, read_weights, write_bundle
-from MISFMLib.models.bundle_manifest import BundleManifest
+from MISFMLib.models.bundle_manifest import BundleManifest, model_name
 
 _FEWEST = 2
 _SAME_SPACE = (

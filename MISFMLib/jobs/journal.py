@@ -13,7 +13,7 @@ import json
 import os
 import time
 import uuid
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from pathlib import Path
 from typing import IO, Any
 
@@ -21,13 +21,16 @@ from MISFMLib.errors import OutputError
 from MISFMLib.events import EventSink, ignore_events
 from MISFMLib.files import output_error, parse_json
 from MISFMLib.jobs.claims import WORK, open_work_file, tidy
-from MISFMLib.locks import lock
+from MISFMLib.locks import take
+from MISFMLib.replacing import remove_left, set_owner
 
 Row = dict[str, Any]
 
 ENGINE = "engine"
 """File in the work folder where a batch says what computes it."""
+_ROWS = "rows-"
 _WAIT_S = 60.0
+_LONG_S = 86400.0
 _BUSY = OutputError(
     "Another run is writing the table.", code="table-busy", remedy="Start this again."
 )
@@ -42,10 +45,12 @@ class Journal:
         Raises:
             OutputError: The folder is read-only or full.
         """
-        self.path = folder / WORK / f"rows-{uuid.uuid4().hex[:12]}.jsonl"
+        name = uuid.uuid4().hex[:12]
+        self.path = folder / WORK / f"{_ROWS}{name}.jsonl"
         file = open_work_file(self.path, events)
         assert file is not None  # nobody else knows the name
         self._file = file
+        set_owner(name)
 
     def add(self, row: Row, *, flush: bool = True) -> None:
         """Write a row down; `flush` has the disk keep it too, also when the machine goes down.
@@ -63,14 +68,22 @@ class Journal:
 
     def close(self) -> None:
         """Give the file free for whoever makes the table."""
+        set_owner("")
         self._file.close()
 
 
 class Journals:
     """The rows of all processes of a folder."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, results: Collection[Path] = ()) -> None:
+        """Look at the processes that work on an output folder.
+
+        Args:
+            folder: The output folder.
+            results: Folders where a process that was killed may have left half a result.
+        """
         self._folder = folder / WORK
+        self._results = results
 
     def rows(self) -> Iterator[Row]:
         """Yield all rows, the oldest first; a line that a kill has cut is none."""
@@ -95,6 +108,9 @@ class Journals:
             with _lock_patiently(self._folder / "table"):
                 ended = [path for path in self._paths() if _has_ended(path)]
                 yield
+                owners = {path.stem.removeprefix(_ROWS) for path in ended}
+                for place in self._results if owners else ():
+                    remove_left(place, owners)
                 for path in ended:
                     path.unlink()
                 is_idle = not self._paths()
@@ -104,7 +120,7 @@ class Journals:
             self._tidy()
 
     def _paths(self) -> list[Path]:
-        return sorted(self._folder.glob("rows-*.jsonl"))
+        return sorted(self._folder.glob(f"{_ROWS}*.jsonl"))
 
     def _tidy(self) -> None:
         """Remove the folder, unless claims of killed processes are left."""
@@ -125,12 +141,14 @@ def _rows_of(path: Path) -> Iterator[Row]:
 
 
 def _has_ended(path: Path) -> bool:
-    """Tell whether the process of a journal has ended."""
+    """Tell whether the process of a journal has ended; without locks, whether it rests for long."""
     try:
         with path.open("r+", encoding="ascii") as file:
-            lock(file, _BUSY, ignore_events)
-    except (OutputError, FileNotFoundError):
+            take(file)
+    except (BlockingIOError, FileNotFoundError):
         return False
+    except OSError:
+        return time.time() - path.stat().st_mtime > _LONG_S
     return True
 
 

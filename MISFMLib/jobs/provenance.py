@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import re
 import shlex
 from pathlib import Path
 from typing import Any
@@ -39,8 +38,3 @@ def without_folder(value: Any) -> str:
     """Keep of a path only its last part: folders say nothing elsewhere and may name persons."""
     text = str(value)
     return Path(text).name if isinstance(value, Path) or Path(text).exists() else text
-
-
-def model_name(title: str) -> str:
-    """Turn the title of a model into a name that bundles allow."""
-    return re.sub(r"[^A-Za-z0-9._-]+", "-", title).strip("-._") or "model"

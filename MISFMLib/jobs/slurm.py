@@ -30,13 +30,15 @@ def slurm_script(job: str, config: SpreadConfig, positional: Sequence[str]) -> s
     total = int(config.shard.partition("/")[2])
     count = total if total > 1 else _SHARDS
     words = shlex.join(["misfm", job, *_words(config, positional)])
+    gpus = (config.workers or 1) if _needs_gpu(config) else 0
     cores = (config.workers or 1) * (getattr(config, "threads", None) or 1)
+    gres = f"\n#SBATCH --gres=gpu:{gpus}" if gpus else ""
     return f"""#!/bin/bash
 #SBATCH --job-name=misfm-{job}
 #SBATCH --array=1-{count}
 #SBATCH --ntasks=1
 #SBATCH --cpus-per-task={cores}
-#SBATCH --mem=8G
+#SBATCH --mem=8G{gres}
 #SBATCH --time=12:00:00
 #SBATCH --requeue
 #SBATCH --open-mode=append
@@ -49,6 +51,10 @@ code=$?
 if [ "$code" -eq 130 ]; then scontrol requeue "$SLURM_JOB_ID"; fi
 exit "$code"
 """
+
+
+def _needs_gpu(config: SpreadConfig) -> bool:
+    return str(getattr(config, "device", "")).startswith("cuda")
 
 
 def _words(config: SpreadConfig, positional: Sequence[str]) -> Iterator[str]:

@@ -16,6 +16,11 @@ def is_model_name(name: str) -> bool:
     return bool(_NAME.fullmatch(name))
 
 
+def model_name(title: str, otherwise: str = "model") -> str:
+    """Turn a title into a name that bundles allow; one that has none of its letters is another."""
+    return re.sub(r"[^A-Za-z0-9._-]+", "-", title).strip("-._") or otherwise
+
+
 @dataclass(frozen=True, kw_only=True)
 class BundleManifest:
     """Everything about a model except its weights."""

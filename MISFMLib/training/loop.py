@@ -10,7 +10,7 @@ from __future__ import annotations
 import contextlib
 import math
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -22,20 +22,16 @@ from torch import nn
 from MISFMLib.cores import usable_cores
 from MISFMLib.data.ahead import ahead
 from MISFMLib.data.datasets import Batch
-from MISFMLib.errors import DeviceError, TrainingError, first_line, is_out_of_memory
+from MISFMLib.errors import is_out_of_memory
 from MISFMLib.events import EventSink, Metric, Notice, Progress
 from MISFMLib.memory import keep_freed_memory
 from MISFMLib.networks.base import recompute_levels
-from MISFMLib.training.checkpoint import (
-    BestWeights,
-    TrainState,
-    has_checkpoint,
-    network_weights,
-)
+from MISFMLib.training.checkpoint import BestWeights, TrainState, has_checkpoint, network_weights
 from MISFMLib.training.ending import has_stalled, last_step, scheduled_step
 from MISFMLib.training.missing import told
 from MISFMLib.training.parameters import build_optimizer, frozen_parts
-from MISFMLib.training.stop import Request, stop_requests, yielded_s
+from MISFMLib.training.step_errors import not_finite, too_little_memory
+from MISFMLib.training.stop import Request, stop_requests, yielded_s, yielding
 from MISFMLib.training.task import FitSettings, Task
 
 _MOST_MAKERS = 4
@@ -54,10 +50,10 @@ def fit(
 
     Ctrl-C and SIGTERM let the step end, save the checkpoint, and raise; so does the word ``pause``
     in a file ``control`` beside the checkpoint, while ``finish`` ends the training there. Between
-    two steps a training waits while somebody waits for a segmentation. With several processes each
-    computes its share of the batch, and the loss sees the outputs of all, so that their number
-    changes nothing but the speed (except in batch normalisation on the CPU, which counts the
-    samples of one process).
+    two steps, or two windows of a validation, a training waits while somebody waits for a
+    segmentation. With several processes each computes its share of the batch, and the loss sees the
+    outputs of all, so that their number changes nothing but the speed (except in batch
+    normalisation on the CPU, which counts the samples of one process).
 
     Args:
         fabric: Launched; gives device, number format and processes.
@@ -136,7 +132,7 @@ class _Training:
                 request = self._agreed(stop.request())
                 self._end_early(request)
                 if self._is_due(settings.validate_every):
-                    self._validate()
+                    started += self._validate(stop.request)
                 self._report()
                 is_stopped = request == "pause" and not self._is_over()
                 if is_stopped or self._is_due(settings.checkpoint_every):
@@ -189,12 +185,7 @@ class _Training:
         except (RuntimeError, MemoryError) as error:
             if not is_out_of_memory(error):
                 raise
-            raise DeviceError(
-                f"A step needs more memory than the device has: {first_line(error)}.",
-                code="out-of-memory",
-                remedy="Take more --recompute-levels (up to 5), more parts with --accumulate, or a "
-                "smaller --batch-size or --patch-size.",
-            ) from error
+            raise too_little_memory(error) from error
         norm = self._fabric.clip_gradients(
             self._network,
             self._optimizer,
@@ -204,11 +195,7 @@ class _Training:
         value, gradient = torch.stack([torch.stack(losses).sum(), norm]).tolist()
         # In float16 an infinite gradient is normal: the scaler leaves out the step and scales less.
         if not math.isfinite(value) or not (self._scales_gradients or math.isfinite(gradient)):
-            raise TrainingError(
-                f"Step {step + 1} gave the loss {value} and a gradient of length {gradient}.",
-                code="loss-not-finite",
-                remedy="Lower --learning-rate, or compute with --precision fp32.",
-            )
+            raise not_finite(step + 1, value, gradient)
         self._optimizer.step()
         return float(value)
 
@@ -250,14 +237,19 @@ class _Training:
             request, self._state.seconds = self._fabric.broadcast((request, self._state.seconds))
         return request
 
-    def _validate(self) -> None:
-        """Judge the weights in the first process, keep the best, and see whether that goes on."""
+    def _validate(self, is_stopped: Callable[[], Request]) -> float:
+        """Judge the weights in the first process, keep the best, and see whether that goes on.
+
+        Returns:
+            Seconds in which it waited for a segmentation.
+        """
         if self._task.validate is None:
-            return
-        state, patience = self._state, self._settings.patience
+            return 0.0
+        state, patience, waited_s = self._state, self._settings.patience, [0.0]
         if self._fabric.is_global_zero:
             state.network.eval()
-            validation = self._task.validate()
+            with yielding(state.network, is_stopped) as waited_s:
+                validation = self._task.validate()
             self._events(Metric(state.step, {"score": validation.score, **validation.values}))
             notice = told(state.step, validation.missing, state.missing)
             self._events(notice) if notice else None
@@ -271,6 +263,7 @@ class _Training:
         is_going_on = state.stalled_at is None and not self._is_over()
         if patience and is_going_on and has_stalled(state.scores, patience):
             state.stalled_at = state.step
+        return sum(waited_s)
 
     def _save(self) -> None:
         if self._fabric.is_global_zero:

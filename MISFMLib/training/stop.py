@@ -11,6 +11,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
+from torch import nn
+
+from MISFMLib.events import Event, EventSink
 from MISFMLib.foreground import claims_folder, is_claimed
 from MISFMLib.models import store
 
@@ -56,6 +59,31 @@ def yielded_s(is_stopped: Callable[[], Request]) -> float:
     while is_claimed(folder) and not is_stopped():
         time.sleep(_LOOK_AGAIN_S)
     return time.monotonic() - started
+
+
+@contextlib.contextmanager
+def yielding(network: nn.Module, is_stopped: Callable[[], Request]) -> Iterator[list[float]]:
+    """Let a network wait as `yielded_s` does before it computes, in the block.
+
+    Yields:
+        The seconds waited each time.
+    """
+    waited_s: list[float] = []
+    hook = network.register_forward_pre_hook(lambda *_: waited_s.append(yielded_s(is_stopped)))
+    try:
+        yield waited_s
+    finally:
+        hook.remove()
+
+
+def yielding_events(events: EventSink) -> EventSink:
+    """Hand events on, and wait after each as `yielded_s` does: for work outside of the steps."""
+
+    def hand_on(event: Event) -> None:
+        events(event)
+        yielded_s(lambda: "")
+
+    return hand_on
 
 
 @contextlib.contextmanager

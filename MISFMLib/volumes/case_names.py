@@ -45,6 +45,12 @@ def distinct_names(paths: Sequence[Path]) -> list[str]:
     return names
 
 
+def without_channel(names: Sequence[str]) -> list[str]:
+    """Return the names of cases without the number of their first channel, where all have it."""
+    stems = [name.removesuffix("_0000") for name in names]
+    return stems if all(map(str.__ne__, stems, names)) else list(names)
+
+
 def _telling_parts(folders: Sequence[tuple[str, ...]]) -> list[list[str]]:
     """Return the parts in which paths differ; all behind the common beginning if lengths differ."""
     start = len(_common_start(folders))

@@ -4,12 +4,16 @@
 const ROW = 136;
 const SPARE = 4;
 const VERDICTS = { 1: "good", 2: "wrong", 3: "unsure", 0: "" };
+const NOBODY_ASKED = 2;
+const sure = (one) => one.sure ?? NOBODY_ASKED;
+const ORDERS = { score: (a, b) => b.score - a.score, sure: (a, b) => sure(a) - sure(b), name: () => 0 };
 const byId = (id) => document.getElementById(id);
 const list = byId("list");
 const cases = REVIEW.cases;
 const key = "misfm-review:" + cases.length + ":" + (cases.length ? cases[0].label : "");
 let shown = [];
 let chosen = 0;
+const drawn = new Map(); // rows in sight by their place in the list: while scrolling they stay
 
 // ------------------------------------------------------------------------------- verdicts
 
@@ -40,10 +44,22 @@ function judge(verdict) {
   if (shown[chosen] === judged && verdict) choose(chosen + 1); else draw();
 }
 
+let noted = null;
+
 function note() {
   if (!shown.length) return;
-  const text = prompt("Note on " + shown[chosen].name, shown[chosen].note);
-  if (text !== null) { shown[chosen].note = text.trim(); keep(); draw(); }
+  noted = shown[chosen];
+  byId("note-title").textContent = "Note on " + noted.name;
+  byId("note").value = noted.note;
+  byId("note-bar").hidden = false;
+  byId("note").focus();
+}
+
+function endNote(isKept) {
+  if (isKept) { noted.note = byId("note").value.trim(); keep(); }
+  byId("note-bar").hidden = true;
+  list.focus();
+  draw();
 }
 
 function quoted(cell) {
@@ -114,8 +130,8 @@ function update(fromTop = true) {
     const text = (one.name + " " + one.reasons.join(" ") + " " + one.note).toLowerCase();
     return words.every((word) => text.includes(word));
   });
-  if (byId("order").value === "score") shown.sort((a, b) => b.score - a.score || (a.name < b.name ? -1 : 1));
-  else shown.sort((a, b) => (a.name < b.name ? -1 : 1));
+  const before = ORDERS[byId("order").value];
+  shown.sort((a, b) => before(a, b) || (a.name < b.name ? -1 : 1));
   byId("space").style.height = shown.length * ROW + "px";
   chosen = fromTop ? 0 : Math.max(0, Math.min(chosen, shown.length - 1));
   if (fromTop) list.scrollTop = 0;
@@ -124,13 +140,18 @@ function update(fromTop = true) {
 }
 
 function draw() {
-  const first = Math.max(0, Math.floor(list.scrollTop / ROW) - SPARE);
-  const last = Math.min(shown.length, Math.ceil((list.scrollTop + list.clientHeight) / ROW) + SPARE);
-  const rows = [];
-  for (let index = first; index < last; index++) rows.push(row(index));
-  byId("space").replaceChildren(...rows);
+  drawn.clear();
   const judged = cases.filter((one) => one.verdict).length;
   byId("summary").textContent = shown.length + " of " + cases.length + " cases, " + judged + " judged";
+  drawSight();
+}
+
+function drawSight() {
+  const first = Math.max(0, Math.floor(list.scrollTop / ROW) - SPARE);
+  const last = Math.min(shown.length, Math.ceil((list.scrollTop + list.clientHeight) / ROW) + SPARE);
+  for (const index of drawn.keys()) if (index < first || index >= last) drawn.delete(index);
+  for (let index = first; index < last; index++) if (!drawn.has(index)) drawn.set(index, row(index));
+  byId("space").replaceChildren(...drawn.values());
 }
 
 function element(name, className, text = "") {
@@ -146,17 +167,27 @@ function row(index) {
   line.style.top = index * ROW + "px";
   line.setAttribute("role", "option");
   line.setAttribute("aria-selected", index === chosen);
+  line.setAttribute("aria-posinset", index + 1);
+  line.setAttribute("aria-setsize", shown.length);
   line.addEventListener("click", () => choose(index));
   if (one.picture) {
     const picture = element("img", "");
+    picture.decoding = "async";
     picture.src = "thumbnails/" + encodeURIComponent(one.name) + ".jpg";
     picture.alt = "Three planes of " + one.name;
     line.append(picture);
   } else line.append(element("div", "none", "no picture"));
   const words = element("div", "words");
   const name = element("div", "name", one.name + " ");
-  if (one.score > 0 && one.score < 1000) name.append(element("span", "score", "outlier score " + one.score.toFixed(1)));
+  const figures = [];
+  if (one.score > 0 && one.score < 1000) figures.push("outlier score " + one.score.toFixed(1));
+  if (one.sure !== null) figures.push("sure to " + (100 * one.sure).toFixed(1) + " %");
+  name.append(element("span", "score", figures.join(", ")));
   words.append(name);
+  const found = REVIEW.structures.map((title, place) => [title, one.volumes[place]]).filter((pair) => pair[1] !== null);
+  const volumes = element("div", "volumes", found.map(([title, ml]) => title + " " + ml.toPrecision(3) + " ml").join(", "));
+  volumes.title = volumes.textContent;
+  words.append(volumes);
   const reasons = element("ul", "reasons");
   for (const reason of one.reasons.slice(0, 4)) reasons.append(element("li", "", reason));
   words.append(reasons);
@@ -207,11 +238,15 @@ function plotted(width) {
   const found = shown.filter((one) => one.volumes[index] > 0);
   let low = Infinity, high = -Infinity;
   for (const one of found) { low = Math.min(low, one.volumes[index]); high = Math.max(high, one.volumes[index]); }
+  const known = found.filter((one) => one.sure !== null);
+  const least = known.reduce((value, one) => Math.min(value, one.sure), Infinity);
+  const most = known.reduce((value, one) => Math.max(value, one.sure), -Infinity);
+  byId("plot-height").hidden = !(least < most);
   return found.map((one, number) => ({
     one,
     ml: one.volumes[index],
     x: 8 + (width - 16) * (high > low ? (one.volumes[index] - low) / (high - low) : 0.5),
-    y: 0.15 + 0.7 * ((number * 0.618034) % 1),
+    y: 0.1 + 0.8 * (least < most && one.sure !== null ? (one.sure - least) / (most - least) : (number * 0.618034) % 1),
   }));
 }
 
@@ -248,9 +283,11 @@ function say(text) { byId("said").textContent = text; }
 document.addEventListener("keydown", (event) => {
   if (event.ctrlKey || event.metaKey || event.altKey) return;
   if (event.target.matches("input, select")) {
-    if (event.key === "Escape") list.focus();
+    if (event.key === "Escape" && event.target.id === "note") endNote(false);
+    else if (event.key === "Escape") list.focus();
     return;
   }
+  if (event.target.matches("button") && event.key === "Enter") return;
   const page = Math.max(1, Math.floor(list.clientHeight / ROW) - 1);
   const steps = { ArrowDown: 1, ArrowUp: -1, PageDown: page, PageUp: -page };
   if (event.key in steps) choose(chosen + steps[event.key]);
@@ -259,17 +296,21 @@ document.addEventListener("keydown", (event) => {
   else if (event.key in VERDICTS) judge(VERDICTS[event.key]);
   else if (event.key.toLowerCase() === "n") note();
   else if (event.key.toLowerCase() === "c") copyCommand();
-  else if (event.key === "/") byId("search").focus();
+  else if (event.key.toLowerCase() === "s") save();
+  else if (event.key === "/") byId("search").select();
   else return;
   event.preventDefault();
 });
-list.addEventListener("scroll", draw, { passive: true });
+list.addEventListener("scroll", drawSight, { passive: true });
 window.addEventListener("resize", () => { draw(); plot(); });
 for (const id of ["search", "order", "filter"]) byId(id).addEventListener("input", () => update());
 byId("structure").addEventListener("input", plot);
 byId("plot").addEventListener("click", chooseInPlot);
 byId("save").addEventListener("click", save);
+byId("open").addEventListener("click", () => byId("load").click());
+byId("note-bar").addEventListener("submit", (event) => { event.preventDefault(); endNote(true); });
 byId("load").addEventListener("change", (event) => { if (event.target.files.length) load(event.target.files[0]); event.target.value = ""; });
+if (cases.every((one) => one.sure === null)) document.querySelector("option[value=sure]").remove();
 for (const name of REVIEW.structures) byId("structure").append(new Option(name, name));
 restore();
 update();

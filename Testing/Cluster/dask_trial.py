@@ -3,25 +3,19 @@
 from __future__ import annotations
 
 import contextlib
+import os
+import signal
 import socket
-import subprocess
 import sys
 import time
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import psutil
-from material import (
-    MISFM,
-    MODEL,
-    Log,
-    fresh,
-    make_scans,
-    results,
-    run,
-    table,
-    wait_for,
-)
+from material import Log, at_work, command, fresh, half_done, make_scans, run, table
+
+CASES = 8
+WORKER = ["--nthreads", "1", "--no-dashboard", "--death-timeout", "600"]
 
 
 class Cluster:
@@ -33,44 +27,21 @@ class Cluster:
             self.address = f"tcp://127.0.0.1:{free.getsockname()[1]}"
         self._folder = folder
         self._memory = memory
-        self.scheduler = self._start_scheduler()
-        self.workers = [self._start_worker() for _ in range(2)]
+        self._start()
 
-    def _start_scheduler(self) -> subprocess.Popen[bytes]:
+    def _start(self) -> None:
         port = self.address.rpartition(":")[2]
+        dask = [sys.executable, "-m", "dask"]
         words = ["scheduler", "--host", "127.0.0.1", "--port", port, "--no-dashboard"]
-        return run([sys.executable, "-m", "dask", *words], self._folder)
+        self.scheduler = run([*dask, *words], self._folder)
+        words = ["worker", self.address, *WORKER, "--memory-limit", self._memory]
+        words += ["--local-directory", str(self._folder)]
+        self.workers = [run([*dask, *words], self._folder) for _ in range(2)]
 
-    def _start_worker(self) -> subprocess.Popen[bytes]:
-        words = ["worker", self.address, "--nthreads", "1", "--memory-limit", self._memory]
-        words += [
-            "--no-dashboard",
-            "--local-directory",
-            str(self._folder),
-            "--death-timeout",
-            "600",
-        ]
-        return run([sys.executable, "-m", "dask", *words], self._folder)
-
-    def restart_scheduler(self) -> None:
-        """Kill the scheduler and start another one at its address."""
-        self.kill_scheduler()
-        self.scheduler = self._start_scheduler()
-        for worker in self.workers:
-            worker.kill()
-            worker.wait()
-        self.workers = [self._start_worker() for _ in range(2)]
-
-    def kill_scheduler(self) -> None:
-        self.scheduler.kill()
-        self.scheduler.wait()
-
-    def kill_worker(self, number: int) -> None:
-        """Kill the process that computes; its nanny starts another one."""
-        children = psutil.Process(self.workers[number].pid).children()
-        for child in children:
-            if "resource_tracker" not in " ".join(child.cmdline()):
-                child.kill()
+    def restart(self) -> None:
+        """Start all anew at the same address."""
+        self.end()
+        self._start()
 
     def end(self) -> None:
         """End all processes."""
@@ -92,82 +63,73 @@ def cluster(folder: Path, memory: str = "3GB") -> Iterator[Cluster]:
         it.end()
 
 
-def command(scans: Path, out: Path, *options: str) -> Sequence[str]:
-    return [
-        *MISFM,
-        "segment",
-        str(scans),
-        "-m",
-        MODEL,
-        "-o",
-        str(out),
-        "--events",
-        "json",
-        *options,
-    ]
+def end_well(words: Sequence[str], folder: Path) -> None:
+    """Run a command to its end."""
+    code = run(words, folder).wait(300)
+    assert code == 0, f"ended with {code}, see {folder / 'commands.log'}"
 
 
-def try_dask(folder: Path, log: Log, cases: int = 12) -> None:
+def try_dask(folder: Path, log: Log) -> None:
     """Kill a worker, the client, the scheduler; let a case be too large for every worker."""
     fresh(folder).mkdir(parents=True)
-    scans = make_scans(folder / "scans", cases)
+    scans = make_scans(folder / "scans", CASES)
     with cluster(folder) as it:
         at_cluster = ("--scheduler", it.address)
-        _worker(folder, scans, it, log, cases)
-        _client(folder, scans, at_cluster, "dask", log, cases)
-        _scheduler(folder, scans, it, log, cases)
-    _client(folder, scans, ("--workers", "2"), "--workers 2", log, cases)
-    _twins(folder, scans, log, cases)
-    _too_large(folder, scans, log, cases)
+        with log.trial("dask: worker"):
+            _worker(folder, scans, at_cluster, log)
+        with log.trial("dask: client"):
+            _client(folder, scans, at_cluster, "dask", log)
+        with log.trial("dask: scheduler"):
+            _scheduler(folder, scans, it, log)
+    with log.trial("workers: client"):
+        _client(folder, scans, ("--workers", "2"), "`--workers 2`", log)
+    with log.trial("twins"):
+        _twins(folder, scans, log)
+    with log.trial("dask: memory"):
+        _too_large(folder, scans, log)
 
 
-def _worker(folder: Path, scans: Path, it: Cluster, log: Log, cases: int) -> None:
+def _worker(folder: Path, scans: Path, options: Sequence[str], log: Log) -> None:
     out = folder / "worker"
-    client = run(command(scans, out, "--scheduler", it.address), folder)
-    wait_for(lambda: len(results(out)) >= 3)
-    before = results(out)
-    it.kill_worker(0)
-    assert client.wait(600) == 0
-    log.check("dask: a worker (SIGKILL), in the middle of a case", before, out, cases)
+    client = run(command(scans, out, *options), folder)
+    before = half_done(out)
+    os.kill(at_work(out)[0], signal.SIGKILL)  # its nanny starts another one
+    assert client.wait(300) == 0
+    log.check("dask: a worker (SIGKILL), in the middle of a case", before, out, CASES)
 
 
-def _client(
-    folder: Path, scans: Path, options: Sequence[str], name: str, log: Log, cases: int
-) -> None:
+def _client(folder: Path, scans: Path, options: Sequence[str], name: str, log: Log) -> None:
     out = folder / f"client-{len(log.rows)}"
     client = run(command(scans, out, *options), folder)
-    wait_for(lambda: len(results(out)) >= 3)
-    before = results(out)
+    before = half_done(out)
     client.kill()
     client.wait()
-    time.sleep(1)
-    assert run(command(scans, out, *options), folder).wait(600) == 0
-    log.check(f"{name}: the client (SIGKILL), then the same command", before, out, cases)
+    end_well(command(scans, out, *options), folder)
+    log.check(f"{name}: the client (SIGKILL), then the same command", before, out, CASES)
 
 
-def _scheduler(folder: Path, scans: Path, it: Cluster, log: Log, cases: int) -> None:
+def _scheduler(folder: Path, scans: Path, it: Cluster, log: Log) -> None:
     out = folder / "scheduler"
     client = run(command(scans, out, "--scheduler", it.address), folder)
-    wait_for(lambda: len(results(out)) >= 3)
-    before = results(out)
-    it.kill_scheduler()
+    before = half_done(out)
+    it.scheduler.kill()
     started = time.monotonic()
-    code = client.wait(300)
+    code = client.wait(120)
     seconds = time.monotonic() - started
-    it.restart_scheduler()
-    assert run(command(scans, out, "--scheduler", it.address), folder).wait(600) == 0
+    it.restart()
+    end_well(command(scans, out, "--scheduler", it.address), folder)
     name = f"dask: the scheduler (SIGKILL); the client ended with {code} after {seconds:.0f} s"
-    log.check(f"{name}, then the same command", before, out, cases)
+    log.check(f"{name}, then the same command", before, out, CASES)
 
 
-def _twins(folder: Path, scans: Path, log: Log, cases: int) -> None:
+def _twins(folder: Path, scans: Path, log: Log) -> None:
     out = folder / "twins"
     twins = [run(command(scans, out), folder) for _ in range(2)]
-    assert [twin.wait(600) for twin in twins] == [0, 0]
-    log.check("two batches in one folder at once, nothing killed", {}, out, cases)
+    assert [twin.wait(300) for twin in twins] == [0, 0]
+    log.check("two batches in one folder at once, nothing killed", {}, out, CASES)
 
 
-def _too_large(folder: Path, scans: Path, log: Log, cases: int) -> None:
+def _too_large(folder: Path, scans: Path, log: Log) -> None:
     """A case that is killed for memory three times; the others are done."""
     import numpy as np
     import SimpleITK as sitk
@@ -175,20 +137,18 @@ def _too_large(folder: Path, scans: Path, log: Log, cases: int) -> None:
     out = folder / "large"
     noise = np.random.default_rng(0).integers(0, 500, (560, 560, 560), np.int16)
     sitk.WriteImage(sitk.GetImageFromArray(noise), str(scans / "large.nii"))
-    with cluster(folder, "1GB") as it:
-        code = run(command(scans, out, "--scheduler", it.address), folder).wait(900)
-    (scans / "large.nii").unlink()
+    try:
+        with cluster(folder, "1GB") as it:
+            code = run(command(scans, out, "--scheduler", it.address), folder).wait(300)
+    finally:
+        (scans / "large.nii").unlink()
     rows = table(out)
     row = rows.pop("large")
     done = sum(row["status"] == "done" for row in rows.values())
     assert (code, row["status"], row["code"]) == (8, "failed", "worker-died"), (code, row)
-    assert done == cases
+    assert done == CASES, rows
     log.add(
         "dask: workers of 1 GB, killed for memory by their nanny over one case too large",
         "that case",
-        f"tried {row['tries']} times, failed as {row['code']}; {done} done",
+        f"tried {row['tries']} times, failed as `{row['code']}`; {done} done",
     )
-
-
-if __name__ == "__main__":
-    try_dask(Path(sys.argv[1]), Log())

@@ -11,7 +11,6 @@ import shutil
 import socket
 import subprocess
 import sys
-import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -21,15 +20,17 @@ from material import (
     MODEL,
     Log,
     fresh,
+    half_done,
     make_scans,
     results,
     wait_for,
 )
 
+CASES = 8
 CONF = """
 ClusterName=trial
 SlurmctldHost={host}(127.0.0.1)
-SlurmctldPort=17002
+SlurmctldPort={ports[0]}
 AuthType=auth/munge
 AuthInfo=socket={folder}/munge.socket
 SlurmUser=root
@@ -52,7 +53,9 @@ KillWait=10
 MpiDefault=none
 ReturnToService=2
 SlurmdParameters=config_overrides
-NodeName=node[1-2] NodeHostname={host} NodeAddr=127.0.0.1 Port=[17011-17012] CPUs=1 RealMemory=12000
+NodeName=DEFAULT CPUs=1 RealMemory=8000
+NodeName=node1 NodeHostname={host} NodeAddr=127.0.0.1 Port={ports[1]}
+NodeName=node2 NodeHostname={host} NodeAddr=127.0.0.1 Port={ports[2]}
 PartitionName=low Nodes=ALL Default=YES MaxTime=INFINITE State=UP PriorityTier=1 GraceTime=20
 PartitionName=high Nodes=ALL MaxTime=INFINITE State=UP PriorityTier=10 PreemptMode=OFF
 """
@@ -63,7 +66,7 @@ def slurm(folder: Path) -> Iterator[None]:
     """Start all daemons and end them."""
     folder.mkdir(parents=True)
     host = socket.gethostname().partition(".")[0]
-    (folder / "slurm.conf").write_text(CONF.format(host=host, folder=folder))
+    (folder / "slurm.conf").write_text(CONF.format(host=host, folder=folder, ports=_ports()))
     for name in ("state", "spool-node1", "spool-node2"):
         (folder / name).mkdir()
     (folder / "key").write_bytes(os.urandom(1024))
@@ -82,16 +85,38 @@ def slurm(folder: Path) -> Iterator[None]:
         for words in daemons:
             with (folder / "daemons.log").open("ab") as log:
                 started.append(subprocess.Popen(words, stdout=log, stderr=log, env=ENVIRONMENT))
-            time.sleep(1)
-        wait_for(_is_up, 120)
+            if words[0] == "munged":
+                wait_for((folder / "munge.socket").exists, 30)
+        wait_for(lambda: _is_up() or any(one.poll() is not None for one in started), 120)
+        ended = [one.args[0] for one in started if one.poll() is not None]
+        assert not ended, f"{', '.join(ended)} ended at once, see {folder / 'daemons.log'}"
         yield
     finally:
-        with contextlib.suppress(subprocess.CalledProcessError):
-            ask("scancel", "--user=root")
-            wait_for(lambda: not ask("squeue", "-h"), 60)
+        with contextlib.suppress(subprocess.CalledProcessError, TimeoutError):
+            _calm()
         for process in reversed(started):
             process.terminate()
-            process.wait(20)
+            with contextlib.suppress(subprocess.TimeoutExpired):
+                process.wait(20)
+
+
+def _ports() -> list[int]:
+    """Return three free ports."""
+    with contextlib.ExitStack() as stack:
+        sockets = [stack.enter_context(socket.socket()) for _ in range(3)]
+        for free in sockets:
+            free.bind(("127.0.0.1", 0))
+        return [free.getsockname()[1] for free in sockets]
+
+
+def _calm() -> None:
+    """End all jobs and take all nodes back into service."""
+    ask("scancel", "--user=root")
+    wait_for(lambda: not ask("squeue", "-h"), 60)
+    for node in ("node1", "node2"):
+        if ask("sinfo", "-h", "-n", node, "-o", "%T") not in ("idle", "completing"):
+            ask("scontrol", "update", f"nodename={node}", "state=resume")
+    wait_for(_is_up, 60)
 
 
 def _is_up() -> bool:
@@ -137,68 +162,65 @@ def ended(job: str) -> bool:
         return True
 
 
-def try_slurm(folder: Path, log: Log, cases: int = 12) -> None:
+def try_slurm(folder: Path, log: Log) -> None:
     """Disturb job arrays in every way."""
-    fresh(folder)
+    assert shutil.which("slurmctld"), "apt-get install slurm-wlm munge"
+    fresh(folder).mkdir(parents=True)
+    scans = make_scans(folder / "scans", CASES)
     with slurm(folder / "slurm"):
-        scans = make_scans(folder / "scans", cases)
-        _array(folder, scans, log, cases)
-        _preempted(folder, scans, log, cases)
-        _killed_for_memory(folder, scans, log, cases)
-        _drained(folder, scans, log, cases)
-        _pretrained(folder, scans, log)
+        for trial in (_array, _preempted, _killed_for_memory, _drained, _pretrained):
+            with log.trial(f"SLURM: {trial.__name__.strip('_')}"):
+                _calm()
+                trial(folder, scans, log)
 
 
-def _array(folder: Path, scans: Path, log: Log, cases: int) -> None:
+def end_well(job: str) -> None:
+    """Wait for the end of a job."""
+    wait_for(lambda: ended(job), 300)
+
+
+def _array(folder: Path, scans: Path, log: Log) -> None:
     out = folder / "array"
-    job = submit(array_script(scans, out), folder)
-    wait_for(lambda: ended(job), 600)
-    log.check("SLURM: nothing; a job array of two tasks on two nodes", {}, out, cases)
+    end_well(submit(array_script(scans, out), folder))
+    log.check("SLURM: nothing; a job array of two tasks on two nodes", {}, out, CASES)
 
 
-def _preempted(folder: Path, scans: Path, log: Log, cases: int) -> None:
+def _preempted(folder: Path, scans: Path, log: Log) -> None:
     out = folder / "preempted"
     job = submit(array_script(scans, out), folder)
-    wait_for(lambda: len(results(out)) >= 3)
-    before = results(out)
-    other = submit("#!/bin/bash\nsleep 5\n", folder, "-p", "high", "-N2", "--exclusive")
+    before = half_done(out, 2)
+    other = submit("#!/bin/bash\nsleep 1\n", folder, "-p", "high", "-N2", "--exclusive")
     wait_for(lambda: ended(other) or "PENDING" in state(job), 120)
-    wait_for(lambda: ended(job), 600)
+    end_well(job)
     restarts = ask("scontrol", "show", "job", job).count("Restarts=1")
-    log.check(f"SLURM: {restarts} tasks preempted by SIGTERM, requeued", before, out, cases)
+    log.check(f"SLURM: {restarts} tasks preempted by SIGTERM, put back", before, out, CASES)
 
 
-def _killed_for_memory(folder: Path, scans: Path, log: Log, cases: int) -> None:
+def _killed_for_memory(folder: Path, scans: Path, log: Log) -> None:
     out = folder / "memory"
     job = submit(array_script(scans, out, "300M"), folder)  # less than PyTorch takes
-    wait_for(lambda: ended(job), 600)
+    end_well(job)
     text = ask("scontrol", "show", "job", job)
-    reasons = {
+    states = {
         line.split("JobState=")[1].split()[0] for line in text.splitlines() if "JobState" in line
     }
     before = results(out)
-    job = submit(array_script(scans, out), folder)
-    wait_for(lambda: ended(job), 600)
-    log.check(
-        f"SLURM: both tasks killed for memory ({', '.join(reasons)}), submitted again with more",
-        before,
-        out,
-        cases,
-    )
+    end_well(submit(array_script(scans, out), folder))
+    name = f"SLURM: both tasks killed for memory ({', '.join(states)}), submitted again with more"
+    log.check(name, before, out, CASES)
 
 
-def _drained(folder: Path, scans: Path, log: Log, cases: int) -> None:
+def _drained(folder: Path, scans: Path, log: Log) -> None:
     out = folder / "drained"
     job = submit(array_script(scans, out), folder)
-    wait_for(lambda: len(results(out)) >= 3)
-    before = results(out)
+    before = half_done(out, 2)
     ask("scontrol", "update", "nodename=node2", "state=down", "reason=trial")
-    time.sleep(3)
-    wait_for(lambda: "down" not in ask("sinfo", "-h", "-n", "node2", "-o", "%T"), 120)
     ask("scontrol", "update", "nodename=node1", "state=drain", "reason=trial")
-    wait_for(lambda: ended(job), 600)
+    wait_for(lambda: "PENDING" in state(job) or ended(job), 120)
+    ask("scontrol", "update", "nodename=node2", "state=resume")
+    end_well(job)
     ask("scontrol", "update", "nodename=node1", "state=resume")
-    log.check("SLURM: one node down with its task, the other drained", before, out, cases)
+    log.check("SLURM: one node down with its task, the other drained", before, out, CASES)
 
 
 def _pretrained(folder: Path, scans: Path, log: Log) -> None:
@@ -213,26 +235,19 @@ def _pretrained(folder: Path, scans: Path, log: Log) -> None:
 #SBATCH --signal=TERM@120
 export MASTER_ADDR=127.0.0.1       # the names of the two node daemons are no hosts
 srun --wait=60 {sys.executable} -m MISFMLib pretrain {scans} -o {folder}/model \\
-  --network unet3d-small --patch-size 16 16 16 --batch-size 2 --steps 60 --device cpu \\
-  --threads 1 --validate-every 30 --checkpoint-every 5 --resume
+  --network unet3d-small --patch-size 16 16 16 --batch-size 2 --steps 40 --device cpu \\
+  --threads 1 --validate-every 40 --checkpoint-every 5 --resume
 if [ $? -eq 130 ]; then scontrol requeue "$SLURM_JOB_ID"; fi
 """
     job = submit(script, folder)
     checkpoint = folder / "model.run"
-    wait_for(lambda: checkpoint.exists() and any(checkpoint.glob("*checkpoint*")), 600)
-    time.sleep(5)
+    wait_for(lambda: any(checkpoint.glob("*checkpoint*")), 200)
     ask("scancel", "--signal=TERM", job)  # what --signal sends
     wait_for(lambda: "Restarts=1" in ask("scontrol", "show", "job", job), 120)
-    wait_for(lambda: (folder / "model" / "manifest.json").exists() or ended(job), 900)
+    wait_for(lambda: (folder / "model" / "manifest.json").exists() or ended(job), 200)
     assert (folder / "model").is_dir(), (folder / f"job-{job}-4294967294.log").read_text()[-2000:]
     log.add(
         "SLURM: SIGTERM to the pretraining of section 3 (srun, two tasks on two nodes, gloo)",
-        "nothing: saved, requeued, gone on",
-        "model written",
+        "nothing: saved, put back",
+        "gone on from its checkpoint to its end",
     )
-
-
-if __name__ == "__main__":
-    if not shutil.which("slurmctld"):
-        sys.exit("apt-get install slurm-wlm munge")
-    try_slurm(Path(sys.argv[1]), Log())

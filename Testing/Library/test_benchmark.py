@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import json
+from contextlib import nullcontext
 from pathlib import Path
 
 import numpy as np
@@ -12,6 +13,7 @@ import pytest
 from MISFMLib.configs import BenchmarkConfig
 from MISFMLib.data.cases import Case, LabelledSet, Split
 from MISFMLib.data.phantom import draw_phantom
+from MISFMLib.device import chip_name
 from MISFMLib.errors import BatchError, ConfigError, DataError
 from MISFMLib.events import CaseDone
 from MISFMLib.jobs.benchmark import carry_out
@@ -181,10 +183,16 @@ def test_a_benchmark_that_was_stopped_ends_with_the_same_table(data, tmp_path, m
 
 @pytest.mark.slow
 def test_shards_share_the_work_and_the_last_one_writes_the_table(data, tmp_path):
-    first = benchmark(data, tmp_path / "shards", shard="1/2")
+    first = benchmark(data, tmp_path / "shards", shard="1/2", device="cpu")
     assert first["missing"] == ["small-1-1"]
-    second = benchmark(data, tmp_path / "shards", shard="2/2")
-    assert "table" in second
+    scores = tmp_path / "shards" / "runs" / "unet3d-small-1-1" / "scores.json"
+    content = json.loads(scores.read_text("utf-8"))
+    assert content["cost"]["chip"] == chip_name("cpu")
+    content["cost"]["chip"] = "Some GPU"
+    scores.write_text(json.dumps(content), "utf-8")
+    second = benchmark(data, tmp_path / "shards", shard="2/2", device="cpu")
+    assert "1 on Some GPU" in second["text"]
+    assert "seconds cannot be compared" in second["text"]
 
 
 def test_a_benchmark_of_other_settings_is_not_mixed_in(data, tmp_path):
@@ -218,6 +226,28 @@ def test_options_that_cannot_be_used_are_refused_before_anything_is_trained(
     with pytest.raises(ConfigError):
         benchmark(data, tmp_path / "out", options=options)
     assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize(
+    ("settings", "devices", "expected"),
+    [({}, 1, "auto"), ({"shard": "1/2"}, 1, "cuda:1"), ({"shard": "1/2"}, 2, "auto")],
+)
+def test_a_training_beside_others_has_a_gpu_of_its_own(
+    data, tmp_path, monkeypatch, settings, devices, expected
+):
+    """Not one that takes several."""
+    options = tmp_path / "options.json"
+    options.write_text(json.dumps({"steps": 2, "devices": devices}), "utf-8")
+    monkeypatch.setattr(
+        "MISFMLib.jobs.benchmark.benchmark.own_gpu", lambda _name: nullcontext("cuda:1")
+    )
+    seen = []
+    monkeypatch.setattr(
+        "MISFMLib.jobs.benchmark.benchmark.carry_out",
+        lambda _run, _cases, config, *_rest: seen.append(config.device),
+    )
+    benchmark(data, tmp_path / "out", options=options, **settings)
+    assert set(seen) == {expected}
 
 
 def test_a_training_that_fails_does_not_stop_the_others(data, tmp_path, monkeypatch):

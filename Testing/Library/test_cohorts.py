@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+import contextlib
 import csv
+import dataclasses
+import errno
+import json
 import multiprocessing
 import os
 import signal
 import sys
+import tempfile
 import time
 
 import numpy as np
@@ -23,12 +28,15 @@ from MISFMLib.configs import (
 )
 from MISFMLib.errors import BatchError, ConfigError, OutputError
 from MISFMLib.events import CaseDone, Notice, Progress, ignore_events
+from MISFMLib.files import written_atomically
 from MISFMLib.inference.segmenter import Segmenter
 from MISFMLib.jobs.claims import WORK, claimed
 from MISFMLib.jobs.journal import Journal, Journals
 from MISFMLib.jobs.segment import elsewhere
+from MISFMLib.jobs.segment.batch_job import BatchJob
 from MISFMLib.jobs.segment.plan import plan_cases
 from MISFMLib.jobs.segment.segment import run_segment
+from MISFMLib.jobs.segment.worker import open_worker
 from MISFMLib.models.bundle import BundleManifest, write_bundle
 from MISFMLib.networks import build_network, weights_to_numpy
 from MISFMLib.volumes.volume import Geometry, Volume, read_volume, write_volume
@@ -155,6 +163,24 @@ def test_rows_of_all_processes_are_read_and_those_of_ended_ones_removed(tmp_path
     assert not (tmp_path / WORK).exists()
 
 
+def test_without_locks_nobody_is_taken_for_ended(tmp_path, monkeypatch):
+    """As on some Lustre: what others write down and what they are writing stays."""
+
+    def no_locks(_file):
+        raise OSError(errno.ENOLCK, "No locks available")
+
+    monkeypatch.setattr("MISFMLib.locks.take", no_locks)
+    monkeypatch.setattr("MISFMLib.jobs.journal.take", no_locks)
+    with contextlib.closing(Journal(tmp_path)) as journal, Journals(tmp_path).merging():
+        pass
+    assert journal.path.exists()
+    day_ago = time.time() - 90_000
+    os.utime(journal.path, (day_ago, day_ago))
+    with Journals(tmp_path).merging():
+        pass
+    assert not journal.path.exists()
+
+
 # ------------------------------------------------------------------------------------------ batches
 
 
@@ -180,6 +206,29 @@ def test_a_run_with_another_model_does_not_join_in(quick, segment, tmp_path, ove
     journal.close()  # it was killed
     segment(overwrite=overwrite)
     assert statuses(tmp_path / "out") == dict.fromkeys("abcd", "done")
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="kill -9")
+def test_the_next_run_removes_half_results_of_a_killed_one_alone(quick, segment, tmp_path):
+    out, reports = tmp_path / "out", tmp_path / "reports"
+    pid = os.fork()
+    if not pid:
+        Journal(out)
+        with (
+            written_atomically(reports / "a.json") as report,
+            written_atomically(out / "a.nii.gz") as result,
+        ):
+            report.write_bytes(b"half")
+            result.write_bytes(b"half")
+            os.kill(os.getpid(), signal.SIGKILL)
+    os.waitpid(pid, 0)
+    assert len(list(tmp_path.rglob(".misfm-*-*"))) == 2
+    with contextlib.closing(Journal(out)), written_atomically(out / "other.nii.gz") as living:
+        living.write_bytes(b"half")
+        segment(report=reports)
+        assert living.exists()
+        left = [path for path in tmp_path.rglob(".misfm-*") if path.is_file() and path != living]
+        assert left == []
 
 
 @pytest.mark.parametrize("overwrite", [False, True])
@@ -282,6 +331,39 @@ def test_merging_computes_nothing_and_tells_what_failed(quick, segment, scans, t
     assert statuses(tmp_path / "out") == {"a": "done", "b": "failed", "c": "done", "d": "done"}
 
 
+def test_the_last_shard_makes_the_page_to_review_also_of_what_failed(
+    quick, segment, scans, tmp_path
+):
+    pytest.importorskip("PIL")
+    pytest.importorskip("scipy")
+    (scans / "b.nii.gz").write_bytes(b"no image")
+    page = tmp_path / "page"
+    segment(shard="1/2", review=page)
+    assert not (page / "index.html").exists()
+    for _again in range(2):
+        with pytest.raises(BatchError):
+            segment(shard="2/2", review=page, uncertainty=tmp_path / "uncertainty")
+    text = (page / "data.js").read_text("ascii")
+    data = json.loads(text.removeprefix("const REVIEW = ").removesuffix(";\n"))
+    cases = {case["name"]: case for case in data["cases"]}
+    assert list(cases) == list("abcd")
+    assert cases["b"]["reasons"][0].startswith("No result: ")
+    assert cases["a"]["image"] == str(scans / "a.nii.gz")
+    assert cases["a"]["sure"] is None
+    assert 0 < cases["d"]["sure"] <= 1
+    assert sorted(path.stem for path in (page / "reports").iterdir()) == list("acd")
+
+
+def test_a_page_that_cannot_be_made_is_refused_before_anything_is_computed(
+    quick, segment, scans, tmp_path
+):
+    with pytest.raises(ConfigError, match="not of one file"):
+        segment(images=(scans / "a.nii.gz",), output=tmp_path / "a.nii.gz", review=tmp_path / "p")
+    with pytest.raises(OutputError, match="other files than a review"):
+        segment(review=scans)
+    assert not (tmp_path / "out").exists()
+
+
 def test_contradictory_settings_are_refused(segment):
     for settings in ({"workers": 2, "scheduler": "tcp://x:1"}, {"shard": "3/2"}, {"shard": "1"}):
         with pytest.raises(ConfigError):
@@ -301,6 +383,28 @@ def test_a_machine_that_cannot_compute_as_the_others_goes_its_own_way_in_a_shard
     engines = {name: row["engine"] for name, row in table(tmp_path / "out").items()}
     assert engines["a"].endswith("on cuda")
     assert not engines["c"].endswith("on cuda")
+
+
+@pytest.mark.parametrize("is_spread", [False, True])
+def test_each_process_of_a_spread_batch_has_a_gpu_of_its_own(
+    model, tmp_path, monkeypatch, is_spread
+):
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)
+    monkeypatch.setattr(torch.cuda, "get_device_properties", lambda _device: None)
+    monkeypatch.setattr("MISFMLib.device._kernel_problem", lambda _name: "")
+    chosen = []
+
+    def load(bundle, options):
+        chosen.append(options.device)
+        return Segmenter.from_bundle(bundle, dataclasses.replace(options, device="cpu"))
+
+    config = SegmentConfig(images=(tmp_path,), model=model, output=tmp_path / "out")
+    job = BatchJob(config, "tiny", tmp_path / "out", 1, "", 0, is_spread=is_spread)
+    with open_worker(job, 1, load), open_worker(job, 1, load), open_worker(job, 1, load):
+        expected = ["cuda:0", "cuda:1", "cuda:0"] if is_spread else ["auto"] * 3
+        assert chosen == expected
 
 
 def test_a_large_batch_tells_rate_and_kinds_of_failures(quick, segment, scans):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+import tempfile
 from types import SimpleNamespace
 
 import numpy as np
@@ -13,6 +14,7 @@ import torch
 from MISFMLib import cores as cores_module
 from MISFMLib import device
 from MISFMLib.errors import ConfigError, DeviceError
+from MISFMLib.gpus import own_gpu
 
 CPU, CUDA, MPS = torch.device("cpu"), torch.device("cuda:0"), torch.device("mps")
 GIB = 2**30
@@ -65,6 +67,37 @@ def test_mps_goes_before_the_cpu(no_gpu, monkeypatch):
 def test_cuda_without_a_number_is_the_first(two_gpus):
     assert device.select_device("cuda") == torch.device("cuda:0")
     assert device.select_device("cuda:1") == torch.device("cuda:1")
+
+
+def test_processes_of_a_spread_job_share_the_gpus_out(two_gpus, monkeypatch, tmp_path):
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    with own_gpu("auto") as first, own_gpu("cuda") as second, own_gpu("auto") as third:
+        assert (first, second, third) == ("cuda:0", "cuda:1", "cuda:0")
+    with own_gpu("cuda:1") as named, own_gpu("cpu") as cpu, own_gpu("auto") as again:
+        assert (named, cpu, again) == ("cuda:1", "cpu", "cuda:0")
+    two_gpus["cuda:0"] = "no kernel image is available"
+    with own_gpu("auto") as first, own_gpu("auto") as second:
+        assert (first, second) == ("cuda:1", "cuda:1")
+    two_gpus["cuda:1"] = "out of memory"
+    with own_gpu("auto") as name:
+        assert name == "auto"  # then it is told, and the CPU computes
+
+
+def test_a_gpu_is_the_same_under_another_number(two_gpus, monkeypatch, tmp_path):
+    """As in two tasks of SLURM, of which each sees other GPUs."""
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+
+    def show(*order):
+        chips = [SimpleNamespace(uuid=name) for name in order]
+        properties = {f"cuda:{index}": chip for index, chip in enumerate(chips)}
+        monkeypatch.setattr(torch.cuda, "get_device_properties", properties.__getitem__)
+
+    show("A", "B")
+    with own_gpu("auto") as first:
+        show("B", "A")
+        with own_gpu("auto") as second, own_gpu("auto") as third:
+            assert (first, second, third) == ("cuda:0", "cuda:0", "cuda:0")
+            assert sorted(path.name for path in tmp_path.glob("*/*")) == ["A-0", "B-0", "B-1"]
 
 
 @pytest.mark.parametrize("name", ["cuda", "cuda:0", "mps"])

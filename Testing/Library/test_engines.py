@@ -15,13 +15,26 @@ import pytest
 import torch
 from torch import nn
 
-from MISFMLib.configs import IntensityConfig, LabelConfig, NetworkConfig, PreprocessingConfig
+from MISFMLib.configs import (
+    IntensityConfig,
+    LabelConfig,
+    NetworkConfig,
+    PreprocessingConfig,
+    StagesConfig,
+)
 from MISFMLib.data.phantom import draw_phantom
+from MISFMLib.device import inference_precisions
 from MISFMLib.errors import DeviceError, JobCancelled
 from MISFMLib.events import Progress
 from MISFMLib.inference import engines as engines_module
 from MISFMLib.inference import openvino_network
-from MISFMLib.inference.deviation import BOUNDS, Deviation, RefusedError, measure_deviation
+from MISFMLib.inference.deviation import (
+    BOUNDS,
+    Deviation,
+    RefusedError,
+    measure_deviation,
+    reference_logits,
+)
 from MISFMLib.inference.engines import Engines, Work
 from MISFMLib.inference.openvino_network import Recipe
 from MISFMLib.inference.segmenter import Segmenter, SegmenterOptions
@@ -382,6 +395,55 @@ def test_openvino_gives_the_logits_of_pytorch(openvino, tmp_path, architecture):
     assert not measure_deviation(first(images), expected).exceeds(Deviation(5e-5, 5e-5, 0.9999))
     again = openvino_network.load(recipe, 1)
     assert torch.equal(again(images), first(images))
+
+
+def a_staged_network(channels=(4, 8)):
+    config = NetworkConfig(
+        architecture="plainconvunet",
+        num_classes=5,
+        level_channels=channels,
+        stages=StagesConfig(
+            kernels=((3, 3, 3),) * 2,
+            strides=((1, 1, 1), (2, 2, 2)),
+            blocks=(2, 2),
+            decoder_blocks=(2,),
+        ),
+    )
+    torch.manual_seed(0)
+    network = build_network(config).eval()
+    # Without, and with fewer channels, OpenVINO computes the last layer in float32.
+    nn.init.normal_(network.heads[0].conv.bias)
+    return network
+
+
+def test_many_logits_in_bfloat16_stay_so(openvino, bundle, monkeypatch):
+    recipe = a_recipe(bundle, "bf16")
+    if "bf16" not in inference_precisions("auto", CPU):
+        pytest.skip("this CPU does not compute in bfloat16")
+    monkeypatch.setitem(BOUNDS, "bf16", Deviation(0.1, 0.1, 0.5))  # with random weights
+    network = a_staged_network((16, 32))
+    wide = openvino_network.build(recipe, 1, network, an_image())(an_image(seed=1))
+    assert wide.dtype == torch.float32
+    monkeypatch.setattr(openvino_network, "_MANY_LOGITS", 1000)
+    narrow = openvino_network.build(recipe, 1, network, an_image())
+    assert narrow(an_image(seed=1)).dtype == torch.bfloat16
+    for made in (narrow, openvino_network.load(recipe, 1)):
+        assert torch.equal(made(an_image(seed=1)).float(), wide)
+
+
+def test_logits_of_more_digits_than_bfloat16_are_told():
+    assert openvino_network.is_bfloat16(torch.tensor([[1.0, -0.5, 257 / 256 - 1 / 256]]))
+    assert not openvino_network.is_bfloat16(torch.tensor([[1.0, 513 / 512]]))
+
+
+def test_the_reference_keeps_features_and_gives_the_logits_by_slices():
+    network, image = a_staged_network(), an_image()
+    with torch.inference_mode():
+        logits, slices = network(image), reference_logits(network, image)
+        torch.testing.assert_close(slices(slice(3, 9)), logits[:, :, 3:9], atol=1e-6, rtol=1e-6)
+        noise = logits + 0.01 * torch.randn_like(logits)
+        by_slices, at_once = (measure_deviation(noise, given) for given in (slices, logits))
+    assert dataclasses.astuple(by_slices) == pytest.approx(dataclasses.astuple(at_once), rel=1e-3)
 
 
 @pytest.mark.parametrize("damage", ["bits", "gone", "record", "version"])

@@ -31,7 +31,7 @@ from MISFMLib.data.plan import TrainingPlan
 from MISFMLib.errors import ConfigError, DataError, OutputError
 from MISFMLib.events import Metric, Notice, Progress
 from MISFMLib.jobs.train import start as training_start
-from MISFMLib.jobs.train import trained_bundle, validation
+from MISFMLib.jobs.train import trained_bundle, validation, watching
 from MISFMLib.jobs.train.finetune import run_finetune
 from MISFMLib.jobs.train.run_folder import RunFolder
 from MISFMLib.models.bundle import read_bundle, read_card, read_weights, write_bundle
@@ -922,3 +922,45 @@ def test_every_preset_builds_its_network(network):
     assert start.source is None
     largest = {"small": 3.9e6, "full": 45e6}.get(network, 12e6)
     assert 0.6 * largest * (network in ("small", "full")) < weights <= largest
+
+
+def watch_held_out(run):
+    """Ask to see the held-out case of a training that runs; return its name."""
+    (name,) = json.loads((run.path / "split.json").read_text())["validation"]
+    (run.path / "watch").write_text(name)
+    return name
+
+
+def test_a_held_out_case_that_is_watched_is_seen_as_the_network_sees_it(config, a_set, tmp_path):
+    run, names, seen = RunFolder(tmp_path / "model.run"), [], []
+
+    def hear(event):
+        if isinstance(event, Progress) and event.stage == "prepare":
+            names.append(watch_held_out(run))
+        if run.watched.exists():
+            seen.append(sitk.ReadImage(str(run.watched)))
+
+    run_finetune(config(), hear)
+
+    image = sitk.ReadImage(str(a_set / f"imagesTr/{names[0]}.nii.gz"))
+    assert seen[0].GetSize() == image.GetSize()
+    assert seen[0].GetMetaData("Segment0_Name") == "left kidney"
+    assert not run.watched.exists()
+
+
+def test_a_case_that_cannot_be_shown_ends_no_training(config, tmp_path, monkeypatch):
+    notices = []
+
+    def refuse(*_arguments, **_options):
+        raise OutputError("The disk is full.", code="disk-full", remedy="Make room.")
+
+    def hear(event):
+        if isinstance(event, Progress) and event.stage == "prepare":
+            watch_held_out(RunFolder(tmp_path / "model.run"))
+        if isinstance(event, Notice):
+            notices.append(event.message)
+
+    monkeypatch.setattr(watching, "write_label_map", refuse)
+    run_finetune(config(steps=1), hear)
+
+    assert any("cannot be shown: The disk is full." in message for message in notices)

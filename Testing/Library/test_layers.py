@@ -21,7 +21,7 @@ LAYERS = (
     {"jobs"},
     {"inference", "training", "export"},
     {"data", "networks", "metrics"},
-    {"device", "cores", "energy"},
+    {"device", "cores", "energy", "gpus"},
     {"annotation", "volumes"},
     {"models"},
     {

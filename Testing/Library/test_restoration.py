@@ -11,7 +11,7 @@ import torch.nn.functional as F
 
 from MISFMLib.configs import IntensityConfig, LabelConfig, PreprocessingConfig
 from MISFMLib.data import label_resampling
-from MISFMLib.data.label_resampling import LabelResampler
+from MISFMLib.data.label_resampling import LabelResampler, Places
 from MISFMLib.data.preprocessing import prepare_volume
 from MISFMLib.data.spatial import SpatialRecord
 from MISFMLib.errors import BundleError, DeviceError
@@ -64,6 +64,41 @@ def test_labels_are_the_arg_max_of_the_interpolated_logits(
     logits = torch.from_numpy(rng.normal(size=(4, *model_shape)).astype(np.float32))
     scores = F.interpolate(logits[None], size=shape, mode="trilinear")[0]
     assert_highest(resampled(logits, shape, slab_depth), scores)
+
+
+@pytest.mark.parametrize("rows", [1, 4, 5])
+@pytest.mark.parametrize("slab_depth", [1, 3])
+@pytest.mark.parametrize(
+    ("shape", "orders"),
+    [
+        ((15, 30, 11), (1, 1, 1)),
+        ((5, 7, 5), (1, 1, 1)),
+        ((7, 13, 6), (1, 1, 1)),
+        ((9, 13, 11), (1, 1, 1)),
+        ((15, 30, 11), (1, 0, 1)),
+        ((15, 30, 11), (0, 1, 0)),
+    ],
+)
+def test_scores_by_rows_give_the_same_labels(rng, slab_depth, rows, shape, orders):
+    logits = torch.from_numpy(rng.normal(size=(4, 7, 13, 6)).astype(np.float32))
+    heard = {}
+    outputs = []
+    for height in (13, rows):
+        output, tiles = np.full(shape, 99), np.full(shape, np.nan)
+        heard[height] = tiles
+        resampler = LabelResampler(
+            (7, 13, 6),
+            output,
+            np.arange(4),
+            lambda place, scores, _, tiles=tiles: tiles.__setitem__(place, scores.sum(0)),
+            places=Places(orders),
+        )
+        for slab in in_slabs(logits, slab_depth):
+            for part_KDHW in slab.logits_KDHW.split(height, dim=2):
+                resampler.add(part_KDHW)
+        outputs.append(output)
+    np.testing.assert_array_equal(*outputs)
+    np.testing.assert_array_equal(*heard.values())
 
 
 @pytest.mark.parametrize("slab_depth", [1, 4, 9])

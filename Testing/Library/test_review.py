@@ -8,6 +8,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import SimpleITK as sitk
 
 from MISFMLib import cli
 from MISFMLib.configs import LabelConfig, ReviewConfig
@@ -149,7 +150,7 @@ def results(tmp_path):
         write_volume(
             Volume(image[np.newaxis], GRID, name), make(tmp_path / "scans") / f"{name}_0000.nii.gz"
         )
-    rows = "case,status,message\ncase9,failed,It is constant.\n"
+    rows = "case,status,message\ncase9,failed,It is constant.\ncase1,done,\ncaseX,done,\n"
     (tmp_path / "results" / "cases.csv").write_text(rows, "utf-8")
     return tmp_path
 
@@ -173,7 +174,8 @@ def test_the_page_has_every_case_with_volumes_reasons_and_pictures(results):
     report = review(results, images=results / "scans")
     data = data_of(results / "page")
     cases = {case["name"]: case for case in data["cases"]}
-    assert len(cases) == 10
+    assert len(cases) == 11
+    assert "label map is not there" in cases["caseX"]["reasons"][0]
     assert data["structures"] == ["left kidney", "right kidney"]
     assert cases["case0"]["volumes"] == [1.28, 1.28]
     assert cases["case4"]["volumes"][0] is None
@@ -186,6 +188,74 @@ def test_the_page_has_every_case_with_volumes_reasons_and_pictures(results):
     picture = (results / "page" / "thumbnails" / "case0.jpg").read_bytes()
     assert picture[:2] == b"\xff\xd8"
     assert len(picture) < 40_000
+
+
+def write_series(folder):
+    """Write a scan on GRID as a series of DICOM."""
+    writer = sitk.ImageFileWriter()
+    writer.KeepOriginalImageUIDOn()
+    tags = {"0020|000d": "1.2", "0020|000e": "1.2.3", "0008|0060": "MR"}
+    tags |= {"0020|0037": "1\\0\\0\\0\\1\\0"}
+    for number in range(SHAPE[0]):
+        plane = sitk.GetImageFromArray(np.indices(SHAPE[1:])[0].astype(np.int16))
+        place = "\\".join(map(str, GRID.position_xyz((number, 0, 0))))
+        own = {"0020|0032": place, "0008|0018": f"1.2.4.{number + 1}", "0020|0013": str(number)}
+        for tag, value in (tags | own).items():
+            plane.SetMetaData(tag, value)
+        writer.SetFileName(str(folder / f"{number:02}.dcm"))
+        writer.Execute(plane)
+
+
+def test_scans_are_found_by_the_names_that_segment_gives(results):
+    """In folders of their own with one name, one as a series of DICOM."""
+    scans = results / "scans"
+    (results / "results" / "case8.seg.nrrd").rename(results / "results" / "series.seg.nrrd")
+    for number, folder in enumerate(("a, b", "ü ö")):
+        make(scans / folder)
+        (scans / f"case{number}_0000.nii.gz").rename(scans / folder / "scan.nii.gz")
+        label = results / "results" / f"case{number}.seg.nrrd"
+        label.rename(results / "results" / f"{folder}_scan.seg.nrrd")
+    write_series(make(scans / "series"))
+    review(results, images=scans)
+    cases = {case["name"]: case for case in data_of(results / "page")["cases"]}
+    assert cases["a, b_scan"]["image"] == str(scans / "a, b" / "scan.nii.gz")
+    assert cases["ü ö_scan"]["image"] == str(scans / "ü ö" / "scan.nii.gz")
+    assert Path(cases["series"]["image"]).parent == scans / "series"
+    assert Path(cases["series"]["image"]).is_file()
+
+
+def test_a_scan_that_cannot_be_read_does_not_hide_the_result(results):
+    (results / "scans" / "case3_0000.nii.gz").write_bytes(b"no image")
+    review(results, images=results / "scans")
+    (case,) = (c for c in data_of(results / "page")["cases"] if c["name"] == "case3")
+    assert case["picture"]
+    assert any(reason.startswith("The scan is not shown: ") for reason in case["reasons"])
+
+
+def test_the_page_tells_what_the_reports_say(results):
+    reports = make(results / "reports")
+    place = {"index_ijk": [8, 12, 7], "labels": ["left kidney", "background"]}
+    told = {"notices": ["It is brighter."], "certainty": 0.75, "where_to_look": [place]}
+    (reports / "case2.json").write_text(json.dumps(told), "utf-8")
+    far = {**told, "where_to_look": [{**place, "index_ijk": [8, 12, 700]}]}
+    (reports / "case3.json").write_text(json.dumps(far), "utf-8")
+    (reports / "case5.json").write_text('{"where_to_look": [{}]}', "utf-8")
+    review(results, images=results / "scans", output=results / "without")
+    review(results, images=results / "scans", reports=reports)
+    cases = {case["name"]: case for case in data_of(results / "page")["cases"]}
+    assert cases["case2"]["sure"] == 0.75
+    assert cases["case2"]["reasons"][-2:] == [
+        "It is brighter.",
+        "The model wavers most between left kidney or background: the planes show where.",
+    ]
+    assert cases["case5"]["sure"] is None
+    assert cases["case3"]["picture"]
+
+    def picture(page, name):
+        return (results / page / "thumbnails" / f"{name}.jpg").read_bytes()
+
+    assert picture("page", "case2") != picture("without", "case2")
+    assert picture("page", "case3") == picture("without", "case3")
 
 
 def test_the_page_needs_nothing_from_the_network(results):

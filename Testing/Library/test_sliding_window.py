@@ -16,7 +16,7 @@ from MISFMLib.configs import IntensityConfig, PreprocessingConfig
 from MISFMLib.data.ahead import ahead
 from MISFMLib.data.preprocessing import prepare_volume
 from MISFMLib.errors import ConfigError, JobCancelled
-from MISFMLib.inference import sliding_window
+from MISFMLib.inference import logit_ring, sliding_window
 from MISFMLib.inference.sliding_window import Placement, iterate_slabs, predict_logits
 from MISFMLib.inference.windows import (
     WindowConfig,
@@ -454,3 +454,50 @@ def test_many_logits_of_16_bits_are_summed_in_half_precision(monkeypatch, seed):
     assert not torch.equal(rounded, exact)
     # Those that were computed in float32 keep all their digits.
     torch.testing.assert_close(predict_logits(network, image, config), exact, atol=0, rtol=0)
+
+
+BY_ROWS = [
+    # volume, patch, overlap, windows: even, clamped, one row of windows only, smaller than a patch
+    ((40, 44, 26), (16, 12, 12), 0.2, "even"),
+    ((40, 44, 26), (16, 12, 12), 0.5, "stepped"),
+    ((24, 45, 12), (8, 10, 12), 0.75, "distinct"),
+    ((11, 50, 13), (8, 10, 12), 0.3, "stepped"),
+    ((5, 41, 7), (8, 12, 12), 0.5, "even"),
+    ((30, 12, 26), (16, 12, 12), 0.5, "even"),
+]
+
+
+@pytest.mark.parametrize(("shape", "patch", "overlap", "placing"), BY_ROWS)
+@pytest.mark.parametrize(
+    ("precision", "weights"), [("fp32", "gaussian"), ("bf16", "gaussian"), ("fp32", "gaussian-cut")]
+)
+def test_many_logits_are_summed_by_rows_to_the_same_bits(
+    monkeypatch, seed, shape, patch, overlap, placing, precision, weights
+):
+    network = nn.Conv3d(1, 5, 3, padding=1)
+    image = torch.randn(1, *shape)
+    config = WindowConfig(
+        patch_size=patch, overlap=overlap, placing=placing, weights=weights, batch_size=3
+    )
+    placement = Placement(precision=precision)
+    monkeypatch.setattr(logit_ring, "_LARGE", 1000)
+    by_rows = predict_logits(network, image, config, placement)
+    fewer = max(slab.logits_KDHW.shape[2] for slab in iterate_slabs(network, image, config))
+    monkeypatch.setattr(logit_ring.LogitRing, "_saves_by_rows", lambda _: False)
+    at_once = predict_logits(network, image, config, placement)
+    assert torch.equal(by_rows, at_once)
+    assert fewer <= patch[1]
+
+
+def test_summing_by_rows_holds_the_overlap_only(monkeypatch, seed):
+    """Three windows of rows, slices that overlap by a quarter: a third, and a quarter of all."""
+    made = []
+    zeros, empty = torch.zeros, torch.empty
+    monkeypatch.setattr(torch, "zeros", lambda *a, **k: made.append(zeros(*a, **k)) or made[-1])
+    monkeypatch.setattr(torch, "empty", lambda *a, **k: made.append(empty(*a, **k)) or made[-1])
+    monkeypatch.setattr(logit_ring, "_LARGE", 1000)
+    config = WindowConfig(patch_size=(16, 12, 12), overlap=0.25, placing="even")
+    for _ in iterate_slabs(nn.Conv3d(1, 5, 1), torch.zeros(1, 52, 36, 24), config):
+        pass
+    sizes = sorted(tuple(tensor.shape) for tensor in made if tensor.ndim == 4)
+    assert sizes[-2:] == [(5, 4, 36, 24), (5, 16, 12, 24)]

@@ -39,6 +39,15 @@ def test_an_array_of_n_tasks_runs_the_same_command_on_its_shards(tmp_path):
     assert words[-2:] == ["--shard", "$SLURM_ARRAY_TASK_ID/4"]
 
 
+@pytest.mark.parametrize(("device", "expected"), [("auto", False), ("cuda", True), ("cpu", False)])
+def test_a_task_that_needs_gpus_asks_for_one_a_worker(tmp_path, device, expected):
+    config = SegmentConfig(
+        images=(tmp_path,), model="m", output=tmp_path, device=device, workers=2, shard="1/4"
+    )
+    script = slurm_script("segment", config, ["images"])
+    assert ("\n#SBATCH --gres=gpu:2\n" in script) == expected
+
+
 def test_channels_and_lists_keep_their_form(tmp_path):
     config = SegmentConfig(images=(Path("t1.nii,t2.nii"),), model="m", output=tmp_path)
     here = Path.cwd()

@@ -224,3 +224,13 @@ def test_a_real_training_is_killed_and_goes_on_to_its_model(tmp_path, write_case
     training.poll()
     assert training.state is TrainingState.FINISHED, training.log()
     assert (training.output / "models/model.safetensors").exists()
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="Linux only")
+def test_everything_else_goes_first(training, script):
+    training.start(script(ENDLESS))
+    pid = json.loads((training.folder / "process.json").read_text())["pid"]
+
+    assert os.getpriority(os.PRIO_PROCESS, pid) == 19
+    group = Path(f"/proc/{pid}/autogroup")  # there, where the kernel makes a group of each session
+    assert not group.exists() or group.read_text().split()[-1] == "19"

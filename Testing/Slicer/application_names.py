@@ -14,6 +14,7 @@ from __future__ import annotations
 import ast
 import builtins
 import csv
+import os
 import re
 import sys
 import xml.etree.ElementTree as ET
@@ -36,7 +37,8 @@ _WIDGET_OWNERS = {"qMRML": "slicer", "qSlicer": "slicer", "ctk": "ctk", "Q": "qt
 _CLASS_NAME = r"(vtkMRML|qMRML)\w+"
 _PYTHON_TYPES = (
     *(value for value in vars(builtins).values() if isinstance(value, type)),
-    *(BufferedReader, Logger, Path, Popen, deque, np.ndarray, re.Match, re.Pattern),
+    *(BufferedReader, Logger, Path, Popen, deque, np.ndarray, os.stat_result),
+    *(re.Match, re.Pattern),
 )
 _PYTHON = {name for type_ in _PYTHON_TYPES for name in dir(type_)}
 _PYTHON |= {"contains", "pid", "register", "specifier", "stdin"}  # of Popen, packaging, select

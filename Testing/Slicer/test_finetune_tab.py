@@ -327,6 +327,37 @@ def test_closing_slicer_asks_once_what_becomes_of_a_training(tab, a_set, host):
     assert len(host.dialogs.shown) == asked + 2
 
 
+def test_a_held_out_case_is_watched_while_the_network_learns(tab, a_set, tmp_path):
+    import slicer
+
+    a_set.update("b", split="validation")
+    tab.tab.setView.update()
+    tab.behave(wait=True)
+    tab.train()
+    tab.wait(lambda: tab.shown("watchButton") and tab.tab.train.training.metrics)
+    tab.ui.watchButton.menu().aboutToShow.emit()
+    (action,) = tab.ui.watchButton.menu().actions()
+    assert action.text == "b"
+
+    action.trigger()
+    view, training = tab.tab.watch, tab.tab.train.training
+    assert (training.watched.parent / "watch").read_text() == "b"
+    assert "next" in tab.ui.watchLabel.text
+    assert view.case.found.GetSegmentation().GetNumberOfSegments() == 0
+
+    segment_case([tmp_path / "grid.nrrd"], training.watched, LABELS)
+    tab.wait(lambda: view.case.found.GetSegmentation().GetNumberOfSegments() > 0)
+    assert "outlined" in tab.ui.watchLabel.text
+    display = view.case.found.GetDisplayNode()
+    assert (display.GetVisibility2DOutline(), display.GetVisibility2DFill()) == (True, False)
+
+    tab.ui.nextCaseButton.click()  # a correction needs the views
+    tab.wait(lambda: view.case is None and tab.tab.loop.case is not None)
+    assert not (training.watched.parent / "watch").exists()
+    assert not tab.ui.watchButton.enabled
+    assert not slicer.mrmlScene.GetNodesByName("b, network").GetNumberOfItems()
+
+
 def test_problems_of_the_cases_are_a_list_that_leads_to_them(tab, a_set):
     problems = "- a: the label map is empty\n- label 3 occurs in no training case\n"
     message = f"The data set cannot be trained on:\n{problems}"

@@ -16,6 +16,7 @@ import json
 import os
 import shutil
 import subprocess
+import sys
 import time
 from collections.abc import Mapping, Sequence
 from enum import Enum
@@ -30,6 +31,8 @@ from .WorkerEnvironment import findPython, workerEnvironment
 from .WorkerProcess import endGroup
 
 _LOG_BYTES = 16000
+_LOWEST = 19
+"""Of nice values."""
 
 
 class TrainingState(Enum):
@@ -95,6 +98,15 @@ class TrainingProcess:
     def output(self) -> Path:
         """Where its result goes."""
         return Path(self.job.get("config", {}).get("output", self.folder / "model"))
+
+    @property
+    def hasCheckpoint(self) -> bool:
+        """Whether it can go on from where it stopped."""
+        return (self._run / "checkpoint.pt").exists()
+
+    @property
+    def _run(self) -> Path:
+        return self.output.with_name(f"{self.output.name}.run")
 
     @property
     def isRunning(self) -> bool:
@@ -201,9 +213,26 @@ class TrainingProcess:
             word: ``pause``, after which `start` goes on with the same numbers; or ``finish``, to
                 make a model of the best weights so far.
         """
-        run = self.output.with_name(f"{self.output.name}.run")
-        if self.isRunning and run.is_dir():
-            (run / "control").write_text(word, "utf-8")
+        if self.isRunning and self._run.is_dir():
+            (self._run / "control").write_text(word, "utf-8")
+
+    def watch(self, case: str) -> None:
+        """Ask it for the labels that the network sees in a held-out case at each validation.
+
+        Args:
+            case: Its name; empty for none any more.
+        """
+        wish = self._run / "watch"
+        self.watched.unlink(missing_ok=True)  # of another case
+        if case and self.isRunning and self._run.is_dir():
+            wish.write_text(case, "utf-8")
+        else:
+            wish.unlink(missing_ok=True)
+
+    @property
+    def watched(self) -> Path:
+        """Where these labels are, once they are there: a .seg.nrrd on the grid of the case."""
+        return self._run / "watched.seg.nrrd"
 
     def discard(self) -> None:
         """End it at once and remove all of it."""
@@ -221,8 +250,7 @@ class TrainingProcess:
 
     def _setResume(self) -> None:
         job = self.job
-        run = self.output.with_name(f"{self.output.name}.run")
-        job["config"] = {**job["config"], "resume": (run / "settings.json").exists()}
+        job["config"] = {**job["config"], "resume": (self._run / "settings.json").exists()}
         write_json(self.folder / "job.json", job, overwrite=True)
 
 
@@ -245,7 +273,10 @@ def _lowerPriority(pid: int) -> None:
     """Let everything else on the computer go first."""
     if hasattr(os, "setpriority"):
         with contextlib.suppress(OSError):
-            os.setpriority(os.PRIO_PROCESS, pid, 19)
+            os.setpriority(os.PRIO_PROCESS, pid, _LOWEST)
+    if sys.platform == "linux":  # a session of its own is a group, beyond which nice does not count
+        with contextlib.suppress(OSError):
+            Path(f"/proc/{pid}/autogroup").write_text(str(_LOWEST), "ascii")
 
 
 def _readJson(path: Path) -> dict[str, Any]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping
 from typing import Any
 
@@ -10,9 +9,9 @@ import qt
 import slicer
 from slicer.i18n import tr as _
 
-from MISFMLib.annotation.training_set import TrainingSet
 from MISFMLib.configs.finetune import FULL_RATE
 from MISFMLib.events import Failed
+from MISFMLib.models.bundle_manifest import model_name
 from MISFMLib.models.versions import keep_model
 
 from ..Guard import guarded
@@ -28,6 +27,7 @@ from .ProblemsView import ProblemsView
 from .TrainingForm import TrainingForm
 from .TrainingSetView import TrainingSetView
 from .TrainView import TrainView, reportOf
+from .WatchView import WatchView
 
 _POLL_MS = 300
 
@@ -57,6 +57,7 @@ class FinetuneTab:
         self.loop = LoopView(ui, self._proposals, self.report)
         self.form = TrainingForm(ui, self._settings, self.report)
         self.train = TrainView(ui, self.report)
+        self.watch = WatchView(ui, self.report)
         self.outcome = OutcomeView(ui, self.report)
         self._connect()
         self._problems.connect(self._onMended, self.loop.unsaved)
@@ -119,6 +120,7 @@ class FinetuneTab:
         self.setView.close()
         self.loop.close()
         self._proposals.close()
+        self.watch.stop()
         self.train.close()
 
     def report(self, error: Exception | Failed) -> None:
@@ -168,7 +170,7 @@ class FinetuneTab:
         about = {
             "set": str(trainingSet.folder),
             "start": config["init"] or "",
-            "name": _modelName(trainingSet),
+            "name": model_name(trainingSet.name, "my-model"),
             "labelled": sum(row.is_labelled for row in rows),
             "byItself": isByItself,
         }
@@ -276,9 +278,11 @@ class FinetuneTab:
 
     @guarded
     def _onTick(self, *_arguments: Any) -> None:
+        isCorrecting = self.loop.case is not None
         self.train.poll()
+        self.watch.follow(self.setView.current, self.train.training, isCorrecting=isCorrecting)
         self._proposals.poll()
-        self.setView.leavePlace(isCorrecting=self.loop.case is not None)
+        self.setView.leavePlace(isCorrecting=isCorrecting)
 
     @guarded
     def _onSetChanged(self, *_arguments: Any) -> None:
@@ -290,7 +294,3 @@ class FinetuneTab:
         if any(row.name == name for row in self.setView.rows):
             self._ui.loopSection.collapsed = False
             self.loop.open(name)
-
-
-def _modelName(trainingSet: TrainingSet) -> str:
-    return re.sub(r"[^A-Za-z0-9._-]+", "-", trainingSet.name).strip("-.") or "my-model"

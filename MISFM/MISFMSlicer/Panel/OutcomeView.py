@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import csv
 import math
-import re
 import statistics
 from collections.abc import Callable, Mapping
 from functools import partial
@@ -15,6 +14,7 @@ import qt
 from slicer.i18n import tr as _
 
 from MISFMLib.models import store
+from MISFMLib.models.bundle_manifest import model_name
 from MISFMLib.models.versions import bring_back, keep_model, list_versions
 
 from ..Guard import guarded
@@ -122,9 +122,7 @@ class OutcomeView:
 
     @guarded
     def _onKeep(self, *_arguments: Any) -> None:
-        name = (
-            re.sub(r"[^A-Za-z0-9._-]+", "-", self._ui.keepNameEdit.text).strip("-.") or "my-model"
-        )
+        name = model_name(self._ui.keepNameEdit.text, "my-model")
         keep_model(self._training.output, name)
         self.hide()
         self.showVersions()

@@ -17,6 +17,7 @@ from slicer.i18n import tr as _
 from MISFMLib.configs import NetworkPreset
 from MISFMLib.events import Failed, Finished, Progress
 from MISFMLib.models import store
+from MISFMLib.models.bundle_manifest import model_name
 from MISFMLib.models.versions import keep_model
 from MISFMLib.resources import read_preset
 
@@ -258,8 +259,7 @@ class PretrainTab:
 
     @guarded
     def _onKeep(self, *_arguments: Any) -> None:
-        text = self._ui.pretrainNameEdit.text
-        name = re.sub(r"[^A-Za-z0-9._-]+", "-", text).strip("-.") or "my-start"
+        name = model_name(self._ui.pretrainNameEdit.text, "my-start")
         keep_model(self.train.training.output, name)
         self._end()
         text = _("{name} is in the list Start from of the tab Fine-tune.")

@@ -79,7 +79,7 @@ class TrainView:
     def canGoOn(self) -> bool:
         """Whether it stopped and has a checkpoint."""
         return self._state in (TrainingState.PAUSED, TrainingState.KILLED) or (
-            self._state is TrainingState.FAILED and self._hasCheckpoint()
+            self._state is TrainingState.FAILED and self._training.hasCheckpoint
         )
 
     def findAgain(self) -> None:
@@ -156,10 +156,6 @@ class TrainView:
         if training is not None and training.metrics:
             self._updateCurves()
             self._show()
-
-    def _hasCheckpoint(self) -> bool:
-        output = self._training.output
-        return (output.with_name(f"{output.name}.run") / "checkpoint.pt").exists()
 
     # -------------------------------------------------------------------------------------- show
 

@@ -1805,6 +1805,14 @@
         <source>Open a training set, or copy a data set (nnU-Net, Decathlon, folders of pairs) into a new one.</source>
         <translation>打开训练集，或将数据集（nnU-Net、Decathlon、成对的文件夹）复制到新的训练集中。</translation>
     </message>
+    <message>
+        <source>Show what the network sees in a held-out case while it learns.</source>
+        <translation>在训练过程中显示网络在某个留出病例中看到的内容。</translation>
+    </message>
+    <message>
+        <source>Watch</source>
+        <translation>观察</translation>
+    </message>
 </context>
 <context>
     <name>Panel.CaseCheck</name>
@@ -2816,6 +2824,32 @@
     <message>
         <source>Other</source>
         <translation>其他</translation>
+    </message>
+</context>
+<context>
+    <name>Panel.WatchView</name>
+    <message>
+        <source>No case is held out.</source>
+        <translation>没有留出的病例。</translation>
+    </message>
+    <message>
+        <source>Stop watching</source>
+        <translation>停止观察</translation>
+    </message>
+    <message>
+        <source>{case}: outlined is what the network sees, filled are the labels.</source>
+        <translation>{case}：轮廓线是网络看到的内容，填充的是标签。</translation>
+    </message>
+    <message>
+        <source>{case}: outlines come when the held-out cases are looked at next.</source>
+        <translation>{case}：轮廓将在下次查看留出病例时出现。</translation>
+    </message>
+</context>
+<context>
+    <name>Scene.WatchedCase</name>
+    <message>
+        <source>{case}, network</source>
+        <translation>{case}，网络</translation>
     </message>
 </context>
 </TS>

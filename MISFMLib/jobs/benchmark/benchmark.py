@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import dataclasses
 import json
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from concurrent.futures.process import BrokenProcessPool
+from contextlib import nullcontext
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -15,6 +17,7 @@ from MISFMLib.data.cases import Case, LabelledSet, find_cases
 from MISFMLib.errors import BatchError, ConfigError, JobCancelled, MISFMError
 from MISFMLib.events import CaseDone, EventSink, Notice, ignore_events
 from MISFMLib.files import write_json
+from MISFMLib.gpus import own_gpu
 from MISFMLib.jobs.benchmark.carry_out import carry_out, read_scores
 from MISFMLib.jobs.benchmark.pictures import draw_worst
 from MISFMLib.jobs.benchmark.plan import Run, plan_runs
@@ -81,7 +84,7 @@ def _carry_out_all(
         events(CaseDone(run.folder.name, status, message))
         pace.add("error" if status == "failed" else "")
 
-    if not config.workers and config.scheduler is None:
+    if not config.is_elsewhere:
         for run in runs:
             event = pace.progress("benchmark")
             message = f"{pace.position()}: {run.folder.name}"
@@ -114,7 +117,11 @@ def _attempt(
         if read_scores(run) is not None:
             return "skipped", "It was done already."
         try:
-            carry_out(run, cases, config, settings, events)
+            is_one = config.is_spread and settings.get("devices", 1) == 1
+            choose = own_gpu if is_one else nullcontext
+            with choose(config.device) as device:
+                here = dataclasses.replace(config, device=device)
+                carry_out(run, cases, here, settings, events)
         except MISFMError as error:
             if isinstance(error, JobCancelled):
                 raise
@@ -137,7 +144,7 @@ def _report(
         rows.append(
             RowResult(row.name, tuple(tuple(s) for s, _ in done), tuple(cost for _, cost in done))
         )
-    notes = _notes(runs, config)
+    notes = [*_notes(runs, config), *_machines(rows)]
     cells = write_reports(rows, notes, config.output)
     try:
         write_boxes(rows, config.output / "boxes.png")
@@ -158,6 +165,13 @@ def _notes(runs: Sequence[Run], config: BenchmarkConfig) -> list[str]:
         "the cases; p: Wilcoxon's signed-rank test over the cases, corrected by Holm.",
         *published,
     ]
+
+
+def _machines(rows: Sequence[RowResult]) -> list[str]:
+    """Say on what was trained, where machines differ, so that nobody compares their times."""
+    chips = Counter(chip for row in rows for cost in row.costs if (chip := cost.get("chip")))
+    listed = ", ".join(f"{count} on {chip}" for chip, count in chips.most_common())
+    return [f"Trainings: {listed}; their seconds cannot be compared."] if len(chips) > 1 else []
 
 
 def _read_options(config: BenchmarkConfig) -> dict[str, Any]:

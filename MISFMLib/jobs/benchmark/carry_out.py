@@ -11,6 +11,7 @@ from typing import Any
 from MISFMLib.configs import BenchmarkConfig, FinetuneConfig, decode
 from MISFMLib.data.case_reading import read_case, without_unlabelled
 from MISFMLib.data.cases import Case
+from MISFMLib.device import chip_name
 from MISFMLib.energy import measured
 from MISFMLib.events import EventSink
 from MISFMLib.files import write_json
@@ -93,6 +94,7 @@ def _trained(
         cost = {
             "training_s": report.get("training_seconds"),
             "steps": report.get("steps"),
+            "chip": chip_name(config.device),
             # Of a training that was stopped and went on, this would be its last part alone.
             "joules": None if own["resume"] else energy.joules,
         }

@@ -6,8 +6,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from MISFMLib.errors import DataError
+from MISFMLib.volumes.case_names import case_name, distinct_names, without_channel
 from MISFMLib.volumes.dicom_seg import is_dicom_seg
-from MISFMLib.volumes.volume import case_name, find_volumes
+from MISFMLib.volumes.folders import find_volumes
 
 
 @dataclass(frozen=True)
@@ -59,7 +60,7 @@ def find_pairs(predictions: Path, references: Path, images: Path | None) -> Pair
             remedy="Give two label maps, or two folders of label maps.",
         )
     found, right = files_by_name(predictions), files_by_name(references)
-    volumes = files_by_name(images) if images is not None and images.is_dir() else {}
+    volumes = images_by_case(images) if images is not None and images.is_dir() else {}
     common = sorted(found.keys() & right.keys())
     if not common:
         raise DataError(
@@ -96,6 +97,22 @@ def files_by_name(folder: Path) -> dict[str, Path]:
             )
         files[name] = path
     return files
+
+
+def images_by_case(folder: Path) -> dict[str, Path]:
+    """Return the scans of a folder, DICOM folders too, by the names that `misfm segment` gives.
+
+    Of a case with a file per channel it is the first one.
+
+    Raises:
+        DataError: The folder does not exist.
+    """
+    paths = find_volumes(folder)
+    names = distinct_names(paths)
+    found = dict(zip(without_channel(names), paths, strict=True))
+    for name, path in zip(names, paths, strict=True):
+        found.setdefault(name.removesuffix("_0000"), path)
+    return found
 
 
 def _some(files: dict[str, Path]) -> str:

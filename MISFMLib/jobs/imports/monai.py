@@ -26,6 +26,7 @@ from MISFMLib.jobs.imports.monai_transforms import (
 from MISFMLib.jobs.imports.sources import opened, read_json, refused
 from MISFMLib.models.bundle import Bundle, BundleManifest, check_bundle_output, write_bundle
 from MISFMLib.models.bundle_files import METADATA, file_sha256
+from MISFMLib.models.bundle_manifest import model_name
 from MISFMLib.models.terminology import label_config
 from MISFMLib.networks import build_network, weights_to_numpy
 from MISFMLib.networks.monai_network import NAMES
@@ -89,8 +90,7 @@ class _Reading:
     def name(self) -> str:
         """Return a name for the model."""
         given = self._root.name if self._source.is_dir() else self._source.stem
-        name = re.sub(r"[^A-Za-z0-9._-]+", "-", re.sub(r"_v[\d.]+$", "", given)).strip("-._")
-        return name or "monai-bundle"
+        return model_name(re.sub(r"_v[\d.]+$", "", given), "monai-bundle")
 
     def manifest(self) -> BundleManifest:
         """Return what the bundle says."""

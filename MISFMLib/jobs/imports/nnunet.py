@@ -28,6 +28,7 @@ from MISFMLib.jobs.imports.nnunet_plans import preprocessing_config, resolved
 from MISFMLib.jobs.imports.sources import opened, read_json, refused
 from MISFMLib.models.bundle import Bundle, BundleManifest, check_bundle_output, write_bundle
 from MISFMLib.models.bundle_files import file_sha256
+from MISFMLib.models.bundle_manifest import model_name
 from MISFMLib.models.terminology import label_config
 from MISFMLib.networks import build_network, load_weights, weights_to_numpy
 from MISFMLib.networks.nnunet_names import from_nnunet
@@ -180,7 +181,7 @@ class _Reading:
             )
         folds = [fold.name for fold in self._model.folds]
         return {
-            "name": _model_name(f"{data}-{self.configuration_name}"),
+            "name": model_name(f"{data}-{self.configuration_name}", "nnunet"),
             "title": f"{_words(data)} ({self.configuration_name}, nnU-Net)",
             "description": f"Segments {structures}. Imported from nnU-Net v2.",
             "limitations": notes,
@@ -215,11 +216,6 @@ def _evaluation(model: TrainedModel, outputs: Outputs) -> dict[str, Any]:
                 found[name].append(float(metrics["Dice"]))
     scores = {name: {"Dice": float(np.mean(values))} for name, values in found.items() if values}
     return {**scores, "cases": "validation cases of the folds"} if scores else {}
-
-
-def _model_name(text: str) -> str:
-    name = re.sub(r"[^A-Za-z0-9._-]+", "-", text).strip("-._")
-    return name or "nnunet"
 
 
 def _words(dataset_name: str) -> str:

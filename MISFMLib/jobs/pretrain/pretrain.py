@@ -26,6 +26,7 @@ from MISFMLib.training.launch import Processes
 from MISFMLib.training.loop import fit
 from MISFMLib.training.prior import class_shares, first_batches, set_class_prior
 from MISFMLib.training.schedules import polynomial_decay, repeated_halving
+from MISFMLib.training.stop import yielding_events
 from MISFMLib.training.task import Task
 
 
@@ -60,7 +61,7 @@ def _lead(config: PretrainConfig, events: EventSink, processes: Processes) -> di
     if config.preview:
         _check_preview(config.preview, overwrite=config.overwrite or config.resume)
     with open_run(config, events, processes) as run:
-        job = plan_pretraining(config, run.folder, run.events)
+        job = plan_pretraining(config, run.folder, yielding_events(run.events))
         return write_pretrained_bundle(job, run.train(train, job))
 
 

@@ -10,9 +10,9 @@ import torch
 import MISFMLib
 from MISFMLib.jobs.pretrain.methods import is_encoder_only
 from MISFMLib.jobs.pretrain.plan import PretrainJob
-from MISFMLib.jobs.provenance import command_line, model_name
+from MISFMLib.jobs.provenance import command_line
 from MISFMLib.models.bundle import write_bundle
-from MISFMLib.models.bundle_manifest import BundleManifest
+from MISFMLib.models.bundle_manifest import BundleManifest, model_name
 from MISFMLib.networks import build_network, load_weights, weights_to_numpy
 from MISFMLib.networks.pretext_heads import BACKBONE
 from MISFMLib.training.checkpoint import TrainResult

@@ -28,6 +28,10 @@ class ReviewedCase:
     measures: Mapping[str, Measures]
     problem: str = ""
     """Why there is no result, or why it cannot be read."""
+    warnings: tuple[str, ...] = ()
+    """What else there is to tell, such as a scan unlike those that the model learnt from."""
+    certainty: float | None = None
+    """How sure the model was, 0 to 1; None where nobody asked."""
 
 
 def write_page(
@@ -76,11 +80,12 @@ def _row(
         "name": case.name,
         # What has no result stands before all outliers.
         "score": 1000.0 if case.problem else finding.score,
-        "reasons": [case.problem] if case.problem else list(finding.reasons),
+        "reasons": [case.problem] if case.problem else [*finding.reasons, *case.warnings],
         "volumes": volumes,
         "label": case.label,
         "image": case.image,
         "verdict": verdict.verdict,
         "note": verdict.note,
+        "sure": None if case.certainty is None else round(case.certainty, 4),
         "picture": not case.problem,
     }

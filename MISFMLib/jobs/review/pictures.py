@@ -26,7 +26,11 @@ _MARGIN_MM, _MARGIN = 15.0, 0.25
 
 
 def write_thumbnail(
-    volume: Volume | None, label_map: LabelMap, colors: Mapping[int, Color], path: Path
+    volume: Volume | None,
+    label_map: LabelMap,
+    colors: Mapping[int, Color],
+    path: Path,
+    place_dhw: tuple[int, int, int] | None = None,
 ) -> None:
     """Draw the axial, coronal and sagittal plane side by side as a JPEG of a few kilobytes.
 
@@ -35,13 +39,18 @@ def write_thumbnail(
         label_map: Labels.
         colors: Red, green, blue of each value.
         path: The .jpg file; an earlier one is replaced.
+        place_dhw: Voxel that the planes pass; the middle of the labels when None.
 
     Raises:
         DependencyError: Pillow is not installed.
         OutputError: The place is read-only or full.
     """
     shown = volume or Volume(label_map.array_DHW[np.newaxis] * 0, label_map.geometry, "")
-    planes = cut_planes(shown, label_map)
+    focus_DHW = None
+    if place_dhw is not None:
+        focus_DHW = np.zeros(label_map.array_DHW.shape, bool)
+        focus_DHW[place_dhw] = True
+    planes = cut_planes(shown, label_map, focus_DHW)
     window = display_window(planes, shown.modality) if volume is not None else (0.0, 1.0)
     tiles = [_tile(plane, window, colors) for plane in planes]
     picture = _pillow().fromarray(np.concatenate(tiles, axis=1))

@@ -3,35 +3,44 @@
 from __future__ import annotations
 
 import csv
-import os
 from collections.abc import Iterator, Mapping, Sequence
-from concurrent.futures import ProcessPoolExecutor, as_completed
+from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass
-from multiprocessing import get_context
 from pathlib import Path
 from typing import Any
 
 from MISFMLib.configs import ReviewConfig
+from MISFMLib.cores import usable_cores
 from MISFMLib.data.cases import parse_label_names
 from MISFMLib.data.descriptions import label_names_beside
-from MISFMLib.errors import DataError, DependencyError, MISFMError, OutputError
+from MISFMLib.errors import DataError, DependencyError, MISFMError
 from MISFMLib.events import EventSink, Notice, ignore_events
 from MISFMLib.files import write_text
-from MISFMLib.jobs.evaluate.pairs import files_by_name
+from MISFMLib.jobs.evaluate.pairs import files_by_name, images_by_case
 from MISFMLib.jobs.progress import counter
 from MISFMLib.jobs.review.measures import measure
 from MISFMLib.jobs.review.outliers import find_outliers
 from MISFMLib.jobs.review.page import ReviewedCase, write_page
 from MISFMLib.jobs.review.pictures import write_thumbnail
+from MISFMLib.jobs.review.reports import told_by
 from MISFMLib.jobs.review.verdicts import Verdict, read_verdicts
+from MISFMLib.jobs.review_place import check_place
+from MISFMLib.jobs.workers import open_workers
 from MISFMLib.models.store import find_model
 from MISFMLib.models.terminology import label_config
 from MISFMLib.volumes.dicom_seg import is_dicom_seg, read_dicom_seg
-from MISFMLib.volumes.volume import on_grid, present_values, read_label_map, read_volume
+from MISFMLib.volumes.volume import (
+    Volume,
+    on_grid,
+    present_values,
+    read_label_map,
+    read_volume,
+)
 
-_OURS = "data.js"
-"""Marks a folder as a page of ours."""
 _FEW = 8
+_GONE = "it was done, but its label map is not there any more."
+_WITHOUT_RESULT = {"failed": "it failed.", "cancelled": "it was not finished."}
+_DIED = "The process that measured it died each time: most likely the memory was full."
 
 
 @dataclass(frozen=True)
@@ -43,14 +52,20 @@ class _Job:
     image: Path | None
     names: Mapping[int, str]
     thumbnail: Path
+    report: Path | None
 
 
-def run_review(config: ReviewConfig, events: EventSink = ignore_events) -> dict[str, Any]:
+def run_review(
+    config: ReviewConfig,
+    events: EventSink = ignore_events,
+    images: Mapping[str, Path] | None = None,
+) -> dict[str, Any]:
     """Make the page.
 
     Args:
         config: Results, scans and place of the page.
         events: Hears progress and notices.
+        images: The scan of each case, where that is known; else they are found by their names.
 
     Returns:
         Numbers of cases, the strongest outliers, with the key ``text`` for people.
@@ -60,15 +75,15 @@ def run_review(config: ReviewConfig, events: EventSink = ignore_events) -> dict[
         DependencyError: SciPy or Pillow is not installed.
         OutputError: The folder holds something else, or is there already.
     """
-    _check_place(config)
+    check_place(config.output, overwrite=config.overwrite)
     verdicts = read_verdicts(config.verdicts) if config.verdicts else {}
-    jobs = _find_jobs(config)
+    jobs = _find_jobs(config, images)
     count = counter(events, "review", len(jobs))
     cases: dict[str, ReviewedCase] = {}
-    for case in _reviewed(jobs, config.workers):
+    for case in _reviewed(jobs, config):
         cases[case.name] = case
         count(len(cases))
-    for name, message in _failed_before(config.results).items():
+    for name, message in _listed(config.results).items():
         cases.setdefault(name, ReviewedCase(name, "", "", {}, f"No result: {message}"))
     ordered = [cases[name] for name in sorted(cases)]
     findings = find_outliers({case.name: case.measures for case in ordered if not case.problem})
@@ -83,26 +98,7 @@ def run_review(config: ReviewConfig, events: EventSink = ignore_events) -> dict[
     return {"cases": len(ordered), "first": first, "text": "\n".join(lines)}
 
 
-def _check_place(config: ReviewConfig) -> None:
-    """Write into a new or empty folder, or over a page of ours if that is allowed."""
-    folder = config.output
-    if not folder.exists() or (folder.is_dir() and not any(folder.iterdir())):
-        return
-    if not (folder / _OURS).is_file():
-        raise OutputError(
-            f"{folder} holds other files than a review.",
-            code="output-exists",
-            remedy="Choose a new folder.",
-        )
-    if not config.overwrite:
-        raise OutputError(
-            f"{folder} holds a review already.",
-            code="output-exists",
-            remedy="Choose another output, or allow replacing it with --overwrite.",
-        )
-
-
-def _find_jobs(config: ReviewConfig) -> list[_Job]:
+def _find_jobs(config: ReviewConfig, images: Mapping[str, Path] | None) -> list[_Job]:
     files = files_by_name(config.results)
     if not files:
         raise DataError(
@@ -110,7 +106,8 @@ def _find_jobs(config: ReviewConfig) -> list[_Job]:
             code="no-volume",
             remedy="Give the folder of results that `misfm segment` wrote.",
         )
-    images = files_by_name(config.images) if config.images is not None else {}
+    if images is None:
+        images = images_by_case(config.images) if config.images is not None else {}
     names = (
         parse_label_names(config.labels)
         or label_names_beside(config.results)
@@ -123,6 +120,7 @@ def _find_jobs(config: ReviewConfig) -> list[_Job]:
             images.get(name),
             names,
             config.output / "thumbnails" / f"{name}.jpg",
+            None if config.reports is None else config.reports / f"{name}.json",
         )
         for name, path in sorted(files.items())
     ]
@@ -149,35 +147,35 @@ def _names_of_model(results: Path) -> dict[int, str]:
     return {}
 
 
-def _failed_before(results: Path) -> dict[str, str]:
+def _listed(results: Path) -> dict[str, str]:
+    """Return the cases of a batch's table, each with why it may have no label map."""
     return {
-        row["case"]: row.get("message") or "it failed"
+        row["case"]: row.get("message") or _WITHOUT_RESULT.get(row.get("status", ""), _GONE)
         for row in _rows(results)
-        if row.get("status") == "failed" and row.get("case")
+        if row.get("case")
     }
 
 
-def _reviewed(jobs: Sequence[_Job], workers: int | None) -> Iterator[ReviewedCase]:
-    number = min(workers if workers is not None else os.cpu_count() or 1, len(jobs))
-    if number < 2 or (workers is None and len(jobs) < _FEW):
+def _reviewed(jobs: Sequence[_Job], config: ReviewConfig) -> Iterator[ReviewedCase]:
+    count = min(usable_cores() if config.workers is None else config.workers, len(jobs))
+    if config.scheduler is None and (count < 2 or (config.workers is None and len(jobs) < _FEW)):
         yield from map(_review, jobs)
         return
-    with ProcessPoolExecutor(number, get_context("spawn")) as pool:
-        tasks = [pool.submit(_review, job) for job in jobs]
-        try:
-            yield from (task.result() for task in as_completed(tasks))
-        finally:
-            pool.shutdown(wait=False, cancel_futures=True)
+    with open_workers(count, config.scheduler) as workers:
+        for job, future in workers.results(_review, jobs):
+            if isinstance(future.exception(), BrokenProcessPool):
+                yield ReviewedCase(job.name, str(job.label.absolute()), "", {}, _DIED)
+            else:
+                yield future.result()
 
 
 def _review(job: _Job) -> ReviewedCase:
     """Measure and draw a case; what is wrong with it stands on the page."""
-    image = "" if job.image is None else str(job.image.absolute())
-    case = (job.name, str(job.label.absolute()), image)
+    label = str(job.label.absolute())
+    told = told_by(job.report)
     try:
-        reader = read_dicom_seg if is_dicom_seg(job.label) else read_label_map
-        label_map = reader(job.label)
-        volume = None if job.image is None else read_volume(job.image)
+        label_map = (read_dicom_seg if is_dicom_seg(job.label) else read_label_map)(job.label)
+        volume, image, warnings = _scan(job)
         if volume is not None:
             label_map = on_grid(label_map, volume, name=str(job.label))
         names = {**label_map.names, **job.names}
@@ -186,12 +184,32 @@ def _review(job: _Job) -> ReviewedCase:
             value: label_config(value, names.get(value, "")).color
             for value in present_values(label_map.array_DHW) - {0}
         }
-        write_thumbnail(volume, label_map, colors, job.thumbnail)
+        shape = label_map.array_DHW.shape
+        place = told.place_dhw if volume is not None and told.lies_in(shape) else None
+        write_thumbnail(volume, label_map, colors, job.thumbnail, place)
     except DependencyError:
         raise
     except MISFMError as error:
-        return ReviewedCase(*case, {}, str(error))
-    return ReviewedCase(*case, measures, "" if measures else "The result is empty.")
+        return ReviewedCase(job.name, label, _text(job.image), {}, str(error))
+    problem = "" if measures else "The result is empty."
+    warnings = (*warnings, *told.warnings)
+    return ReviewedCase(job.name, label, image, measures, problem, warnings, told.certainty)
+
+
+def _scan(job: _Job) -> tuple[Volume | None, str, tuple[str, ...]]:
+    """Return the scan, its path as Slicer can open it, and what is wrong with it."""
+    if job.image is None:
+        return None, "", ()
+    try:
+        volume = read_volume(job.image)
+    except MISFMError as error:
+        return None, _text(job.image), (f"The scan is not shown: {error.message}",)
+    # Of a DICOM series Slicer opens all files when it is given one.
+    return volume, _text(volume.dicom_files[0] if volume.dicom_files else job.image), ()
+
+
+def _text(path: Path | None) -> str:
+    return "" if path is None else str(path.absolute())
 
 
 def _write_to_correct(

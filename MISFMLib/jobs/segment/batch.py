@@ -25,6 +25,7 @@ from MISFMLib.jobs.segment.elsewhere import outcomes_elsewhere
 from MISFMLib.jobs.segment.only import wanted_labels
 from MISFMLib.jobs.segment.plan import SegmentCase, SegmentPlan
 from MISFMLib.jobs.segment.results import is_whole_result
+from MISFMLib.jobs.segment.review import write_review
 from MISFMLib.jobs.segment.table import WORKER_DIED, CaseRow, CaseTable
 from MISFMLib.models.bundle import Bundle
 from MISFMLib.volumes.dicom_seg import is_dicom_seg
@@ -68,6 +69,7 @@ def run_batch(
     finally:
         batch.table.write(plan.cases.names)
     batch.write_statistics()
+    batch.write_review(events)
     return batch.report()
 
 
@@ -78,7 +80,8 @@ class _Batch:
         self, config: SegmentConfig, bundle: Bundle, plan: SegmentPlan, events: EventSink
     ) -> None:
         self._folder = plan.folder or Path()
-        self.table = CaseTable(self._folder, bundle.manifest)
+        places = {path.parent for path in plan.cases[0].results}  # the same of all cases
+        self.table = CaseTable(self._folder, bundle.manifest, places)
         self._config = config
         self._labels = wanted_labels(config, bundle.manifest)
         self._all = plan.cases
@@ -117,7 +120,7 @@ class _Batch:
     def _outcomes(
         self, job: BatchJob, todo: Sequence[SegmentCase], pace: Pace, here: Here
     ) -> Generator[Outcome]:
-        if self._is_elsewhere:
+        if self._config.is_elsewhere:
             yield from outcomes_elsewhere(job, todo)
         else:
             job = dataclasses.replace(job, is_spread=self._config.is_part)
@@ -128,13 +131,9 @@ class _Batch:
         for outcome in outcomes:
             self._take(outcome)
             pace.add(outcome.code or "error" if outcome.status == "failed" else "")
-            if self._is_elsewhere:
+            if self._config.is_elsewhere:
                 self._events(pace.progress("segment"))
             self.table.write_now_and_then()
-
-    @property
-    def _is_elsewhere(self) -> bool:
-        return bool(self._config.workers) or self._config.scheduler is not None
 
     def _is_kept(self, case: SegmentCase) -> bool:
         """Tell whether a result is there and whole: as long as it was, or else by its content."""
@@ -210,6 +209,11 @@ class _Batch:
         from MISFMLib.volumes.volume import read_label_map
 
         return label_volumes(read_label_map(case.output), self._labels)
+
+    def write_review(self, events: EventSink) -> None:
+        """Make the page to check the results by, if it was asked for and all cases have ended."""
+        if self._config.review is not None and not self._open():
+            write_review(self._config, self._all, self._labels, events)
 
     def report(self) -> dict[str, Any]:
         """Return the report of the batch.

@@ -43,9 +43,3 @@ def channels_together(paths: Sequence[Path], num_channels: int) -> Iterator[tupl
             )
         else:
             yield tuple(channels[number] for number in range(num_channels))
-
-
-def without_channel(names: Sequence[str]) -> list[str]:
-    """Return the names of cases without the number of their first channel, where all have it."""
-    stems = [name.removesuffix("_0000") for name in names]
-    return stems if all(map(str.__ne__, stems, names)) else list(names)

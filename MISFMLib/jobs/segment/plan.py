@@ -14,8 +14,8 @@ from typing import overload
 from MISFMLib.configs import SegmentConfig
 from MISFMLib.errors import ConfigError, DataError, DependencyError
 from MISFMLib.files import RealNames, check_output, real_path
-from MISFMLib.jobs.segment.channels import channels_together, without_channel
-from MISFMLib.volumes.case_names import distinct_names
+from MISFMLib.jobs.segment.channels import channels_together
+from MISFMLib.volumes.case_names import distinct_names, without_channel
 from MISFMLib.volumes.dicom_seg import is_dicom_seg
 from MISFMLib.volumes.folders import find_volumes
 from MISFMLib.volumes.series_choice import SeriesChoice
@@ -254,14 +254,12 @@ def _beside(option: Path | None, name: str, suffixes: Sequence[str], num_cases: 
 
 
 def _check_packages(config: SegmentConfig, cases: Sequence[SegmentCase]) -> None:
-    needed = {"dicom": ("highdicom",), "report": ("matplotlib",)}
-    is_used = {
-        "dicom": any(is_dicom_seg(case.output) for case in cases),
-        "report": config.overview is not None,
-    }
-    for extra, packages in needed.items():
+    pictures = ("matplotlib",) if config.overview is not None else ()
+    page = ("PIL", "scipy") if config.review is not None else ()
+    seg = ("highdicom",) if is_dicom_seg(cases[0].output) else ()  # as all of them
+    for extra, packages in (("dicom", seg), ("report", (*pictures, *page))):
         missing = [package for package in packages if importlib.util.find_spec(package) is None]
-        if is_used[extra] and missing:
+        if missing:
             raise DependencyError(
                 f"This needs {' and '.join(missing)}, which is not installed.",
                 code="package-missing",

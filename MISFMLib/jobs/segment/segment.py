@@ -13,6 +13,7 @@ from MISFMLib.export.statistics import write_statistics
 from MISFMLib.jobs.segment.batch import Here, Listen, run_batch
 from MISFMLib.jobs.segment.batch_job import BatchJob, Outcome
 from MISFMLib.jobs.segment.plan import SegmentCase, plan_cases
+from MISFMLib.jobs.segment.review import check_review, with_reports
 from MISFMLib.models.bundle import Bundle
 from MISFMLib.models.store import find_model
 
@@ -47,7 +48,9 @@ def run_segment(
     """
     bundle = find_model(config.model)
     check_segments(bundle)
+    config = with_reports(config)
     plan = plan_cases(config, len(bundle.manifest.preprocessing.channels))
+    check_review(config, plan)
     if plan.folder is not None:
         return run_batch(config, bundle, plan, _batch_here(config, load_segmenter), events)
     return _run_single(config, bundle, plan.cases[0], load_segmenter, events)

@@ -7,7 +7,7 @@ import io
 import sys
 import time
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -78,12 +78,14 @@ class CaseTable:
     the label map), and the millilitres of every label by its name.
     """
 
-    def __init__(self, folder: Path, manifest: BundleManifest) -> None:
-        """Read what earlier runs have left."""
+    def __init__(
+        self, folder: Path, manifest: BundleManifest, results: Collection[Path] = ()
+    ) -> None:
+        """Read what earlier runs have left; `results` are the folders where they wrote."""
         self.path = folder / "cases.csv"
         self.model = model_name(manifest)
         self._columns = (*_COLUMNS, *(f"{label.name} (ml)" for label in manifest.labels))
-        self._journals = Journals(folder)
+        self._journals = Journals(folder, results)
         self._written, self._cost_s = 0.0, 0.0
         self._stamp: tuple[int, int] | None = None
         self._is_new = False

@@ -7,6 +7,7 @@ array. They know of each other by the output folder alone.
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 import logging
 from collections.abc import Callable, Iterator
 
@@ -14,6 +15,7 @@ from MISFMLib.configs import SegmentConfig
 from MISFMLib.device import set_threads
 from MISFMLib.errors import DeviceError, JobCancelled, MISFMError, OutputError, is_out_of_memory
 from MISFMLib.events import EventSink, ignore_events
+from MISFMLib.gpus import own_gpu
 from MISFMLib.inference.segmenter import Segmenter, SegmenterOptions
 from MISFMLib.jobs.claims import WORK, Claim, claimed
 from MISFMLib.jobs.journal import ENGINE, Journal
@@ -73,11 +75,14 @@ def open_worker(
     """
     bundle = find_model(job.config.model)
     set_threads(threads)
-    segmenter = load_segmenter(bundle, options_of(job.config, bundle))
+    choose = own_gpu if job.is_spread else contextlib.nullcontext
     with (
+        choose(job.config.device) as device,
         ReaderProcess() as read,
         contextlib.closing(Journal(job.folder, events)) as journal,
     ):
+        options = dataclasses.replace(options_of(job.config, bundle), device=device)
+        segmenter = load_segmenter(bundle, options)
         runner = CaseRunner(job.config, bundle.manifest, segmenter, overwrite=True, read=read)
         yield CaseWorker(job, runner, journal)
 

@@ -12,11 +12,12 @@ from typing import Any
 import numpy as np
 
 from MISFMLib.configs import LabelConfig
-from MISFMLib.events import EventSink
+from MISFMLib.events import EventSink, ignore_events
 from MISFMLib.inference.segmenter import Segmenter, SegmenterOptions
 from MISFMLib.jobs.progress import counter
 from MISFMLib.jobs.train.finetune_job import FinetuneJob
 from MISFMLib.jobs.train.validation import evaluate
+from MISFMLib.training.stop import yielding_events
 from MISFMLib.volumes.volume import LabelMap
 
 _ONE_SIDED_95 = (6.31, 2.92, 2.35, 2.13, 2.02, 1.94, 1.89, 1.86, 1.83, 1.81, 1.80, 1.78, 1.77)
@@ -46,10 +47,10 @@ def compare_with_start(job: FinetuneJob, events: EventSink) -> dict[str, Any]:
         return {}
     config = job.config
     options = SegmenterOptions(device=config.device, precision=config.precision)
-    segmenter = Segmenter.from_bundle(bundle, options)
+    segmenter, yielding = Segmenter.from_bundle(bundle, options), yielding_events(ignore_events)
     before = evaluate(
         job.validation,
-        lambda volume: _renumbered(segmenter.segment(volume).label_map, known, values),
+        lambda volume: _renumbered(segmenter.segment(volume, yielding).label_map, known, values),
         known,
         job.folder.scores_before,
         counter(events, "compare", len(job.validation)),

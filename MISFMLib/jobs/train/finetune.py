@@ -38,6 +38,7 @@ from MISFMLib.jobs.train.start import Start, find_start, start_network
 from MISFMLib.jobs.train.trained_bundle import write_trained_bundle
 from MISFMLib.jobs.train.training_run import check_patience, fit_settings, open_run, run_training
 from MISFMLib.jobs.train.validation import subset, validate
+from MISFMLib.jobs.train.watching import write_watched
 from MISFMLib.networks import SegmentationNetwork
 from MISFMLib.networks.trainable import count_weights, level_rate
 from MISFMLib.training.launch import Processes
@@ -45,6 +46,7 @@ from MISFMLib.training.loop import fit
 from MISFMLib.training.losses import SegmentationLoss
 from MISFMLib.training.prior import class_shares, first_batches, set_class_prior
 from MISFMLib.training.schedules import linear_rise, polynomial_decay
+from MISFMLib.training.stop import yielding_events
 from MISFMLib.training.task import Task, Validation
 
 _VALIDATION_OVERLAP = 0.25
@@ -99,10 +101,11 @@ def _check(config: FinetuneConfig, events: EventSink) -> dict[str, Any]:
 
 def _lead(config: FinetuneConfig, events: EventSink, processes: Processes) -> dict[str, Any]:
     with open_run(config, events, processes) as run:
-        job = _plan_job(config, run.folder, run.events)
-        on_case = counter(run.events, "prepare", job.case_count)
+        yielding = yielding_events(run.events)
+        job = _plan_job(config, run.folder, yielding)
+        on_case = counter(yielding, "prepare", job.case_count)
         _prepared(job, [*job.train, *job.validation], on_case)
-        return write_trained_bundle(job, run.train(train, job), run.events)
+        return write_trained_bundle(job, run.train(train, job), yielding)
 
 
 def _plan_job(config: FinetuneConfig, folder: RunFolder, events: EventSink) -> FinetuneJob:
@@ -238,7 +241,7 @@ def train(fabric: Fabric, job: FinetuneJob, events: EventSink) -> None:
         schedule=partial(polynomial_decay, steps=config.steps),
         rise=partial(linear_rise, warm_up=min(config.warm_up_steps, config.steps // _MOST_WARM_UP)),
         rate=partial(level_rate, decay=config.layer_decay, levels=len(plan.network.level_channels)),
-        validate=partial(_validate, fabric, job, network) if job.validation else None,
+        validate=partial(_validate, fabric, job, network, events) if job.validation else None,
     )
     fit(fabric, task, fit_settings(config), job.folder.checkpoint, events)
 
@@ -268,7 +271,9 @@ def _patches(job: FinetuneJob) -> PatchSource:
     )
 
 
-def _validate(fabric: Fabric, job: FinetuneJob, network: SegmentationNetwork) -> Validation:
+def _validate(
+    fabric: Fabric, job: FinetuneJob, network: SegmentationNetwork, events: EventSink
+) -> Validation:
     window = WindowConfig(
         patch_size=job.plan.preprocessing.patch_size,
         overlap=_VALIDATION_OVERLAP,
@@ -276,4 +281,6 @@ def _validate(fabric: Fabric, job: FinetuneJob, network: SegmentationNetwork) ->
     )
     placement = Placement(network=fabric.device, sums=fabric.device, precision=job.config.precision)
     cases = subset(_prepared(job, job.validation))
-    return validate(network, cases, job.plan.labels, window, placement)
+    validation = validate(network, cases, job.plan.labels, window, placement)
+    write_watched(job, network, window, placement, events)
+    return validation

@@ -27,7 +27,16 @@ _FREE_TO_CHANGE = (
 """Settings that a resumed training may change; all others would make it another training."""
 _LOCK = "lock"
 _CHECKPOINT = Path("checkpoint.pt")
-_OF_NO_USE = ("cases", "draft", "control", str(_CHECKPOINT), str(previous(_CHECKPOINT)))
+_WATCH, _WATCHED = "watch", "watched.seg.nrrd"
+_OF_NO_USE = (
+    "cases",
+    "draft",
+    "control",
+    _WATCH,
+    _WATCHED,
+    str(_CHECKPOINT),
+    str(previous(_CHECKPOINT)),
+)
 """What is of no use once the bundle is there."""
 _OWN = (
     *_OF_NO_USE,
@@ -54,6 +63,18 @@ class RunFolder:
     def control(self) -> Path:
         """What the user asks of the training while it runs: ``pause`` or ``finish``."""
         return self.checkpoint.with_name("control")
+
+    def watched_case(self) -> str:
+        """Return the held-out case that somebody watches; empty when nobody does."""
+        try:
+            return (self.path / _WATCH).read_text("utf-8").strip()
+        except (OSError, UnicodeDecodeError):
+            return ""
+
+    @property
+    def watched(self) -> Path:
+        """What the network sees in that case, renewed at every validation."""
+        return self.path / _WATCHED
 
     @property
     def cases(self) -> Path:

@@ -10,20 +10,21 @@ import torch
 
 import MISFMLib
 from MISFMLib.configs import LabelConfig
-from MISFMLib.events import EventSink, Notice
+from MISFMLib.events import EventSink, Notice, ignore_events
 from MISFMLib.inference.segmenter import Segmenter, SegmenterOptions
 from MISFMLib.jobs.progress import counter
-from MISFMLib.jobs.provenance import command_line, model_name, without_folder
+from MISFMLib.jobs.provenance import command_line, without_folder
 from MISFMLib.jobs.train.cautions import license_of, limitations
 from MISFMLib.jobs.train.comparison import compare_with_start
 from MISFMLib.jobs.train.finetune_job import FinetuneJob
 from MISFMLib.jobs.train.validation import evaluate
 from MISFMLib.memory import peak_memory_bytes
 from MISFMLib.models.bundle import Bundle, write_bundle
-from MISFMLib.models.bundle_manifest import BundleManifest
+from MISFMLib.models.bundle_manifest import BundleManifest, model_name
 from MISFMLib.networks import build_network, load_weights, weights_to_numpy
 from MISFMLib.networks.low_rank import merged
 from MISFMLib.training.checkpoint import TrainResult
+from MISFMLib.training.stop import yielding_events
 
 
 def write_trained_bundle(
@@ -80,7 +81,7 @@ def _evaluate(job: FinetuneJob, draft: Bundle, events: EventSink) -> dict[str, A
     segmenter = Segmenter.from_bundle(draft, options)
     return evaluate(
         job.validation,
-        lambda volume: segmenter.segment(volume).label_map,
+        lambda volume: segmenter.segment(volume, yielding_events(ignore_events)).label_map,
         job.plan.labels,
         job.folder.scores,
         counter(events, "evaluate", len(job.validation)),
