@@ -20,6 +20,9 @@ class CollectConfig:
     output: Path
     """Folder of the training set that the tab Fine-tune in Slicer works on; new, or to be
     extended."""
+    as_proposals: bool = False
+    """Take the labels for proposals that are to be corrected in Slicer before anything is learnt
+    from them, such as the to_correct.csv of a review."""
     unlabelled: Path | None = None
     """Folder with volumes without labels to add as well; imagesTs/ of the data set when not
     given."""

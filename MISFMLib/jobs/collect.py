@@ -64,7 +64,7 @@ def run_collect(config: CollectConfig, events: EventSink = ignore_events) -> dic
     refused: dict[str, str] = {}
     for index, case in enumerate(found.cases, start=1):
         try:
-            _add_labelled(made, case, values)
+            _add_labelled(made, case, values, as_proposal=config.as_proposals)
         except MISFMError as error:
             refused[case.name] = error.message
         on_case(index)
@@ -97,12 +97,14 @@ def _report(made: TrainingSet, refused: Mapping[str, str], events: EventSink) ->
         events(Notice(f"{name} is left out: {why}"))
     rows = made.cases()
     labelled = sum(row.is_labelled for row in rows)
+    proposed = sum(row.status == "proposed" for row in rows)
     return {
         "set": str(made.folder),
         "labelled": labelled,
         "unlabelled": len(rows) - labelled,
         "refused": dict(refused),
         "text": f"{made.folder} has {labelled} cases with labels and {len(rows) - labelled} without"
+        + (f", {proposed} of them with a proposal" if proposed else "")
         + (f"; {len(refused)} were left out" if refused else ""),
     }
 
@@ -125,7 +127,9 @@ def _values(made: TrainingSet, found: LabelledSet, events: EventSink) -> Mapping
     return values
 
 
-def _add_labelled(made: TrainingSet, case: Case, values: Mapping[int, int]) -> None:
+def _add_labelled(
+    made: TrainingSet, case: Case, values: Mapping[int, int], *, as_proposal: bool
+) -> None:
     volume, label_map = read_case(case)
     if len(volume.array_CDHW) > 1:
         raise DataError("it has several channels.", code="channels-differ", remedy="Leave it out.")
@@ -142,10 +146,15 @@ def _add_labelled(made: TrainingSet, case: Case, values: Mapping[int, int]) -> N
         )
     name = made.free_name(case.name)
     names = {label.value: label.name for label in made.labels}
+    renumbered = LabelMap(array_DHW, label_map.geometry)
     made.add_case(name, lambda path: write_volume(volume, path))
+    if as_proposal:
+        write_label_map(renumbered, made.proposal(name), labels=made.labels, overwrite=True)
+        made.update(name, status="proposed")
+        return
     made.save_labels(
         name,
-        lambda path: write_label_map(LabelMap(array_DHW, label_map.geometry), path),
+        lambda path: write_label_map(renumbered, path),
         status="checked",
         not_drawn=tuple(names[values[value]] for value in case.not_drawn if value in values),
     )

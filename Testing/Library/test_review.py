@@ -11,9 +11,12 @@ import pytest
 import SimpleITK as sitk
 
 from MISFMLib import cli
-from MISFMLib.configs import LabelConfig, ReviewConfig
+from MISFMLib.annotation.training_set import TrainingSet
+from MISFMLib.configs import CollectConfig, LabelConfig, ReviewConfig
 from MISFMLib.data.cases import find_cases
 from MISFMLib.errors import DataError, OutputError
+from MISFMLib.events import ignore_events
+from MISFMLib.jobs.collect import run_collect
 from MISFMLib.jobs.review.measures import measure
 from MISFMLib.jobs.review.outliers import find_outliers, robust_z
 from MISFMLib.jobs.review.review import run_review
@@ -22,6 +25,7 @@ from MISFMLib.volumes.volume import (
     Geometry,
     LabelMap,
     Volume,
+    read_label_map,
     write_label_map,
     write_volume,
 )
@@ -160,9 +164,9 @@ def make(folder):
     return folder
 
 
-def review(folder, **options):
+def review(folder, events=ignore_events, **options):
     settings = {"results": folder / "results", "output": folder / "page", "workers": 0}
-    return run_review(ReviewConfig(**{**settings, **options}))
+    return run_review(ReviewConfig(**{**settings, **options}), events)
 
 
 def data_of(page):
@@ -291,12 +295,41 @@ def test_verdicts_come_back_and_give_the_list_to_correct(results):
                 ("of another cohort", "wrong", ""),
             ]
         )
-    review(results, images=results / "scans", verdicts=results / "verdicts.csv")
+    heard = []
+    review(results, heard.append, images=results / "scans", verdicts=results / "verdicts.csv")
+    assert any("without a result to correct: of another cohort" in str(event) for event in heard)
     cases = {case["name"]: case for case in data_of(results / "page")["cases"]}
     assert (cases["case1"]["verdict"], cases["case1"]["note"]) == ("wrong", 'says "no", twice')
     found = find_cases(results / "page" / "to_correct.csv")
     assert [case.name for case in found.cases] == ["case1", "case5"]
     assert found.cases[0].label == results / "results" / "case1.seg.nrrd"
+
+
+@pytest.mark.parametrize("ending", ["seg.nrrd", "nii.gz"])
+def test_what_is_wrong_goes_into_a_training_set_to_be_corrected(results, ending):
+    """Nothing is learnt from it before somebody has; also from names with commas."""
+    names = dict(zip(("1", "2"), NAMES.values(), strict=True))
+    for number in (1, 2):
+        label = results / "results" / f"case{number}.seg.nrrd"
+        target = results / "results" / f"a, b_{number}.{ending}"
+        write_label_map(read_label_map(label), target, labels=LABELS)
+        label.unlink()
+        (results / "scans" / f"case{number}_0000.nii.gz").rename(
+            make(results / "scans" / "a, b") / f"a, b_{number}.nii.gz"
+        )
+    verdicts = results / "verdicts.csv"
+    verdicts.write_text('case,verdict,note\n"a, b_1",wrong,\n"a, b_2",unsure,x\n', "utf-8")
+    labels = tuple(f"{value}={name}" for value, name in names.items())
+    review(results, images=results / "scans", verdicts=verdicts, labels=labels)
+    config = CollectConfig(
+        data=results / "page" / "to_correct.csv", output=results / "set", as_proposals=True
+    )
+    assert run_collect(config)["refused"] == {}
+    made = TrainingSet(results / "set")
+    assert [row.status for row in made.cases()] == ["proposed", "proposed"]
+    assert {str(label.value): label.name for label in made.labels} == names
+    proposal = read_label_map(made.proposal(made.cases()[0].name))
+    assert np.array_equal(proposal.array_DHW, two_boxes(1))
 
 
 @pytest.mark.parametrize("text", ["a,b\n1,2\n", "case,verdict\nx,maybe\n", "\xff\xfe"])

@@ -5,7 +5,6 @@ from __future__ import annotations
 import csv
 from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures.process import BrokenProcessPool
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -15,15 +14,16 @@ from MISFMLib.data.cases import parse_label_names
 from MISFMLib.data.descriptions import label_names_beside
 from MISFMLib.errors import DataError, DependencyError, MISFMError
 from MISFMLib.events import EventSink, Notice, ignore_events
-from MISFMLib.files import write_text
 from MISFMLib.jobs.evaluate.pairs import files_by_name, images_by_case
 from MISFMLib.jobs.progress import counter
+from MISFMLib.jobs.review.job import ReviewJob
 from MISFMLib.jobs.review.measures import measure
 from MISFMLib.jobs.review.outliers import find_outliers
 from MISFMLib.jobs.review.page import ReviewedCase, write_page
 from MISFMLib.jobs.review.pictures import write_thumbnail
 from MISFMLib.jobs.review.reports import told_by
-from MISFMLib.jobs.review.verdicts import Verdict, read_verdicts
+from MISFMLib.jobs.review.to_correct import write_to_correct
+from MISFMLib.jobs.review.verdicts import read_verdicts
 from MISFMLib.jobs.review_place import check_place
 from MISFMLib.jobs.workers import open_workers
 from MISFMLib.models.store import find_model
@@ -41,18 +41,6 @@ _FEW = 8
 _GONE = "it was done, but its label map is not there any more."
 _WITHOUT_RESULT = {"failed": "it failed.", "cancelled": "it was not finished."}
 _DIED = "The process that measured it died each time: most likely the memory was full."
-
-
-@dataclass(frozen=True)
-class _Job:
-    """What a worker needs for one case."""
-
-    name: str
-    label: Path
-    image: Path | None
-    names: Mapping[int, str]
-    thumbnail: Path
-    report: Path | None
 
 
 def run_review(
@@ -88,7 +76,9 @@ def run_review(
     ordered = [cases[name] for name in sorted(cases)]
     findings = find_outliers({case.name: case.measures for case in ordered if not case.problem})
     write_page(ordered, findings, verdicts, config.output)
-    _write_to_correct(ordered, verdicts, config.output / "to_correct.csv", config.verdicts)
+    if config.verdicts is not None:
+        for notice in write_to_correct(jobs, verdicts, config.output):
+            events(Notice(notice))
     for case in ordered:
         if case.problem:
             events(Notice(f"{case.name}: {case.problem}"))
@@ -98,7 +88,7 @@ def run_review(
     return {"cases": len(ordered), "first": first, "text": "\n".join(lines)}
 
 
-def _find_jobs(config: ReviewConfig, images: Mapping[str, Path] | None) -> list[_Job]:
+def _find_jobs(config: ReviewConfig, images: Mapping[str, Path] | None) -> list[ReviewJob]:
     files = files_by_name(config.results)
     if not files:
         raise DataError(
@@ -114,7 +104,7 @@ def _find_jobs(config: ReviewConfig, images: Mapping[str, Path] | None) -> list[
         or _names_of_model(config.results)
     )
     return [
-        _Job(
+        ReviewJob(
             name,
             path,
             images.get(name),
@@ -156,7 +146,7 @@ def _listed(results: Path) -> dict[str, str]:
     }
 
 
-def _reviewed(jobs: Sequence[_Job], config: ReviewConfig) -> Iterator[ReviewedCase]:
+def _reviewed(jobs: Sequence[ReviewJob], config: ReviewConfig) -> Iterator[ReviewedCase]:
     count = min(usable_cores() if config.workers is None else config.workers, len(jobs))
     if config.scheduler is None and (count < 2 or (config.workers is None and len(jobs) < _FEW)):
         yield from map(_review, jobs)
@@ -169,7 +159,7 @@ def _reviewed(jobs: Sequence[_Job], config: ReviewConfig) -> Iterator[ReviewedCa
                 yield future.result()
 
 
-def _review(job: _Job) -> ReviewedCase:
+def _review(job: ReviewJob) -> ReviewedCase:
     """Measure and draw a case; what is wrong with it stands on the page."""
     label = str(job.label.absolute())
     told = told_by(job.report)
@@ -196,7 +186,7 @@ def _review(job: _Job) -> ReviewedCase:
     return ReviewedCase(job.name, label, image, measures, problem, warnings, told.certainty)
 
 
-def _scan(job: _Job) -> tuple[Volume | None, str, tuple[str, ...]]:
+def _scan(job: ReviewJob) -> tuple[Volume | None, str, tuple[str, ...]]:
     """Return the scan, its path as Slicer can open it, and what is wrong with it."""
     if job.image is None:
         return None, "", ()
@@ -210,24 +200,3 @@ def _scan(job: _Job) -> tuple[Volume | None, str, tuple[str, ...]]:
 
 def _text(path: Path | None) -> str:
     return "" if path is None else str(path.absolute())
-
-
-def _write_to_correct(
-    cases: Sequence[ReviewedCase], verdicts: Mapping[str, Verdict], path: Path, source: Path | None
-) -> None:
-    """List what a person found wrong or unsure, in the form that `misfm finetune` reads."""
-    if source is None:
-        return
-    chosen = [
-        case
-        for case in cases
-        if verdicts.get(case.name, Verdict("")).verdict in ("wrong", "unsure")
-    ]
-    rows = [("name", "image", "label", "note")]
-    rows += [(c.name, c.image, c.label, verdicts[c.name].note) for c in chosen]
-    text = "".join(",".join(map(_quoted, row)) + "\n" for row in rows)
-    write_text(path, text, overwrite=True)
-
-
-def _quoted(cell: str) -> str:
-    return '"' + cell.replace('"', '""') + '"' if set(cell) & set(',"\n\r') else cell
