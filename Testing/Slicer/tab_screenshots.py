@@ -1,14 +1,17 @@
 """Pictures of every state of the tabs Fine-tune and Pretrain, for `take_screenshots.py --tabs`.
 
-Proposals are computed; trainings are stood in for by `fake_training.py`, whose numbers are made up.
+Proposals are computed, and so is the picture of fused volumes, by a short pretraining; the
+trainings that are shown are stood in for by `fake_training.py`, whose numbers are made up.
 """
 
 from __future__ import annotations
 
 import json
+import os
 import shutil
+import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -41,24 +44,56 @@ _TABLE = {
     },
 }
 
+_DRAW = """
+import sys
+from pathlib import Path
+from MISFMLib.data.phantom import draw_phantom
+from MISFMLib.volumes.volume import write_volume
+folder = Path(sys.argv[1])
+folder.mkdir()
+for seed in range(6):
+    write_volume(draw_phantom(seed)[0], folder / f"hippocampus_{seed + 1}.nii.gz")
+(folder / "cut_off.nii.gz").write_bytes((folder / "hippocampus_1.nii.gz").read_bytes()[:4000])
+"""
+_QUICKLY = ("--steps", "60", "--validate-every", "60", "--batch-size", "2", "--threads", "1")
+_QUICKLY += ("--patch-size", "32", "32", "32", "--device", "cpu")
 
-def take_tabs(photographer: Any, home: Path) -> None:
-    """Walk through the states of both tabs as a user does."""
+
+def take_tabs(
+    photographer: Any, home: Path, which: str, python: str, paths: Mapping[str, str]
+) -> None:
+    """Walk through the states of the tabs as a user does.
+
+    Args:
+        photographer: Takes the pictures.
+        home: Folder for what is made on the way; holds the sample.
+        which: finetune, pretrain or both.
+        python: Has the library's packages.
+        paths: Where it finds the library: environment variables.
+    """
     from MISFMSlicer.Jobs.TrainingProcess import TrainingProcess
 
     start = TrainingProcess.start
     TrainingProcess.start = lambda self: start(self, [sys.executable or "python3", str(_FAKE)])
     ui = photographer.ui
-    ui.tabs.setCurrentIndex(1)
-    tab = photographer.widget.finetuneTab
-    pictures = _Pictures(photographer, tab, home)
-    pictures.take_set()
-    pictures.take_problems()
-    pictures.take_training()
-    pictures.take_loop()
-    pictures.take_closing()
-    ui.tabs.setCurrentIndex(2)
-    _take_pretrain(photographer, photographer.widget.pretrainTab, home)
+    if which != "pretrain":
+        ui.tabs.setCurrentIndex(1)
+        tab = photographer.widget.finetuneTab
+        pictures = _Pictures(photographer, tab, home)
+        pictures.take_set()
+        pictures.take_problems()
+        pictures.take_training()
+        pictures.take_loop()
+        pictures.take_closing()
+    if which != "finetune":
+        environment = {**os.environ, **paths}
+        volumes = home / "volumes"
+        subprocess.run([python, "-c", _DRAW, str(volumes)], check=True, env=environment)
+        words = ["pretrain", str(volumes), "-o", str(home / "start"), *_QUICKLY]
+        words += ["--preview", str(home / "fused.png")]
+        subprocess.run([python, "-m", "MISFMLib", *words], check=True, env=environment)
+        ui.tabs.setCurrentIndex(2)
+        _take_pretrain(photographer, photographer.widget.pretrainTab, home)
 
 
 class _Pictures:
@@ -204,15 +239,18 @@ def _take_pretrain(photographer: Any, tab: Any, home: Path) -> None:
     ui = tab._ui
     tab._installMissing = lambda: True
     photographer.panel("pretrain-empty")
-    tab.setFolders([str(home / "hippocampi" / "imagesTr"), str(home / "hippocampi" / "imagesTs")])
+    tab.folders.setFolders([str(home / "volumes")])
     photographer.panel("pretrain-folders")
     ui.prepareButton.click()
-    photographer.wait(lambda: tab._command is None)
+    photographer.wait(lambda: not tab.folders.isPreparing)
     photographer.panel("pretrain-prepared")
     folder = store.home() / "trainings"
+    folder.mkdir(parents=True, exist_ok=True)
     (folder / "behaviour.json").write_text(json.dumps({"wait": True}))
     ui.pretrainButton.click()
     photographer.wait(lambda: len(tab.train.training.metrics) > 0)
+    shutil.copyfile(home / "fused.png", tab.train.training.folder / "preview.png")
+    photographer.wait(lambda: ui.previewLabel.visible)
     photographer.host.process_events(1.0)
     photographer.panel("pretrain-running")
     (folder / "behaviour.json").write_text("{}")

@@ -1,7 +1,7 @@
 """Take the pictures of the panel in Resources/Screenshots: every state, in the real Slicer.
 
     MISFM_PYTHON=venv/bin/python Slicer --no-splash --additional-module-paths MISFM \
-        --python-script Testing/Slicer/take_screenshots.py -- FOLDER [--tabs] [--dark] \
+        --python-script Testing/Slicer/take_screenshots.py -- FOLDER [--tabs [pretrain]] [--dark] \
         [--language zh_CN]
 
 MISFM_PYTHON is a Python with MISFMLib's dependencies: the results in the pictures are computed.
@@ -217,7 +217,13 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("folder", type=Path)
     parser.add_argument("--width", type=int, default=400)
-    parser.add_argument("--tabs", action="store_true", help="Fine-tune and Pretrain instead")
+    parser.add_argument(
+        "--tabs",
+        nargs="?",
+        const="both",
+        choices=("both", "finetune", "pretrain"),
+        help="Fine-tune and Pretrain instead",
+    )
     parser.add_argument("--structures", action="store_true", help="a model of many instead")
     parser.add_argument("--dark", action="store_true")
     parser.add_argument("--language", help="such as zh_CN; a font for it has to be there")
@@ -240,7 +246,7 @@ def main() -> None:
             sys.path.insert(0, str(REPOSITORY / "Testing" / "Slicer"))
             from tab_screenshots import take_tabs
 
-            take_tabs(Photographer(options), home)
+            take_tabs(Photographer(options), home, options.tabs, python, paths)
         elif options.structures:
             sys.path.insert(0, str(REPOSITORY / "Testing" / "Slicer"))
             from structures_screenshots import take_structures

@@ -26,16 +26,16 @@ PREPARED = {
 @pytest.fixture
 def tab(panel, monkeypatch):
     from MISFMSlicer.Jobs.TrainingProcess import TrainingProcess
-    from MISFMSlicer.Panel import PretrainTab
+    from MISFMSlicer.Panel import FoldersView
 
     start = TrainingProcess.start
     script = Path(__file__).with_name("fake_training.py")
     monkeypatch.setattr(
         TrainingProcess, "start", lambda self: start(self, [sys.executable, str(script)])
     )
-    monkeypatch.setattr(PretrainTab, "Command", FakeCommand)
+    monkeypatch.setattr(FoldersView, "Command", FakeCommand)
     made = panel.widget.pretrainTab
-    made.setFolders([])
+    made.folders.setFolders([])
     yield made
     if made.train.training is not None:
         made.train.training.kill()
@@ -45,7 +45,7 @@ def tab(panel, monkeypatch):
 def folder(tab, tmp_path):
     path = tmp_path / "my volumes"
     path.mkdir()
-    tab.setFolders([str(path)])
+    tab.folders.setFolders([str(path)])
     return path
 
 

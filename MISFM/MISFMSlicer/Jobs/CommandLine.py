@@ -17,7 +17,7 @@ def segmentCommand(request: SegmentRequest) -> str:
     """Return the `misfm segment` command of a request, quoted for the system's shell.
 
     A volume that was loaded from a file is named by its path, any other by a file to write it to.
-    What a command cannot say is told by `leftOut`.
+    What a command cannot say is told by `copiedText`.
     """
     images = ",".join(_fileOf(volume) for volume in request.volumes)
     output = request.output.GetName() if request.output is not None else "segmentation"
@@ -28,6 +28,14 @@ def segmentCommand(request: SegmentRequest) -> str:
     for name, value in request.options.items():
         words += _option(name, value)
     return subprocess.list2cmdline(words) if sys.platform == "win32" else shlex.join(words)
+
+
+def copiedText(request: SegmentRequest) -> str:
+    """Say that the command is in the clipboard, and what it does otherwise than the panel."""
+    but = leftOut(request)
+    if but:
+        return _("The command is in the clipboard, but {but}.").format(but=but)
+    return _("The command is in the clipboard.")
 
 
 def leftOut(request: SegmentRequest) -> str:

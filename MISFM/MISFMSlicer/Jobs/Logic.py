@@ -15,31 +15,20 @@ from MISFMLib.models import store
 
 from ..Job import Job, JobState, SegmentRequest
 from ..Scene import KeptResults
-from ..Scene.Edits import Edits, rememberForUndo
+from ..Scene.Edits import Edits
 from ..Scene.SceneIO import isInScene
-from ..Scene.Snapshot import Snapshot, Snapshots
-from ..Signal import Signal
+from ..Scene.Snapshot import Snapshots
 from .Failures import failureOf, volumeRemoved
 from .JobRunner import JobRunner
+from .JobSignals import JobSignals
 from .Pieces import Pieces, Work
 from .SegmentTask import SegmentTask, checkRequest
 
 _POLL_MS = 100
 
 
-class MISFMLogic(ScriptedLoadableModuleLogic):
+class MISFMLogic(ScriptedLoadableModuleLogic, JobSignals):
     """Queue of jobs: exports the volumes, runs the library in a worker, loads the result.
-
-    Signals (`Signal.connect`), each called in the main thread:
-
-    - ``started(job)``: it left the queue.
-    - ``progressed(job)``: ``job.progress`` or ``job.notices`` changed.
-    - ``finished(job)``: ``job.result`` is in the scene.
-    - ``failed(job)``: ``job.failure`` says why and what to do; the scene is as it was.
-    - ``cancelled(job)``: the scene is as it was.
-    - ``queueChanged()``: `jobs` changed.
-    - ``restored(segmentation)``: it is again what it was before its last update.
-    - ``measured(measured)``: what a window of a model costs; see `warmUp`.
 
     Nothing here opens a dialog, starts a thread or needs a main window::
 
@@ -52,14 +41,7 @@ class MISFMLogic(ScriptedLoadableModuleLogic):
     def __init__(self, runner: JobRunner | None = None) -> None:
         """Start no process; `runner` can be a stand-in with the methods of `JobRunner`."""
         super().__init__()
-        self.started = Signal()
-        self.progressed = Signal()
-        self.finished = Signal()
-        self.failed = Signal()
-        self.cancelled = Signal()
-        self.queueChanged = Signal()
-        self.measured = Signal()
-        self.restored = Signal()
+        JobSignals.__init__(self)
         self.edits = Edits()
         """Its signal ``changed(segmentation)`` tells that somebody edits a result."""
         self._runner = runner or JobRunner()
@@ -126,6 +108,11 @@ class MISFMLogic(ScriptedLoadableModuleLogic):
         if not job.hasEnded:
             self._end(job, JobState.CANCELLED)
 
+    def cancelAll(self) -> None:
+        """End the running job and all that wait."""
+        for job in reversed(self.jobs):  # those that wait first, so that none of them starts
+            self.cancel(job)
+
     def waitFor(self, job: Job, timeoutS: float = 3600.0) -> None:
         """Return when a job has ended; for scripts, the panel uses the signals.
 
@@ -147,7 +134,6 @@ class MISFMLogic(ScriptedLoadableModuleLogic):
 
     def restorePrevious(self, segmentation: Any) -> None:
         """Bring back what a segmentation was before the last job updated it; undoes itself."""
-        rememberForUndo(segmentation)
         with self.edits.ofOurs():
             self._snapshots.restore(segmentation)
         self.restored.emit(segmentation)
@@ -158,7 +144,7 @@ class MISFMLogic(ScriptedLoadableModuleLogic):
 
     def close(self) -> None:
         """Cancel all jobs, end the worker and stop watching the scene; at clean-up and quit."""
-        self._cancelAll()
+        self.cancelAll()
         self._runner.close()
         self.edits.close()
         slicer.mrmlScene.RemoveObserver(self._sceneTag)
@@ -237,13 +223,8 @@ class MISFMLogic(ScriptedLoadableModuleLogic):
     def _load(self, job: Job, report: dict[str, Any]) -> Work:
         place = yield from self._task.read(report)
         yield
-        output = job.request.output
-        snapshot = Snapshot(output) if isInScene(output) else None
-        if snapshot is not None:
-            rememberForUndo(output)
-        job.result = place()
-        if snapshot is not None:
-            self._snapshots.keep(output, snapshot)
+        with self._snapshots.kept(job.request.output):
+            job.result = place()
         self.edits.watch(job.result.segmentation)
         yield
 
@@ -296,10 +277,6 @@ class MISFMLogic(ScriptedLoadableModuleLogic):
             self._task.remove()
             self._task = None
 
-    def _cancelAll(self) -> None:
-        for job in reversed(self.jobs):  # those that wait first, so that none of them starts
-            self.cancel(job)
-
     def _watch(self) -> None:
         import qt  # here, since all else works without an event loop
 
@@ -309,6 +286,6 @@ class MISFMLogic(ScriptedLoadableModuleLogic):
         self._timer.start(_POLL_MS)
 
     def _onSceneStartClose(self, *_arguments: Any) -> None:
-        self._cancelAll()
+        self.cancelAll()
         self._snapshots.clear()
         self.edits.close()

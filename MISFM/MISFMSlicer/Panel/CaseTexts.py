@@ -51,3 +51,8 @@ def details(row: CaseRow) -> str:
         else "",
     ]
     return "\n".join(part for part in parts if part)
+
+
+def orderTexts() -> tuple[str, ...]:
+    """Return what the orders are called, as `Order.ORDERS` has them."""
+    return (_("the one the model is least sure of"), _("the next in the list"), _("any"))

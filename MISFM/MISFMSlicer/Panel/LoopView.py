@@ -24,6 +24,7 @@ from ..LibraryMessages import forPanel
 from ..Scene.TrainingCases import OpenCase, compare, openCase
 from ..Signal import Signal
 from .CasePlaces import CasePlaces
+from .CaseTexts import orderTexts
 from .CorrectionEditor import CorrectionEditor
 from .NotDrawnView import NotDrawnView
 from .WorthView import WorthView
@@ -62,7 +63,7 @@ class LoopView:
         self._places = CasePlaces(ui, report)
         self._notDrawn = NotDrawnView(ui)
         self._worth = WorthView(ui, report)
-        for value, text in zip(ORDERS, _orderTexts(), strict=True):
+        for value, text in zip(ORDERS, orderTexts(), strict=True):
             ui.orderSelector.addItem(text, value)
         ui.orderSelector.activated.connect(self._onOrder)
         ui.nextCaseButton.clicked.connect(self._onNext)
@@ -294,7 +295,3 @@ class LoopView:
             bar.maximum = 100 if isCounting else 0
             bar.value = round(100 * progress.fraction) if isCounting else 0
             slicer.util.showStatusMessage(f"MISFM: {Messages.stage(progress)}", 3000)
-
-
-def _orderTexts() -> tuple[str, ...]:
-    return (_("the one the model is least sure of"), _("the next in the list"), _("any"))

@@ -2,11 +2,8 @@
 
 from __future__ import annotations
 
-import json
-import re
 import typing
 from collections.abc import Callable
-from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
@@ -15,31 +12,27 @@ import slicer
 from slicer.i18n import tr as _
 
 from MISFMLib.configs import NetworkPreset
-from MISFMLib.events import Failed, Finished, Progress
-from MISFMLib.models import store
+from MISFMLib.events import Failed
 from MISFMLib.models.bundle_manifest import model_name
 from MISFMLib.models.versions import keep_model
 from MISFMLib.resources import read_preset
 
 from .. import Messages
 from ..Guard import guarded
-from ..Jobs.Command import Command
 from ..Jobs.PretrainCommand import pretrainCommands
 from ..Jobs.TrainingProcess import TrainingProcess, TrainingState
 from ..LibraryMessages import forPanel
 from ..Setup.Settings import Settings
 from ..Signal import Signal
-from .Lists import fitRows
+from .FoldersView import FoldersView
 from .NoticeView import failureOf
 from .TrainView import TrainView, reportOf
 
-_FOLDERS = "MISFM/pretrainFolders"
 _MANY_STEPS = 1_000_000
 """More than fit in the minutes: the clock ends the training."""
 _INTERVAL = 50
 """Steps between two looks at the held-out volumes, and two pictures."""
 _PREVIEW = "preview.png"
-_MAX_ROWS = 4
 _OF_ANY_PATCH = ("small", "full", "fmunet", "unet3d", "unet3d-small")
 """Networks for the patch of the preset; that of the others follows the volumes."""
 _POLL_MS = 500
@@ -58,12 +51,9 @@ class PretrainTab:
         self.startsChanged = Signal()
         self._ui = ui
         self._installMissing = installMissing
-        self._store = slicer.app.userSettings()
         self._settings = Settings()
-        self._folders: list[str] = []
-        self._prepared = ""
-        self._command: Command | None = None
         self._shown = b""
+        self.folders = FoldersView(ui, installMissing, self.report)
         self.train = TrainView(_trainWidgets(ui), self.report, "pretrain")
         titles = {"small": _("small"), "full": _("full")}
         for preset in typing.get_args(NetworkPreset):
@@ -75,14 +65,11 @@ class PretrainTab:
 
     def _connect(self) -> None:
         ui = self._ui
-        ui.addFolderButton.clicked.connect(self._onAddFolder)
-        ui.removeFolderButton.clicked.connect(self._onRemoveFolder)
-        ui.prepareButton.clicked.connect(self._onPrepare)
         ui.pretrainButton.clicked.connect(self._onPretrain)
         ui.pretrainCopyButton.clicked.connect(self._onCopy)
         ui.pretrainKeepButton.clicked.connect(self._onKeep)
         ui.pretrainDiscardButton.clicked.connect(self._onDiscard)
-        ui.foldersList.currentRowChanged.connect(self.refresh)
+        self.folders.changed.connect(self.refresh)
         self.train.changed.connect(self.refresh)
         self.train.finished.connect(self._onFinished)
         self.train.failed.connect(self._onFailed)
@@ -90,34 +77,16 @@ class PretrainTab:
     @guarded
     def lookAround(self) -> None:
         """Look which folders and trainings there are; called when the module is entered."""
-        try:
-            folders = json.loads(self._store.value(_FOLDERS, "[]"))
-        except (TypeError, ValueError):  # somebody has edited the file
-            folders = []
-        self.setFolders([folder for folder in folders if Path(folder).is_dir()])
+        self.folders.readSettings()
         self.train.findAgain()
         self.refresh()
         self._timer.start()
-
-    def setFolders(self, folders: list[str]) -> None:
-        """Learn from the volumes below these folders."""
-        if folders != self._folders:
-            self._prepared = ""
-            self._ui.prepareLabel.text = ""
-        self._folders = folders
-        self._store.setValue(_FOLDERS, json.dumps(folders))
-        self._ui.foldersList.clear()
-        for folder in folders:
-            self._ui.foldersList.addItem(folder)
-        fitRows(self._ui.foldersList, _MAX_ROWS)
-        self.refresh()
 
     def close(self) -> None:
         """Let go of everything; a training goes on, a preparation goes on the next time."""
         self._timer.stop()
         self._timer.timeout.disconnect(self._onTick)
-        if self._command is not None:
-            self._command.close()
+        self.folders.close()
         self.train.close()
 
     def report(self, error: Exception | Failed) -> None:
@@ -131,65 +100,16 @@ class PretrainTab:
     def refresh(self, *_arguments: Any) -> None:
         """Show where everything stands."""
         ui, isRunning = self._ui, self.train.state is TrainingState.RUNNING
-        ui.removeFolderButton.enabled = ui.foldersList.currentRow >= 0
-        ui.prepareButton.enabled = bool(self._folders) and self._command is None
-        ui.pretrainCopyButton.enabled = bool(self._folders)
+        ui.pretrainCopyButton.enabled = bool(self.folders.paths)
         ui.pretrainButton.visible = not isRunning
         ui.pretrainButton.text = _("Go on") if self.train.canGoOn else _("Pretrain")
-        ui.pretrainButton.enabled = self.train.canGoOn or bool(self._folders)
+        ui.pretrainButton.enabled = self.train.canGoOn or bool(self.folders.paths)
         if not isRunning and not self.train.canGoOn:
             ui.pretrainLabel.text = (
                 _("Ready. It runs on when Slicer is closed.")
-                if self._folders
+                if self.folders.paths
                 else _("Add a folder with volumes first.")
             )
-
-    # ------------------------------------------------------------------------------- the folders
-
-    @guarded
-    def _onAddFolder(self, *_arguments: Any) -> None:
-        path = qt.QFileDialog.getExistingDirectory(
-            self._ui.addFolderButton, _("Folder with volumes"), ""
-        )
-        if path and path not in self._folders:
-            self.setFolders([*self._folders, path])
-
-    @guarded
-    def _onRemoveFolder(self, *_arguments: Any) -> None:
-        row = self._ui.foldersList.currentRow
-        self.setFolders([each for index, each in enumerate(self._folders) if index != row])
-
-    @guarded
-    def _onPrepare(self, *_arguments: Any) -> None:
-        self._ui.pretrainNoticeFrame.visible = False
-        if not self._installMissing():
-            return
-        self._command = Command(["prepare", *self._folders, "-o", str(self._storeFolder())])
-        self._command.progressed.connect(self._onPrepareProgress)
-        self._command.ended.connect(self._onPrepared)
-        self._ui.prepareProgress.visible = True
-        self._command.start()
-        self.refresh()
-
-    def _storeFolder(self) -> Path:
-        name = re.sub(r"\W+", "-", Path(self._folders[0]).name).strip("-") or "volumes"
-        return store.home() / "stores" / name
-
-    @guarded
-    def _onPrepareProgress(self, progress: Progress) -> None:
-        self._ui.prepareProgress.value = round(100 * progress.fraction)
-        self._ui.prepareLabel.text = progress.message
-
-    @guarded
-    def _onPrepared(self, event: Finished | Failed) -> None:
-        self._command = None
-        self._ui.prepareProgress.visible = False
-        if isinstance(event, Failed):
-            self.report(event)
-        else:
-            self._prepared = str(event.report.get("store") or self._storeFolder())
-            self._ui.prepareLabel.text = preparedText(event.report)
-        self.refresh()
 
     # ------------------------------------------------------------------------------ the training
 
@@ -212,7 +132,7 @@ class PretrainTab:
         config = {
             **{name: preset[name] for name in kept},
             **self._settings.options(),
-            "data": [self._prepared] if self._prepared else self._folders,
+            "data": self.folders.data,
             "network": network,
             "minutes": float(self._ui.pretrainMinutesSlider.value),
             "steps": _MANY_STEPS,
@@ -220,7 +140,7 @@ class PretrainTab:
             "checkpoint_every": _INTERVAL,
             "preview": _PREVIEW,
         }
-        self.train.start(config, {"name": "my-start", "folders": self._folders})
+        self.train.start(config, {"name": "my-start", "folders": self.folders.paths})
         self.refresh()
 
     @guarded
@@ -278,7 +198,7 @@ class PretrainTab:
     @guarded
     def _onCopy(self, *_arguments: Any) -> None:
         network = str(self._ui.pretrainNetworkSelector.currentData)
-        slicer.app.clipboard().setText(pretrainCommands(self._folders, network))
+        slicer.app.clipboard().setText(pretrainCommands(self.folders.paths, network))
         self._ui.pretrainLabel.text = _("The commands and a SLURM script are in the clipboard.")
 
 
@@ -292,20 +212,3 @@ def _trainWidgets(ui: Any) -> SimpleNamespace:
         curvesButton=ui.pretrainCurvesButton,
         lossButton=ui.pretrainLossButton,
     )
-
-
-def preparedText(report: dict[str, Any]) -> str:
-    """Say what a preparation has found, what it has refused and why."""
-    modalities = ", ".join(f"{name} {count}" for name, count in report["modalities"].items())
-    lines = [
-        _("{count} volumes ready ({modalities}), {size} on the disk.").format(
-            count=report["usable"], modalities=modalities, size=Messages.memory(report["bytes"])
-        )
-    ]
-    refused = report.get("quarantined") or {}
-    if refused:
-        reasons = "; ".join(f"{reason}: {count}" for reason, count in refused.items())
-        lines.append(_("Refused: {reasons}.").format(reasons=reasons))
-    if report.get("duplicates"):
-        lines.append(_("{count} were there twice.").format(count=report["duplicates"]))
-    return " ".join(lines)

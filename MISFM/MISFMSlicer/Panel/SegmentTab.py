@@ -11,9 +11,9 @@ from slicer.i18n import tr as _
 from MISFMLib.events import Failed, Measured
 
 from ..Guard import guarded
-from ..Job import Job, JobState, SegmentRequest
+from ..Job import Job, JobState
 from ..Jobs import RunLog
-from ..Jobs.CommandLine import leftOut, segmentCommand
+from ..Jobs.CommandLine import copiedText, segmentCommand
 from ..Jobs.Logic import MISFMLogic
 from ..Jobs.Report import failureReport, jobReport
 from ..Scene import KeptResults
@@ -22,19 +22,19 @@ from ..Setup.Models import Model
 from ..Setup.Settings import Settings
 from .Choices import Choices
 from .DeviceView import DeviceView
-from .Forecast import Forecast, History
+from .Forecast import History
 from .InputsView import InputsView
 from .ModelActions import ModelActions
 from .ModelsView import ModelsView
 from .NoticeView import NoticeView, failureOf
 from .OptionsView import OptionsView
-from .Outlook import Outlook, forecastText
-from .Parameters import SPEEDS, Parameters
+from .Outlook import Outlook
+from .Parameters import Parameters
+from .ReadyView import ReadyView
 from .ResultView import ResultView
 from .RunView import RunView, progressText
 from .SetupView import SetupView
 from .StructuresView import StructuresView
-from .Workload import mirrorImages
 
 _DOUBLE_CLICK_S = 0.4
 _STATUS_BAR_MS = 5000
@@ -55,9 +55,7 @@ class SegmentTab:
         self._settings = Settings()
         store = slicer.app.userSettings()
         self._outlook = Outlook(History(store))
-        self._warmedFor: tuple[str, str] | None = None
-        self._startedAt = 0.0
-        self._note = ""
+        self._startedAt, self._note = 0.0, ""
         self._notices = NoticeView(ui)
         self._run = RunView(ui)
         self._inputs = InputsView(ui, self.report)
@@ -66,6 +64,7 @@ class SegmentTab:
         self._devices = DeviceView(ui, self._settings, self.report)
         self._models = ModelsView(ui, lambda name: self._choices.chooseModel(name), self.report)
         self._choices = Choices(self._inputs, self._models, self._outlook, self._settings, store)
+        self._ready = ReadyView(ui, logic, self._outlook, self._choices)
         self._setup = SetupView(ui, logic, self.report)
         self._modelActions = ModelActions(ui, self._models, self._setup.installMissing)
         self._result = ResultView(ui, self.report)
@@ -162,8 +161,7 @@ class SegmentTab:
     @guarded
     def cancel(self) -> None:
         """End the running job and all that wait."""
-        for job in reversed(self._logic.jobs):  # those that wait first, so that none starts
-            self._logic.cancel(job)
+        self._logic.cancelAll()
 
     def volume(self) -> Any:
         """Return the chosen volume node; None when there is none."""
@@ -205,34 +203,8 @@ class SegmentTab:
     # -------------------------------------------------------------------------------------- states
 
     def _showIdle(self, model: Model | None) -> None:
-        why = self._choices.problem(model)
-        if why:
-            self._run.showRefused(why)
-            self._notices.showWarnings([])
-            return
-        request = self._choices.request(model)
-        forecast = forecastText(self._forecast(request, model))
-        self._run.showReady(self._note or self._setup.announcement or forecast)
-        self._notices.showWarnings(self._outlook.warnings(request, model))
-        self._showSpeeds(request, model)
-        self._warmUp(request, model)
-
-    def _warmUp(self, request: SegmentRequest, model: Model) -> None:
-        """Start the worker while the user still looks, once for a choice: it ends when idle."""
-        choice = (request.volumes[0].GetID(), request.model)
-        if choice != self._warmedFor and not self._setup.announcement:
-            self._warmedFor = choice
-            self._logic.warmUp(request, measures=self._outlook.wantsMeasurement(request, model))
-
-    def _forecast(self, request: SegmentRequest, model: Model) -> Forecast | None:
-        return self._outlook.forecast(request, model, isWarm=self._logic.isWorkerLoaded)
-
-    def _showSpeeds(self, request: SegmentRequest, model: Model) -> None:
-        times = {}
-        for speed in SPEEDS:
-            forecast = self._forecast(self._choices.atSpeed(request, model, speed), model)
-            times[speed] = forecastText(forecast) if forecast is not None else ""
-        self._inputs.showSpeeds(mirrorImages(model.manifest.preprocessing), times)
+        setup = self._setup.announcement
+        self._ready.show(model, self._inputs, self._notices, note=self._note, setup=setup)
 
     def _showRunning(self, job: Job, model: Model | None) -> None:
         canQueue = not self._choices.problem(model) and not self._isQueued(model)
@@ -263,12 +235,7 @@ class SegmentTab:
     def _onCopyCommand(self, *_arguments: Any) -> None:
         request = self._choices.request(self._choices.model)
         slicer.app.clipboard().setText(segmentCommand(request))
-        but = leftOut(request)
-        self._note = (
-            _("The command is in the clipboard, but {but}.").format(but=but)
-            if but
-            else _("The command is in the clipboard.")
-        )
+        self._note = copiedText(request)
         self.refresh()
 
     @guarded
@@ -309,7 +276,7 @@ class SegmentTab:
 
     @guarded
     def _onFinished(self, job: Job) -> None:
-        self._warmedFor = None  # a window is measured now if the job came before that
+        self._ready.forget()  # a window is measured now if the job came before that
         self._result.show(
             job, in3D=self._choices.parameters is not None and self._choices.parameters.show3D
         )

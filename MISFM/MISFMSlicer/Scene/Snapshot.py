@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import contextlib
+from collections.abc import Iterator
 from typing import Any
 
 import slicer
 import vtk
 
+from .Edits import rememberForUndo
 from .KeptResults import placesTable
+from .SceneIO import isInScene
 from .Segmentations import folderOf, placeIn, provenance, referenceVolume, tableOf, takeOut
 from .Uncertainty import referToUncertainty, uncertaintyOf
 
@@ -66,12 +70,20 @@ class Snapshots:
         """Tell whether a segmentation can be brought back."""
         return node is not None and node.GetID() in self._kept
 
-    def keep(self, node: Any, before: Snapshot) -> None:
-        """Remember what a segmentation was, in place of what was known of it."""
-        self._kept[node.GetID()] = before
+    @contextlib.contextmanager
+    def kept(self, node: Any) -> Iterator[None]:
+        """Remember what a segmentation was before the block, unless that fails; None for none."""
+        before = None
+        if isInScene(node):
+            before = Snapshot(node)
+            rememberForUndo(node)
+        yield
+        if before is not None:
+            self._kept[node.GetID()] = before
 
     def restore(self, node: Any) -> None:
         """Make a segmentation what it was; the next call undoes this one."""
+        rememberForUndo(node)
         before = self._kept[node.GetID()]
         self._kept[node.GetID()] = Snapshot(node)
         before.restore(node)

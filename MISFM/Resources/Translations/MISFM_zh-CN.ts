@@ -366,6 +366,14 @@
         <source>save the volume as {file} first</source>
         <translation>请先将体数据另存为 {file}</translation>
     </message>
+    <message>
+        <source>The command is in the clipboard, but {but}.</source>
+        <translation>命令已复制到剪贴板，但{but}。</translation>
+    </message>
+    <message>
+        <source>The command is in the clipboard.</source>
+        <translation>命令已复制到剪贴板。</translation>
+    </message>
 </context>
 <context>
     <name>Panel.DeviceView</name>
@@ -1342,14 +1350,6 @@
         <translation>已取消。场景未改变。</translation>
     </message>
     <message>
-        <source>The command is in the clipboard, but {but}.</source>
-        <translation>命令已复制到剪贴板，但{but}。</translation>
-    </message>
-    <message>
-        <source>The command is in the clipboard.</source>
-        <translation>命令已复制到剪贴板。</translation>
-    </message>
-    <message>
         <source>{job}: cancelled</source>
         <translation>{job}：已取消</translation>
     </message>
@@ -1898,18 +1898,6 @@
         <translation>还没有能给出建议的模型：病例将不带建议打开。</translation>
     </message>
     <message>
-        <source>any</source>
-        <translation>任意一例</translation>
-    </message>
-    <message>
-        <source>the next in the list</source>
-        <translation>列表中的下一例</translation>
-    </message>
-    <message>
-        <source>the one the model is least sure of</source>
-        <translation>模型最没有把握的一例</translation>
-    </message>
-    <message>
         <source>{case} is open: correct the outlines, then press Done.</source>
         <translation>{case} 已打开：修正轮廓，然后按“完成”。</translation>
     </message>
@@ -2384,10 +2372,6 @@
         <translation>请先添加包含体数据的文件夹。</translation>
     </message>
     <message>
-        <source>Folder with volumes</source>
-        <translation>包含体数据的文件夹</translation>
-    </message>
-    <message>
         <source>Go on</source>
         <translation>继续</translation>
     </message>
@@ -2404,10 +2388,6 @@
         <translation>就绪。关闭 Slicer 后仍会继续运行。</translation>
     </message>
     <message>
-        <source>Refused: {reasons}.</source>
-        <translation>已拒绝：{reasons}。</translation>
-    </message>
-    <message>
         <source>The commands and a SLURM script are in the clipboard.</source>
         <translation>命令和 SLURM 脚本已复制到剪贴板。</translation>
     </message>
@@ -2418,14 +2398,6 @@
     <message>
         <source>small</source>
         <translation>小型</translation>
-    </message>
-    <message>
-        <source>{count} volumes ready ({modalities}), {size} on the disk.</source>
-        <translation>{count} 个体数据已就绪（{modalities}），占用磁盘 {size}。</translation>
-    </message>
-    <message>
-        <source>{count} were there twice.</source>
-        <translation>{count} 个重复。</translation>
     </message>
     <message>
         <source>{name} is in the list Start from of the tab Fine-tune.</source>
@@ -2732,6 +2704,18 @@
         <source>{who}, {when}</source>
         <translation>{who}，{when}</translation>
     </message>
+    <message>
+        <source>any</source>
+        <translation>任意一例</translation>
+    </message>
+    <message>
+        <source>the next in the list</source>
+        <translation>列表中的下一例</translation>
+    </message>
+    <message>
+        <source>the one the model is least sure of</source>
+        <translation>模型最没有把握的一例</translation>
+    </message>
 </context>
 <context>
     <name>Panel.Closing</name>
@@ -2850,6 +2834,25 @@
     <message>
         <source>{case}, network</source>
         <translation>{case}，网络</translation>
+    </message>
+</context>
+<context>
+    <name>Panel.FoldersView</name>
+    <message>
+        <source>Folder with volumes</source>
+        <translation>包含体数据的文件夹</translation>
+    </message>
+    <message>
+        <source>Refused: {reasons}.</source>
+        <translation>已拒绝：{reasons}。</translation>
+    </message>
+    <message>
+        <source>{count} volumes ready ({modalities}), {size} on the disk.</source>
+        <translation>{count} 个体数据已就绪（{modalities}），占用磁盘 {size}。</translation>
+    </message>
+    <message>
+        <source>{count} were there twice.</source>
+        <translation>{count} 个重复。</translation>
     </message>
 </context>
 </TS>

@@ -1,0 +1,167 @@
+"""The folders that a pretraining learns from, and their preparation."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import qt
+import slicer
+from slicer.i18n import tr as _
+
+from MISFMLib.events import Failed, Finished, Progress
+from MISFMLib.models import store
+
+from .. import Messages
+from ..Guard import guarded
+from ..Jobs.Command import Command
+from ..Signal import Signal
+from .Lists import fitRows
+
+_FOLDERS = "MISFM/pretrainFolders"
+_MAX_ROWS = 4
+
+
+class FoldersView:
+    """The list of folders; ``changed()`` tells that another one, or a prepared store, is there."""
+
+    def __init__(
+        self,
+        ui: Any,
+        installMissing: Callable[[], bool],
+        report: Callable[[Exception | Failed], None],
+    ) -> None:
+        """Connect the widgets.
+
+        Args:
+            ui: Widgets of the .ui file by their names.
+            installMissing: Installs what a child process needs; tells whether all is there.
+            report: Shows an error, or how the child process failed.
+        """
+        self.changed = Signal()
+        self.report = report
+        self._ui = ui
+        self._installMissing = installMissing
+        self._store = slicer.app.userSettings()
+        self._folders: list[str] = []
+        self._prepared = ""
+        self._command: Command | None = None
+        ui.addFolderButton.clicked.connect(self._onAddFolder)
+        ui.removeFolderButton.clicked.connect(self._onRemoveFolder)
+        ui.prepareButton.clicked.connect(self._onPrepare)
+        ui.foldersList.currentRowChanged.connect(self._onRow)
+
+    @property
+    def paths(self) -> list[str]:
+        """The folders in the order in which they were added."""
+        return self._folders
+
+    @property
+    def data(self) -> list[str]:
+        """What is learnt from: the store that was prepared, or the folders as they are."""
+        return [self._prepared] if self._prepared else self._folders
+
+    @property
+    def isPreparing(self) -> bool:
+        """Whether a preparation is under way."""
+        return self._command is not None
+
+    def readSettings(self) -> None:
+        """Take up the folders of the last time that are still there."""
+        try:
+            folders = json.loads(self._store.value(_FOLDERS, "[]"))
+        except (TypeError, ValueError):  # somebody has edited the file
+            folders = []
+        self.setFolders([folder for folder in folders if Path(folder).is_dir()])
+
+    def setFolders(self, folders: list[str]) -> None:
+        """Learn from the volumes below these folders."""
+        if folders != self._folders:
+            self._prepared = ""
+            self._ui.prepareLabel.text = ""
+        self._folders = folders
+        self._store.setValue(_FOLDERS, json.dumps(folders))
+        self._ui.foldersList.clear()
+        for folder in folders:
+            self._ui.foldersList.addItem(folder)
+        fitRows(self._ui.foldersList, _MAX_ROWS)
+        self._show()
+
+    def close(self) -> None:
+        """End a preparation, which goes on the next time."""
+        if self._command is not None:
+            self._command.close()
+
+    def _show(self) -> None:
+        self._ui.removeFolderButton.enabled = self._ui.foldersList.currentRow >= 0
+        self._ui.prepareButton.enabled = bool(self._folders) and not self.isPreparing
+        self.changed.emit()
+
+    def _storeFolder(self) -> Path:
+        name = re.sub(r"\W+", "-", Path(self._folders[0]).name).strip("-") or "volumes"
+        return store.home() / "stores" / name
+
+    @guarded
+    def _onRow(self, *_arguments: Any) -> None:
+        self._show()
+
+    @guarded
+    def _onAddFolder(self, *_arguments: Any) -> None:
+        path = qt.QFileDialog.getExistingDirectory(
+            self._ui.addFolderButton, _("Folder with volumes"), ""
+        )
+        if path and path not in self._folders:
+            self.setFolders([*self._folders, path])
+
+    @guarded
+    def _onRemoveFolder(self, *_arguments: Any) -> None:
+        row = self._ui.foldersList.currentRow
+        self.setFolders([each for index, each in enumerate(self._folders) if index != row])
+
+    @guarded
+    def _onPrepare(self, *_arguments: Any) -> None:
+        self._ui.pretrainNoticeFrame.visible = False
+        if not self._installMissing():
+            return
+        self._command = Command(["prepare", *self._folders, "-o", str(self._storeFolder())])
+        self._command.progressed.connect(self._onProgress)
+        self._command.ended.connect(self._onPrepared)
+        self._ui.prepareProgress.visible = True
+        self._command.start()
+        self._show()
+
+    @guarded
+    def _onProgress(self, progress: Progress) -> None:
+        self._ui.prepareProgress.value = round(100 * progress.fraction)
+        self._ui.prepareLabel.text = progress.message
+
+    @guarded
+    def _onPrepared(self, event: Finished | Failed) -> None:
+        self._command = None
+        self._ui.prepareProgress.visible = False
+        if isinstance(event, Failed):
+            self.report(event)
+        else:
+            self._prepared = str(event.report.get("store") or self._storeFolder())
+            self._ui.prepareLabel.text = preparedText(event.report)
+        self._show()
+
+
+def preparedText(report: dict[str, Any]) -> str:
+    """Say what a preparation has found, what it has refused and why."""
+    modalities = ", ".join(f"{name} {count}" for name, count in report["modalities"].items())
+    lines = [
+        _("{count} volumes ready ({modalities}), {size} on the disk.").format(
+            count=report["usable"], modalities=modalities, size=Messages.memory(report["bytes"])
+        )
+    ]
+    refused = report.get("quarantined") or {}
+    if refused:
+        reasons = "; ".join(f"{reason}: {count}" for reason, count in refused.items())
+        lines.append(_("Refused: {reasons}.").format(reasons=reasons))
+    if report.get("duplicates"):
+        lines.append(_("{count} were there twice.").format(count=report["duplicates"]))
+    return " ".join(lines)
