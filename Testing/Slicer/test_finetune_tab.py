@@ -172,6 +172,71 @@ def test_unknown_names_are_asked_for_and_nothing_is_written_before(tab, a_set, m
     assert [label.name for label in a_set.labels] == ["liver", "milt"]
 
 
+def coarse_volume(volume):
+    """Return a volume of the same place with voxels of twice the size."""
+    import slicer
+    import vtk
+
+    matrix = vtk.vtkMatrix4x4()
+    volume.GetIJKToRASMatrix(matrix)
+    grid = slicer.util.arrayFromVTKMatrix(matrix)
+    grid = grid @ np.array([[2, 0, 0, 0.5], [0, 2, 0, 0.5], [0, 0, 2, 0.5], [0, 0, 0, 1]])
+    voxels = slicer.util.arrayFromVolume(volume)[::2, ::2, ::2].copy()
+    return slicer.util.addVolumeFromArray(voxels, ijkToRAS=grid)
+
+
+def test_segments_on_another_grid_are_resampled_only_when_the_user_agrees(tab, make_volume):
+    import slicer
+
+    volume = make_volume(name="fine")
+    coarse = coarse_volume(volume)
+    mask = np.zeros(slicer.util.arrayFromVolume(coarse).shape, np.uint8)
+    mask[1, 1, 1] = 1
+    segmentation = slicer.mrmlScene.AddNewNodeByClass("vtkMRMLSegmentationNode")
+    segmentation.CreateDefaultDisplayNodes()
+    key = segmentation.GetSegmentation().AddEmptySegment("liver", "liver")
+    slicer.util.updateSegmentBinaryLabelmapFromArray(mask, segmentation, key, coarse)
+    segmentation.SetReferenceImageGeometryParameterFromVolumeNode(volume)
+    tab.panel.choose(volume)
+
+    tab.ui.addSegmentationButton.click()
+    assert tab.shown("mappingFrame")
+    assert "another grid" in tab.ui.mappingLabel.text
+    assert tab.tab.setView.current.cases() == []
+
+    tab.ui.mappingAddButton.click()
+    made = tab.tab.setView.current
+    (row,) = made.cases()
+    assert row.is_labelled
+    assert np.count_nonzero(label_array(made, row.name)) == 8
+
+
+def test_a_label_map_on_another_grid_is_resampled_by_mend(tab, a_set, make_volume, monkeypatch):
+    import slicer
+    from MISFMSlicer.Panel import CaseCheck
+    from MISFMSlicer.Scene.Export import writeLabelMap
+
+    monkeypatch.setattr(CaseCheck, "Command", FakeCommand)
+    coarse = coarse_volume(make_volume())
+    mask = np.zeros(slicer.util.arrayFromVolume(coarse).shape, np.uint8)
+    mask[1, 2, 1] = 2
+    a_set.save_labels("a", lambda path: writeLabelMap(mask, coarse, path))
+    problem = {"case": "a", "code": "grid-mismatch", "message": ""}
+    tab.ui.checkButton.click()
+    failed = Failed("Bad:\n- a", "labels-unusable", "", details=(problem,))
+    tab.panel.commands[-1].ended.emit(failed)
+    tab.ui.problemsList.setCurrentRow(0)
+
+    mend(tab, "Resample the labels to the image")
+
+    labels = label_array(a_set, "a")
+    assert labels.shape == label_array(a_set, "b").shape
+    assert np.argwhere(labels == 2).min(axis=0).tolist() == [2, 4, 2]
+    assert np.count_nonzero(labels == 2) == 8
+    tab.tab.loop.open("a")
+    assert tab.tab.loop.case.name == "a"
+
+
 def test_a_new_label_can_come_with_a_case_and_a_cancelled_one_leaves_nothing(
     tab, a_set, make_volume
 ):

@@ -10,7 +10,7 @@ from slicer.i18n import tr as _
 
 from MISFMLib.annotation.training_set import TrainingSet
 
-from ..Scene.LabelFiles import removeVoxels, setValues
+from ..Scene.LabelFiles import removeVoxels, resampleToImage, setValues
 
 Problem = Mapping[str, Any]
 """Fields of the library's `data.label_check.Problem`."""
@@ -23,16 +23,7 @@ def fixesOf(problem: Problem, trainingSet: TrainingSet) -> list[tuple[str, Calla
     cases = [case] if case else list(problem.get("cases", ()))
     names = {row.name for row in trainingSet.cases()}
     cases = [name for name in cases if name in names]
-    fixes = []
-    if code == "label-values" and cases:
-        fixes += _aboutValues(problem, trainingSet, case)
-    if code == "label-islands" and cases:
-        text = _("Remove the stray voxels")
-        positions = problem["positions_xyz"]
-        fixes.append((text, partial(removeVoxels, trainingSet, case, positions)))
-    if code == "label-map-empty" and cases:
-        text = _("It is right: there is nothing")
-        fixes.append((text, partial(trainingSet.update, case, status="checked")))
+    fixes = _ofTheCase(problem, trainingSet, case) if cases else []
     if code == "label-not-trained":
         return [*fixes, *_moves(trainingSet, cases, "train", _("Learn from {case}"))]
     if code == "label-not-judged":
@@ -43,6 +34,25 @@ def fixesOf(problem: Problem, trainingSet: TrainingSet) -> list[tuple[str, Calla
         text = _("Leave {case} out").format(case=name)
         fixes.append((text, partial(trainingSet.set_status, name, "left out")))
     return fixes
+
+
+def _ofTheCase(
+    problem: Problem, trainingSet: TrainingSet, case: str
+) -> list[tuple[str, Callable[[], Any]]]:
+    """Return what can be done to the label map of a case."""
+    code = problem["code"]
+    if code == "label-values":
+        return _aboutValues(problem, trainingSet, case)
+    if code == "label-islands":
+        remove = partial(removeVoxels, trainingSet, case, problem["positions_xyz"])
+        return [(_("Remove the stray voxels"), remove)]
+    if code == "grid-mismatch":
+        resample = partial(resampleToImage, trainingSet, case)
+        return [(_("Resample the labels to the image"), resample)]
+    if code == "label-map-empty":
+        accept = partial(trainingSet.update, case, status="checked")
+        return [(_("It is right: there is nothing"), accept)]
+    return []
 
 
 def textOf(problem: Problem, trainingSet: TrainingSet) -> str:
@@ -67,6 +77,7 @@ def _wordings() -> dict[str, str]:
     return {
         "label-values": _("{case}: values that this set has no name for: {labels}"),
         "label-islands": _("{case}: {count} stray voxels of {labels}"),
+        "grid-mismatch": _("{case}: the labels lie on another grid than the image"),
         "label-map-empty": _("{case}: no label at all, as in a healthy patient"),
         "label-not-judged": _("{labels}: in no held-out case, so nobody will know how well"),
         "label-not-trained": _("{labels}: in no case that is learnt from"),

@@ -14,6 +14,7 @@ from MISFMLib.annotation.training_set import TrainingSet
 from MISFMLib.configs import LabelConfig
 
 from ..Guard import guarded
+from ..Scene.Masks import liesOnGrid
 from ..Scene.SceneCases import LEAVE_OUT, NEW, addCase
 from ..Scene.TrainingCases import segmentNames
 
@@ -24,7 +25,8 @@ class MappingView:
     """Adds a volume with a segmentation to a set.
 
     Names that the set has, whatever their case, need no question, and the first case of a set
-    brings its labels along. All others are asked for in a table before anything is written.
+    brings its labels along. All others are asked for in a table before anything is written, and so
+    is whether segments that lie on another grid may be resampled.
     """
 
     def __init__(
@@ -62,8 +64,9 @@ class MappingView:
         mapping = match_labels(names.values(), labels)
         self._case = (trainingSet, volume, segmentation)
         unclear = [key for key, name in names.items() if name in mapping.unknown]
-        if labels and unclear:
-            self._ask(names, labels, unclear)
+        isOnGrid = liesOnGrid(segmentation, volume)
+        if (labels and unclear) or not isOnGrid:
+            self._ask(names, labels, unclear if labels else [], isOnGrid=isOnGrid)
             return
         chosen = {key: mapping.values.get(name, NEW) for key, name in names.items()}
         self._write(chosen)
@@ -71,13 +74,15 @@ class MappingView:
     # ------------------------------------------------------------------------------------ asking
 
     def _ask(
-        self, names: dict[str, str], labels: tuple[LabelConfig, ...], unclear: list[str]
+        self,
+        names: dict[str, str],
+        labels: tuple[LabelConfig, ...],
+        unclear: list[str],
+        *,
+        isOnGrid: bool,
     ) -> None:
         table = self._ui.mappingTable
-        self._ui.mappingLabel.text = _(
-            "The training set does not know these names. Say what each segment is; nothing is"
-            " written before."
-        )
+        self._ui.mappingLabel.text = _questions(isUnclear=bool(unclear), isOnGrid=isOnGrid)
         known = match_labels(names.values(), labels).values
         table.setRowCount(len(names))
         self._choices = {}
@@ -90,8 +95,8 @@ class MappingView:
                 combo.addItem(label.name, label.value)
             combo.addItem(_("a new label"), NEW)
             combo.addItem(_("leave out"), LEAVE_OUT)
-            if name in known:
-                combo.setCurrentIndex(combo.findData(known[name]))
+            if key not in unclear:
+                combo.setCurrentIndex(combo.findData(known.get(name, NEW)))
             combo.currentIndexChanged.connect(self._onChoice)
             table.setCellWidget(row, 1, combo)
             self._choices[key] = combo
@@ -131,3 +136,22 @@ class MappingView:
         row = addCase(*self._case, chosen)
         self._end()
         self._added(row)
+
+
+def _questions(*, isUnclear: bool, isOnGrid: bool) -> str:
+    parts = []
+    if isUnclear:
+        parts.append(
+            _(
+                "The training set does not know these names. Say what each segment is; nothing is"
+                " written before."
+            )
+        )
+    if not isOnGrid:
+        parts.append(
+            _(
+                "These segments lie on another grid than the volume. They are resampled to it when"
+                " you add them: each voxel gets the nearest label."
+            )
+        )
+    return " ".join(parts)

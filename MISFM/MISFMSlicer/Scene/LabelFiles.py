@@ -53,6 +53,52 @@ def removeVoxels(trainingSet: TrainingSet, case: str, positions: Sequence[Sequen
     _change(trainingSet, case, change)
 
 
+def resampleToImage(trainingSet: TrainingSet, case: str) -> None:
+    """Bring the label map of a case onto the grid of its image.
+
+    A voxel gets the label of the voxel whose centre is nearest to its own, and none outside.
+
+    Raises:
+        MISFMError: The label map cannot be written.
+        RuntimeError: A file cannot be read.
+    """
+    row = trainingSet.case(case)
+    image = slicer.util.loadVolume(str(trainingSet.image(case)), {"show": False})
+    labels = None
+    try:
+        labels = slicer.util.loadLabelVolume(str(trainingSet.label_map(case)), {"show": False})
+        toLabels = np.linalg.inv(ijkToRas(labels)) @ ijkToRas(image)
+        shape = slicer.util.arrayFromVolume(image).shape
+        resampled = _nearest(slicer.util.arrayFromVolume(labels), toLabels, shape)
+        trainingSet.save_labels(
+            case, lambda file: writeLabelMap(resampled, image, file), status=row.status
+        )
+    finally:
+        for node in (image, labels):
+            if node is not None:
+                slicer.mrmlScene.RemoveNode(node)
+
+
+def _nearest(voxels: np.ndarray, toVoxels: np.ndarray, shape: Sequence[int]) -> np.ndarray:
+    """Take the nearest of some voxels (k, j, i) at each place of a grid, 0 beyond them.
+
+    Args:
+        voxels: Labels.
+        toVoxels: From i, j, k of the grid to theirs.
+        shape: Of the grid: k, j, i.
+    """
+    taken = np.zeros(shape, np.uint8)
+    j, i = np.mgrid[: shape[1], : shape[2]]
+    for k in range(shape[0]):
+        places = np.einsum("ac,cji->aji", toVoxels[:3, :2], np.stack([i, j]))
+        places += (toVoxels[:3, 2] * k + toVoxels[:3, 3])[:, None, None]
+        index = np.rint(places[::-1]).astype(int)
+        sizes = np.reshape(voxels.shape, (3, 1, 1))
+        isInside = ((index >= 0) & (index < sizes)).all(axis=0)
+        taken[k][isInside] = voxels[tuple(index[:, isInside])]
+    return taken
+
+
 def _change(trainingSet: TrainingSet, case: str, change: Callable[[np.ndarray, Any], None]) -> None:
     row, path = trainingSet.case(case), trainingSet.label_map(case)
     node = slicer.util.loadLabelVolume(str(path), {"show": False})

@@ -46,6 +46,18 @@ def maskOn(segmentation: Any, segmentId: str, volume: Any) -> np.ndarray:
     return np.reshape(voxels, image.GetDimensions()[::-1]) > 0
 
 
+def liesOnGrid(segmentation: Any, volume: Any) -> bool:
+    """Tell whether all label maps of a segmentation lie on the grid of a volume."""
+    inside = segmentation.GetSegmentation()
+    keys = [inside.GetNthSegmentID(index) for index in range(inside.GetNumberOfSegments())]
+    images = [inside.GetSegment(key).GetRepresentation(LABELMAP) for key in keys]
+    return all(
+        _isOnGrid(image, segmentation, volume)
+        for image in images
+        if image is not None and image.GetNumberOfPoints()
+    )
+
+
 def _onItsGrid(segmentation: Any, segmentId: str, volume: Any) -> np.ndarray | None:
     """Return a mask without resampling where the segment lies on the volume's grid, else None.
 

@@ -1936,6 +1936,10 @@
         <source>leave out</source>
         <translation>排除</translation>
     </message>
+    <message>
+        <source>These segments lie on another grid than the volume. They are resampled to it when you add them: each voxel gets the nearest label.</source>
+        <translation>这些分段与体数据不在同一网格上。添加时会将其重采样到体数据网格：每个体素取最近的标签。</translation>
+    </message>
 </context>
 <context>
     <name>Panel.OutcomeView</name>
@@ -2610,6 +2614,14 @@
     <message>
         <source>{labels}: in no held-out case, so nobody will know how well</source>
         <translation>{labels}：没有验证病例包含它，无法得知效果</translation>
+    </message>
+    <message>
+        <source>Resample the labels to the image</source>
+        <translation>将标签重采样到图像网格</translation>
+    </message>
+    <message>
+        <source>{case}: the labels lie on another grid than the image</source>
+        <translation>{case}：标签与图像不在同一网格上</translation>
     </message>
 </context>
 <context>
