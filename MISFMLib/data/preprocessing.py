@@ -116,7 +116,10 @@ class PreparedVolume:
 
 
 def prepare_volume(
-    volume: Volume, preprocessing: PreprocessingConfig, previous: LabelMap | None = None
+    volume: Volume,
+    preprocessing: PreprocessingConfig,
+    previous: LabelMap | None = None,
+    record: SpatialRecord | None = None,
 ) -> PreparedVolume:
     """Bring a volume into model space.
 
@@ -124,6 +127,7 @@ def prepare_volume(
         volume: Volume with the channels of the model.
         preprocessing: Orientation, crop, intensity schemes and voxel size.
         previous: Labels of the model before in a cascade, on the grid of the volume.
+        record: Where the volume lies in model space, if that is known.
 
     Raises:
         DataError: The volume has another number of channels than the model, or is empty.
@@ -138,7 +142,7 @@ def prepare_volume(
         )
     if preprocessing.monai_steps:
         return _prepare_by_steps(volume, preprocessing)
-    record = spatial_record(volume, preprocessing)
+    record = record or spatial_record(volume, preprocessing)
     channels_DHW = [record.crop_view(array_DHW) for array_DHW in volume.array_CDHW]
     inside_DHW = None
     is_masked = any(config.scheme == "zscore-inside" for config in preprocessing.intensity)

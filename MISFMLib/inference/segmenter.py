@@ -10,7 +10,8 @@ from dataclasses import replace
 import torch
 
 from MISFMLib.configs import LabelConfig, PreprocessingConfig
-from MISFMLib.data.preprocessing import PreparedVolume, prepare_volume
+from MISFMLib.data.preparations import Preparations
+from MISFMLib.data.preprocessing import PreparedVolume
 from MISFMLib.device import resolve_precision, select_device
 from MISFMLib.errors import DeviceError, is_out_of_memory
 from MISFMLib.events import EventSink, ignore_events
@@ -36,6 +37,7 @@ __all__ = ["SegmentResult", "Segmenter", "SegmenterOptions"]
 _log = logging.getLogger(__name__)
 
 _DTYPE_NAMES = {"fp32": "float32", "bf16": "bfloat16", "fp16": "float16", "int8": "int8"}
+Prepare = Callable[[PreprocessingConfig, LabelMap | None], PreparedVolume]
 _Restored = tuple[LabelMap, Uncertainty | None]
 
 
@@ -187,17 +189,20 @@ class Segmenter:
         Args and errors are those of `_segment_alone`.
         """
         wanted = [model for model in (self, *self._parts) if model._is_wanted()]
-        results = [model._segment_alone(volume, events) for model in wanted or [self]]
+        models = wanted or [self]
+        prepare = Preparations(volume, [model._preprocessing for model in models]).prepare
+        results = [model._segment_alone(volume, prepare, events) for model in models]
         return joined(results, self._only)
 
     def _is_wanted(self) -> bool:
         return not self._only or any(label.value in self._only for label in self._labels)
 
-    def _segment_alone(self, volume: Volume, events: EventSink) -> SegmentResult:
+    def _segment_alone(self, volume: Volume, prepare: Prepare, events: EventSink) -> SegmentResult:
         """Segment a volume with one model.
 
         Args:
             volume: Volume with the model's channels.
+            prepare: Brings it into model space.
             events: Hears progress and notices between windows; may raise `JobCancelled` to stop.
 
         Raises:
@@ -211,7 +216,7 @@ class Segmenter:
             with run.timed("previous"):
                 previous = self._previous.segment(volume, events).label_map
         with run.timed("preprocess"):
-            prepared = prepare_volume(volume, self._preprocessing, previous)
+            prepared = prepare(self._preprocessing, previous)
             for warning in domain_warnings(volume, prepared.record, self._preprocessing):
                 run.notify(warning)
         rung, engine, (label_map, uncertainty) = self._climb_down(prepared, run)

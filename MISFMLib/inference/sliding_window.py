@@ -36,6 +36,8 @@ T = TypeVar("T")
 
 _CPU = torch.device("cpu")
 _OUTSIDE_AIR = "outside air"
+_MOST_KEPT = 2**26
+"""Logits of a window that are kept for others like it: a quarter of a gigabyte in float32."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -215,6 +217,7 @@ class _WindowPredictor:
         )
         self._answers: dict[_Shortcut, torch.Tensor] = {}
         self._is_air_labelled = False
+        self._has_large_answers = False
 
     def slabs(self) -> Generator[_InputSlab, None, None]:
         """Yield the input for every slice that windows start at, in order.
@@ -273,8 +276,12 @@ class _WindowPredictor:
     def _answer(self, patch_Cdhw: torch.Tensor, shortcut: _Shortcut) -> torch.Tensor | None:
         """Return the logits of a patch that shares them with others; the first is computed.
 
-        Of the air the answer is kept, and of intensities the last one.
+        Of the air the answer is kept, and of intensities the last one; none where one takes as much
+        memory as all else, with a hundred classes.
         """
+        if self._has_large_answers:
+            self._answers.clear()
+            return None
         if shortcut is None or (shortcut == _OUTSIDE_AIR and self._is_air_labelled):
             return None
         if shortcut not in self._answers:
@@ -301,6 +308,7 @@ class _WindowPredictor:
                     mirrored_BKdhw = self._network(batch_BCdhw.flip(axes)).float()
                     logits_BKdhw += mirrored_BKdhw.flip(axes)
                 logits_BKdhw /= 1 + len(flips)
+        self._has_large_answers = logits_BKdhw[0].numel() > _MOST_KEPT
         if logits_BKdhw.shape[2:] != batch_BCdhw.shape[2:]:
             raise ConfigError(
                 f"The network turns a patch of {tuple(batch_BCdhw.shape[2:])} voxels into logits "

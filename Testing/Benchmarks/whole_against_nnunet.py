@@ -113,15 +113,10 @@ def fit_head(network: torch.nn.Module, path: Path, patch: tuple[int, int, int]) 
         conv.weight[:FITTED, :, 0, 0, 0], conv.bias[:FITTED] = fitted[:, :-1], fitted[:, -1]
 
 
-def write_model(case: str, work: Path) -> Path:
-    """Write a case's network as a bundle and as a results folder; return the latter."""
-    folder = work / f"{case}-nnunet"
-    if folder.exists():
-        return next(folder.iterdir())
-    network = network_of(case)
-    fit_head(network, work / "volume.nii.gz", CASES[case][3])
+def manifest_of(case: str, network: torch.nn.Module) -> BundleManifest:
+    """Describe a case's network as one that came from nnU-Net."""
     spacing = 3.0 if case == "classes" else 1.5
-    manifest = BundleManifest(
+    return BundleManifest(
         name=case,
         network=network.config,
         preprocessing=PreprocessingConfig(
@@ -143,6 +138,16 @@ def write_model(case: str, work: Path) -> Path:
             LabelConfig(value=value, name=f"s{value}") for value in range(1, CASES[case][2])
         ),
     )
+
+
+def write_model(case: str, work: Path) -> Path:
+    """Write a case's network as a bundle and as a results folder; return the latter."""
+    folder = work / f"{case}-nnunet"
+    if folder.exists():
+        return next(folder.iterdir())
+    network = network_of(case)
+    fit_head(network, work / "volume.nii.gz", CASES[case][3])
+    manifest = manifest_of(case, network)
     bundle = write_bundle(work / f"{case}-bundle", manifest, weights_to_numpy(network))
     return export_nnunet(bundle, folder)
 

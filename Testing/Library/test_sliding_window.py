@@ -290,6 +290,17 @@ def test_windows_of_one_intensity_are_computed_once_to_the_same_bit(
     assert computed < 0.6 * count_windows(image.shape[1:], config) * (8 if mirroring else 1)
 
 
+def test_answers_of_a_hundred_classes_are_not_kept(rng, monkeypatch):
+    image, network = a_body_in_air(rng), a_network()
+    config = WindowConfig(patch_size=(6, 5, 7))
+    expected = predict_logits(network, image, config)
+    monkeypatch.setattr(sliding_window, "_MOST_KEPT", 100)
+    counted = nn.Sequential(CountingIdentity(), network)
+    assert torch.equal(predict_logits(counted, image, config), expected)
+    computed = sum(batch[0] for batch in counted[0].batches)
+    assert computed == count_windows(image.shape[1:], config)
+
+
 @pytest.mark.parametrize("batch_size", [3, 8])
 def test_windows_of_one_intensity_find_their_place_in_a_batch(rng, monkeypatch, batch_size):
     image, network = a_body_in_air(rng), a_network()

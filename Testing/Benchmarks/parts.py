@@ -1,0 +1,109 @@
+"""Five models of one size in one job beside five jobs, in CPU seconds and peak memory.
+
+    python Testing/Benchmarks/parts.py WORK [--steps convert five one] [--spacing 0.75]
+
+The models have the size of TotalSegmentator's parts (25 heads, windows of 128^3) and random weights
+with a fitted last layer, as in `whole_against_nnunet.py`, whose volume this takes. All were
+converted for OpenVINO before. The labels of both ways are compared. Results gather in
+``WORK/parts.json``; what is there is not measured again without ``--again``.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import SimpleITK as sitk
+import torch
+from against_nnunet_inference import CASES
+from whole_against_nnunet import MISFM, fit_head, manifest_of, measured, network_of, write_volume
+
+from MISFMLib.configs import LabelConfig
+from MISFMLib.models.bundle import write_bundle
+from MISFMLib.networks import weights_to_numpy
+
+COUNT = 5
+
+
+def write_models(work: Path, case: str) -> None:
+    """Write the models one by one and as one."""
+    contents, size = [], CASES[case][2] - 1
+    for number in range(COUNT):
+        network = network_of(case)
+        torch.manual_seed(number)
+        with torch.no_grad():
+            for weight in network.encoder.parameters():
+                weight += 0.01 * weight.std().nan_to_num() * torch.randn_like(weight)
+        fit_head(network, work / "volume.nii.gz", CASES[case][3])
+        labels = tuple(
+            LabelConfig(value=number * size + value, name=f"s{number}-{value}")
+            for value in range(1, size + 1)
+        )
+        manifest = replace(manifest_of(case, network), name=f"part{number}", labels=labels)
+        contents.append((manifest, weights_to_numpy(network)))
+        write_bundle(work / manifest.name, *contents[-1])
+    (first, weights), *others = contents
+    labels = tuple(label for manifest, _ in contents for label in manifest.labels)
+    parts = {manifest.name: (manifest, weights) for manifest, weights in others}
+    whole = replace(first, name="whole", labels=labels, parts=tuple(parts))
+    write_bundle(work / "whole", whole, weights, parts=parts)
+
+
+def run(work: Path, model: str) -> dict[str, float]:
+    """Segment the volume in a fresh process."""
+    words = ["segment", str(work / "volume.nii.gz"), "-m", str(work / model), "--overwrite"]
+    words += ["-o", str(work / f"{model}.nii.gz"), "--overlap", "0.2", "--threads", "1"]
+    words += ["--precision", "bf16", "--engine", "openvino"]
+    return measured([*MISFM, *words, "--report", str(work / f"{model}-report.json")], work)
+
+
+def labels_of(work: Path, model: str) -> np.ndarray:
+    """Read a result."""
+    return sitk.GetArrayFromImage(sitk.ReadImage(str(work / f"{model}.nii.gz")))
+
+
+def main() -> None:
+    """Measure the steps asked for and print what is known."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("work", type=Path)
+    parser.add_argument("--case", choices=CASES, default="plain")
+    parser.add_argument("--steps", nargs="*", default=["convert", "five", "one"])
+    parser.add_argument("--again", action="store_true", help="measure what is known once more")
+    parser.add_argument("--shape", type=int, nargs=3, default=(200, 200, 200))
+    parser.add_argument("--spacing", type=float, default=1.5)
+    options = parser.parse_args()
+    work = options.work.absolute()
+    work.mkdir(parents=True, exist_ok=True)
+    if not (work / "volume.nii.gz").exists():
+        write_volume(work / "volume.nii.gz", tuple(options.shape), options.spacing)
+    if not (work / "whole").exists():
+        write_models(work, options.case)
+    record, names = work / "parts.json", [f"part{number}" for number in range(COUNT)]
+    known = json.loads(record.read_text("utf-8")) if record.exists() else {}
+    for step in options.steps:
+        if step in known and not options.again:
+            continue
+        runs = [run(work, name) for name in (["whole"] if step == "one" else names)]
+        known[step] = {
+            "cpu_s": round(sum(each["cpu_s"] for each in runs), 1),
+            "s": round(sum(each["s"] for each in runs), 1),
+            "peak_mib": max(each["peak_mib"] for each in runs),
+        }
+        record.write_text(json.dumps(known, indent=1), "utf-8")
+    if {"five", "one"} <= known.keys():
+        expected = labels_of(work, names[0])
+        for name in names[1:]:
+            part = labels_of(work, name)
+            expected = np.where(part > 0, part, expected)
+        known["same labels"] = bool((labels_of(work, "whole") == expected).all())
+        known["ratio"] = round(known["five"]["cpu_s"] / known["one"]["cpu_s"], 2)
+        report = json.loads((work / "whole-report.json").read_text("utf-8"))
+        known["one"] |= {"engine": report["engine"], "timings_s": report["timings_s"]}
+    print(json.dumps(known, indent=1))
+
+
+if __name__ == "__main__":
+    main()
