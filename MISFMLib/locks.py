@@ -27,12 +27,14 @@ def open_locked(path: Path, events: EventSink) -> IO[str] | None:
     Raises:
         OSError: It cannot be made.
     """
-    while True:
+    for left in reversed(range(_MOST_REMOVALS)):
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
             file = path.open("a+", encoding="ascii", newline="\n")
         except FileNotFoundError:
-            continue  # somebody has just removed the empty folder
+            if left:
+                continue  # somebody has just removed the empty folder
+            raise
         try:
             lock(file, _TAKEN, events)
             if _is_at(path, file):
@@ -41,8 +43,11 @@ def open_locked(path: Path, events: EventSink) -> IO[str] | None:
             file.close()
             return None
         file.close()  # removed after we opened it
+    raise FileNotFoundError(errno.ENOENT, "it is removed again and again", str(path))
 
 
+_MOST_REMOVALS = 1000
+"""How often in a row others may remove a file or its folder; some places cannot hold any."""
 _TAKEN = OutputError("Another process has the lock.", code="locked", remedy="Wait for it.")
 
 

@@ -252,8 +252,11 @@ class _Cluster(_Place):
 @contextlib.contextmanager
 def _cluster(scheduler: str, at_end: Callable[[], None] | None) -> Iterator[_Cluster]:
     from distributed import Client
+    from distributed.comm import get_address_host_port
 
     try:
+        if "://" not in scheduler or scheduler.startswith(("tcp:", "tls:", "ws:", "wss:")):
+            get_address_host_port(scheduler)  # a client of no address would hang at its end
         client = Client(scheduler, timeout=_CONNECT_TIMEOUT_S, set_as_default=False)
     except (OSError, ValueError) as error:
         raise _no_scheduler(

@@ -37,6 +37,7 @@ from MISFMLib.jobs.segment.batch_job import BatchJob
 from MISFMLib.jobs.segment.plan import plan_cases
 from MISFMLib.jobs.segment.segment import run_segment
 from MISFMLib.jobs.segment.worker import open_worker
+from MISFMLib.jobs.workers import open_workers
 from MISFMLib.models.bundle import BundleManifest, write_bundle
 from MISFMLib.networks import build_network, weights_to_numpy
 from MISFMLib.volumes.volume import Geometry, Volume, read_volume, write_volume
@@ -124,6 +125,26 @@ def test_a_case_belongs_to_one_process_until_it_ends(tmp_path):
     with claimed(tmp_path, "a", ignore_events) as again:
         assert again.tries == 0
     assert not list((tmp_path / WORK / "claims").iterdir())
+
+
+def test_a_place_that_cannot_hold_a_claim_is_refused(tmp_path, monkeypatch):
+    """As /proc, or what is left of a server that is gone: it must not be tried for ever."""
+
+    def absent(path, *_arguments, **_options):
+        raise FileNotFoundError(errno.ENOENT, "No such file or directory", str(path))
+
+    monkeypatch.setattr("MISFMLib.locks.Path.mkdir", absent)
+    with pytest.raises(OutputError), claimed(tmp_path, "a", ignore_events):
+        pass
+
+
+@pytest.mark.parametrize("address", ["foo", "host:87x", "tcp://", "tls://host"])
+def test_an_address_that_is_none_is_refused_at_once(address):
+    """Dask's client would wait 40 s at its end."""
+    pytest.importorskip("distributed")
+    with pytest.raises(ConfigError) as caught, open_workers(0, address):
+        pass
+    assert caught.value.code == "scheduler-unreachable"
 
 
 def test_a_process_that_died_over_a_case_is_counted(tmp_path):
