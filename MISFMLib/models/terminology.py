@@ -109,6 +109,8 @@ class _Type:
     code: Code
     sides: tuple[str | None, str | None]
     """Letters of `_SIDES` that each list knows of it; None where the list lacks it."""
+    colors: tuple[tuple[str, str], ...] = ()
+    """Its colours in Slicer as six hexadecimal digits, by letter of a side; of none mostly."""
 
     def says(self, side: str) -> bool:
         """Tell whether a list has it with a side; an empty side is none."""
@@ -129,19 +131,29 @@ class _Lists:
 
 
 def label_config(value: int, name: str) -> LabelConfig:
-    """Describe a label: with its code when a list of Slicer has it, else as tissue, and a colour.
+    """Describe a label: with code and colour when a list of Slicer has it, else as tissue.
 
     Args:
-        value: Integer in the label map; neighbouring values get colours far apart.
+        value: Integer in the label map; neighbouring values that no list has get colours far apart.
         name: Name for people, such as ``left kidney`` or ``Kidney_L``.
     """
-    category, kind, modifier = _codes(name)
+    found, side, is_exact = _look_up(name)
+    if found is None:
+        return LabelConfig(
+            value=value, name=name, color=_color(value), category=_TISSUE, type=_TISSUE
+        )
+    letter, modifier = _SIDES.get(side, ("", None))
+    colors = dict(found.colors)
+    listed_color = colors.get(letter, colors.get(""))
+    color = _color(value)
+    if listed_color is not None:
+        color = _shade(listed_color, 0.0 if is_exact else value)
     return LabelConfig(
         value=value,
         name=name,
-        color=_color(value),
-        category=category,
-        type=kind,
+        color=color,
+        category=found.category,
+        type=found.code,
         modifier=modifier,
     )
 
@@ -169,11 +181,12 @@ def listed(label: LabelConfig) -> tuple[str, Code | None]:
 def _lists() -> _Lists:
     content = json.loads(Path(__file__).with_name("terminology.json").read_text("utf-8"))
     types: dict[Words, _Type] = {}
-    for category, code, meaning, first, second in content["types"]:
+    for category, code, meaning, first, second, *colors in content["types"]:
         found = _Type(
             Code(content["categories"][category], "SCT", category),
             Code(code, "SCT", meaning[:1].upper() + meaning[1:]),
             (first, second),
+            tuple(colors[0].items()) if colors else (),
         )
         types.setdefault(_words(meaning), found)
     return _Lists(tuple(content["lists"]), types)
@@ -199,17 +212,24 @@ def _other_names() -> dict[Words, Words]:
     return {_words(name): _words(known) for name, known in _OTHER_NAMES.items()}
 
 
-def _codes(name: str) -> tuple[Code, Code, Code | None]:
-    """Look a name up as it stands, then without side, then without words for a place."""
+def _look_up(name: str) -> tuple[_Type | None, str, bool]:
+    """Look a name up as it stands, then without side, then without words for a place.
+
+    Returns:
+        What was found; the side of `_SIDES` that the list has of it, or nothing; whether the name
+        says no more than the list, such as the number of a vertebra.
+    """
     words = _words(name)
     side = next((word for word in _SIDES if word in words), "")
     for candidate in (words, words - {side}, words - {side} - _PLACES):
         found = _find(candidate)
         if found is not None:
-            letter, modifier = _SIDES.get(side, ("", None))
+            letter, _ = _SIDES.get(side, ("", None))
             is_sided = bool(side) and side not in candidate and found.says(letter)
-            return found.category, found.code, modifier if is_sided else None
-    return _TISSUE, _TISSUE, None
+            is_whole = candidate >= words - {side} and not re.search(r"\d", name)
+            is_exact = is_whole and (is_sided or side in candidate or not side)
+            return found, side if is_sided else "", is_exact
+    return None, "", True
 
 
 def _find(words: Words) -> _Type | None:
@@ -221,6 +241,16 @@ def _find(words: Words) -> _Type | None:
         changes += [t for t in others if t and t.category.meaning.startswith("Morph")]
         found = changes[0] if len(set(changes)) == 1 else None
     return found
+
+
+def _shade(color: str, value: float) -> tuple[int, int, int]:
+    """Lighten or darken a colour a little, by a part that changes from one value to the next."""
+    part = 0.5 * (((0.618034 * value + 0.5) % 1) - 0.5)
+    channels = (int(color[start : start + 2], 16) for start in (0, 2, 4))
+    red, green, blue = (
+        round(each + part * (255 - each if part > 0 else each)) for each in channels
+    )
+    return red, green, blue
 
 
 def _color(value: int) -> tuple[int, int, int]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import colorsys
 import itertools
 import re
 
@@ -108,3 +109,25 @@ def test_neighbouring_labels_have_colours_far_apart():
     assert len(set(colors)) == 61
     for first, second in itertools.pairwise(colors):
         assert sum(abs(a - b) for a, b in zip(first, second, strict=True)) > 80
+
+
+@pytest.mark.parametrize(
+    ("name", "color"),
+    [
+        ("liver", (221, 130, 101)),
+        ("Spleen", (157, 108, 162)),
+        ("kidney_right", (185, 102, 83)),
+        ("left kidney", (185, 102, 83)),
+    ],
+)
+def test_structures_have_their_colours_of_slicer(name, color):
+    assert label_config(7, name).color == color
+
+
+def test_what_has_one_code_together_has_shades_of_its_colour():
+    colors = [label_config(91 + number, f"rib_left_{number}").color for number in range(1, 13)]
+    assert len(set(colors)) == len(colors)
+    for first, second in itertools.pairwise(colors):
+        assert sum(abs(a - b) for a, b in zip(first, second, strict=True)) > 15
+        hues = [colorsys.rgb_to_hsv(*(part / 255 for part in each))[0] for each in (first, second)]
+        assert hues[0] == pytest.approx(hues[1], abs=0.02)

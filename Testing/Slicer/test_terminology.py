@@ -18,30 +18,55 @@ NAMES = [
 
 
 @pytest.fixture(scope="module")
-def lists(running_host):
-    """By name of a list: (category, type) -> codes of the modifiers it can have."""
+def types(running_host):
+    """What Slicer's own lists hold: name of the list, code of the category, type."""
     import slicer
 
     share = Path(slicer.app.slicerHome, slicer.app.slicerSharePath)
+    contents = [
+        json.loads(path.read_text("utf-8"))
+        for path in share.glob("**/Terminologies/SegmentationCategory*.term.json")
+    ]
+    return [
+        (content["SegmentationCategoryTypeContextName"], category["CodeValue"], each)
+        for content in contents
+        for category in content["SegmentationCodes"]["Category"]
+        for each in category["Type"]
+    ]
+
+
+@pytest.fixture(scope="module")
+def lists(types):
+    """By name of a list: (category, type) -> codes of the modifiers it can have."""
     found = {}
-    for path in share.glob("**/Terminologies/SegmentationCategory*.term.json"):
-        content = json.loads(path.read_text("utf-8"))
-        types = found.setdefault(content["SegmentationCategoryTypeContextName"], {})
-        for category in content["SegmentationCodes"]["Category"]:
-            for each in category["Type"]:
-                key = (category["CodeValue"], each["CodeValue"])
-                codes = {modifier["CodeValue"] for modifier in each.get("Modifier", ())}
-                types.setdefault(key, set()).update(codes)
+    for name, category, each in types:
+        codes = {modifier["CodeValue"] for modifier in each.get("Modifier", ())}
+        key = (category, each["CodeValue"])
+        found.setdefault(name, {}).setdefault(key, set()).update(codes)
     assert len(found) >= 2
     return found
 
 
 def test_the_table_says_what_the_lists_of_slicer_hold(lists):
-    for category, code, meaning, *columns in TABLE["types"]:
+    for category, code, meaning, *columns in (row[:5] for row in TABLE["types"]):
         key = (TABLE["categories"][category], code)
         for name, sides in zip(TABLE["lists"], columns, strict=True):
             assert (key in lists[name]) == (sides is not None), (name, meaning)
             assert sides is None or lists[name][key] >= {SIDES[side] for side in sides}, meaning
+
+
+@pytest.mark.slicer_only("the stand-in has no colours")
+def test_the_colours_of_the_table_are_those_of_slicer(types):
+    known = {}
+    for _, category, each in types:
+        for part in (each, *each.get("Modifier", ())):
+            color = tuple(part.get("recommendedDisplayRGBValue", ()))
+            known.setdefault((category, each["CodeValue"]), set()).add(color)
+    colored = [row for row in TABLE["types"] if len(row) > 5]
+    assert len(colored) > 200
+    for category, code, meaning, *_, colors in colored:
+        given = {tuple(bytes.fromhex(color)) for color in colors.values()}
+        assert given <= known[TABLE["categories"][category], code], meaning
 
 
 @pytest.mark.parametrize("name", NAMES)
