@@ -241,7 +241,6 @@ function plotted(width) {
   const known = found.filter((one) => one.sure !== null);
   const least = known.reduce((value, one) => Math.min(value, one.sure), Infinity);
   const most = known.reduce((value, one) => Math.max(value, one.sure), -Infinity);
-  byId("plot-height").hidden = !(least < most);
   return found.map((one, number) => ({
     one,
     ml: one.volumes[index],
@@ -310,7 +309,8 @@ byId("save").addEventListener("click", save);
 byId("open").addEventListener("click", () => byId("load").click());
 byId("note-bar").addEventListener("submit", (event) => { event.preventDefault(); endNote(true); });
 byId("load").addEventListener("change", (event) => { if (event.target.files.length) load(event.target.files[0]); event.target.value = ""; });
-if (cases.every((one) => one.sure === null)) document.querySelector("option[value=sure]").remove();
+byId("plot-height").hidden = cases.every((one) => one.sure === null);
+if (byId("plot-height").hidden) document.querySelector("option[value=sure]").remove();
 for (const name of REVIEW.structures) byId("structure").append(new Option(name, name));
 restore();
 update();

@@ -49,11 +49,21 @@ def make_scans(folder: Path, count: int) -> Path:
 def end_processes() -> int:
     """End what a trial has started, this one or one that was interrupted; return how many."""
     marked = [process for process in psutil.process_iter() if _is_marked(process)]
-    for process in marked:
+    marked += [step for process in marked for step in _step_above(process)]
+    for process in set(marked):
         with contextlib.suppress(psutil.NoSuchProcess):
             process.kill()
     psutil.wait_procs(marked, 20)
-    return len(marked)
+    return len(set(marked))
+
+
+def _step_above(process: psutil.Process) -> list[psutil.Process]:
+    """Return SLURM's process above a task, which has written its name over its environment."""
+    with contextlib.suppress(psutil.Error):
+        parent = process.parent()
+        if parent is not None and parent.cmdline()[0].startswith("slurmstepd"):
+            return [parent]
+    return []
 
 
 def _is_marked(process: psutil.Process) -> bool:

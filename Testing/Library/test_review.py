@@ -250,7 +250,7 @@ def test_the_page_tells_what_the_reports_say(results):
     assert cases["case2"]["sure"] == 0.75
     assert cases["case2"]["reasons"][-2:] == [
         "It is brighter.",
-        "The model wavers most between left kidney or background: the planes show where.",
+        "The model wavers most between left kidney and background: the planes show where.",
     ]
     assert cases["case5"]["sure"] is None
     assert cases["case3"]["picture"]

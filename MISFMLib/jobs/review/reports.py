@@ -41,6 +41,6 @@ def _told(content: dict[str, Any]) -> Told:
     if not places:
         return Told(warnings, sure)
     width, height, depth = map(int, places[0]["index_ijk"])
-    labels = " or ".join(map(str, places[0]["labels"]))
+    labels = " and ".join(map(str, places[0]["labels"]))
     waver = f"The model wavers most between {labels}: the planes show where."
     return Told((*warnings, waver), sure, (depth, height, width))
