@@ -1,13 +1,14 @@
 """The panel's forecast of time and memory beside what a segmentation really takes, by size.
 
-    python Testing/Benchmarks/forecast.py [--network small|full] [--sizes 40x40x40 ...]
-        [--quick] [--json FILE]
+    python Testing/Benchmarks/forecast.py [--network small|full] [--classes 118]
+        [--sizes 40x40x40 ...] [--quick] [--json FILE]
 
 A CT of every size is segmented twice by a fresh worker, as the panel does it but for the exchange
-with the scene, at 1.5 mm and with five classes. Before the first run this computer knows nothing
-but the window that the worker measures; before the second also the first. ``after the smallest`` is
-what the panel says of a size when only the smallest volume was ever run: one tiny run must not
-mislead it. The ratio is truth / forecast: 1 is right, 2 means half was announced.
+with the scene, at 1.5 mm and with five classes unless told otherwise. Before the first run this
+computer knows nothing but the window that the worker measures; before the second also the first.
+``after the smallest`` is what the panel says of a size when only the smallest was ever run:
+one tiny run must not mislead it. The ratio is truth / forecast: 1 is right, 2 means half was
+announced.
 Seconds are CPU seconds of one thread, which other programs change less than those on the clock.
 ``--quick`` takes two small volumes; the test suite runs it too.
 """
@@ -58,9 +59,11 @@ class Settings(dict):
         self[key] = value
 
 
-def write_model(folder: Path, channels: tuple[int, ...], patch: tuple[int, int, int]) -> Any:
+def write_model(
+    folder: Path, channels: tuple[int, ...], patch: tuple[int, int, int], classes: int
+) -> Any:
     """Write a PCT-Net with random weights; return its manifest."""
-    network = NetworkConfig(num_classes=CLASSES, level_channels=channels)
+    network = NetworkConfig(num_classes=classes, level_channels=channels)
     manifest = BundleManifest(
         name="benchmark",
         network=network,
@@ -70,7 +73,7 @@ def write_model(folder: Path, channels: tuple[int, ...], patch: tuple[int, int, 
             patch_size=patch,
             spacing_dhw=(1.5, 1.5, 1.5),
         ),
-        labels=tuple(LabelConfig(value=v, name=f"organ {v}") for v in range(1, CLASSES)),
+        labels=tuple(LabelConfig(value=v, name=f"organ {v}") for v in range(1, classes)),
     )
     return write_bundle(folder, manifest, weights_to_numpy(build_network(network).eval())).manifest
 
@@ -155,7 +158,7 @@ def work_of(scan: Path, manifest: Any) -> Workload:
         Grid(array.shape, SPACING, isOccupied=samples > -500),
         manifest.preprocessing,
         {},
-        classes=CLASSES,
+        classes=manifest.network.num_classes,
     )
 
 
@@ -196,6 +199,7 @@ def main() -> None:
     """Measure, print, write JSON."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--network", choices=LEVEL_CHANNELS, default="small")
+    parser.add_argument("--classes", type=int, default=CLASSES, help="classes of the model")
     parser.add_argument("--sizes", nargs="+", default=SIZES, help="voxels, smallest first")
     parser.add_argument("--quick", action="store_true", help="two small volumes")
     parser.add_argument("--json", type=Path, help="also write the numbers here")
@@ -206,7 +210,8 @@ def main() -> None:
     print(headline())
     with tempfile.TemporaryDirectory() as folder:
         model = Path(folder) / "model"
-        manifest = write_model(model, LEVEL_CHANNELS[arguments.network], patch)
+        channels = LEVEL_CHANNELS[arguments.network]
+        manifest = write_model(model, channels, patch, arguments.classes)
         for size in sizes:
             (Path(folder) / size).mkdir()
             rows.append(measure(size, manifest, model, Path(folder) / size))

@@ -13,10 +13,12 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 
 from MISFMLib.configs import IntensityConfig, PreprocessingConfig
 from MISFMLib.data.preprocessing import prepare_volume
 from MISFMLib.events import Measured
+from MISFMLib.inference import logit_ring
 from MISFMLib.inference.windows import WindowConfig, count_windows
 from MISFMLib.volumes.volume import Geometry, Volume
 
@@ -136,6 +138,27 @@ def test_the_buffers_grow_with_the_slices_but_not_with_the_length_of_a_scan(work
     short, long, wide = (work(shape) for shape in ((50, 64, 64), (500, 64, 64), (50, 640, 64)))
     assert long.bufferBytes - short.bufferBytes == 450 * 64 * 64 * 3
     assert wide.deviceBufferBytes == pytest.approx(10 * long.deviceBufferBytes)
+
+
+@pytest.mark.parametrize("classes", [3, 40])
+@pytest.mark.parametrize(
+    ("shape", "overlap"),
+    [((30, 60, 24), 0.2), ((30, 60, 24), 0.5), ((13, 60, 24), 0.5), ((12, 12, 12), 0.5)],
+)
+def test_the_sums_of_scores_are_counted_as_the_library_keeps_them(
+    panel, monkeypatch, classes, shape, overlap
+):
+    module, patch = panel("Workload"), (12, 12, 12)
+    monkeypatch.setattr(module, "MUCH", 2**18)
+    monkeypatch.setattr(logit_ring, "_LARGE", 2**18)
+    config = WindowConfig(patch_size=patch, overlap=overlap)
+    starts = [window.start for window in config.axis_windows(shape[0], 0)]
+    ring = logit_ring.LogitRing(shape, patch, None, plane_starts=starts, may_be_half=False)
+    windows = [config.axis_windows(size, axis)[0] for axis, size in enumerate(shape)]
+    ring.add(torch.zeros(classes, *patch), tuple(windows))
+    kept = [ring._sums_KdHW, *([ring._left_KdHW] if ring._left_KdHW is not None else [])]
+    counted = module.sumsPerClass(shape, patch, starts, classes)
+    assert classes * counted == sum(tensor.numel() for tensor in kept)
 
 
 # ------------------------------------------------------------------------------------- how long

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -10,6 +11,9 @@ from typing import Any
 import numpy as np
 
 from MISFMLib.configs import PreprocessingConfig
+
+MUCH = 2**30
+"""Bytes from which scores are summed some rows at a time."""
 
 
 @dataclass(frozen=True)
@@ -81,16 +85,39 @@ def workload(
     if options.get("mirroring"):
         windows *= mirrorImages(preprocessing)
     channels, volume = len(preprocessing.channels), math.prod(shapeDhw)
-    plane = math.prod(map(max, modelShape[1:], preprocessing.patch_size[1:]))
-    sums = 4.0 * (classes + 2 * channels) * preprocessing.patch_size[0] * plane
+    shape = list(map(max, modelShape, preprocessing.patch_size))
+    others = 8.0 * channels * preprocessing.patch_size[0] * math.prod(shape[1:])
+    sums = [
+        4.0 * classes * sumsPerClass(shape, preprocessing.patch_size, starts[0], rows) + others
+        for rows in (classes, 0)
+    ]
     return Workload(
         windows,
         math.prod(preprocessing.patch_size),
         channels * volume,
         classes,
-        sums + volume * (channels * grid.voxelBytes + 1),
-        sums,
+        sums[0] + volume * (channels * grid.voxelBytes + 1),
+        sums[1],
     )
+
+
+def sumsPerClass(
+    shape: Sequence[int], patch: Sequence[int], planeStarts: Sequence[int], classes: int
+) -> int:
+    """Return how many sums of scores are kept of each class; as in MISFMLib.inference.logit_ring.
+
+    Args:
+        shape: Voxels of the model space, at least those of a window.
+        patch: Voxels of a window.
+        planeStarts: Slices that windows start at.
+        classes: Classes, of which many are summed some rows at a time; 0 on a GPU.
+    """
+    (depth, rows, _), (_, height, width) = patch, shape
+    steps = [after - before for before, after in itertools.pairwise(planeStarts)]
+    overlap = depth - min(steps, default=depth)
+    some = depth * rows + overlap * height
+    isMuch = 4 * classes * depth * height * width > MUCH
+    return width * (min(some, depth * height) if isMuch else depth * height)
 
 
 def mirrorImages(preprocessing: PreprocessingConfig) -> int:
