@@ -1,7 +1,7 @@
 """How long Segment takes while a training runs on the same machine, against its time alone.
 
     MISFM_PYTHON=.venv/bin/python .venv-slicer/bin/python Testing/Benchmarks/beside_training.py \
-        ../shared/data/hippocampus_mr [--pairs 8] [--minutes 0.4] [--json FILE]
+        ../shared/data/hippocampus_mr [--pairs 12] [--volume FILE] [--json FILE]
 
 The panel's own parts in the stand-in for Slicer: a fine-tuning as the tab Fine-tune starts it, and
 Segment with the bundled hippocampus model in the worker that stays warm. The same volume is

@@ -34,6 +34,27 @@ def table(walks: list[dict[str, Any]]) -> str:
     return "\n".join(lines)
 
 
+def summary(walks: list[dict[str, Any]]) -> str:
+    """Write a line for every order: the means over its walks that came to their end."""
+    head = ("order", "seeds", "Dice at the end", "Dice over the rounds", "voxels corrected")
+    lines = [_line(head), _line(["---"] * len(head))]
+    done = [walk for walk in walks if walk["is_done"]]
+    for order in sorted({walk["order"] for walk in done}):
+        of_order = [walk for walk in done if walk["order"] == order]
+        later = [[each["dice"] for each in walk["rounds"][1:]] for walk in of_order]
+        corrections = [
+            row["changed_voxels"]
+            for walk in of_order
+            for each in walk["rounds"]
+            for row in each["corrections"]
+            if row["changed_voxels"] is not None
+        ]
+        cells = [order, len(of_order), f"{statistics.fmean(dice[-1] for dice in later):.3f}"]
+        cells += [f"{statistics.fmean(statistics.fmean(dice) for dice in later):.3f}"]
+        lines.append(_line([*cells, f"{statistics.fmean(corrections):.0f}"]))
+    return "\n".join(lines)
+
+
 def _round(each: dict[str, Any], corrections: list[dict[str, Any]]) -> list[str]:
     seen = [row for row in corrections if row["dice"] is not None]
     known = each["training_cpu_s"] == each["training_cpu_s"]
@@ -59,11 +80,14 @@ def plot(walks: list[dict[str, Any]], path: Path) -> None:
     from matplotlib import pyplot as plt
 
     figure, axes = plt.subplots(figsize=(6, 3.5), layout="constrained")
+    orders = sorted({walk["order"] for walk in walks})
     for walk in walks:
         rounds = walk["rounds"]
         title = f"{walk['order']}, seed {walk['seed']}"
         values = [each["dice"] for each in rounds]
-        axes.plot([each["labelled"] for each in rounds], values, marker="o", label=title)
+        colour = f"C{orders.index(walk['order'])}"
+        places = [each["labelled"] for each in rounds]
+        axes.plot(places, values, marker="o", color=colour, label=title)
     axes.set(xlabel="Cases with labels", ylabel="Dice on held-out cases")
     axes.grid(visible=True, alpha=0.3)
     axes.legend()
@@ -78,6 +102,8 @@ def main() -> None:
     options = parser.parse_args()
     walks = read_walks(options.work)
     print(table(walks))
+    print()
+    print(summary(walks))
     if options.plot is not None:
         plot(walks, options.plot)
 

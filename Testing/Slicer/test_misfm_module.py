@@ -28,6 +28,21 @@ def test_the_panel_survives_closing_the_scene_and_reloading(host, panel):
     assert slicer.modules.MISFMWidget is not panel
 
 
+def test_the_panel_opens_with_one_tab_and_the_others_come_one_by_one(host, panel):
+    import slicer
+
+    slicer.util.reloadScriptedModule("MISFM")
+    widget = slicer.modules.MISFMWidget
+    tabs = widget.ui.tabs
+    assert tabs.count == 1
+    host.wait_until(lambda: tabs.count == 3)
+    assert [tabs.tabText(index) for index in range(3)] == ["Segment", "Fine-tune", "Pretrain"]
+    slicer.util.reloadScriptedModule("MISFM")
+    widget = slicer.modules.MISFMWidget
+    assert widget.pretrainTab is widget.pretrainTab
+    assert widget.ui.tabs.tabText(2) == "Pretrain", "the order stays when the last is asked for"
+
+
 def test_the_self_test_passes(host, panel):
     import slicer
 

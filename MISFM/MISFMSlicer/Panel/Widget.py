@@ -12,6 +12,7 @@ from slicer.i18n import tr as _
 from slicer.ScriptedLoadableModule import ScriptedLoadableModuleWidget
 from slicer.util import VTKObservationMixin
 
+from ..Guard import guarded
 from ..Jobs.Logic import MISFMLogic
 from .Closing import settleTrainings
 from .FinetuneTab import FinetuneTab
@@ -42,8 +43,8 @@ class MISFMWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
         self.ui = slicer.util.childWidgetVariables(self._panel)
         self.logic = MISFMLogic()
         self.segmentTab = SegmentTab(self.ui, self.logic)
-        self.finetuneTab = self._addFinetuneTab()
-        self.pretrainTab = self._addPretrainTab()
+        self._finetuneTab: FinetuneTab | None = None
+        self._pretrainTab: PretrainTab | None = None
         self._fullHeight = FullHeight(self.ui.segmentTab)
         self._parameterNode: Any = None
         self._volume: Any = None
@@ -53,9 +54,47 @@ class MISFMWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
         self._refreshTimer.setSingleShot(True)
         self._refreshTimer.setInterval(0)
         self._refreshTimer.timeout.connect(self._refresh)
+        self._tabsTimer = qt.QTimer()
+        self._tabsTimer.setSingleShot(True)
+        self._tabsTimer.setInterval(0)
+        self._tabsTimer.timeout.connect(self._addNextTab)
+        self._tabsTimer.start()
         self._addShortcuts(self._panel)
         self._observeScene()
         self.enter()
+
+    @property
+    def finetuneTab(self) -> FinetuneTab:
+        """The tab Fine-tune, made when it is first asked for."""
+        if self._finetuneTab is None:
+            self._finetuneTab = self._addFinetuneTab()
+            self._finetuneTab.lookAround()
+        return self._finetuneTab
+
+    @property
+    def pretrainTab(self) -> PretrainTab:
+        """The tab Pretrain, made when it is first asked for."""
+        if self._pretrainTab is None:
+            self._pretrainTab = self._addPretrainTab()
+            self._pretrainTab.lookAround()
+        return self._pretrainTab
+
+    @guarded
+    def _addNextTab(self, *_arguments: Any) -> None:
+        """Make one tab at a time: all at once would hold Slicer up when the panel is opened."""
+        if self._finetuneTab is not None:
+            self.pretrainTab.refresh()
+        else:
+            self.finetuneTab.refresh()
+            self._tabsTimer.start()
+
+    def report(self, error: Exception) -> None:
+        """Show an error."""
+        self.segmentTab.report(error)
+
+    @property
+    def _moreTabs(self) -> list[FinetuneTab | PretrainTab]:
+        return [tab for tab in (self._finetuneTab, self._pretrainTab) if tab is not None]
 
     def _addFinetuneTab(self) -> FinetuneTab:
         panel = slicer.util.loadUI(self.resourcePath("UI/Finetune.ui"))
@@ -68,26 +107,29 @@ class MISFMWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
         return tab
 
     def _addPretrainTab(self) -> PretrainTab:
+        form = self.finetuneTab.form  # made first, so that the tabs have their order
         panel = slicer.util.loadUI(self.resourcePath("UI/Pretrain.ui"))
         self.ui.tabs.addTab(panel, _("Pretrain"))
         ui = slicer.util.childWidgetVariables(panel)
         tab = PretrainTab(ui, self.segmentTab.installMissing)
-        tab.startsChanged.connect(self.finetuneTab.form.readModels)
+        tab.startsChanged.connect(form.readModels)
         return tab
 
     def cleanup(self) -> None:
         """Let go of everything, once; called at reload and when Slicer quits."""
         if self._panel is None:
             return
+        self._tabsTimer.stop()
+        self._tabsTimer.timeout.disconnect(self._addNextTab)
         self._refreshTimer.stop()
         self._refreshTimer.timeout.disconnect(self._refresh)
         self.removeObservers()
         self._parameterNode = self._volume = None
         if _isQuitting():
-            views = (self.finetuneTab.train, self.pretrainTab.train)
+            views = [tab.train for tab in self._moreTabs]
             settleTrainings([view.training for view in views if view.isRunning])
-        self.finetuneTab.close()
-        self.pretrainTab.close()
+        for tab in self._moreTabs:
+            tab.close()
         self.segmentTab.close()
         self.logic.close()
         # Slicer only hides it at reload; its connections would keep all of our old objects alive.
@@ -99,8 +141,8 @@ class MISFMWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
         if not self._hasLooked:  # Slicer enters the module just after `setup`
             self._hasLooked = True
             self.segmentTab.lookAround()
-            self.finetuneTab.lookAround()
-            self.pretrainTab.lookAround()
+            for tab in self._moreTabs:
+                tab.lookAround()
         self._useParameterNode()
 
     def onReload(self) -> None:
@@ -139,8 +181,9 @@ class MISFMWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
         self.segmentTab.chooseNextPlace()
 
     def _onAddToSet(self, *_arguments: Any) -> None:
+        tab = self.finetuneTab
         self.ui.tabs.setCurrentIndex(_FINETUNE)
-        self.finetuneTab.addScene()
+        tab.addScene()
 
     def _onDoneKey(self, *_arguments: Any) -> None:
         self.finetuneTab.done()
@@ -158,7 +201,8 @@ class MISFMWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
     def _onSceneStartClose(self, *_arguments: Any) -> None:
         self._setParameterNode(None)
         self._watchVolume(None)
-        self.finetuneTab.sceneClosed()
+        if self._finetuneTab is not None:
+            self._finetuneTab.sceneClosed()
 
     def _onSceneReplaced(self, *_arguments: Any) -> None:
         if self.parent.isEntered:  # else `enter` will do it
