@@ -15,7 +15,7 @@ from typing import Any
 
 import torch
 
-from MISFMLib.inference import openvino_network
+from MISFMLib.inference import openvino_conversion, openvino_network
 
 
 def why_unavailable() -> str:
@@ -47,7 +47,7 @@ def quantize(model: Any, windows: Sequence[torch.Tensor], *, accurate: bool = Tr
 
 
 def _import_nncf() -> Any:
-    openvino_network.import_openvino()  # without the telemetry that NNCF would use too
+    openvino_conversion.import_openvino()  # without the telemetry that NNCF would use too
     import nncf
 
     logging.getLogger("nncf").setLevel(logging.ERROR)

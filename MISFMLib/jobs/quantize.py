@@ -19,7 +19,7 @@ from MISFMLib.data.split import choose_split
 from MISFMLib.device import set_threads
 from MISFMLib.errors import ConfigError, DataError
 from MISFMLib.events import EventSink, Progress, ignore_events
-from MISFMLib.inference import openvino_network, quantization
+from MISFMLib.inference import openvino_conversion, openvino_network, quantization
 from MISFMLib.inference.engines import Engines
 from MISFMLib.inference.openvino_network import OpenVINONetwork
 from MISFMLib.inference.patches import central_window
@@ -143,7 +143,7 @@ def _quantized(
     events(Progress("quantize", 0.0, "quantising, which takes some minutes"))
     with torch.inference_mode():
         network(windows[0])
-    model = quantization.quantize(openvino_network.convert(network, windows[0]), windows)
+    model = quantization.quantize(openvino_conversion.convert(network, windows[0]), windows)
     return OpenVINONetwork(model, "int8", torch.get_num_threads()), model
 
 

@@ -20,7 +20,7 @@ import torch
 
 from MISFMLib.configs import NetworkConfig, StagesConfig
 from MISFMLib.data.label_resampling import LabelResampler
-from MISFMLib.inference import openvino_network
+from MISFMLib.inference import openvino_conversion
 from MISFMLib.inference.openvino_network import OpenVINONetwork
 from MISFMLib.networks import build_network
 
@@ -107,7 +107,7 @@ def windows(case: str, rounds: int) -> dict[str, object]:
     before = peak_mib()
     model: list[object] = []
     with torch.inference_mode():
-        convert_s = cpu_seconds(lambda: model.append(openvino_network.convert(network, image)))
+        convert_s = cpu_seconds(lambda: model.append(openvino_conversion.convert(network, image)))
         result: dict[str, object] = {
             "convert_cpu_s": convert_s,
             "convert_peak_mib": peak_mib(),

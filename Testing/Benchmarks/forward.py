@@ -38,7 +38,7 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from MISFMLib.configs import NetworkConfig, Size
 from MISFMLib.device import inference_precisions
-from MISFMLib.inference import openvino_network, quantization
+from MISFMLib.inference import openvino_conversion, openvino_network, quantization
 from MISFMLib.inference.deviation import Deviation, measure_deviation
 from MISFMLib.inference.openvino_network import OpenVINONetwork
 from MISFMLib.networks import build_network
@@ -126,7 +126,7 @@ def variants(
     if problem:
         print(problem)
         return
-    model = openvino_network.convert(network, image)
+    model = openvino_conversion.convert(network, image)
     threads = torch.get_num_threads()
     formats = {"fp32": EXACT, **({"bf16": BF16} if has_bf16 else {})}
     for precision, bound in formats.items():

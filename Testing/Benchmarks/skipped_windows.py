@@ -26,7 +26,7 @@ from rounds import headline, machine
 from torch import nn
 
 from MISFMLib.device import set_threads
-from MISFMLib.inference import sliding_window
+from MISFMLib.inference import window_predictor
 from MISFMLib.inference.engines import Engines
 from MISFMLib.inference.segmenter import Segmenter, SegmenterOptions
 from MISFMLib.models.bundle import read_bundle
@@ -62,7 +62,7 @@ def segmented(segmenter: Segmenter, network: Counted, volume: Volume) -> dict[st
 def compare(segmenter: Segmenter, network: Counted, volume: Volume) -> dict[str, Any]:
     """Segment a volume with and without the shortcuts."""
     quick = segmented(segmenter, network, volume)
-    with patch.object(sliding_window._WindowPredictor, "_shortcut", lambda *_: None):
+    with patch.object(window_predictor.WindowPredictor, "_shortcut", lambda *_: None):
         full = segmented(segmenter, network, volume)
     assert full["computed"] == full["windows"]
     return {

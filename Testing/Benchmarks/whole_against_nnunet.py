@@ -37,7 +37,7 @@ from MISFMLib.configs import (
     PreprocessingConfig,
 )
 from MISFMLib.data.preprocessing import prepare_volume
-from MISFMLib.inference import openvino_network, quantization
+from MISFMLib.inference import openvino_conversion, openvino_network, quantization
 from MISFMLib.inference.engines import Engines
 from MISFMLib.inference.patches import central_window
 from MISFMLib.inference.windows import WindowConfig
@@ -161,7 +161,7 @@ def make_int8(case: str, image: Path) -> None:
     recipe = engines.recipe("int8", tuple(window.shape[1:]))
     if recipe.is_kept():
         return
-    model = openvino_network.convert(engines.network, window)
+    model = openvino_conversion.convert(engines.network, window)
     model = quantization.quantize(model, [window], accurate=False)
     openvino_network.keep(recipe, model, {"made_by": "whole_against_nnunet.py"}, "")
 

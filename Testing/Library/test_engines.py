@@ -27,7 +27,7 @@ from MISFMLib.device import inference_precisions
 from MISFMLib.errors import DeviceError, JobCancelled
 from MISFMLib.events import Progress
 from MISFMLib.inference import engines as engines_module
-from MISFMLib.inference import openvino_network
+from MISFMLib.inference import openvino_conversion, openvino_network
 from MISFMLib.inference.deviation import (
     BOUNDS,
     Deviation,
@@ -432,8 +432,8 @@ def test_many_logits_in_bfloat16_stay_so(openvino, bundle, monkeypatch):
 
 
 def test_logits_of_more_digits_than_bfloat16_are_told():
-    assert openvino_network.is_bfloat16(torch.tensor([[1.0, -0.5, 257 / 256 - 1 / 256]]))
-    assert not openvino_network.is_bfloat16(torch.tensor([[1.0, 513 / 512]]))
+    assert openvino_conversion.is_bfloat16(torch.tensor([[1.0, -0.5, 257 / 256 - 1 / 256]]))
+    assert not openvino_conversion.is_bfloat16(torch.tensor([[1.0, 513 / 512]]))
 
 
 def test_the_reference_keeps_features_and_gives_the_logits_by_slices():
@@ -478,7 +478,7 @@ def test_a_failed_conversion_leaves_the_warnings_of_others_audible(openvino, cap
             return torch.special.bessel_j0(image_BCDHW)
 
     with pytest.raises(Exception, match="bessel"):
-        openvino_network.convert(Unknown(), torch.zeros(1, 1, 2, 2, 2))
+        openvino_conversion.convert(Unknown(), torch.zeros(1, 1, 2, 2, 2))
     logging.getLogger("MISFMLib.volumes").warning("The slices are unevenly spaced.")
     assert "unevenly" in caplog.text
 
@@ -544,8 +544,8 @@ def test_openvino_tells_nobody_that_it_runs(openvino, tmp_path):
     program = textwrap.dedent(
         """
         import sys
-        from MISFMLib.inference import openvino_network
-        openvino_network.import_openvino().Core()
+        from MISFMLib.inference import openvino_conversion
+        openvino_conversion.import_openvino().Core()
         print(sys.modules["openvino_telemetry"], "openvino_telemetry.main" in sys.modules)
         """
     )

@@ -16,7 +16,7 @@ import torch
 from MISFMLib.cli import main
 from MISFMLib.configs import NetworkConfig, StagesConfig
 from MISFMLib.errors import BundleError, ConfigError, OutputError
-from MISFMLib.inference import openvino_network
+from MISFMLib.inference import openvino_conversion, openvino_network
 from MISFMLib.jobs.imports.nnunet import import_nnunet
 from MISFMLib.models.bundle import read_previous, read_weights, verify_bundle
 from MISFMLib.models.recognise import kind_of
@@ -478,7 +478,7 @@ def test_openvino_computes_a_network_that_was_traced_on_a_small_part(seed):
     network = build_network(config).eval()
     image = torch.randn(1, 1, 8, 40, 24)
     converted = openvino_network.OpenVINONetwork(
-        openvino_network.convert(network, image), "fp32", threads=1
+        openvino_conversion.convert(network, image), "fp32", threads=1
     )
     with torch.inference_mode():
         torch.testing.assert_close(converted(image), network(image), atol=1e-4, rtol=1e-3)

@@ -175,7 +175,7 @@ def test_a_pretrained_start_is_refused(job, tmp_path, monkeypatch):
 def test_nothing_but_events_reaches_the_output(capfd):
     network = nn.Sequential(nn.Conv3d(1, 4, 3, padding=1), nn.ReLU(), nn.Conv3d(4, 2, 1)).eval()
     window = torch.randn(1, 1, 8, 8, 8)
-    model = quantization.openvino_network.convert(network, window)
+    model = quantization.openvino_conversion.convert(network, window)
     quantization.quantize(model, [window])
     assert capfd.readouterr().out == ""
 
@@ -192,7 +192,7 @@ def test_a_window_with_metal_among_ten_costs_the_others_little():
     def error(*calibration):
         with torch.inference_mode():
             expected = network(windows[1])
-            model = quantization.openvino_network.convert(network, windows[1])
+            model = quantization.openvino_conversion.convert(network, windows[1])
             model = quantization.quantize(model, calibration, accurate=False)
             found = quantization.openvino_network.OpenVINONetwork(model, "int8", 1)(windows[1])
         return float((found - expected).abs().mean())

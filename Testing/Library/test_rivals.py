@@ -171,7 +171,7 @@ def test_input_layers_stay_fresh_for_other_channels():
 def test_openvino_computes_what_pytorch_computes(name):
     openvino = pytest.importorskip("openvino")
     assert openvino
-    from MISFMLib.inference.openvino_network import convert
+    from MISFMLib.inference.openvino_conversion import convert
 
     network = build_network(tiny(name)).eval()
     image = torch.randn(1, 1, *PATCH)

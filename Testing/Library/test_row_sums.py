@@ -7,7 +7,8 @@ import torch
 from torch import nn
 
 from MISFMLib.inference import openvino_network
-from MISFMLib.inference.openvino_network import OpenVINONetwork, convert
+from MISFMLib.inference.openvino_conversion import convert
+from MISFMLib.inference.openvino_network import OpenVINONetwork
 
 pytestmark = pytest.mark.usefixtures("one_thread", "seed")
 

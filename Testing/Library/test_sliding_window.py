@@ -16,7 +16,7 @@ from MISFMLib.configs import IntensityConfig, PreprocessingConfig
 from MISFMLib.data.ahead import ahead
 from MISFMLib.data.preprocessing import prepare_volume
 from MISFMLib.errors import ConfigError, JobCancelled
-from MISFMLib.inference import logit_ring, sliding_window
+from MISFMLib.inference import logit_ring, window_predictor
 from MISFMLib.inference.sliding_window import Placement, iterate_slabs, predict_logits
 from MISFMLib.inference.windows import (
     WindowConfig,
@@ -284,7 +284,7 @@ def test_windows_of_one_intensity_are_computed_once_to_the_same_bit(
     with_shortcut = predict_logits(counted, image, config)
     computed = sum(batch[0] for batch in counted[0].batches)
     with monkeypatch.context() as patch:
-        patch.setattr(sliding_window, "_uniform_intensities", lambda _patch: None)
+        patch.setattr(window_predictor, "_uniform_intensities", lambda _patch: None)
         without = predict_logits(network, image, config)
     assert torch.equal(with_shortcut, without)
     assert computed < 0.6 * count_windows(image.shape[1:], config) * (8 if mirroring else 1)
@@ -294,7 +294,7 @@ def test_answers_of_a_hundred_classes_are_not_kept(rng, monkeypatch):
     image, network = a_body_in_air(rng), a_network()
     config = WindowConfig(patch_size=(6, 5, 7))
     expected = predict_logits(network, image, config)
-    monkeypatch.setattr(sliding_window, "_MOST_KEPT", 100)
+    monkeypatch.setattr(window_predictor, "_MOST_KEPT", 100)
     counted = nn.Sequential(CountingIdentity(), network)
     assert torch.equal(predict_logits(counted, image, config), expected)
     computed = sum(batch[0] for batch in counted[0].batches)
@@ -350,7 +350,7 @@ def test_real_ct_with_masked_air_gives_the_same_bits(shared_data, monkeypatch):
     config = WindowConfig(patch_size=(16, 24, 24))
     with_shortcut = predict_logits(counted, prepared, config)
     computed = sum(batch[0] for batch in counted[0].batches)
-    monkeypatch.setattr(sliding_window, "_uniform_intensities", lambda _patch: None)
+    monkeypatch.setattr(window_predictor, "_uniform_intensities", lambda _patch: None)
     assert torch.equal(with_shortcut, predict_logits(counted, prepared, config))
     assert computed < count_windows(prepared.shape[1:], config)
 
@@ -438,7 +438,7 @@ def test_the_next_slices_are_prepared_while_a_gpu_computes(rng, monkeypatch):
         counts.append(count)
         return ahead(make, items, count)
 
-    monkeypatch.setattr(sliding_window, "ahead", seen_ahead)
+    monkeypatch.setattr(window_predictor, "ahead", seen_ahead)
     gpu = Placement(network=torch.device("mps"), precision="fp32")
     move = torch.Tensor.to
 
@@ -446,7 +446,7 @@ def test_the_next_slices_are_prepared_while_a_gpu_computes(rng, monkeypatch):
         return move(tensor, "cpu" if device == gpu.network else device, **options)
 
     monkeypatch.setattr(torch.Tensor, "to", stay)
-    monkeypatch.setattr(sliding_window, "autocast", lambda *_: contextlib.nullcontext())
+    monkeypatch.setattr(window_predictor, "autocast", lambda *_: contextlib.nullcontext())
     assert torch.equal(predict_logits(Intensities(), prepared, config, gpu), expected)
     assert counts == [1]
 
