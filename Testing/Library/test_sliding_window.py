@@ -500,6 +500,25 @@ def test_many_logits_are_summed_by_rows_to_the_same_bits(
     assert fewer <= patch[1]
 
 
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+@pytest.mark.parametrize("is_half", [False, True])
+def test_classes_that_lie_side_by_side_give_the_same_sums(monkeypatch, seed, dtype, is_half):
+    monkeypatch.setattr(logit_ring, "_LARGE", 0 if is_half else 2**30)
+    shape, patch = (8, 8, 12), (8, 8, 12)
+    windows = [
+        WindowConfig(patch_size=patch).axis_windows(n, axis)[0] for axis, n in enumerate(shape)
+    ]
+    logits = torch.randn(1, 6, *patch).to(dtype)
+    sums = []
+    for layout in (torch.contiguous_format, torch.channels_last_3d):
+        ring = logit_ring.LogitRing(shape, patch, None, plane_starts=[0], may_be_half=True)
+        for _ in range(2):
+            ring.add(logits.contiguous(memory_format=layout)[0], tuple(windows))
+        (slab,) = ring.take(slice(0, 8), slice(0, 8))
+        sums.append(slab.logits_KDHW.clone())
+    assert torch.equal(*sums)
+
+
 def test_summing_by_rows_holds_the_overlap_only(monkeypatch, seed):
     """Three windows of rows, slices that overlap by a quarter: a third, and a quarter of all."""
     made = []
