@@ -75,18 +75,12 @@ def try_dask(folder: Path, log: Log) -> None:
     scans = make_scans(folder / "scans", CASES)
     with cluster(folder) as it:
         at_cluster = ("--scheduler", it.address)
-        with log.trial("dask: worker"):
-            _worker(folder, scans, at_cluster, log)
-        with log.trial("dask: client"):
-            _client(folder, scans, at_cluster, "dask", log)
-        with log.trial("dask: scheduler"):
-            _scheduler(folder, scans, it, log)
-    with log.trial("workers: client"):
-        _client(folder, scans, ("--workers", "2"), "`--workers 2`", log)
-    with log.trial("twins"):
-        _twins(folder, scans, log)
-    with log.trial("dask: memory"):
-        _too_large(folder, scans, log)
+        log.trial("dask: worker", _worker, folder, scans, at_cluster)
+        log.trial("dask: client", _client, folder, scans, at_cluster, "dask")
+        log.trial("dask: scheduler", _scheduler, folder, scans, it)
+    log.trial("workers: client", _client, folder, scans, ("--workers", "2"), "`--workers 2`")
+    log.trial("twins", _twins, folder, scans)
+    log.trial("dask: memory", _too_large, folder, scans)
 
 
 def _worker(folder: Path, scans: Path, options: Sequence[str], log: Log) -> None:

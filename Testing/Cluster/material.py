@@ -11,7 +11,7 @@ import subprocess
 import sys
 import time
 import traceback
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -61,9 +61,19 @@ def _step_above(process: psutil.Process) -> list[psutil.Process]:
     """Return SLURM's process above a task, which has written its name over its environment."""
     with contextlib.suppress(psutil.Error):
         parent = process.parent()
-        if parent is not None and parent.cmdline()[0].startswith("slurmstepd"):
-            return [parent]
+        return [parent] if parent is not None and _is_step(parent) else []
     return []
+
+
+def steps_there() -> int:
+    """Return how many of SLURM's processes above tasks there are."""
+    return sum(map(_is_step, psutil.process_iter()))
+
+
+def _is_step(process: psutil.Process) -> bool:
+    with contextlib.suppress(psutil.Error, IndexError):
+        return process.cmdline()[0].startswith("slurmstepd")
+    return False
 
 
 def _is_marked(process: psutil.Process) -> bool:
@@ -119,13 +129,16 @@ class Log:
 
     rows: list[tuple[str, str, str]] = field(default_factory=list)
     failures: int = 0
+    only: Sequence[str] = ()
+    """Parts of the names of the trials that are wanted; all when empty."""
 
-    @contextlib.contextmanager
-    def trial(self, name: str) -> Iterator[None]:
-        """Note what goes wrong in a trial, and let the next one begin."""
+    def trial(self, name: str, function: Callable[..., None], *arguments: object) -> None:
+        """Carry a trial out if it is wanted; note what goes wrong, and let the next one begin."""
+        if self.only and not any(part in name for part in self.only):
+            return
         started = time.monotonic()
         try:
-            yield
+            function(*arguments, self)
         except (AssertionError, TimeoutError, OSError, subprocess.CalledProcessError) as error:
             traceback.print_exc()
             self.failures += 1

@@ -1,6 +1,6 @@
 """Start clusters on this machine, disturb the work on them, and print what was killed and lost.
 
-    python Testing/Cluster/run.py [dask] [slurm] [--folder FOLDER]
+    python Testing/Cluster/run.py [dask] [slurm] [--folder FOLDER] [--only NAME ...]
 
 dask needs the package distributed; slurm needs root and Debian's slurm-wlm and munge. Every process
 that is started is ended again, also those of a start before this one that was killed. Not for CI:
@@ -31,6 +31,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("trials", nargs="*", choices=[*TRIALS, []], default=[])
     parser.add_argument("--folder", type=Path, help="kept afterwards; default: a temporary one")
+    parser.add_argument("--only", nargs="+", default=[], help="parts of the names of trials")
     arguments = parser.parse_args()
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(130))
     with lock_trials():
@@ -38,12 +39,11 @@ def main() -> int:
         if left:
             print(f"ended {left} processes of a trial that was killed", file=sys.stderr)
         folder = arguments.folder or Path(tempfile.mkdtemp(prefix="misfm-cluster-"))
-        log, started = Log(), time.monotonic()
+        log, started = Log(only=arguments.only), time.monotonic()
         print("| Killed | Lost | Afterwards |\n| --- | --- | --- |", flush=True)
         try:
             for name in arguments.trials or TRIALS:
-                with log.trial(name):
-                    TRIALS[name](folder / name, log)
+                TRIALS[name](folder / name, log)
         finally:
             end_processes()
         print(f"{time.monotonic() - started:.0f} s, {log.failures} failures", file=sys.stderr)
