@@ -55,7 +55,7 @@ for seed in range(6):
     write_volume(draw_phantom(seed)[0], folder / f"hippocampus_{seed + 1}.nii.gz")
 (folder / "cut_off.nii.gz").write_bytes((folder / "hippocampus_1.nii.gz").read_bytes()[:4000])
 """
-_QUICKLY = ("--steps", "60", "--validate-every", "60", "--batch-size", "2", "--threads", "1")
+_QUICKLY = ("--steps", "20", "--validate-every", "20", "--batch-size", "2", "--threads", "1")
 _QUICKLY += ("--patch-size", "32", "32", "32", "--device", "cpu")
 
 
