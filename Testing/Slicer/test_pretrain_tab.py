@@ -18,7 +18,7 @@ PREPARED = {
     "usable": 12,
     "modalities": {"CT": 10, "MR": 2},
     "bytes": 2.5e9,
-    "quarantined": {"too small": 3},
+    "quarantined": {"file-truncated": 3},
     "duplicates": 1,
 }
 
@@ -70,7 +70,7 @@ def test_prepare_says_what_was_found_and_refused(tab, folder):
     command.progressed.emit(Progress("prepare", 0.5, "6 of 12"))
     assert tab._ui.prepareProgress.value == 50
     command.ended.emit(Finished(PREPARED))
-    text = "12 volumes ready (CT 10, MR 2), 2.5 GB on the disk. Refused: too small: 3."
+    text = "12 volumes ready (CT 10, MR 2), 2.5 GB on the disk. Refused: cut off: 3."
     assert tab._ui.prepareLabel.text == f"{text} 1 were there twice."
     assert tab._ui.prepareButton.enabled
 

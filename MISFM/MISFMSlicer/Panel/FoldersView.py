@@ -23,6 +23,8 @@ from .Lists import fitRows
 
 _FOLDERS = "MISFM/pretrainFolders"
 _MAX_ROWS = 4
+_UNKNOWN = "other"
+"""Modality of volumes of which no file tells it."""
 
 
 class FoldersView:
@@ -147,21 +149,50 @@ class FoldersView:
         else:
             self._prepared = str(event.report.get("store") or self._storeFolder())
             self._ui.prepareLabel.text = preparedText(event.report)
+            self._ui.prepareLabel.toolTip = event.report.get("text", "")
         self._show()
 
 
 def preparedText(report: dict[str, Any]) -> str:
     """Say what a preparation has found, what it has refused and why."""
-    modalities = ", ".join(f"{name} {count}" for name, count in report["modalities"].items())
-    lines = [
-        _("{count} volumes ready ({modalities}), {size} on the disk.").format(
-            count=report["usable"], modalities=modalities, size=Messages.memory(report["bytes"])
+    fields = {"count": report["usable"], "size": Messages.memory(report["bytes"])}
+    modalities = report["modalities"]
+    if set(modalities) <= {_UNKNOWN}:
+        lines = [_("{count} volumes ready, {size} on the disk.").format(**fields)]
+    else:
+        text = ", ".join(f"{name} {count}" for name, count in modalities.items())
+        text = _("{count} volumes ready ({modalities}), {size} on the disk.").format(
+            modalities=text, **fields
         )
-    ]
+        lines = [text]
     refused = report.get("quarantined") or {}
     if refused:
-        reasons = "; ".join(f"{reason}: {count}" for reason, count in refused.items())
-        lines.append(_("Refused: {reasons}.").format(reasons=reasons))
+        known = _reasons()
+        parts = [f"{known.get(code, code)}: {count}" for code, count in refused.items()]
+        lines.append(_("Refused: {reasons}.").format(reasons="; ".join(parts)))
     if report.get("duplicates"):
         lines.append(_("{count} were there twice.").format(count=report["duplicates"]))
     return " ".join(lines)
+
+
+def _reasons() -> dict[str, str]:
+    """Return in words why the library refuses a volume, by its code."""
+    return {
+        "file-truncated": _("cut off"),
+        "file-damaged": _("damaged"),
+        "not-an-image": _("no image"),
+        "empty-volume": _("without voxels"),
+        "not-finite": _("values that are no numbers"),
+        "two-dimensional": _("a single slice"),
+        "four-dimensional": _("a series over time"),
+        "implausible-spacing": _("voxel size that cannot be right"),
+        "zero-spacing": _("voxel size that cannot be right"),
+        "too-few-slices": _("too few slices"),
+        "coarse-voxels": _("voxels too large"),
+        "label-map": _("a label map"),
+        "not-hounsfield": _("a CT without Hounsfield units"),
+        "other-modality": _("neither CT nor MR"),
+        "localizer": _("a localizer"),
+        "nothing-left": _("nothing but air"),
+        "held-out": _("held out"),
+    }

@@ -2866,5 +2866,73 @@
         <source>{count} were there twice.</source>
         <translation>{count} 个重复。</translation>
     </message>
+    <message>
+        <source>a CT without Hounsfield units</source>
+        <translation>CT 不含亨氏单位</translation>
+    </message>
+    <message>
+        <source>a label map</source>
+        <translation>是标签图</translation>
+    </message>
+    <message>
+        <source>a localizer</source>
+        <translation>是定位像</translation>
+    </message>
+    <message>
+        <source>a series over time</source>
+        <translation>时间序列</translation>
+    </message>
+    <message>
+        <source>a single slice</source>
+        <translation>只有一个切片</translation>
+    </message>
+    <message>
+        <source>cut off</source>
+        <translation>文件不完整</translation>
+    </message>
+    <message>
+        <source>damaged</source>
+        <translation>文件损坏</translation>
+    </message>
+    <message>
+        <source>held out</source>
+        <translation>已留出</translation>
+    </message>
+    <message>
+        <source>neither CT nor MR</source>
+        <translation>既非 CT 也非 MR</translation>
+    </message>
+    <message>
+        <source>no image</source>
+        <translation>不是图像</translation>
+    </message>
+    <message>
+        <source>nothing but air</source>
+        <translation>只有空气</translation>
+    </message>
+    <message>
+        <source>too few slices</source>
+        <translation>切片太少</translation>
+    </message>
+    <message>
+        <source>values that are no numbers</source>
+        <translation>含有非数值</translation>
+    </message>
+    <message>
+        <source>voxel size that cannot be right</source>
+        <translation>体素尺寸不可信</translation>
+    </message>
+    <message>
+        <source>voxels too large</source>
+        <translation>体素过大</translation>
+    </message>
+    <message>
+        <source>without voxels</source>
+        <translation>没有体素</translation>
+    </message>
+    <message>
+        <source>{count} volumes ready, {size} on the disk.</source>
+        <translation>{count} 个体数据已就绪，占用磁盘 {size}。</translation>
+    </message>
 </context>
 </TS>
