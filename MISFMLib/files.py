@@ -112,8 +112,7 @@ def written_atomically(
         OutputError: The result exists already, or its place is read-only or full.
     """
     check_output(path, overwrite=overwrite, foreign=foreign)
-    suffix = match[0] if (match := _SUFFIX.search(path.name)) else ""
-    temporary = path.with_name(temporary_name() + suffix)
+    temporary = path.with_name(temporary_name() + (_SUFFIX.search(path.name) or [""])[0])
     with unfinished(temporary):
         try:
             path.parent.mkdir(parents=True, exist_ok=True)

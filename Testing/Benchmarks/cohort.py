@@ -250,23 +250,14 @@ def pieces(folder: Path, nnunet: str | None) -> dict[str, object]:
     return found
 
 
+ONE, TWO = "one process, two threads, s", "two workers, s"
+HALVES = ["hippocampi: nnU-Net, 1st half, s", "hippocampi: nnU-Net, 2nd half, s"]
+SMALL = "small cases: "
 RATIOS = {
-    "hippocampi: two workers against one process": (
-        ["hippocampi: one process, two threads, s"],
-        ["hippocampi: two workers, s"],
-    ),
-    "hippocampi: two workers against nnU-Net": (
-        ["hippocampi: nnU-Net, 1st half, s", "hippocampi: nnU-Net, 2nd half, s"],
-        ["hippocampi: two workers, s"],
-    ),
-    "CTs: two workers against one process": (
-        ["CTs: one process, two threads, s"],
-        ["CTs: two workers, s"],
-    ),
-    "small cases: killed against not killed": (
-        ["small cases: killed at half, s"],
-        ["small cases: not killed, s"],
-    ),
+    "hippocampi: two workers against one process": ([f"hippocampi: {ONE}"], [f"hippocampi: {TWO}"]),
+    "hippocampi: two workers against nnU-Net": (HALVES, [f"hippocampi: {TWO}"]),
+    "CTs: two workers against one process": ([f"CTs: {ONE}"], [f"CTs: {TWO}"]),
+    "killed against not killed": ([f"{SMALL}killed at half, s"], [f"{SMALL}not killed, s"]),
 }
 
 

@@ -43,3 +43,18 @@ def channels_together(paths: Sequence[Path], num_channels: int) -> Iterator[tupl
             )
         else:
             yield tuple(channels[number] for number in range(num_channels))
+
+
+def check_channels(channels: Sequence[Path], num_channels: int) -> None:
+    """Refuse a case with another number of files than the model has channels.
+
+    Raises:
+        DataError: The numbers differ.
+    """
+    if len(channels) != num_channels:
+        raise DataError(
+            f"{len(channels)} channels were given, the model expects {num_channels}: "
+            f"{', '.join(path.name for path in channels)}.",
+            code="channel-count",
+            remedy="Join one file per channel by commas, in the model's order.",
+        )

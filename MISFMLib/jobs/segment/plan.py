@@ -14,7 +14,7 @@ from typing import overload
 from MISFMLib.configs import SegmentConfig
 from MISFMLib.errors import ConfigError, DataError, DependencyError
 from MISFMLib.files import RealNames, check_output, real_path
-from MISFMLib.jobs.segment.channels import channels_together
+from MISFMLib.jobs.segment.channels import channels_together, check_channels
 from MISFMLib.volumes.case_names import distinct_names, without_channel
 from MISFMLib.volumes.dicom_seg import is_dicom_seg
 from MISFMLib.volumes.folders import find_volumes
@@ -148,7 +148,7 @@ def _find_inputs(config: SegmentConfig, num_channels: int) -> Iterator[tuple[Pat
         # A path that is there may have a comma in its name.
         channels = (image,) if image.exists() else tuple(map(Path, str(image).split(",")))
         if len(channels) > 1:
-            _check_channels(channels, num_channels)
+            check_channels(channels, num_channels)
             yield channels
         elif image.is_dir():
             yield from channels_together(list(_volumes_in(image, config)), num_channels)
@@ -170,16 +170,6 @@ def _volumes_in(folder: Path, config: SegmentConfig) -> Iterator[Path]:
         is_result = any(real_path(path).is_relative_to(result) for result in below)
         if not is_result and not path.name.lower().endswith(".seg.nrrd"):
             yield path
-
-
-def _check_channels(channels: Sequence[Path], num_channels: int) -> None:
-    if len(channels) != num_channels:
-        raise DataError(
-            f"{len(channels)} channels were given, the model expects {num_channels}: "
-            f"{', '.join(path.name for path in channels)}.",
-            code="channel-count",
-            remedy="Join one file per channel by commas, in the model's order.",
-        )
 
 
 def _unique_names(inputs: Sequence[tuple[Path, ...]]) -> list[str]:
