@@ -61,7 +61,7 @@ def _words(config: SpreadConfig, positional: Sequence[str]) -> Iterator[str]:
     """Yield the words of a command line: settings that are not the default's, paths absolute."""
     fields = {field.name: field.default for field in dataclasses.fields(config)}
     for name in positional:
-        yield from _texts(getattr(config, name))
+        yield from _texts(name, getattr(config, name))
     for name, default in fields.items():
         value = getattr(config, name)
         if name in (*_ELSEWHERE, *positional) or value == default:
@@ -70,16 +70,17 @@ def _words(config: SpreadConfig, positional: Sequence[str]) -> Iterator[str]:
         if isinstance(value, bool):
             yield f"--{option}" if value else f"--no-{option}"
         else:
-            yield from (f"--{option}", *_texts(value))
+            yield from (f"--{option}", *_texts(name, value))
 
 
-def _texts(value: Any) -> list[str]:
-    return [_text(item) for item in (value if isinstance(value, tuple) else (value,))]
+def _texts(name: str, value: Any) -> list[str]:
+    return [_text(name, item) for item in (value if isinstance(value, tuple) else (value,))]
 
 
-def _text(value: Any) -> str:
+def _text(name: str, value: Any) -> str:
     if isinstance(value, Path):
-        # One path, or the channels of a case; a model may be a path too.
-        parts = [value] if value.exists() else map(Path, str(value).split(","))
+        # One path, also if it has a comma and is not there yet; or the channels of a case.
+        are_channels = name == "images" and not value.exists()
+        parts = map(Path, str(value).split(",")) if are_channels else [value]
         return ",".join(str(part.absolute()) for part in parts)
     return str(value)

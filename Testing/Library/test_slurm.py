@@ -52,6 +52,9 @@ def test_channels_and_lists_keep_their_form(tmp_path):
     config = SegmentConfig(images=(Path("t1.nii,t2.nii"),), model="m", output=tmp_path)
     here = Path.cwd()
     assert f"{here}/t1.nii,{here}/t2.nii" in command_of(slurm_script("segment", config, ["images"]))
+    config = SegmentConfig(images=(tmp_path,), model="m", output=Path("results, new"))
+    words = command_of(slurm_script("segment", config, ["images"]))
+    assert words[words.index("--output") + 1] == str(here / "results, new")
     config = EvaluateConfig(
         predictions=Path("p"), references=Path("r"), output=tmp_path, labels=("1=a", "2=b c")
     )
