@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import textwrap
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,6 +20,8 @@ if TYPE_CHECKING:
 _BACKGROUND, _TEXT = "#101114", "#f2f2f2"
 _PANEL_INCHES = 2.2
 _DOTS_PER_INCH = 100
+_CAPTION_POINTS, _CAPTION_LETTERS = 20, 12
+"""Size, and letters in a line: it can be read where six panels have 400 pixels, as in 3D Slicer."""
 _LEVEL_COLORS = "viridis"
 
 
@@ -48,7 +51,7 @@ def write_pretext_preview(rows: Sequence[Sequence[Panel]], path: Path) -> None:
     from matplotlib.figure import Figure
 
     height, width = len(rows), len(rows[0])
-    size = (_PANEL_INCHES * width, (_PANEL_INCHES + 0.25) * height)
+    size = (_PANEL_INCHES * width, (_PANEL_INCHES + 0.7) * height)
     figure = Figure(figsize=size, facecolor=_BACKGROUND, layout="constrained")
     FigureCanvasAgg(figure)
     grid = figure.subplots(height, width, squeeze=False)
@@ -62,7 +65,9 @@ def write_pretext_preview(rows: Sequence[Sequence[Panel]], path: Path) -> None:
 
 def _draw(axes: Axes, panel: Panel) -> None:
     axes.set_axis_off()
-    axes.set_title(panel.caption, color=_TEXT, fontsize=9)
+    axes.set_title(
+        textwrap.fill(panel.caption, _CAPTION_LETTERS), color=_TEXT, fontsize=_CAPTION_POINTS
+    )
     if panel.num_levels:
         colors, lowest, highest = _LEVEL_COLORS, 0, panel.num_levels
     else:

@@ -92,6 +92,8 @@ def test_a_pretraining_ends_as_a_start_for_fine_tuning(tab, folder, panel):
     assert job["config"]["data"] == ["/stores/volumes"]
     assert job["config"]["minutes"] == 60
     assert tab._ui.pretrainOutcomeLabel.text == "Pretrained in 20 steps and 40 s."
+    assert not tab._ui.pretrainButton.enabled, "another one would take its place"
+    assert tab._ui.pretrainLabel.text == "Keep or discard the new start first."
 
     tab._ui.pretrainNameEdit.text = "my CTs"
     tab._ui.pretrainKeepButton.click()
@@ -99,6 +101,7 @@ def test_a_pretraining_ends_as_a_start_for_fine_tuning(tab, folder, panel):
     selector = panel.widget.finetuneTab._ui.startSelector
     assert selector.findData("my-CTs") >= 0
     assert tab.train.training is None
+    assert tab._ui.pretrainButton.enabled
 
 
 def test_a_training_that_runs_shows_its_picture_and_can_be_discarded(tab, folder, panel, tmp_path):
@@ -110,6 +113,7 @@ def test_a_training_that_runs_shows_its_picture_and_can_be_discarded(tab, folder
     assert tab._ui.previewLabel.isHidden()
     panel.host.screenshot(tab.train.training.folder / "preview.png", panel.ui.segmentButton)
     panel.host.wait_until(lambda: not tab._ui.previewLabel.isHidden(), 5)
+    assert panel.widget.parent.minimumSizeHint.width() <= 400, "the picture may be wider"
     _keep, discard = tab._ui.pretrainStopButton.menu().actions()
     discard.trigger()
     assert tab.train.training is None

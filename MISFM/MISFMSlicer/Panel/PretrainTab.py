@@ -103,13 +103,16 @@ class PretrainTab:
         ui.pretrainCopyButton.enabled = bool(self.folders.paths)
         ui.pretrainButton.visible = not isRunning
         ui.pretrainButton.text = _("Go on") if self.train.canGoOn else _("Pretrain")
-        ui.pretrainButton.enabled = self.train.canGoOn or bool(self.folders.paths)
+        why = self._problem()
+        ui.pretrainButton.enabled = self.train.canGoOn or not why
         if not isRunning and not self.train.canGoOn:
-            ui.pretrainLabel.text = (
-                _("Ready. It runs on when Slicer is closed.")
-                if self.folders.paths
-                else _("Add a folder with volumes first.")
-            )
+            ui.pretrainLabel.text = why or _("Ready. It runs on when Slicer is closed.")
+
+    def _problem(self) -> str:
+        """Return why no pretraining can start; empty when one can."""
+        if self.train.state is TrainingState.FINISHED:
+            return _("Keep or discard the new start first.")
+        return "" if self.folders.paths else _("Add a folder with volumes first.")
 
     # ------------------------------------------------------------------------------ the training
 

@@ -2407,6 +2407,10 @@
         <source>{name} is in the list Start from of the tab Fine-tune.</source>
         <translation>{name} 已在“微调”页的“起点”列表中。</translation>
     </message>
+    <message>
+        <source>Keep or discard the new start first.</source>
+        <translation>请先保留或放弃新的起点。</translation>
+    </message>
 </context>
 <context>
     <name>Pretrain</name>
