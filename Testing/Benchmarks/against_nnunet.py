@@ -37,7 +37,7 @@ from types import SimpleNamespace
 from typing import Any
 from unittest import mock
 
-from pretraining_evidence import mean_sd, table_row
+from tables import mean_sd, table_row
 from trials import LabelledCases, open_trial
 
 from MISFMLib.configs import FinetuneConfig

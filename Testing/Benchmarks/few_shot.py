@@ -24,7 +24,8 @@ from collections import defaultdict
 from pathlib import Path
 from typing import Any
 
-from pretraining_evidence import claimed, difference, mean_sd, table_row
+from tables import difference, mean_sd, table_row
+from trials import claimed
 
 from MISFMLib.configs import FinetuneConfig
 from MISFMLib.data.cases import Case, LabelledSet, find_cases

@@ -4,53 +4,48 @@
     python Testing/Benchmarks/pretraining_evidence.py report WORK [--tables ...]
 
 DATA holds the folders named in `SETS` and `UNLABELLED`. The rows of a table differ in their start
-only: network, labelled cases, steps, samples and seeds are the same. Held-out cases are never
-pretrained on. As published, the weights with the highest Dice on them are kept, here out of a few
-looks. What lies in WORK is not computed again, so a run that was stopped goes on when it is started
-again, and several processes on one WORK share the load.
+only: network, labelled cases, steps, samples and seeds are the same, and everything else is as in
+``misfm finetune``. Held-out cases are never pretrained on. As published, the weights with the
+highest Dice on them are kept, here out of a few looks. What lies in WORK is not computed again, so
+a run that was stopped goes on when it is started again, and several processes on one WORK share
+the load.
 """
 
 from __future__ import annotations
 
 import argparse
 import csv
-import fcntl
 import json
 import logging
-import random
-import statistics
 from collections import defaultdict
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-import SimpleITK as sitk
+from tables import case_means, difference, mean, mean_sd, table_row
+from trials import LabelledCases, claimed
 
 from MISFMLib.configs import FinetuneConfig, PrepareConfig, PretrainConfig
-from MISFMLib.data.cases import Split, find_cases
 from MISFMLib.events import Event, Metric
 from MISFMLib.jobs.prepare.prepare import run_prepare
 from MISFMLib.jobs.pretrain.pretrain import run_pretrain
 from MISFMLib.jobs.train.finetune import run_finetune
 
-PATCH = (48, 48, 48)
 SEEDS = (1, 2, 3, 4, 5)
-MOST_CASES = 16
-"""Labelled cases that a seed draws; a smaller number takes the first of these."""
-PRETRAINING = {"steps": 4000, "batch_size": 2, "validate_every": 500}
 COMMON = {
-    "patch_size": PATCH,
     "resolution_mode": 0,
     "checkpoint_every": 500,
     "device": "cpu",
     "threads": 1,
     "overwrite": True,
 }
-FROM_THE_START = {"warm_up_steps": 0}
-"""The tables were begun before a warm-up was the default; the last one shows what it does."""
+PRETRAINING = {
+    "patch_size": (48, 48, 48),
+    "steps": 4000,
+    "batch_size": 2,
+    "validate_every": 500,
+}
 
 
 # ------------------------------------------------------------------------------ what is compared
@@ -63,48 +58,26 @@ class LabelledData:
     title: str
     settings: dict[str, Any]
     """Settings of `FinetuneConfig`."""
-    labels: int | None = None
-    """Only the labels up to this value, where the others were not drawn in every case."""
     more_held_out: int = 0
     """Training cases that are held out too, where the set's own validation is small."""
     most_held_out: int | None = None
     """Held-out cases that are segmented, where all would take longer than the training."""
 
 
-MR = {"intensity": "mr-percentile"}
 SETS = {
     "hippocampus_mr": LabelledData(
         title="hippocampus MR",
         # Shorter patches do not show which end of the hippocampus they are at.
-        settings={
-            **MR,
-            "steps": 240,
-            "learning_rate": 3e-3,
-            "patch_size": (32, 48, 32),
-            "mirror_axes": (2,),
-        },
+        settings={"steps": 240, "patch_size": (32, 48, 32)},
     ),
     "left_atrium_mr": LabelledData(
         title="left atrium MR, 2 mm",
-        settings={
-            **MR,
-            "steps": 300,
-            "learning_rate": 3e-3,
-            "patch_size": (32, 48, 48),
-            "spacing_dhw": (2.0, 2.0, 2.0),
-        },
+        settings={"steps": 300, "patch_size": (32, 48, 48), "spacing_dhw": (2.0, 2.0, 2.0)},
         more_held_out=16,
     ),
     "headneck_ct": LabelledData(
         title="head-neck CT, 4 mm",
-        settings={
-            "intensity": "ct-clip",
-            "steps": 500,
-            "learning_rate": 1e-2,
-            "spacing_dhw": (4.0, 4.0, 4.0),
-            "mirror_axes": (),
-        },
-        labels=4,
+        settings={"steps": 500, "patch_size": (48, 48, 48), "spacing_dhw": (4.0, 4.0, 4.0)},
         most_held_out=12,
     ),
 }
@@ -144,10 +117,6 @@ class Comparison:
     network: str = "unet3d-small"
     looks: int = 4
     """Validations, evenly over the fine-tuning."""
-    settings: dict[str, Any] = field(default_factory=dict)
-    """Settings of `FinetuneConfig` that go before those of the set."""
-    mark: str = ""
-    """Added to the names of the results, where the other parts would be those of another table."""
 
 
 def fusion(title: str, stores: tuple[str, ...] = ("ct", "mr"), **settings: Any) -> Start:
@@ -180,25 +149,9 @@ TABLES = {
     "methods": Comparison("Methods", METHODS, (HIPPOCAMPUS, HEAD_NECK), (4, 16)),
     "levels": Comparison("Fusion levels K", [SCRATCH, *LEVELS], (HEAD_NECK,), (16,)),
     "amount": Comparison("Amount of unlabelled volumes", [SCRATCH, *AMOUNTS], (HEAD_NECK,), (16,)),
-    "modality": Comparison(
-        "Across modalities", [SCRATCH, *MODALITIES], (HIPPOCAMPUS, HEAD_NECK), (16,)
-    ),
+    "modality": Comparison("Across modalities", [SCRATCH, *MODALITIES], (HEAD_NECK,), (16,)),
     "networks": Comparison(
-        "PCT-Net",
-        [SCRATCH, GRID],
-        (HIPPOCAMPUS, HEAD_NECK),
-        (16,),
-        network="small",
-        settings={"learning_rate": 3e-3},  # the U-Net's rate is too high for it on the second set
-    ),
-    "warm-up": Comparison(
-        "PCT-Net with a warm-up",
-        [SCRATCH, GRID],
-        (HEAD_NECK,),
-        (16,),
-        network="small",
-        settings={"learning_rate": 3e-3, "warm_up_steps": 100},
-        mark="warm-up",
+        "PCT-Net", [SCRATCH, GRID], (HIPPOCAMPUS, HEAD_NECK), (16,), network="small"
     ),
     "convergence": Comparison("Convergence", [SCRATCH, GRID, BOXES], (ATRIUM,), (4,), looks=20),
 }
@@ -228,8 +181,12 @@ class Bench:
         """File with the outcome of one fine-tuning."""
         parts = [set_name, count, seed, comparison.looks, start.key(comparison.network)]
         parts += [start.init_parts] if start.init_parts != "all" else []
-        parts += [comparison.mark] if comparison.mark else []
         return self.work / "finetuned" / f"{'-'.join(map(str, parts))}.json"
+
+    def cases(self, set_name: str) -> LabelledCases:
+        """Open a labelled set."""
+        folder = self.data / set_name
+        return LabelledCases(folder, self.work, SETS[set_name].more_held_out)
 
     def pretrained(self, start: Start, network: str) -> Path | None:
         """Return the bundle of a start, pretrained if it is not there yet."""
@@ -253,45 +210,17 @@ class Bench:
                 run_prepare(PrepareConfig(data=tuple(volumes), output=store, workers=1))
         return store
 
-    def labelled(self, set_name: str) -> Path:
-        """Return the data set's file; of a set with left-out labels one in the work folder."""
-        source, labels = self.data / set_name, SETS[set_name].labels
-        if labels is None:
-            return source / "dataset.json"
-        target = self.work / "labelled" / set_name
-        with claimed(target, wait=True) as is_open:
-            if is_open:
-                part = target.with_name(f"{set_name}.part")
-                _write_first_labels(source, part, labels)
-                part.rename(target)
-        return target / "dataset.json"
-
     def volumes(self, folder: str) -> list[Path]:
         """Return a folder, or the training images of a labelled set."""
-        if folder not in SETS:
-            return [self.data / folder]
-        kept = set(self.split(folder).train)
-        cases = find_cases(self.data / folder / "dataset.json").cases
-        return [case.images[0] for case in cases if case.name in kept]
-
-    def split(self, set_name: str) -> Split:
-        """Return all cases that may be learnt from, and those that are held out."""
-        split = find_cases(self.data / set_name / "dataset.json").split
-        assert split is not None, f"{set_name} has no split"
-        train, extra = sorted(split.train), SETS[set_name].more_held_out
-        held_out = (sorted(split.validation) + train[:extra])[: SETS[set_name].most_held_out]
-        return Split(tuple(train[extra:]), tuple(held_out))
+        return self.cases(folder).images() if folder in SETS else [self.data / folder]
 
     def finetune(
         self, comparison: Comparison, set_name: str, count: int, seed: int, start: Start
     ) -> None:
         """Fine-tune once and keep curve, Dice of every case, and seconds."""
-        result = self.result(comparison, set_name, count, seed, start)
-        split = self.split(set_name)
-        train = random.Random(seed).sample(split.train, MOST_CASES)[:count]
-        split_file = result.with_suffix(".split")
-        split_file.write_text(json.dumps({"train": train, "validation": split.validation}))
-        settings = {**COMMON, **FROM_THE_START, **SETS[set_name].settings, **comparison.settings}
+        result, of_set = self.result(comparison, set_name, count, seed, start), SETS[set_name]
+        cases = self.cases(set_name)
+        held_out = cases.held_out(of_set.most_held_out)
         bundle = self.pretrained(start, comparison.network)
         curve: dict[int, float] = {}
 
@@ -299,11 +228,11 @@ class Bench:
             if isinstance(event, Metric) and "score" in event.values:
                 curve[event.step] = event.values["score"]
 
+        settings = {**COMMON, **of_set.settings}
         report = run_finetune(
             FinetuneConfig(
-                data=self.labelled(set_name),
-                output=self.work / "bundle" / result.stem,
-                split=split_file,
+                data=cases.write(cases.drawn(count, seed), held_out, result.with_suffix(".data")),
+                output=result.with_suffix(".bundle"),
                 init=str(bundle) if bundle else None,
                 init_parts=start.init_parts,
                 network=comparison.network,
@@ -322,21 +251,6 @@ class Bench:
         print(f"{result.stem}: {report['evaluation']['mean Dice of the labels']:.4f}", flush=True)
 
 
-def _write_first_labels(source: Path, target: Path, labels: int) -> None:
-    """Write a data set again without the label values above `labels`."""
-    facts = json.loads((source / "dataset.json").read_text())
-    for case in facts["training"]:
-        image = sitk.ReadImage(source / case["label"])
-        path = target / case["label"]
-        path.parent.mkdir(parents=True, exist_ok=True)
-        sitk.WriteImage(image * sitk.Cast(image <= labels, image.GetPixelID()), path)
-        case["image"] = str(source / case["image"])
-    facts["labels"] = {
-        value: name for value, name in facts["labels"].items() if int(value) <= labels
-    }
-    (target / "dataset.json").write_text(json.dumps(facts))
-
-
 def rows_of(comparison: Comparison) -> Iterator[tuple[str, int, int, Start]]:
     """Yield every fine-tuning of a table, one seed of all rows before the next."""
     for count in comparison.case_counts:
@@ -346,24 +260,7 @@ def rows_of(comparison: Comparison) -> Iterator[tuple[str, int, int, Start]]:
                     yield set_name, count, seed, start
 
 
-@contextmanager
-def claimed(target: Path, *, wait: bool) -> Iterator[bool]:
-    """Tell whether a target is still to be made, and by this process; the claim dies with it."""
-    target.parent.mkdir(parents=True, exist_ok=True)
-    with target.with_name(f"{target.name}.lock").open("w") as lock:
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB))
-        except BlockingIOError:
-            yield False
-        else:
-            yield not target.exists()
-
-
 # ---------------------------------------------------------------------------------- the tables
-
-
-Dice = dict[str, dict[tuple[int, str], float]]
-"""By label: Dice of (seed, case)."""
 
 
 def report(bench: Bench, comparison: Comparison) -> str:
@@ -434,56 +331,11 @@ def _cells(
     scratch: list[dict[str, Any]] | None,
     looks: Sequence[int],
 ) -> list[str]:
-    per_label = [mean_sd([_mean(row["dice"][label].values()) for row in rows]) for label in labels]
-    overall = mean_sd([_mean(case_means(row).values()) for row in rows])
+    per_label = [mean_sd([mean(row["dice"][label].values()) for row in rows]) for label in labels]
+    overall = mean_sd([mean(case_means(row).values()) for row in rows])
     curve = [mean_sd([row["curve"][str(look)] for row in rows]) for look in looks]
     is_scratch = scratch is None or rows is scratch
     return [overall, *per_label, "" if is_scratch else difference(rows, scratch or []), *curve]
-
-
-def difference(rows: list[dict[str, Any]], scratch: list[dict[str, Any]]) -> str:
-    """Mean difference of the same cases and seeds, with its 95 % interval.
-
-    Seeds and cases are both drawn anew 5000 times, since both are samples of what could have been.
-    """
-    base = {row["seed"]: case_means(row) for row in scratch}
-    pairs = [(case_means(row), base[row["seed"]]) for row in rows if row["seed"] in base]
-    if not pairs:
-        return ""
-    gain_SC = np.array(
-        [[ours[case] - theirs[case] for case in sorted(theirs)] for ours, theirs in pairs]
-    )
-    rng = np.random.default_rng(0)
-    seeds, cases = gain_SC.shape
-    drawn = [
-        gain_SC[np.ix_(rng.integers(0, seeds, seeds), rng.integers(0, cases, cases))].mean()
-        for _ in range(5000)
-    ]
-    low, high = np.percentile(drawn, (2.5, 97.5))
-    return f"{100 * gain_SC.mean():+.1f} ({100 * low:+.1f} to {100 * high:+.1f})"
-
-
-def case_means(row: dict[str, Any]) -> dict[str, float]:
-    """Mean Dice over the labels, by case; a label that a case lacks does not count."""
-    values: dict[str, list[float]] = defaultdict(list)
-    for dice in row["dice"].values():
-        for case, value in dice.items():
-            if not np.isnan(value):
-                values[case].append(value)
-    return {case: _mean(items) for case, items in values.items()}
-
-
-def _mean(values: Any) -> float:
-    return float(np.nanmean(list(values)))
-
-
-def mean_sd(values: Sequence[float]) -> str:
-    deviation = f" ± {100 * statistics.stdev(values):.1f}" if len(values) > 1 else ""
-    return f"{100 * statistics.fmean(values):.1f}{deviation}"
-
-
-def table_row(cells: Sequence[str]) -> str:
-    return f"| {' | '.join(cells)} |"
 
 
 def main() -> None:

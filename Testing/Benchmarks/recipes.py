@@ -27,7 +27,7 @@ from typing import Any
 from unittest import mock
 
 import torch
-from pretraining_evidence import mean_sd, table_row
+from tables import mean_sd, table_row
 from torch import nn
 from trials import LabelledCases, last_look, open_trial, write_result
 

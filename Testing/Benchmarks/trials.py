@@ -6,6 +6,7 @@ folder share the load, so that every benchmark can be stopped and started at wil
 
 from __future__ import annotations
 
+import fcntl
 import json
 import random
 import statistics
@@ -14,8 +15,6 @@ from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from typing import Any
-
-from pretraining_evidence import claimed
 
 from MISFMLib.configs import FinetuneConfig
 from MISFMLib.data.cases import Case, LabelledSet, find_cases
@@ -29,24 +28,31 @@ COMPLETE = {"headneck_ct": 4}
 class LabelledCases:
     """A labelled set with its own split, reduced to the labels that all cases have."""
 
-    def __init__(self, folder: Path, work: Path) -> None:
+    def __init__(self, folder: Path, work: Path, more_held_out: int = 0) -> None:
+        """Open a set; some training cases may be held out too, where few others are."""
         self.name = folder.name
         self.found: LabelledSet = find_cases(_first_labels(folder, work))
         self._cases = {case.name: case for case in self.found.cases}
+        train = sorted(self.found.split.train)
+        self.train = train[more_held_out:]
+        """Cases that may be learnt from, with or without their labels."""
+        self._validation = sorted(self.found.split.validation) + train[:more_held_out]
+
+    def images(self) -> list[Path]:
+        """Return the volumes that a pretraining may see."""
+        return [self._cases[name].images[0] for name in self.train]
 
     def drawn(self, count: int | None, seed: int) -> list[Case]:
         """Draw training cases, as a user has them; all of them without a count."""
-        names = sorted(self.found.split.train)
-        chosen = names if count is None else random.Random(seed).sample(names, count)
+        chosen = self.train if count is None else random.Random(seed).sample(self.train, count)
         return [self._cases[name] for name in chosen]
 
     def held_out(self, most: int | None = None, *, without: Sequence[Case] = ()) -> list[Case]:
         """Return cases that no training sees; with a small validation part training cases too."""
         used = {case.name for case in without}
-        names = sorted(self.found.split.validation)
-        rest = sorted(set(self.found.split.train) - used)
+        names, rest = self._validation, sorted(set(self.train) - used)
         if most and len(names) < most:
-            names += random.Random(0).sample(rest, min(len(rest), most - len(names)))
+            names = names + random.Random(0).sample(rest, min(len(rest), most - len(names)))
         return [self._cases[name] for name in names[:most]]
 
     def write(self, cases: Sequence[Case], held_out: Sequence[Case], folder: Path) -> Path:
@@ -137,6 +143,19 @@ def last_look(data: Path, output: Path, changes: Sequence[Any] = (), **settings:
             run_finetune(config, listen)
     dice = {n.removeprefix("dice/"): v for n, v in values.items() if n.startswith("dice/")}
     return {"dice": dice, "loss": values["loss"], "cpu_seconds": time.process_time() - start}
+
+
+@contextmanager
+def claimed(target: Path, *, wait: bool) -> Iterator[bool]:
+    """Tell whether a target is still to be made, and by this process; the claim dies with it."""
+    target.parent.mkdir(parents=True, exist_ok=True)
+    with target.with_name(f"{target.name}.lock").open("w") as lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB))
+        except BlockingIOError:
+            yield False
+        else:
+            yield not target.exists()
 
 
 @contextmanager
