@@ -3,7 +3,7 @@
     python Testing/Benchmarks/parts.py WORK [--steps convert five one] [--spacing 0.75]
 
 The models have the size of TotalSegmentator's parts (25 heads, windows of 128^3) and random weights
-with a fitted last layer, as in `whole_against_nnunet.py`, whose volume this takes. All were
+but for the last block and layer, as in `whole_against_nnunet.py`, whose volume this takes. All were
 converted for OpenVINO before. The labels of both ways are compared. Results gather in
 ``WORK/parts.json``; what is there is not measured again without ``--again``.
 """
@@ -19,7 +19,15 @@ import numpy as np
 import SimpleITK as sitk
 import torch
 from against_nnunet_inference import CASES
-from whole_against_nnunet import MISFM, fit_head, manifest_of, measured, network_of, write_volume
+from whole_against_nnunet import (
+    MISFM,
+    apart,
+    manifest_of,
+    measured,
+    network_of,
+    train_last,
+    write_volume,
+)
 
 from MISFMLib.configs import LabelConfig
 from MISFMLib.models.bundle import write_bundle
@@ -37,7 +45,7 @@ def write_models(work: Path, case: str) -> None:
         with torch.no_grad():
             for weight in network.encoder.parameters():
                 weight += 0.01 * weight.std().nan_to_num() * torch.randn_like(weight)
-        fit_head(network, work / "volume.nii.gz", CASES[case][3])
+        train_last(network, work / "volume.nii.gz")
         labels = tuple(
             LabelConfig(value=number * size + value, name=f"s{number}-{value}")
             for value in range(1, size + 1)
@@ -78,9 +86,9 @@ def main() -> None:
     work = options.work.absolute()
     work.mkdir(parents=True, exist_ok=True)
     if not (work / "volume.nii.gz").exists():
-        write_volume(work / "volume.nii.gz", tuple(options.shape), options.spacing)
+        apart(write_volume, work / "volume.nii.gz", tuple(options.shape), options.spacing)
     if not (work / "whole").exists():
-        write_models(work, options.case)
+        apart(write_models, work, options.case)
     record, names = work / "parts.json", [f"part{number}" for number in range(COUNT)]
     known = json.loads(record.read_text("utf-8")) if record.exists() else {}
     for step in options.steps:
