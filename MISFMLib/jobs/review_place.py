@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from MISFMLib.errors import OutputError
+from MISFMLib.files import check_output
 
 REPORTS = "reports"
 """Folder in it where `misfm segment --review` keeps the reports of the cases."""
@@ -16,8 +17,10 @@ def check_place(folder: Path, *, overwrite: bool) -> None:
     """Write into a new or empty folder, or over a page of ours if that is allowed.
 
     Raises:
-        OutputError: The folder holds something else, or a page that shall not be replaced.
+        OutputError: The folder holds something else, or a page that shall not be replaced; or
+            nothing can be written there.
     """
+    check_output(folder / _OURS, overwrite=True)
     if not folder.exists() or (folder.is_dir() and {p.name for p in folder.iterdir()} <= {REPORTS}):
         return
     if not (folder / _OURS).is_file():

@@ -382,6 +382,10 @@ def test_a_page_that_cannot_be_made_is_refused_before_anything_is_computed(
         segment(images=(scans / "a.nii.gz",), output=tmp_path / "a.nii.gz", review=tmp_path / "p")
     with pytest.raises(OutputError, match="other files than a review"):
         segment(review=scans)
+    (tmp_path / "file").touch()
+    for option in ("review", "report", "uncertainty"):
+        with pytest.raises(OutputError, match="it is a file, not a folder"):
+            segment(**{option: tmp_path / "file" / "folder"})
     assert not (tmp_path / "out").exists()
 
 

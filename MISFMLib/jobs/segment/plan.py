@@ -136,7 +136,8 @@ def plan_cases(config: SegmentConfig, num_channels: int) -> SegmentPlan:
     if is_file:
         _check_absent(config, cases[0])
     else:
-        check_output(config.output / "cases.csv", overwrite=True)
+        for folder in {path.parent for path in cases[0].results}:  # the same of all cases
+            check_output(folder / "cases.csv", overwrite=True)
     return SegmentPlan(cases, None if is_file else config.output)
 
 
