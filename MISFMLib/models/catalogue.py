@@ -51,13 +51,16 @@ def read_catalogue() -> tuple[CatalogueEntry, ...]:
 @cache
 def _entry(task: TotalTask) -> CatalogueEntry:
     structures = ", ".join(name.replace("_", " ") for name in task.labels)
-    count = len(task.labels)
+    count, region = len(task.labels), ""
+    if task.region:
+        around = ", ".join(name.replace("_", " ") for name in task.region)
+        region = f"Looks around {around} only, which {task.rough} finds: get that too. "
     return CatalogueEntry(
         name=task.name,
         kind="nnunet",
         title=f"TotalSegmentator {task.words}: {count} structure{'s' if count > 1 else ''}"
         f"{task.resolution}",
-        description=f"{structures}. Networks of nnU-Net, trained by the authors of "
+        description=f"{structures}. {region}Networks of nnU-Net, trained by the authors of "
         "TotalSegmentator; nothing of their package is needed or run.",
         license=task.license,
         paper="Wasserthal et al., TotalSegmentator: Robust Segmentation of 104 Anatomic Structures "

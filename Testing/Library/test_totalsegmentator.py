@@ -215,6 +215,8 @@ def test_every_region_is_found_by_a_task_that_has_its_structures():
     for task in regional:
         assert set(task.region) <= set(find_task(task.rough).labels), task.name
         assert task.margin_mm > 0
+    entry = next(each for each in read_catalogue() if each.name.endswith("liver-vessels"))
+    assert "around liver only, which totalsegmentator-total-fastest finds" in entry.description
 
 
 def test_weights_that_need_a_licence_number_say_where_to_get_it(tmp_path, monkeypatch):
