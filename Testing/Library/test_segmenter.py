@@ -104,6 +104,30 @@ def test_half_precision_is_reported(rng):
     assert a_segmenter(precision="bf16").segment(a_volume(array)).precision == "bfloat16"
 
 
+@pytest.mark.parametrize("precision", ["fp32", "bf16"])
+@pytest.mark.parametrize("space", [{"windows": "even", "scores": "softmax"}, {"crop": "nonzero"}])
+def test_summing_by_rows_changes_no_label_on_the_grid_of_the_volume(
+    rng, monkeypatch, seed, precision, space
+):
+    array = rng.normal(size=(30, 44, 26)).astype(np.float32)
+    array[:2], array[:, :3] = 0, 0
+    network = nn.Conv3d(1, 9, 3, padding=1)
+    preprocessing = PreprocessingConfig(
+        intensity=(RAW,), patch_size=(10, 10, 10), overlap=0.3, spacing_dhw=(1.3, 0.9, 1.6), **space
+    )
+    labels = [LabelConfig(value=value, name=f"l{value}") for value in range(1, 9)]
+    maps = []
+    monkeypatch.setattr("MISFMLib.inference.logit_ring._LARGE", 1000)
+    for is_saving in (True, False):
+        monkeypatch.setattr(
+            "MISFMLib.inference.logit_ring.LogitRing._saves_by_rows", lambda _, it=is_saving: it
+        )
+        segmenter = a_segmenter(network, labels, preprocessing, precision=precision)
+        maps.append(segmenter.segment(a_volume(array)).label_map.array_DHW)
+    assert len(np.unique(maps[0])) == 9
+    np.testing.assert_array_equal(*maps)
+
+
 @pytest.mark.parametrize("does_clean", [True, False])
 def test_postprocessing_can_be_switched_off(does_clean):
     array = np.zeros((9, 9, 9), np.int16)
