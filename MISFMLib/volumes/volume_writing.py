@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
+import errno
+import os
+import shutil
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -9,13 +13,15 @@ import numpy as np
 import SimpleITK as sitk  # noqa: N813 the name everyone uses
 
 from MISFMLib.errors import DataError, OutputError
-from MISFMLib.files import written_atomically
+from MISFMLib.files import output_error, written_atomically
 from MISFMLib.volumes.formats.itk import quiet_itk
 from MISFMLib.volumes.formats.problems import check_name
 from MISFMLib.volumes.volume_files import check_whole, geometry_of
 from MISFMLib.volumes.volume_types import Array, Geometry, describe_difference
 
 _WRITTEN_SUFFIXES = (".seg.nrrd", ".nii.gz", ".nii", ".nrrd", ".mha")
+_FULL_BYTES = 2**20
+"""With less room than this a disk counts as full."""
 
 
 def write_image(
@@ -97,6 +103,10 @@ def _check_written(array: Array, geometry: Geometry, temporary: Path, path: Path
 
 
 def _not_whole(path: Path, reason: str) -> OutputError:
+    """Return why a file is not whole; ITK does not tell when it is for want of space."""
+    with contextlib.suppress(OSError):
+        if shutil.disk_usage(path.parent).free < _FULL_BYTES:
+            return output_error(OSError(errno.ENOSPC, os.strerror(errno.ENOSPC)), path)
     return OutputError(
         f"{path} cannot be written: {reason}.",
         code="output-not-writable",

@@ -34,6 +34,7 @@ from MISFMLib.jobs.claims import WORK, claimed
 from MISFMLib.jobs.journal import Journal, Journals
 from MISFMLib.jobs.segment import elsewhere
 from MISFMLib.jobs.segment.batch_job import BatchJob
+from MISFMLib.jobs.segment.case import CaseRunner
 from MISFMLib.jobs.segment.plan import plan_cases
 from MISFMLib.jobs.segment.segment import run_segment
 from MISFMLib.jobs.segment.worker import open_worker
@@ -306,6 +307,24 @@ def test_a_case_that_no_process_survived_fails_and_stays_so(quick, segment, tmp_
         assert table(out)["b"]["code"] == "worker-died"
     segment(overwrite=True)
     assert statuses(out) == dict.fromkeys("abcd", "done")
+
+
+@pytest.mark.parametrize("code", ["disk-full", "grid-not-stored"])
+def test_a_full_disk_ends_a_batch_and_other_failures_do_not(
+    quick, segment, tmp_path, monkeypatch, code
+):
+    run = CaseRunner.run
+
+    def refuse_b(runner, case, events):
+        if case.name == "b":
+            raise OutputError("No space is left.", code=code, remedy="Free some.")
+        return run(runner, case, events)
+
+    monkeypatch.setattr(CaseRunner, "run", refuse_b)
+    with pytest.raises(OutputError if code == "disk-full" else BatchError):
+        segment()
+    ended = ["done", "cancelled"] if code == "disk-full" else ["done", "failed", "done", "done"]
+    assert list(statuses(tmp_path / "out").values()) == ended
 
 
 def test_shards_share_a_folder_and_the_last_one_completes_the_tables(quick, segment, tmp_path):

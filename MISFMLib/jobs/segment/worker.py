@@ -138,6 +138,8 @@ class CaseWorker:
         except JobCancelled:
             raise
         except _CASE_ERRORS as error:
+            if isinstance(error, OutputError) and error.code == "disk-full":
+                raise  # as it would be for all others, after they were computed
             return self._fail(case, error, tries)
         self._tell_engine(result.engine)
         row = CaseRow(
