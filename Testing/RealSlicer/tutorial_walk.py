@@ -136,11 +136,11 @@ class Tutorial:
         self.rows.append((what, len(self.clicks), time.monotonic() - self.began))
         print(f"{what}: {len(self.clicks)} clicks, {self.rows[-1][2]:.0f} s", flush=True)
 
-    def picture(self, name: str) -> None:
-        """Take a picture of the window."""
+    def picture(self, name: str, widget: Any = None) -> None:
+        """Take a picture of the window, or of a part of it."""
         if self.pictures is not None:
             self.host.process_events(1.0)
-            self.host.screenshot(self.pictures / f"{name}.png")
+            self.host.screenshot(self.pictures / f"{name}.png", widget)
 
 
 def walk(tutorial: Tutorial, data: Path, minutes: float) -> None:
@@ -158,7 +158,8 @@ def walk(tutorial: Tutorial, data: Path, minutes: float) -> None:
     tutorial.wait(lambda: not tab.isTraining)
     tutorial.wait(lambda: tab.outcome.isOpen)
     tutorial.reached("the model is there")
-    tutorial.picture("finetune-outcome-window")
+    tutorial.picture("finetune-learnt")
+    tutorial.picture("finetune-outcome", tutorial.widget.ui.tabs.currentWidget())
     tutorial.click(ui.keepButton, "Keep")
     tutorial.expand(ui.loopSection)
     tutorial.click(ui.nextCaseButton, "Next case")
