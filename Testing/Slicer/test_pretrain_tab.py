@@ -114,6 +114,8 @@ def test_a_training_that_runs_shows_its_picture_and_can_be_discarded(tab, folder
     panel.host.screenshot(tab.train.training.folder / "preview.png", panel.ui.segmentButton)
     panel.host.wait_until(lambda: not tab._ui.previewLabel.isHidden(), 5)
     assert panel.widget.parent.minimumSizeHint.width() <= 400, "the picture may be wider"
+    tab._shown = (tab._shown[0], 1)
+    panel.host.wait_until(lambda: tab._shown[1] > 1, 5)  # it follows the width of the panel
     _keep, discard = tab._ui.pretrainStopButton.menu().actions()
     discard.trigger()
     assert tab.train.training is None

@@ -52,7 +52,8 @@ class PretrainTab:
         self._ui = ui
         self._installMissing = installMissing
         self._settings = Settings()
-        self._shown = b""
+        self._shown = (b"", 0)
+        """The picture that is shown, and its width."""
         self.folders = FoldersView(ui, installMissing, self.report)
         self.train = TrainView(_trainWidgets(ui), self.report, "pretrain")
         titles = {"small": _("small"), "full": _("full")}
@@ -157,10 +158,12 @@ class PretrainTab:
         path = training.folder / _PREVIEW if training is not None else None
         isThere = path is not None and path.exists()
         self._ui.previewLabel.visible = isThere
-        if isThere and path.read_bytes() != self._shown:
-            self._shown = path.read_bytes()
-            picture = qt.QPixmap(str(path))
-            width = max(200, self._ui.foldersList.width)
+        shown = (
+            (path.read_bytes(), max(200, self._ui.foldersList.width)) if isThere else self._shown
+        )
+        if shown != self._shown:  # another picture, or the panel has another width
+            self._shown = shown
+            picture, width = qt.QPixmap(str(path)), shown[1]
             self._ui.previewLabel.setPixmap(
                 picture.scaledToWidth(width, qt.Qt.SmoothTransformation)
             )
