@@ -77,6 +77,6 @@ def set_class_prior(
     with torch.no_grad():
         for name in chosen:
             parameters[name][: len(shares)] = shares.log()
-            weight_KC = parameters[name.removesuffix("bias") + "weight"][: len(shares)].flatten(1)
-            weight_KC -= weight_KC.mean(1, keepdim=True)
+            weight_KCDHW = parameters[name.removesuffix("bias") + "weight"][: len(shares)]
+            weight_KCDHW -= weight_KCDHW.mean((1, 2, 3, 4), keepdim=True)
     return chosen
