@@ -142,3 +142,26 @@ def test_a_case_that_is_read_from_an_unpacked_copy_belongs_to_its_own_file(
     case = openCase("a", image, None, LABELS, readFrom=copy)
     assert case.volume.GetName() == "a"
     assert case.volume.GetStorageNode().GetFileName() == image.as_posix()
+
+
+@pytest.mark.parametrize("fix", ["resample", "remove"])
+def test_mending_keeps_values_beyond_a_byte(scene, make_volume, tmp_path, fix):
+    from MISFMSlicer.Scene.Export import writeLabelMap
+    from MISFMSlicer.Scene.LabelFiles import removeVoxels, resampleToImage
+    from MISFMSlicer.Scene.TrainingCases import writeImage
+
+    from MISFMLib.annotation.training_set import TrainingSet
+
+    a_set, volume = TrainingSet.create(tmp_path / "set", LABELS), make_volume()
+    labels = np.zeros(scene.util.arrayFromVolume(volume).shape, np.int16)
+    labels[1, 2, 3] = 300  # in a byte that is 44
+    a_set.add_case("a", lambda path: writeImage(volume, path))
+    a_set.save_labels("a", lambda path: writeLabelMap(labels, volume, path))
+
+    if fix == "resample":
+        resampleToImage(a_set, "a")
+    else:
+        removeVoxels(a_set, "a", [[1e6, 1e6, 1e6]])
+
+    node = scene.util.loadLabelVolume(str(a_set.label_map("a")), {"show": False})
+    assert np.array_equal(scene.util.arrayFromVolume(node), labels)

@@ -69,7 +69,7 @@ def resampleToImage(trainingSet: TrainingSet, case: str) -> None:
         labels = slicer.util.loadLabelVolume(str(trainingSet.label_map(case)), {"show": False})
         toLabels = np.linalg.inv(ijkToRas(labels)) @ ijkToRas(image)
         shape = slicer.util.arrayFromVolume(image).shape
-        resampled = _nearest(slicer.util.arrayFromVolume(labels), toLabels, shape)
+        resampled = _small(_nearest(slicer.util.arrayFromVolume(labels), toLabels, shape))
         trainingSet.save_labels(
             case, lambda file: writeLabelMap(resampled, image, file), status=row.status
         )
@@ -87,7 +87,7 @@ def _nearest(voxels: np.ndarray, toVoxels: np.ndarray, shape: Sequence[int]) -> 
         toVoxels: From i, j, k of the grid to theirs.
         shape: Of the grid: k, j, i.
     """
-    taken = np.zeros(shape, np.uint8)
+    taken = np.zeros(shape, voxels.dtype)
     j, i = np.mgrid[: shape[1], : shape[2]]
     for k in range(shape[0]):
         places = np.einsum("ac,cji->aji", toVoxels[:3, :2], np.stack([i, j]))
@@ -99,13 +99,20 @@ def _nearest(voxels: np.ndarray, toVoxels: np.ndarray, shape: Sequence[int]) -> 
     return taken
 
 
+def _small(labels: np.ndarray) -> np.ndarray:
+    """Return labels as uint8 where that holds them all; others stay what they are, to be told."""
+    with np.errstate(invalid="ignore"):
+        small = labels.astype(np.uint8)
+    return small if np.array_equal(small, labels) else labels
+
+
 def _change(trainingSet: TrainingSet, case: str, change: Callable[[np.ndarray, Any], None]) -> None:
     row, path = trainingSet.case(case), trainingSet.label_map(case)
     node = slicer.util.loadLabelVolume(str(path), {"show": False})
     try:
         labels = slicer.util.arrayFromVolume(node).copy()
         change(labels, node)
-        written = labels.astype(np.uint8)
+        written = _small(labels)
         trainingSet.save_labels(
             case, lambda file: writeLabelMap(written, node, file), status=row.status
         )
