@@ -65,7 +65,9 @@ def test_prepare_says_what_was_found_and_refused(tab, folder):
     tab._ui.prepareButton.click()
     (command,) = FakeCommand.started
     assert command.words[:2] == ("prepare", str(folder))
-    assert Path(command.words[3]) == store.home() / "stores" / "my-volumes"
+    path = Path(command.words[3])
+    assert path.parent == store.home() / "stores"
+    assert path.name.startswith("my-volumes-")
     assert not tab._ui.prepareButton.enabled
     command.progressed.emit(Progress("prepare", 0.5, "6 of 12"))
     assert tab._ui.prepareProgress.value == 50
@@ -73,6 +75,26 @@ def test_prepare_says_what_was_found_and_refused(tab, folder):
     text = "12 volumes ready (CT 10, MR 2), 2.5 GB on the disk. Refused: cut off: 3."
     assert tab._ui.prepareLabel.text == f"{text} 1 were there twice."
     assert tab._ui.prepareButton.enabled
+
+
+def test_what_is_prepared_is_what_is_listed(tab, folder, panel):
+    other = folder.with_name("other")
+    other.mkdir()
+    tab.folders.setFolders([str(folder), str(other)])
+    tab._ui.prepareButton.click()
+    tab._ui.foldersList.setCurrentRow(1)
+    assert not tab._ui.addFolderButton.enabled
+    assert not tab._ui.removeFolderButton.enabled
+    other.rmdir()
+    tab.lookAround()
+    assert len(tab.folders.paths) == 2, "of a preparation that is under way"
+    FakeCommand.started[-1].ended.emit(Finished(PREPARED))
+    assert tab._ui.addFolderButton.enabled
+    tab._ui.foldersList.setCurrentRow(1)
+    tab._ui.removeFolderButton.click()
+    tab._ui.prepareButton.click()
+    both, one = (command.words[command.words.index("-o") + 1] for command in FakeCommand.started)
+    assert one != both, "the store still has the volumes of the folder that was removed"
 
 
 def test_a_preparation_that_fails_says_why(tab, folder):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import re
 from collections.abc import Callable
@@ -72,7 +73,9 @@ class FoldersView:
         return self._command is not None
 
     def readSettings(self) -> None:
-        """Take up the folders of the last time that are still there."""
+        """Take up the folders of the last time that are still there, unless they are in use."""
+        if self.isPreparing:
+            return
         try:
             folders = json.loads(self._store.value(_FOLDERS, "[]"))
         except (TypeError, ValueError):  # somebody has edited the file
@@ -98,13 +101,17 @@ class FoldersView:
             self._command.close()
 
     def _show(self) -> None:
-        self._ui.removeFolderButton.enabled = self._ui.foldersList.currentRow >= 0
-        self._ui.prepareButton.enabled = bool(self._folders) and not self.isPreparing
+        canChange = not self.isPreparing  # else what is prepared would not be what is listed
+        self._ui.addFolderButton.enabled = canChange
+        self._ui.removeFolderButton.enabled = canChange and self._ui.foldersList.currentRow >= 0
+        self._ui.prepareButton.enabled = canChange and bool(self._folders)
         self.changed.emit()
 
     def _storeFolder(self) -> Path:
+        """Return the place of these folders alone: a store keeps all that ever went into it."""
         name = re.sub(r"\W+", "-", Path(self._folders[0]).name).strip("-") or "volumes"
-        return store.home() / "stores" / name
+        key = hashlib.sha256(json.dumps(sorted(self._folders)).encode()).hexdigest()[:8]
+        return store.home() / "stores" / f"{name}-{key}"
 
     @guarded
     def _onRow(self, *_arguments: Any) -> None:
