@@ -163,9 +163,16 @@ def tasks(weights, monkeypatch):
 def fine_labels(tmp_path, image) -> tuple[np.ndarray, str]:
     output, report = tmp_path / "fine.nii.gz", tmp_path / "fine.json"
     words = ["segment", str(image), "-m", FINE.name, "-o", str(output), "--precision", "fp32"]
-    assert main([*words, "--engine", "torch", "--overwrite", "--report", str(report)]) == 0
-    notices = json.loads(report.read_text("utf-8"))["notices"]
-    return sitk.GetArrayFromImage(sitk.ReadImage(str(output))), " ".join(notices)
+    words += ["--engine", "torch", "--overwrite", "--report", str(report)]
+    assert main([*words, "--uncertainty", str(tmp_path / "uncertainty.nii.gz")]) == 0
+    found = sitk.ReadImage(str(output))
+    told = json.loads(report.read_text("utf-8"))
+    for place in told["where_to_look"]:
+        index = found.TransformPhysicalPointToIndex(place["position_xyz"])
+        assert list(index) == place["index_ijk"]
+    labels_DHW = sitk.GetArrayFromImage(found)
+    assert bool(told["where_to_look"]) == labels_DHW.any()
+    return labels_DHW, " ".join(told["notices"])
 
 
 def test_a_task_looks_where_the_rough_model_has_found_its_structures(tasks, image, tmp_path):

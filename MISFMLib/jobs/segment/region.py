@@ -74,7 +74,8 @@ class RegionFirst:
             box = (slice(0, 1), slice(0, 1), slice(0, 1))
             result = compute(_cut(volume, box), events)
             nothing = np.zeros_like(result.label_map.array_DHW)
-            result = replace(result, label_map=LabelMap(nothing, result.label_map.geometry))
+            label_map = LabelMap(nothing, result.label_map.geometry)
+            result = replace(result, label_map=label_map, places=())
         else:
             told = f"Segmented was the box around {names} as {task.rough} found them."
             result = compute(_cut(volume, box), events)
@@ -131,4 +132,11 @@ def _put_back(result: SegmentResult, volume: Volume, box: Box) -> SegmentResult:
         array_CDHW = np.zeros((1, *volume.geometry.shape_dhw), uncertainty.array_CDHW.dtype)
         array_CDHW[:, box[0], box[1], box[2]] = uncertainty.array_CDHW
         uncertainty = Volume(array_CDHW, volume.geometry, volume.name)
-    return replace(result, label_map=LabelMap(labels_DHW, volume.geometry), uncertainty=uncertainty)
+    depth, height, width = (side.start for side in box)
+    places = tuple(
+        replace(place, index_ijk=(i + width, j + height, k + depth))
+        for place in result.places
+        for i, j, k in (place.index_ijk,)
+    )
+    label_map = LabelMap(labels_DHW, volume.geometry)
+    return replace(result, label_map=label_map, uncertainty=uncertainty, places=places)
