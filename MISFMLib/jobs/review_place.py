@@ -6,9 +6,12 @@ from pathlib import Path
 
 from MISFMLib.errors import OutputError
 from MISFMLib.files import check_output
+from MISFMLib.replacing import TEMPORARY
 
 REPORTS = "reports"
 """Folder in it where `misfm segment --review` keeps the reports of the cases."""
+THUMBNAILS = "thumbnails"
+"""Folder in it with the pictures of the cases, which are drawn first."""
 _OURS = "data.js"
 """Marks a folder as a page of ours."""
 
@@ -21,7 +24,7 @@ def check_place(folder: Path, *, overwrite: bool) -> None:
             nothing can be written there.
     """
     check_output(folder / _OURS, overwrite=True)
-    if not folder.exists() or (folder.is_dir() and {p.name for p in folder.iterdir()} <= {REPORTS}):
+    if not folder.exists() or (folder.is_dir() and _is_begun(folder)):
         return
     if not (folder / _OURS).is_file():
         raise OutputError(
@@ -35,3 +38,9 @@ def check_place(folder: Path, *, overwrite: bool) -> None:
             code="output-exists",
             remedy="Choose another output, or allow replacing it with --overwrite.",
         )
+
+
+def _is_begun(folder: Path) -> bool:
+    """Tell whether there is nothing but what a page begins with, as a kill may leave it."""
+    names = {path.name for path in folder.iterdir()}
+    return all(name in (REPORTS, THUMBNAILS) or name.startswith(TEMPORARY) for name in names)

@@ -26,7 +26,7 @@ from MISFMLib.configs import (
     PreprocessingConfig,
     SegmentConfig,
 )
-from MISFMLib.errors import BatchError, ConfigError, OutputError
+from MISFMLib.errors import BatchError, ConfigError, JobCancelled, OutputError
 from MISFMLib.events import CaseDone, Notice, Progress, ignore_events
 from MISFMLib.files import written_atomically
 from MISFMLib.inference.segmenter import Segmenter
@@ -401,11 +401,27 @@ def test_a_page_that_cannot_be_made_is_refused_before_anything_is_computed(
         segment(images=(scans / "a.nii.gz",), output=tmp_path / "a.nii.gz", review=tmp_path / "p")
     with pytest.raises(OutputError, match="other files than a review"):
         segment(review=scans)
+    page = tmp_path / "page"
+    for options in ({"output": page}, {"output": page / "labels"}, {"report": page / "told"}):
+        with pytest.raises(ConfigError, match="among results"):
+            segment(review=page, **options)
     (tmp_path / "file").touch()
     for option in ("review", "report", "uncertainty"):
         with pytest.raises(OutputError, match="it is a file, not a folder"):
             segment(**{option: tmp_path / "file" / "folder"})
     assert not (tmp_path / "out").exists()
+
+
+def test_who_cancels_while_the_page_is_made_is_heard(quick, segment, tmp_path):
+    pytest.importorskip("PIL")
+    pytest.importorskip("scipy")
+
+    def cancel_at_the_page(event):
+        if isinstance(event, Progress) and event.stage == "review":
+            raise JobCancelled
+
+    with pytest.raises(JobCancelled):
+        segment(review=tmp_path / "page", events=cancel_at_the_page)
 
 
 def test_contradictory_settings_are_refused(segment):

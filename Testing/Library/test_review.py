@@ -244,6 +244,7 @@ def test_the_page_tells_what_the_reports_say(results):
     far = {**told, "where_to_look": [{**place, "index_ijk": [8, 12, 700]}]}
     (reports / "case3.json").write_text(json.dumps(far), "utf-8")
     (reports / "case5.json").write_text('{"where_to_look": [{}]}', "utf-8")
+    (reports / "case4.json").write_text('{"certainty": "high"}', "utf-8")
     review(results, images=results / "scans", output=results / "without")
     review(results, images=results / "scans", reports=reports)
     cases = {case["name"]: case for case in data_of(results / "page")["cases"]}
@@ -253,6 +254,7 @@ def test_the_page_tells_what_the_reports_say(results):
         "The model wavers most between left kidney and background: the planes show where.",
     ]
     assert cases["case5"]["sure"] is None
+    assert cases["case4"]["sure"] is None
     assert cases["case3"]["picture"]
 
     def picture(page, name):
@@ -346,6 +348,11 @@ def test_a_page_is_not_replaced_and_other_files_never(results):
     with pytest.raises(OutputError):
         review(results)
     review(results, overwrite=True)
+    # One that was killed while it drew is begun again.
+    for name in ("data.js", "index.html", "review.css", "review.js"):
+        (results / "page" / name).unlink()
+    (results / "page" / ".misfm-0123abcd.js").touch()
+    review(results)
     (make(results / "other") / "thesis.txt").write_text("all of it", "utf-8")
     with pytest.raises(OutputError):
         review(results, output=results / "other", overwrite=True)

@@ -35,7 +35,8 @@ def told_by(path: Path | None) -> Told:
 
 
 def _told(content: dict[str, Any]) -> Told:
-    sure = content.get("certainty")
+    given = content.get("certainty")
+    sure = None if given is None else float(given)
     places = content.get("where_to_look") or []
     warnings = tuple(str(notice) for notice in content.get("notices", ()))
     if not places:

@@ -24,7 +24,7 @@ from MISFMLib.jobs.review.pictures import write_thumbnail
 from MISFMLib.jobs.review.reports import told_by
 from MISFMLib.jobs.review.to_correct import write_to_correct
 from MISFMLib.jobs.review.verdicts import read_verdicts
-from MISFMLib.jobs.review_place import check_place
+from MISFMLib.jobs.review_place import THUMBNAILS, check_place
 from MISFMLib.jobs.workers import open_workers
 from MISFMLib.models.store import find_model
 from MISFMLib.models.terminology import label_config
@@ -109,7 +109,7 @@ def _find_jobs(config: ReviewConfig, images: Mapping[str, Path] | None) -> list[
             path,
             images.get(name),
             names,
-            config.output / "thumbnails" / f"{name}.jpg",
+            config.output / THUMBNAILS / f"{name}.jpg",
             None if config.reports is None else config.reports / f"{name}.json",
         )
         for name, path in sorted(files.items())

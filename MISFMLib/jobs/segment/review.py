@@ -6,8 +6,9 @@ import dataclasses
 from collections.abc import Iterable, Sequence
 
 from MISFMLib.configs import LabelConfig, ReviewConfig, SegmentConfig
-from MISFMLib.errors import ConfigError, MISFMError
+from MISFMLib.errors import ConfigError, JobCancelled, MISFMError
 from MISFMLib.events import EventSink, Notice
+from MISFMLib.files import real_path
 from MISFMLib.jobs import load_job
 from MISFMLib.jobs.review_place import REPORTS, check_place
 from MISFMLib.jobs.segment.plan import SegmentCase, SegmentPlan
@@ -24,7 +25,7 @@ def check_review(config: SegmentConfig, plan: SegmentPlan) -> None:
     """Refuse a page that could not be made at the end.
 
     Raises:
-        ConfigError: The output is one file.
+        ConfigError: The output is one file, or results would lie in the folder of the page.
         OutputError: Its folder holds something else.
     """
     if config.review is None:
@@ -35,6 +36,14 @@ def check_review(config: SegmentConfig, plan: SegmentPlan) -> None:
             code="review-of-file",
             remedy="Give a folder as output.",
         )
+    page = real_path(config.review)
+    for folder in {real_path(path.parent) for path in plan.cases[0].results}:  # as of all cases
+        if folder == page or (page in folder.parents and folder != page / REPORTS):
+            raise ConfigError(
+                f"The page to review would lie among results: {folder} is in {config.review}.",
+                code="review-among-results",
+                remedy="Choose a folder of its own for the page.",
+            )
     check_place(config.review, overwrite=True)
 
 
@@ -65,5 +74,7 @@ def write_review(
     try:
         report = load_job("review")(settings, events, {case.name: case.inputs[0] for case in cases})
         events(Notice(report["text"], level="info"))
+    except JobCancelled:
+        raise
     except MISFMError as error:
         events(Notice(f"There is no page to review: {error}"))
