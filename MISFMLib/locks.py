@@ -17,6 +17,10 @@ _BUSY = {errno.EAGAIN, errno.EWOULDBLOCK, errno.EACCES, errno.EDEADLK}
 """What systems say when another process has the lock; anything else says that there are none."""
 
 
+_LOCKED_BYTE = 2**30
+"""Windows lets nobody else read what is locked, so it lies behind all that the files hold."""
+
+
 def open_locked(path: Path, events: EventSink) -> IO[str] | None:
     """Open a text file that others may remove at any time, and lock it; missing folders are made.
 
@@ -105,8 +109,13 @@ def _take(file: IO[Any]) -> None:
     if sys.platform == "win32":
         import msvcrt
 
-        file.seek(0)
-        msvcrt.locking(file.fileno(), msvcrt.LK_NBLCK, 1)
+        descriptor = file.fileno()
+        place = os.lseek(descriptor, 0, os.SEEK_CUR)
+        os.lseek(descriptor, _LOCKED_BYTE, os.SEEK_SET)
+        try:
+            msvcrt.locking(descriptor, msvcrt.LK_NBLCK, 1)
+        finally:
+            os.lseek(descriptor, place, os.SEEK_SET)
     else:
         import fcntl
 

@@ -13,6 +13,7 @@ import signal
 import sys
 import tempfile
 import time
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -39,6 +40,7 @@ from MISFMLib.jobs.segment.plan import plan_cases
 from MISFMLib.jobs.segment.segment import run_segment
 from MISFMLib.jobs.segment.worker import open_worker
 from MISFMLib.jobs.workers import open_workers
+from MISFMLib.locks import take
 from MISFMLib.models.bundle import BundleManifest, write_bundle
 from MISFMLib.networks import build_network, weights_to_numpy
 from MISFMLib.volumes.volume import Geometry, Volume, read_volume, write_volume
@@ -201,6 +203,29 @@ def test_without_locks_nobody_is_taken_for_ended(tmp_path, monkeypatch):
     with Journals(tmp_path).merging():
         pass
     assert not journal.path.exists()
+
+
+def test_on_windows_what_a_process_writes_down_can_be_read_meanwhile(tmp_path, monkeypatch):
+    """There a lock also keeps others from reading the bytes that it is on."""
+    locked = []
+
+    def locking(descriptor, _mode, count):
+        start = os.lseek(descriptor, 0, os.SEEK_CUR)
+        locked.append(range(start, start + count))
+
+    path = tmp_path / "rows"
+    path.write_text("one\n", "ascii")
+    monkeypatch.setitem(sys.modules, "msvcrt", SimpleNamespace(locking=locking, LK_NBLCK=2))
+    with path.open("r+", encoding="ascii") as file:
+        assert file.readline() == "one\n"
+        place = os.lseek(file.fileno(), 0, os.SEEK_CUR)
+        with monkeypatch.context() as on_windows:
+            on_windows.setattr("MISFMLib.locks.sys.platform", "win32")
+            take(file)
+        assert os.lseek(file.fileno(), 0, os.SEEK_CUR) == place
+    (region,) = locked
+    assert region.start > 64 * 2**20
+    assert len(region) == 1
 
 
 # ------------------------------------------------------------------------------------------ batches
