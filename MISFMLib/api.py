@@ -20,6 +20,7 @@ from MISFMLib.errors import ConfigError
 from MISFMLib.events import EventSink, ignore_events
 from MISFMLib.inference.segmenter import Segmenter, SegmenterOptions, SegmentResult
 from MISFMLib.jobs import load_job
+from MISFMLib.jobs.segment.region import RegionFirst
 from MISFMLib.jobs.segment.segment import check_segments
 from MISFMLib.models.bundle import Bundle
 from MISFMLib.models.store import find_model
@@ -38,6 +39,8 @@ class Model:
     """Its files, settings and card."""
     segmenter: Segmenter
     """What computes it."""
+    region_first: RegionFirst
+    """What finds the region that a task of TotalSegmentator looks at."""
 
     @property
     def labels(self) -> tuple[LabelConfig, ...]:
@@ -96,7 +99,8 @@ class Model:
             DataError: The volume does not fit the model.
             DeviceError: Memory does not suffice.
         """
-        return self.segmenter.segment(volume, events)
+        name = self.bundle.manifest.name
+        return self.region_first.segment(name, volume, self.segmenter.segment, events)
 
 
 def load_model(model: str | Path, **options: Any) -> Model:
@@ -122,7 +126,8 @@ def load_model(model: str | Path, **options: Any) -> Model:
             )
     bundle = find_model(model)
     check_segments(bundle)
-    return Model(bundle, Segmenter.from_bundle(bundle, SegmenterOptions(**options)))
+    chosen = SegmenterOptions(**options)
+    return Model(bundle, Segmenter.from_bundle(bundle, chosen), RegionFirst(chosen))
 
 
 def segment(

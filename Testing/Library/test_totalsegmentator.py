@@ -12,10 +12,11 @@ import pytest
 import SimpleITK as sitk
 import torch
 
+from MISFMLib.api import load_model
 from MISFMLib.cli import main
 from MISFMLib.errors import BundleError
 from MISFMLib.jobs.imports import totalsegmentator
-from MISFMLib.jobs.segment import as_totalsegmentator, case, region
+from MISFMLib.jobs.segment import as_totalsegmentator, region
 from MISFMLib.models import store
 from MISFMLib.models.bundle import read_part, verify_bundle
 from MISFMLib.models.catalogue import read_catalogue
@@ -154,8 +155,7 @@ FINE = replace(
 def tasks(weights, monkeypatch):
     """Know the tasks of these tests by name; the one with a region is installed."""
     known = {TASK.name: TASK, FINE.name: FINE}
-    for module in (case, region):
-        monkeypatch.setattr(module, "find_task", known.get)
+    monkeypatch.setattr(region, "find_task", known.get)
     totalsegmentator.fetch_task(FINE)
     return known
 
@@ -202,6 +202,8 @@ def test_a_task_looks_where_the_rough_model_has_found_its_structures(tasks, imag
     labels, told = fine_labels(tmp_path, image)
     np.testing.assert_array_equal(labels, expected)
     assert "liver" in told
+    from_python = load_model(FINE.name, precision="fp32", engine="torch").segment(image)
+    np.testing.assert_array_equal(sitk.GetArrayFromImage(from_python), expected)
     # Nothing is found where the rough model finds nothing.
     tasks[FINE.name] = replace(FINE, region=("appendix",))
     labels, told = fine_labels(tmp_path, image)

@@ -16,14 +16,13 @@ from MISFMLib.events import EventSink, Notice, Progress
 from MISFMLib.export.dicom_source import DicomSource
 from MISFMLib.export.statistics import LabelVolume, label_volumes
 from MISFMLib.files import write_json
-from MISFMLib.inference.segmenter import Segmenter, SegmentResult
+from MISFMLib.inference.segmenter import Segmenter, SegmenterOptions, SegmentResult
 from MISFMLib.jobs.segment.as_totalsegmentator import segment_as_totalsegmentator
 from MISFMLib.jobs.segment.only import wanted_labels
 from MISFMLib.jobs.segment.plan import SegmentCase
 from MISFMLib.jobs.segment.region import RegionFirst
 from MISFMLib.jobs.segment.report import case_report
 from MISFMLib.models.bundle import BundleManifest
-from MISFMLib.models.totalsegmentator import find_task
 from MISFMLib.volumes.dicom_seg import is_dicom_seg
 from MISFMLib.volumes.volume import LabelMap, Volume, read_volume, write_label_map, write_volume
 
@@ -59,7 +58,11 @@ class CaseRunner:
     @cached_property
     def region_first(self) -> RegionFirst:
         """Finds the region of tasks that look at one."""
-        return RegionFirst(self.config)
+        config = self.config
+        options = SegmenterOptions(
+            device=config.device, precision=config.precision, engine=config.engine
+        )
+        return RegionFirst(options)
 
     def run(self, case: SegmentCase, events: EventSink) -> CaseResult:
         """Segment a case and write its results.
@@ -71,7 +74,8 @@ class CaseRunner:
         events(Progress("read", 0.0, case.name))
         volume, source = self._read(case, events)
         read_s = time.perf_counter() - start
-        result = self._segment(volume, events)
+        model = self.manifest.name
+        result = self.region_first.segment(model, volume, self._compute, events)
         result = dataclasses.replace(result, timings_s={"read": read_s, **result.timings_s})
         volumes = label_volumes(result.label_map, self.labels)
         report = case_report(self.config, self.manifest, case, volume, result, volumes)
@@ -85,12 +89,6 @@ class CaseRunner:
     def labels(self) -> tuple[LabelConfig, ...]:
         """Labels that the job gives."""
         return wanted_labels(self.config, self.manifest)
-
-    def _segment(self, volume: Volume, events: EventSink) -> SegmentResult:
-        task = find_task(self.manifest.name)
-        if task is None or not task.region:
-            return self._compute(volume, events)
-        return self.region_first.segment(task, volume, self._compute, events)
 
     def _compute(self, volume: Volume, events: EventSink) -> SegmentResult:
         if self.config.style == "own":

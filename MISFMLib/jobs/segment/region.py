@@ -14,7 +14,6 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from MISFMLib.configs import SegmentConfig
 from MISFMLib.events import EventSink, Notice, Progress
 from MISFMLib.inference.results import SegmentResult
 from MISFMLib.inference.segmenter import Segmenter, SegmenterOptions
@@ -29,31 +28,36 @@ Compute = Callable[[Volume, EventSink], SegmentResult]
 class RegionFirst:
     """Segments the region of a task; keeps the rough models that find it for the next volume."""
 
-    def __init__(self, config: SegmentConfig) -> None:
+    def __init__(self, options: SegmenterOptions) -> None:
         """Prepare.
 
         Args:
-            config: The job: device, engine and number format are the same for rough models.
+            options: Of the task's own model; rough models take its device, engine and precision.
         """
-        self._config = config
+        self._options = SegmenterOptions(
+            device=options.device, precision=options.precision, engine=options.engine
+        )
         self._rough: dict[str, Segmenter] = {}
 
     def segment(
-        self, task: TotalTask, volume: Volume, compute: Compute, events: EventSink
+        self, model: str, volume: Volume, compute: Compute, events: EventSink
     ) -> SegmentResult:
-        """Segment the region of a volume; what lies outside is background.
+        """Segment a volume, or of tasks that have a region that; what lies outside is background.
 
         Where the rough model is not installed the whole volume is segmented, which is told.
 
         Args:
-            task: The task, which has a region.
+            model: Name of the model; any other than a task's sees the whole volume.
             volume: The volume.
-            compute: Segments what it is given with the task's model.
+            compute: Segments what it is given with this model.
             events: Hears progress and notices.
 
         Raises:
             MISFMError: As `compute` and `Segmenter.segment`.
         """
+        task = find_task(model)
+        if task is None or not task.region:
+            return compute(volume, events)
         names = ", ".join(task.region)
         if not is_installed(task.rough):
             told = (
@@ -83,19 +87,12 @@ class RegionFirst:
 
     def _find(self, task: TotalTask, volume: Volume, events: EventSink) -> npt.NDArray[np.bool_]:
         """Return the voxels of the structures around which the task looks."""
-        bundle, rough_task = find_model(task.rough), find_task(task.rough)
+        bundle = find_model(task.rough)
         wanted = [label.value for label in bundle.manifest.labels if label.name in task.region]
         if task.rough not in self._rough:
-            config = self._config
-            options = SegmenterOptions(
-                device=config.device, precision=config.precision, engine=config.engine
-            )
-            self._rough[task.rough] = Segmenter.from_bundle(bundle, options)
-        compute = self._rough[task.rough].segment
-        if rough_task is not None and rough_task.region:  # which looks somewhere only, in turn
-            result = self.segment(rough_task, volume, compute, events)
-        else:
-            result = compute(volume, events)
+            self._rough[task.rough] = Segmenter.from_bundle(bundle, self._options)
+        # A rough model may look somewhere only, in turn.
+        result = self.segment(task.rough, volume, self._rough[task.rough].segment, events)
         found: npt.NDArray[np.bool_] = np.isin(result.label_map.array_DHW, wanted)
         return found
 
