@@ -40,7 +40,7 @@ REQUIRED = (
 EXTRAS = (
     ("train", "fine-tuning", ("lightning-fabric", "monai", "scipy", "tensorboard")),
     ("dicom", "writing DICOM SEG", ("highdicom",)),
-    ("report", "overview pictures", ("matplotlib",)),
+    ("report", "overview pictures", ("matplotlib", "scipy")),
     ("prepare", "training stores", ("blosc2", "fsspec")),
     ("cluster", "preparing on a dask cluster", ("distributed",)),
 )
