@@ -17,8 +17,16 @@ from MISFMLib.device import cpu_features, cpu_name
 Times = dict[str, list[float]]
 
 
-def take_turns(variants: Mapping[str, Callable[[], Any]], rounds: int) -> dict[str, Times]:
+def take_turns(
+    variants: Mapping[str, Callable[[], Any]], rounds: int, *, is_warm: bool = False
+) -> dict[str, Times]:
     """Time every variant once a round; all have been run before.
+
+    Args:
+        variants: What to run, by name.
+        rounds: How often.
+        is_warm: Run each once before it is timed, too, as what runs many times in a row: the memory
+            that it uses was given back for the one before it.
 
     Returns:
         By variant ``cpu_s``, the seconds of all cores, and ``wall_s``, those on the clock.
@@ -26,6 +34,8 @@ def take_turns(variants: Mapping[str, Callable[[], Any]], rounds: int) -> dict[s
     times: dict[str, Times] = {name: {"cpu_s": [], "wall_s": []} for name in variants}
     for _ in range(rounds):
         for name, run in variants.items():
+            if is_warm:
+                run()
             cpu, wall = time.process_time(), time.perf_counter()
             run()
             times[name]["cpu_s"].append(time.process_time() - cpu)

@@ -9,7 +9,8 @@ that of ``misfm finetune``. The published network drops a fifth of what passes i
 levels, attention included; MISFM's small network drops nothing, so the published one is timed that
 way too. First the gate: with equal weights, chance and no dropout everybody has to find the loss
 and the gradient of the published code; whoever does not is reported, not timed. Then rounds in
-which all take turns. CPU seconds of one thread unless more are asked for.
+which all take turns, two steps each of which the second is timed (with ``--quick`` one). CPU
+seconds of one thread unless more are asked for.
 """
 
 from __future__ import annotations
@@ -152,7 +153,8 @@ def measure(arguments: argparse.Namespace, patch: Size) -> list[dict[str, Any]]:
         if rows[name]["passed"]:
             runs[name] = lambda variant=variant: variant.step(batch)
             runs[name]()
-    for name, seconds in take_turns(runs, arguments.rounds).items():
+    turns = take_turns(runs, arguments.rounds, is_warm=not arguments.quick)
+    for name, seconds in turns.items():
         rows[name] |= seconds
     return list(rows.values())
 
