@@ -48,7 +48,7 @@ from MISFMLib.volumes.volume import read_label_map
 
 TURN_S = 20
 HELD_OUT = 20
-STEPS = 2000
+STEPS = 100_000
 """Longer than any budget here; the CPU seconds decide."""
 OURS = {"scratch": None, "start": "pretrained-general"}
 THEIRS: dict[str, dict[str, Any]] = {
