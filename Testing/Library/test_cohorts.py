@@ -479,7 +479,7 @@ def test_each_process_of_a_spread_batch_has_a_gpu_of_its_own(
     monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)
     monkeypatch.setattr(torch.cuda, "get_device_properties", lambda _device: None)
     monkeypatch.setattr("MISFMLib.device._kernel_problem", lambda _name: "")
-    chosen = []
+    chosen, rough = [], []
 
     def load(bundle, options):
         chosen.append(options.device)
@@ -487,9 +487,13 @@ def test_each_process_of_a_spread_batch_has_a_gpu_of_its_own(
 
     config = SegmentConfig(images=(tmp_path,), model=model, output=tmp_path / "out")
     job = BatchJob(config, "tiny", tmp_path / "out", 1, "", 0, is_spread=is_spread)
+    monkeypatch.setattr(
+        "MISFMLib.jobs.segment.worker.RegionFirst", lambda options: rough.append(options.device)
+    )
     with open_worker(job, 1, load), open_worker(job, 1, load), open_worker(job, 1, load):
         expected = ["cuda:0", "cuda:1", "cuda:0"] if is_spread else ["auto"] * 3
         assert chosen == expected
+        assert rough == expected  # the models that find the region of a task
 
 
 def test_a_large_batch_tells_rate_and_kinds_of_failures(quick, segment, scans):

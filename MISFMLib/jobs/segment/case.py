@@ -6,7 +6,6 @@ import dataclasses
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +15,7 @@ from MISFMLib.events import EventSink, Notice, Progress
 from MISFMLib.export.dicom_source import DicomSource
 from MISFMLib.export.statistics import LabelVolume, label_volumes
 from MISFMLib.files import write_json
-from MISFMLib.inference.segmenter import Segmenter, SegmenterOptions, SegmentResult
+from MISFMLib.inference.segmenter import Segmenter, SegmentResult
 from MISFMLib.jobs.segment.as_totalsegmentator import segment_as_totalsegmentator
 from MISFMLib.jobs.segment.only import wanted_labels
 from MISFMLib.jobs.segment.plan import SegmentCase
@@ -50,19 +49,12 @@ class CaseRunner:
     config: SegmentConfig
     manifest: BundleManifest
     segmenter: Segmenter
+    region_first: RegionFirst
+    """Finds the region of tasks that look at one."""
     overwrite: bool
     """Replace results that are there."""
     read: Callable[..., Volume] = read_volume
     """Reads a volume; in a batch in another process."""
-
-    @cached_property
-    def region_first(self) -> RegionFirst:
-        """Finds the region of tasks that look at one."""
-        config = self.config
-        options = SegmenterOptions(
-            device=config.device, precision=config.precision, engine=config.engine
-        )
-        return RegionFirst(options)
 
     def run(self, case: SegmentCase, events: EventSink) -> CaseResult:
         """Segment a case and write its results.

@@ -146,11 +146,14 @@ def _run_single(
     from MISFMLib.device import set_threads
     from MISFMLib.inference.segmenter import Segmenter
     from MISFMLib.jobs.segment.case import CaseRunner
+    from MISFMLib.jobs.segment.region import RegionFirst
     from MISFMLib.jobs.segment.worker import options_of
 
     set_threads(config.threads)
-    segmenter = (load_segmenter or Segmenter.from_bundle)(bundle, options_of(config, bundle))
-    runner = CaseRunner(config, bundle.manifest, segmenter, config.overwrite)
+    options = options_of(config, bundle)
+    segmenter = (load_segmenter or Segmenter.from_bundle)(bundle, options)
+    region_first = RegionFirst(options)
+    runner = CaseRunner(config, bundle.manifest, segmenter, region_first, config.overwrite)
     result = runner.run(case, events)
     if config.statistics is not None:
         volumes = {case.name: result.volumes}

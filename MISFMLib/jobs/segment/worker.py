@@ -23,6 +23,7 @@ from MISFMLib.jobs.segment.batch_job import BatchJob, Outcome
 from MISFMLib.jobs.segment.case import CaseResult, CaseRunner
 from MISFMLib.jobs.segment.only import wanted_labels
 from MISFMLib.jobs.segment.plan import SegmentCase
+from MISFMLib.jobs.segment.region import RegionFirst
 from MISFMLib.jobs.segment.results import is_whole_result
 from MISFMLib.jobs.segment.table import CaseRow, given_up
 from MISFMLib.jobs.workers import MOST_TRIES
@@ -83,7 +84,10 @@ def open_worker(
     ):
         options = dataclasses.replace(options_of(job.config, bundle), device=device)
         segmenter = load_segmenter(bundle, options)
-        runner = CaseRunner(job.config, bundle.manifest, segmenter, overwrite=True, read=read)
+        region_first = RegionFirst(options)
+        runner = CaseRunner(
+            job.config, bundle.manifest, segmenter, region_first, overwrite=True, read=read
+        )
         yield CaseWorker(job, runner, journal)
 
 
