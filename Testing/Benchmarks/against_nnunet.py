@@ -38,7 +38,7 @@ from typing import Any
 from unittest import mock
 
 from tables import mean_sd, table_row
-from trials import LabelledCases, open_trial
+from trials import LabelledCases, claimed
 
 from MISFMLib.configs import FinetuneConfig
 from MISFMLib.data.cases import Case
@@ -116,7 +116,7 @@ def _race(
     arguments: argparse.Namespace, cases: LabelledCases, minutes: float, seed: int, folder: Path
 ) -> None:
     """Let the contestants of one set, budget and seed take turns until all are done."""
-    with open_trial(folder / "race") as is_open:
+    with claimed(folder / "race", wait=False) as is_open:
         left = [c for c in arguments.contestants if not (folder / f"{c}.json").exists()]
         if not is_open or not left:
             return

@@ -15,6 +15,7 @@ that, on Linux as root: ``setpriv --bounding-set=-sys_nice --inh-caps=-sys_nice 
 from __future__ import annotations
 
 import argparse
+import contextlib
 import json
 import os
 import random
@@ -85,13 +86,15 @@ class Trial:
         return seconds, labels
 
     def alone(self) -> tuple[float, np.ndarray]:
-        """Segment while the training stands still."""
+        """Segment while the training stands still, or is over."""
         group = json.loads((self.training.folder / "process.json").read_text("utf-8"))["pid"]
-        os.killpg(group, signal.SIGSTOP)
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(group, signal.SIGSTOP)
         try:
             return self.click()
         finally:
-            os.killpg(group, signal.SIGCONT)
+            with contextlib.suppress(ProcessLookupError):
+                os.killpg(group, signal.SIGCONT)
 
     def pair(self) -> dict[str, Any]:
         """Segment beside the training and alone."""

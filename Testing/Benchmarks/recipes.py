@@ -29,7 +29,7 @@ from unittest import mock
 import torch
 from tables import mean_sd, table_row
 from torch import nn
-from trials import LabelledCases, last_look, open_trial, write_result
+from trials import LabelledCases, claimed, last_look, write_result
 
 from MISFMLib.jobs.train import finetune
 from MISFMLib.training import loop, losses, parameters
@@ -207,7 +207,7 @@ def run(arguments: argparse.Namespace) -> None:
             if key in _CT_ONLY and not name.endswith("_ct"):
                 continue
             file = f"{count}-{key.replace('/', '-')}-{seed}.json"
-            with open_trial(arguments.work / name / file) as is_open:
+            with claimed(arguments.work / name / file, wait=False) as is_open:
                 if is_open:
                     _try(RECIPES[key], cases, count, seed, arguments.work / name / file)
 

@@ -158,14 +158,6 @@ def claimed(target: Path, *, wait: bool) -> Iterator[bool]:
             yield not target.exists()
 
 
-@contextmanager
-def open_trial(result: Path) -> Iterator[bool]:
-    """Tell whether a trial is still to be computed, and keep other processes from it meanwhile."""
-    result.parent.mkdir(parents=True, exist_ok=True)
-    with claimed(result, wait=False) as is_open:
-        yield is_open
-
-
 def write_result(result: Path, facts: dict[str, Any]) -> None:
     """Write down a trial."""
     result.write_text(json.dumps(facts, indent=1) + "\n", "utf-8")
