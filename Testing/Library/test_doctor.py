@@ -85,7 +85,7 @@ def test_a_missing_extra_tells_what_it_is_for(monkeypatch):
     check = find("for writing DICOM SEG")
     assert (check.status, check.detail) == ("warn", "highdicom not installed")
     assert 'pip install "misfm[dicom]"' in check.remedy
-    assert find("for overview pictures").detail == "matplotlib 9.9"
+    assert find("for overview pictures").detail == "matplotlib 9.9, scipy 9.9"
 
 
 @pytest.mark.parametrize(
