@@ -38,13 +38,13 @@ from typing import Any
 from unittest import mock
 
 from tables import mean_sd, table_row
-from trials import LabelledCases, claimed
+from trials import SETS, LabelledCases, claimed, judge_volumes, segment_volumes
 
 from MISFMLib.configs import FinetuneConfig
 from MISFMLib.data.cases import Case
 from MISFMLib.device import cpu_name
-from MISFMLib.metrics import dice
-from MISFMLib.volumes.volume import read_label_map
+from MISFMLib.jobs.train.finetune import run_finetune
+from MISFMLib.models.bundle import read_bundle
 
 TURN_S = 20
 HELD_OUT = 20
@@ -62,11 +62,6 @@ THEIRS: dict[str, dict[str, Any]] = {
 
 def train_ours(job: dict[str, Any]) -> None:
     """Train for CPU seconds and segment the held-out volumes, in a process of its own."""
-    from MISFMLib.inference.segmenter import Segmenter, SegmenterOptions
-    from MISFMLib.jobs.train.finetune import run_finetune
-    from MISFMLib.models.bundle import read_bundle
-    from MISFMLib.volumes.volume import read_volume, write_label_map
-
     config = FinetuneConfig(
         data=Path(job["data"]),
         output=Path(job["work"]) / "bundle",
@@ -84,16 +79,13 @@ def train_ours(job: dict[str, Any]) -> None:
     clock = SimpleNamespace(monotonic=time.process_time)
     with mock.patch("MISFMLib.training.loop.time", clock):
         report = run_finetune(config)
-    bundle = read_bundle(config.output)
-    segmenter = Segmenter.from_bundle(bundle, SegmenterOptions(device="cpu"))
-    for (image,), target in zip(job["images"], job["predictions"], strict=True):
-        path = Path(f"{target}.nii.gz")
-        label_map = segmenter.segment(read_volume((Path(image),))).label_map
-        write_label_map(label_map, path, overwrite=True)
+    images = [Path(image) for (image,) in job["images"]]
+    targets = [Path(f"{path}.nii.gz") for path in job["predictions"]]
+    segment_volumes(config.output, images, targets)
     facts = {
         "steps": report["steps"],
         "cpu_seconds": report["training_seconds"],
-        "patch": bundle.manifest.preprocessing.patch_size,
+        "patch": read_bundle(config.output).manifest.preprocessing.patch_size,
         "batch_size": config.batch_size,
     }
     Path(job["outcome"]).write_text(json.dumps(facts), "utf-8")
@@ -209,13 +201,8 @@ def _judge(
     cases: LabelledCases, held_out: Sequence[Case], job: dict[str, Any], result: Path
 ) -> None:
     """Compare the predicted label maps with the drawn ones, and write down what came out."""
-    names = {value: name for value, name in cases.found.label_names.items() if value}
-    scores: dict[str, list[float]] = {name: [] for name in names.values()}
-    for case, path in zip(held_out, job["predictions"], strict=True):
-        predicted = read_label_map(Path(f"{path}.nii.gz")).array_DHW
-        reference = read_label_map(case.label).array_DHW
-        for value, name in names.items():
-            scores[name].append(dice(predicted == value, reference == value))
+    paths = [Path(f"{path}.nii.gz") for path in job["predictions"]]
+    scores = judge_volumes(cases, held_out, paths)
     facts = json.loads(Path(job["outcome"]).read_text("utf-8"))
     means = {name: statistics.fmean(values) for name, values in scores.items()}
     facts |= {"cpu": cpu_name(), "dice": means, "cases": scores}
@@ -288,8 +275,7 @@ def main() -> None:
     compute.add_argument("data", type=Path)
     compute.add_argument("work", type=Path)
     compute.add_argument("--nnunet", type=Path, required=True, help="Python that has nnunetv2")
-    sets = ["hippocampus_mr", "headneck_ct", "left_atrium_mr"]
-    compute.add_argument("--sets", nargs="+", default=sets, choices=sets)
+    compute.add_argument("--sets", nargs="+", default=SETS, choices=SETS)
     compute.add_argument("--cases", type=int, default=16)
     compute.add_argument("--minutes", type=float, nargs="+", default=[10, 30])
     compute.add_argument("--seeds", type=int, nargs="+", default=[1])

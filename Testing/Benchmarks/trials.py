@@ -19,8 +19,13 @@ from typing import Any
 from MISFMLib.configs import FinetuneConfig
 from MISFMLib.data.cases import Case, LabelledSet, find_cases
 from MISFMLib.events import Event, Metric
+from MISFMLib.inference.segmenter import Segmenter, SegmenterOptions
 from MISFMLib.jobs.train.finetune import run_finetune
+from MISFMLib.metrics import dice
+from MISFMLib.models.bundle import read_bundle
+from MISFMLib.volumes.volume import read_label_map, read_volume, write_label_map
 
+SETS = ("headneck_ct", "hippocampus_mr", "left_atrium_mr")
 COMPLETE = {"headneck_ct": 4}
 """Of these sets only the first labels were drawn in every case."""
 
@@ -143,6 +148,28 @@ def last_look(data: Path, output: Path, changes: Sequence[Any] = (), **settings:
             run_finetune(config, listen)
     dice = {n.removeprefix("dice/"): v for n, v in values.items() if n.startswith("dice/")}
     return {"dice": dice, "loss": values["loss"], "cpu_seconds": time.process_time() - start}
+
+
+def segment_volumes(model: Path, images: Sequence[Path], targets: Sequence[Path]) -> None:
+    """Segment volumes of one channel with a trained model, and write the label maps."""
+    segmenter = Segmenter.from_bundle(read_bundle(model), SegmenterOptions(device="cpu"))
+    for image, target in zip(images, targets, strict=True):
+        target.parent.mkdir(parents=True, exist_ok=True)
+        write_label_map(segmenter.segment(read_volume((image,))).label_map, target, overwrite=True)
+
+
+def judge_volumes(
+    cases: LabelledCases, held_out: Sequence[Case], predicted: Sequence[Path]
+) -> dict[str, list[float]]:
+    """Return for each label the Dice of every held-out volume."""
+    names = {value: name for value, name in cases.found.label_names.items() if value}
+    scores: dict[str, list[float]] = {name: [] for name in names.values()}
+    for case, path in zip(held_out, predicted, strict=True):
+        found = read_label_map(path).array_DHW
+        reference = read_label_map(case.label).array_DHW
+        for value, name in names.items():
+            scores[name].append(dice(found == value, reference == value))
+    return scores
 
 
 @contextmanager
