@@ -1,7 +1,7 @@
-"""What ``misfm finetune`` gives to someone with a few labelled cases who sets nothing.
+"""What ``misfm finetune`` gives to someone with a few labelled cases who sets nothing, or a preset.
 
     python Testing/Benchmarks/first_training.py run DATA WORK [--sets hippocampus_mr ...]
-        [--cases 4 16] [--seeds 1] [--starts scratch pretrained-general]
+        [--cases 4 16] [--seeds 1] [--starts scratch pretrained-general] [--preset few-shot]
     python Testing/Benchmarks/first_training.py report WORK
 
 A seed draws the cases. They alone are given to the training, which holds out a part of them for
@@ -31,9 +31,11 @@ from tables import mean_sd, table_row
 from trials import SETS, LabelledCases, claimed, judge_volumes, segment_volumes, write_result
 
 from MISFMLib.configs import FinetuneConfig
+from MISFMLib.data.cases import Case
 from MISFMLib.device import cpu_name
 from MISFMLib.jobs.train.finetune import run_finetune
 from MISFMLib.models.bundle import read_bundle
+from MISFMLib.resources import read_preset
 
 HELD_OUT = 20
 LOST = 0.3
@@ -42,28 +44,33 @@ STARTS = {"scratch": None, "pretrained-general": "pretrained-general"}
 
 def run(arguments: argparse.Namespace) -> None:
     """Train and judge what is not there yet."""
+    preset = [arguments.preset] if arguments.preset else []
     for seed, name, count, start in product(
         arguments.seeds, arguments.sets, arguments.cases, arguments.starts
     ):
-        result = arguments.work / name / f"{count}-{start}-{seed}.json"
+        file = "-".join(map(str, [count, start, *preset, seed]))
+        result = arguments.work / name / f"{file}.json"
         with claimed(result, wait=False) as is_open:
             if is_open:
-                _train(
-                    LabelledCases(arguments.data / name, arguments.work), count, start, seed, result
-                )
+                settings = read_preset(f"finetune-{arguments.preset}") if preset else {}
+                settings |= {"seed": seed, "init": STARTS[start]}
+                cases = LabelledCases(arguments.data / name, arguments.work)
+                facts = _train(cases, cases.drawn(count, seed), result, settings)
+                write_result(result, {"start": "-".join([start, *preset]), **facts})
 
 
-def _train(cases: LabelledCases, count: int, start: str, seed: int, result: Path) -> None:
-    drawn = cases.drawn(count, seed)
+def _train(
+    cases: LabelledCases, drawn: Sequence[Case], result: Path, settings: dict[str, Any]
+) -> dict[str, Any]:
+    """Train on the drawn cases, segment others, and return what came out."""
     work = result.with_suffix(".work")
     config = FinetuneConfig(
         data=cases.write(drawn, (), work / "data"),
         output=work / "model",
-        init=STARTS[start],
         device="cpu",
         threads=1,
-        seed=seed,
         resume=True,
+        **settings,
     )
     clock = SimpleNamespace(monotonic=time.process_time)
     with mock.patch("MISFMLib.training.loop.time", clock):
@@ -73,8 +80,7 @@ def _train(cases: LabelledCases, count: int, start: str, seed: int, result: Path
     segment_volumes(config.output, [Path(case.images[0]) for case in held_out], predicted)
     scores = judge_volumes(cases, held_out, predicted)
     preprocessing = read_bundle(config.output).manifest.preprocessing
-    facts = {
-        "start": start,
+    return {
         "steps": report["steps"],
         "patch": preprocessing.patch_size,
         "cpu_seconds": report["training_seconds"],
@@ -82,7 +88,6 @@ def _train(cases: LabelledCases, count: int, start: str, seed: int, result: Path
         "dice": {label: statistics.fmean(values) for label, values in scores.items()},
         "cases": scores,
     }
-    write_result(result, facts)
 
 
 def report(work: Path) -> str:
@@ -127,6 +132,7 @@ def main() -> None:
     compute.add_argument("--sets", nargs="+", default=SETS, choices=SETS)
     compute.add_argument("--cases", type=int, nargs="+", default=[4, 16])
     compute.add_argument("--seeds", type=int, nargs="+", default=[1])
+    compute.add_argument("--preset", help="of misfm finetune, as few-shot")
     compute.add_argument("--starts", nargs="+", default=["scratch"], choices=list(STARTS))
     show = commands.add_parser("report", help="print the table")
     show.add_argument("work", type=Path)
