@@ -1,13 +1,13 @@
 """What was tried to make a training from scratch find every label: one change at a time.
 
     python Testing/Benchmarks/recipes.py run DATA WORK [--sets headneck_ct] [--seeds 1 2 3]
-        [--cases 4 16] [--only NAME ...]
+        [--cases 4 16] [--only NAME ...] [--inits MODEL ...]
     python Testing/Benchmarks/recipes.py report WORK        # prints the tables
 
 DATA holds the labelled sets. Every row is the training of ``misfm finetune`` with the settings of
-its set below and one change; the judge is the training's own validation on whole volumes in model
-space, on cases that it never saw, once, after the last step. What lies in WORK is not computed
-again, and several processes share the load.
+its set below and one change, or from a model; the judge is the training's own validation on whole
+volumes in model space, on cases that it never saw, once, after the last step. What lies in WORK is
+not computed again, and several processes share the load.
 """
 
 from __future__ import annotations
@@ -163,7 +163,6 @@ def averaged_weights(decay: float = 0.98) -> Iterator[None]:
 
 RECIPES = {
     "default": Recipe("the default: prior, 3e-3, AdamW, warm-up 100"),
-    "start": Recipe("from pretrained-general", {"init": "pretrained-general"}),
     "no-prior-1e-3": Recipe(
         "no prior, rate 1e-3 (as before)", {"learning_rate": 1e-3}, (without_prior,)
     ),
@@ -198,18 +197,24 @@ RECIPES = {
 _CT_ONLY = ("ct-percentile",)
 
 
+def _from(init: str) -> Recipe:
+    return Recipe(f"from {Path(init).name}", {"init": init})
+
+
 def run(arguments: argparse.Namespace) -> None:
     """Compute what is not there yet, and no other process is computing."""
     for name in arguments.sets:
         cases = LabelledCases(arguments.data / name, arguments.work)
-        trials = product(arguments.seeds, arguments.cases, arguments.only or RECIPES)
-        for seed, count, key in trials:
+        starts = {Path(init).name: _from(init) for init in arguments.inits}
+        recipes = {key: RECIPES[key] for key in arguments.only or ([] if starts else RECIPES)}
+        trials = product(arguments.seeds, arguments.cases, {**recipes, **starts}.items())
+        for seed, count, (key, recipe) in trials:
             if key in _CT_ONLY and not name.endswith("_ct"):
                 continue
             file = f"{count}-{key.replace('/', '-')}-{seed}.json"
             with claimed(arguments.work / name / file, wait=False) as is_open:
                 if is_open:
-                    _try(RECIPES[key], cases, count, seed, arguments.work / name / file)
+                    _try(recipe, cases, count, seed, arguments.work / name / file)
 
 
 def _try(recipe: Recipe, cases: LabelledCases, count: int, seed: int, result: Path) -> None:
@@ -231,8 +236,8 @@ def report(work: Path) -> str:
         for path in sorted(folder.glob("*.json")):
             facts = json.loads(path.read_text("utf-8"))
             rows[facts["cases"], facts["title"]].append(facts)
-        order = [recipe.title for recipe in RECIPES.values()]
-        keys = sorted(rows, key=lambda key: (-key[0], order.index(key[1])))
+        order = {recipe.title: place for place, recipe in enumerate(RECIPES.values())}
+        keys = sorted(rows, key=lambda key: (-key[0], order.get(key[1], len(order)), key[1]))
         labels = list(rows[keys[0]][0]["dice"])
         head = ["cases", "training", "seeds", "Dice", *labels, "lost labels", "CPU s"]
         lines = [f"{folder.name}:", "", table_row(head), table_row(["---"] * len(head))]
@@ -269,6 +274,7 @@ def main() -> None:
     compute.add_argument("--seeds", type=int, nargs="+", default=[1, 2, 3])
     compute.add_argument("--cases", type=int, nargs="+", default=[16])
     compute.add_argument("--only", nargs="+", choices=list(RECIPES))
+    compute.add_argument("--inits", nargs="+", default=[], help="models to start from")
     show = commands.add_parser("report", help="print the tables")
     show.add_argument("work", type=Path)
     arguments = parser.parse_args()
