@@ -11,7 +11,7 @@ import contextlib
 import os
 import shutil
 import uuid
-from collections.abc import Collection
+from collections.abc import Collection, Iterator
 from pathlib import Path
 
 from MISFMLib.locks import take
@@ -36,6 +36,18 @@ def set_owner(name: str) -> None:
     _owner = name and f"{name}-"
 
 
+@contextlib.contextmanager
+def owned(name: str) -> Iterator[None]:
+    """Have temporary names begin with this one for the block."""
+    global _owner
+    before = _owner
+    set_owner(name)
+    try:
+        yield
+    finally:
+        _owner = before
+
+
 def remove_left(folder: Path, owners: Collection[str]) -> None:
     """Remove the temporary results that processes have left which are no more.
 
@@ -43,6 +55,7 @@ def remove_left(folder: Path, owners: Collection[str]) -> None:
         folder: Where results go; it may not exist.
         owners: Names that the processes had given themselves by `set_owner`.
     """
+    finish_replacements(folder)  # what one of them has moved aside is needed
     with contextlib.suppress(OSError), os.scandir(folder) as entries:
         for entry in entries:
             owner = entry.name.removeprefix(TEMPORARY).partition("-")[0]

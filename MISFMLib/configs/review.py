@@ -18,6 +18,8 @@ class ReviewConfig:
     """Folder of the page; open index.html in it with any browser, no server is needed."""
     images: Path | None = None
     """Folder of the scans, found by the names of the cases; the pictures then show them."""
+    series: str | None = None
+    """Which volume of a DICOM folder that holds several, as `misfm segment --series` was told."""
     labels: tuple[str, ...] = ()
     """Names of the labels, as 1=left_kidney 2=right_kidney; else those of the files, of
     dataset.json beside them, or of the model that cases.csv names."""

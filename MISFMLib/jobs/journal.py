@@ -17,12 +17,12 @@ from collections.abc import Collection, Iterator
 from pathlib import Path
 from typing import IO, Any
 
-from MISFMLib.errors import OutputError
-from MISFMLib.events import EventSink, ignore_events
+from MISFMLib.errors import ConfigError, OutputError
+from MISFMLib.events import Event, EventSink, ignore_events
 from MISFMLib.files import output_error, parse_json
 from MISFMLib.jobs.claims import WORK, open_work_file, tidy
 from MISFMLib.locks import take
-from MISFMLib.replacing import remove_left, set_owner
+from MISFMLib.replacing import owned, remove_left, set_owner
 
 Row = dict[str, Any]
 
@@ -90,8 +90,8 @@ class Journals:
         return heapq.merge(*map(_rows_of, self._paths()), key=lambda row: float(row["at"]))
 
     def exist(self) -> bool:
-        """Tell whether there are rows that no table holds yet."""
-        return bool(self._paths())
+        """Tell whether there may be rows that no table holds yet, or something to tidy up."""
+        return self._folder.is_dir()
 
     def are_written(self) -> bool:
         """Tell whether a process writes rows at this moment."""
@@ -105,7 +105,7 @@ class Journals:
             OutputError: Another process takes more than a minute.
         """
         try:
-            with _lock_patiently(self._folder / "table"):
+            with _writing_tables(self._folder):
                 ended = [path for path in self._paths() if _has_ended(path)]
                 yield
                 owners = {path.stem.removeprefix(_ROWS) for path in ended}
@@ -131,6 +131,15 @@ class Journals:
             tidy(self._folder.parent)
 
 
+def nothing_to_merge(folder: Path) -> ConfigError:
+    """Return the error of ``--merge`` where no shard has worked."""
+    return ConfigError(
+        f"There is nothing to merge: no shard has written to {folder} about these cases.",
+        code="nothing-to-merge",
+        remedy="Give the inputs and the output folder of the shards, without --merge to compute.",
+    )
+
+
 def _rows_of(path: Path) -> Iterator[Row]:
     with contextlib.suppress(FileNotFoundError), path.open(encoding="ascii") as file:
         for line in file:
@@ -152,12 +161,34 @@ def _has_ended(path: Path) -> bool:
     return True
 
 
-def _lock_patiently(path: Path) -> IO[str]:
+@contextlib.contextmanager
+def _writing_tables(work: Path) -> Iterator[None]:
+    """Write tables beside a work folder: one process at a time, which may be killed over it.
+
+    Its name stands in the file that it locks, so that the next one finds what it was writing.
+    """
+    name = uuid.uuid4().hex[:12]
+    file, is_locked = _lock_patiently(work / "table")
+    with file:
+        file.seek(0)
+        if is_locked:
+            remove_left(work.parent, file.read().split())
+        file.truncate(0)
+        file.write(name)
+        file.flush()
+        with owned(name):
+            yield
+        file.truncate(0)
+
+
+def _lock_patiently(path: Path) -> tuple[IO[str], bool]:
+    """Return the open file, and whether the file system has locks."""
     until = time.monotonic() + _WAIT_S
     while True:
-        file = open_work_file(path, ignore_events)
+        notices: list[Event] = []
+        file = open_work_file(path, notices.append)
         if file is not None:
-            return file
+            return file, not notices
         if time.monotonic() > until:
             raise _BUSY
         time.sleep(0.05)

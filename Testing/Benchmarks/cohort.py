@@ -147,6 +147,7 @@ def many_cases(folder: Path) -> tuple[Path, Path]:
     sys.path.insert(0, str(REPOSITORY))
     import numpy as np
 
+    from MISFMLib.jobs.journal import Journal
     from MISFMLib.jobs.segment.table import CaseRow, CaseTable
     from MISFMLib.models.store import find_model
     from MISFMLib.volumes.volume import Geometry, Volume, write_volume
@@ -159,8 +160,9 @@ def many_cases(folder: Path) -> tuple[Path, Path]:
     source = folder / "one.nii.gz"
     write_volume(Volume(np.zeros((1, 8, 9, 10), np.uint8), grid, "a"), source, overwrite=True)
     content = source.read_bytes()
-    table = CaseTable(out, find_model("hippocampus-mr").manifest)
     out.mkdir(parents=True, exist_ok=True)
+    table = CaseTable(out, find_model("hippocampus-mr").manifest)
+    journal = Journal(out)
     for number in range(MANY):
         name = f"case{number:06}"
         place = scans / f"p{number // 100:04}" / f"{name}.nii.gz"
@@ -168,7 +170,9 @@ def many_cases(folder: Path) -> tuple[Path, Path]:
         place.write_bytes(content)
         (out / place.name).write_bytes(content)
         engine = "PyTorch in bf16 on cpu"
-        table.add(CaseRow(name, "done", 0.1, engine=engine, tries=1, bytes=len(content)))
+        row = CaseRow(name, "done", 0.1, engine=engine, tries=1, bytes=len(content))
+        journal.add(row.journal(table.model), flush=False)
+    journal.close()
     table.write()
     return scans, out
 

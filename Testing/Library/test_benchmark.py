@@ -195,6 +195,13 @@ def test_shards_share_the_work_and_the_last_one_writes_the_table(data, tmp_path)
     assert "seconds cannot be compared" in second["text"]
 
 
+def test_merging_where_no_shard_has_trained_is_refused(data, tmp_path):
+    with pytest.raises(ConfigError) as caught:
+        benchmark(data, tmp_path / "shards", merge=True)
+    assert caught.value.code == "nothing-to-merge"
+    assert not (tmp_path / "shards").exists()
+
+
 def test_a_benchmark_of_other_settings_is_not_mixed_in(data, tmp_path):
     output = tmp_path / "out"
     output.mkdir()

@@ -13,6 +13,7 @@ import signal
 import sys
 import tempfile
 import time
+from pathlib import Path
 from types import SimpleNamespace
 
 import numpy as np
@@ -29,7 +30,7 @@ from MISFMLib.configs import (
 )
 from MISFMLib.errors import BatchError, ConfigError, JobCancelled, OutputError
 from MISFMLib.events import CaseDone, Notice, Progress, ignore_events
-from MISFMLib.files import written_atomically
+from MISFMLib.files import write_text, written_atomically
 from MISFMLib.inference.segmenter import Segmenter
 from MISFMLib.jobs.claims import WORK, claimed
 from MISFMLib.jobs.journal import Journal, Journals
@@ -278,6 +279,23 @@ def test_the_next_run_removes_half_results_of_a_killed_one_alone(quick, segment,
         assert left == []
 
 
+@pytest.mark.skipif(sys.platform == "win32", reason="kill -9")
+def test_a_kill_while_the_table_is_written_leaves_nothing(quick, segment, tmp_path, monkeypatch):
+    """Whoever hands cases out has no journal, but writes the table now and then."""
+    out = tmp_path / "out"
+    segment(shard="1/2")
+    pid = os.fork()
+    if not pid:
+        monkeypatch.setattr(Path, "replace", lambda *_: os.kill(os.getpid(), signal.SIGKILL))
+        with Journals(out).merging():
+            write_text(out / "cases.csv", "half", overwrite=True)
+    os.waitpid(pid, 0)
+    assert len(list(out.glob(".misfm-*.csv"))) == 1
+    segment()
+    assert list(out.glob(".misfm-*")) == []
+    assert statuses(out) == dict.fromkeys("abcd", "done")
+
+
 @pytest.mark.parametrize("overwrite", [False, True])
 def test_a_result_of_a_faster_twin_stays(quick, segment, tmp_path, monkeypatch, overwrite):
     """The twin finishes b while this run is at a."""
@@ -293,6 +311,30 @@ def test_a_result_of_a_faster_twin_stays(quick, segment, tmp_path, monkeypatch, 
     report = segment(hear, overwrite=overwrite)
     assert (out / "b.nii.gz").stat().st_mtime_ns == written[0]
     assert report["cases"]["b"]["status"] == "skipped"
+
+
+@pytest.mark.parametrize("when", ["before", "meanwhile"])
+def test_a_kill_between_a_result_and_its_row_leaves_no_case_open(quick, segment, tmp_path, when):
+    """The row of the process that was killed says that the case was not finished."""
+    out, twin = tmp_path / "out", tmp_path / "twin"
+    segment(output=twin)
+
+    def kill():
+        journal = Journal(out)
+        journal.add({"case": "b", "status": "cancelled", "model": table(twin)["b"]["model"]})
+        journal.close()
+        (out / "b.nii.gz").write_bytes((twin / "b.nii.gz").read_bytes())
+
+    def hear(event):
+        if isinstance(event, CaseDone) and event.case == "a" and when == "meanwhile":
+            kill()
+
+    if when == "before":
+        kill()
+    report = segment(hear, statistics=tmp_path / "volumes.csv")
+    assert report["open"] == 0
+    assert statuses(out) == {**dict.fromkeys("acd", "done"), "b": "skipped"}
+    assert (tmp_path / "volumes.csv").is_file()
 
 
 @pytest.mark.parametrize("tries", [0, 1, 2])
@@ -378,6 +420,21 @@ def test_shards_that_start_while_another_one_ends_find_their_folder(quick, segme
     segment(tidy_up, shard="1/2")
     segment(tidy_up, shard="2/2")
     assert statuses(tmp_path / "out") == dict.fromkeys("abcd", "done")
+
+
+def test_merging_where_no_shard_has_worked_is_refused(quick, segment, scans, tmp_path):
+    """As with a mistyped output, or the folder of other scans; no empty table is left there."""
+    with pytest.raises(ConfigError) as caught:
+        segment(merge=True)
+    assert caught.value.code == "nothing-to-merge"
+    assert not (tmp_path / "out").exists()
+    segment(shard="1/2")
+    for path in scans.iterdir():
+        path.rename(path.with_name(f"other-{path.name}"))
+    with pytest.raises(ConfigError) as caught:
+        segment(merge=True)
+    assert caught.value.code == "nothing-to-merge"
+    assert statuses(tmp_path / "out") == {"a": "done", "c": "done"}
 
 
 def test_merging_computes_nothing_and_tells_what_failed(quick, segment, scans, tmp_path):

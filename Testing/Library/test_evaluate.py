@@ -254,6 +254,10 @@ def test_the_command_line_evaluates(folders, capsys):
 def test_shards_share_the_work_and_the_last_one_writes_the_tables(folders):
     evaluate(folders)
     output = folders / "shards"
+    with pytest.raises(ConfigError) as caught:
+        evaluate(folders, output=output, merge=True)
+    assert caught.value.code == "nothing-to-merge"
+    assert not output.exists()
     assert evaluate(folders, output=output, shard="1/2")["open"] == 1
     assert evaluate(folders, output=output, merge=True)["open"] == 1
     assert not (output / "cases.csv").exists()

@@ -21,7 +21,7 @@ from MISFMLib.files import (
     write_json,
     written_atomically,
 )
-from MISFMLib.replacing import finish_replacements
+from MISFMLib.replacing import finish_replacements, remove_left
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 
@@ -229,6 +229,8 @@ KILLED = """
 import os, sys
 from pathlib import Path
 from MISFMLib.files import written_atomically
+from MISFMLib.replacing import set_owner
+set_owner("me")
 rename, left = Path.replace, [int(sys.argv[2])]
 def replace(source, target):
     if not left[0]:
@@ -243,13 +245,18 @@ with written_atomically(path, overwrite=True, foreign=lambda _folder: "") as tem
 """
 
 
+@pytest.mark.parametrize(
+    "look", [finish_replacements, lambda folder: remove_left(folder, {"me"})], ids=["any", "job"]
+)
 @pytest.mark.parametrize(("renames", "kept"), [(0, "old.txt"), (1, "new.txt")])
-def test_a_folder_whose_replacement_was_killed_is_there_the_next_time(tmp_path, renames, kept):
+def test_a_folder_whose_replacement_was_killed_is_there_the_next_time(
+    tmp_path, renames, kept, look
+):
     path = tmp_path / "bundle"
     write_folder(path, "old.txt")
     command = [sys.executable, "-c", KILLED, str(path), str(renames)]
     assert subprocess.run(command, check=False, cwd=REPOSITORY).returncode == 9
-    finish_replacements(tmp_path)
+    look(tmp_path)
     assert [file.name for file in path.iterdir()] == [kept]
     assert [file.name for file in tmp_path.iterdir()] == ["bundle"]
 

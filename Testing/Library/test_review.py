@@ -14,7 +14,7 @@ from MISFMLib import cli
 from MISFMLib.annotation.training_set import TrainingSet
 from MISFMLib.configs import CollectConfig, LabelConfig, ReviewConfig
 from MISFMLib.data.cases import find_cases
-from MISFMLib.errors import DataError, OutputError
+from MISFMLib.errors import ConfigError, DataError, OutputError
 from MISFMLib.events import ignore_events
 from MISFMLib.jobs.collect import run_collect
 from MISFMLib.jobs.review.measures import measure
@@ -194,19 +194,23 @@ def test_the_page_has_every_case_with_volumes_reasons_and_pictures(results):
     assert len(picture) < 40_000
 
 
-def write_series(folder):
-    """Write a scan on GRID as a series of DICOM."""
+def write_series(folder, series="1.2.3", offset=0):
+    """Write a scan on GRID as a series of DICOM, with a ramp of grey values from the offset on."""
     writer = sitk.ImageFileWriter()
     writer.KeepOriginalImageUIDOn()
-    tags = {"0020|000d": "1.2", "0020|000e": "1.2.3", "0008|0060": "MR"}
+    tags = {"0020|000d": "1.2", "0020|000e": series, "0008|0060": "MR"}
     tags |= {"0020|0037": "1\\0\\0\\0\\1\\0"}
     for number in range(SHAPE[0]):
-        plane = sitk.GetImageFromArray(np.indices(SHAPE[1:])[0].astype(np.int16))
+        plane = sitk.GetImageFromArray((np.indices(SHAPE[1:])[0] + offset).astype(np.int16))
         place = "\\".join(map(str, GRID.position_xyz((number, 0, 0))))
-        own = {"0020|0032": place, "0008|0018": f"1.2.4.{number + 1}", "0020|0013": str(number)}
+        own = {
+            "0020|0032": place,
+            "0008|0018": f"{series}.4.{number + 1}",
+            "0020|0013": str(number),
+        }
         for tag, value in (tags | own).items():
             plane.SetMetaData(tag, value)
-        writer.SetFileName(str(folder / f"{number:02}.dcm"))
+        writer.SetFileName(str(folder / f"{series}-{number:02}.dcm"))
         writer.Execute(plane)
 
 
@@ -226,6 +230,25 @@ def test_scans_are_found_by_the_names_that_segment_gives(results):
     assert cases["ü ö_scan"]["image"] == str(scans / "ü ö" / "scan.nii.gz")
     assert Path(cases["series"]["image"]).parent == scans / "series"
     assert Path(cases["series"]["image"]).is_file()
+
+
+def test_of_several_series_in_a_folder_the_chosen_one_is_shown(results):
+    folder = make(results / "scans" / "case8")
+    (results / "scans" / "case8_0000.nii.gz").unlink()
+    for number in (3, 5):
+        write_series(folder, f"1.2.{number}", 100 * number)
+
+    def shown(**options):
+        review(results, images=results / "scans", overwrite=True, **options)
+        (case,) = (c for c in data_of(results / "page")["cases"] if c["name"] == "case8")
+        return case["image"], [text for text in case["reasons"] if "not shown" in text]
+
+    image, reasons = shown()
+    assert (Path(image), len(reasons)) == (folder, 1)
+    image, reasons = shown(series="1.2.5")
+    assert (Path(image).name[:5], reasons) == ("1.2.5", [])
+    with pytest.raises(ConfigError):
+        shown(series="eco=2")
 
 
 def test_a_scan_that_cannot_be_read_does_not_hide_the_result(results):

@@ -24,6 +24,7 @@ from MISFMLib.jobs.benchmark.plan import Run, plan_runs
 from MISFMLib.jobs.benchmark.published import published_results
 from MISFMLib.jobs.benchmark.report import RowResult, markdown, write_boxes, write_reports
 from MISFMLib.jobs.claims import claimed
+from MISFMLib.jobs.journal import nothing_to_merge
 from MISFMLib.jobs.progress import Pace
 from MISFMLib.jobs.workers import open_workers, shared_cores
 
@@ -206,6 +207,8 @@ def _check_same(config: BenchmarkConfig, settings: dict[str, Any]) -> None:
     now = {**{name: encoded[name] for name in _SAME}, "options": settings}
     now["data"] = str(Path(config.data).resolve())
     if not path.is_file():
+        if config.merge:
+            raise nothing_to_merge(config.output)
         write_json(path, now)
         return
     before = json.loads(path.read_text("utf-8"))

@@ -17,7 +17,7 @@ from MISFMLib.errors import DependencyError, MISFMError
 from MISFMLib.events import CaseDone, EventSink
 from MISFMLib.jobs.evaluate.comparison import LabelScore, compare_pair
 from MISFMLib.jobs.evaluate.pairs import Pair
-from MISFMLib.jobs.journal import Journal, Journals
+from MISFMLib.jobs.journal import Journal, Journals, nothing_to_merge
 from MISFMLib.jobs.progress import Pace
 from MISFMLib.jobs.workers import open_workers
 from MISFMLib.metrics import Agreement
@@ -45,11 +45,14 @@ def compare_all(
         What is known of the cases of all shards, in their order.
 
     Raises:
+        ConfigError: They shall be merged, and no shard has compared any.
         DependencyError: A package is missing.
         OutputError: The output folder cannot be written to.
     """
     keys = {pair.name: _key(pair, names, config.tolerance_mm) for pair in pairs}
     known = _known(config.output, keys)
+    if config.merge and not known:
+        raise nothing_to_merge(config.output)
     mine = () if config.merge else pairs[config.part]
     todo = [pair for pair in mine if isinstance(known.get(pair.name, ""), str)]
     pace = Pace(len(todo))

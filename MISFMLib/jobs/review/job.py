@@ -20,5 +20,7 @@ class ReviewJob:
     """Value and name of the labels, as far as they are known."""
     thumbnail: Path
     """Where its picture goes."""
+    series: str | None
+    """Which volume of a DICOM folder that holds several."""
     report: Path | None
     """What `misfm segment` told about it; the file may not be there."""

@@ -29,6 +29,7 @@ from MISFMLib.jobs.workers import open_workers
 from MISFMLib.models.store import find_model
 from MISFMLib.models.terminology import label_config
 from MISFMLib.volumes.dicom_seg import is_dicom_seg, read_dicom_seg
+from MISFMLib.volumes.series_choice import SeriesChoice
 from MISFMLib.volumes.volume import (
     Volume,
     on_grid,
@@ -59,11 +60,13 @@ def run_review(
         Numbers of cases, the strongest outliers, with the key ``text`` for people.
 
     Raises:
+        ConfigError: The choice of a series has another form.
         DataError: There are no results, or the verdicts cannot be read.
         DependencyError: SciPy or Pillow is not installed.
         OutputError: The folder holds something else, or is there already.
     """
     check_place(config.output, overwrite=config.overwrite)
+    SeriesChoice.parse(config.series)
     verdicts = read_verdicts(config.verdicts) if config.verdicts else {}
     jobs = _find_jobs(config, images)
     count = counter(events, "review", len(jobs))
@@ -110,6 +113,7 @@ def _find_jobs(config: ReviewConfig, images: Mapping[str, Path] | None) -> list[
             images.get(name),
             names,
             config.output / THUMBNAILS / f"{name}.jpg",
+            config.series,
             None if config.reports is None else config.reports / f"{name}.json",
         )
         for name, path in sorted(files.items())
@@ -191,7 +195,7 @@ def _scan(job: ReviewJob) -> tuple[Volume | None, str, tuple[str, ...]]:
     if job.image is None:
         return None, "", ()
     try:
-        volume = read_volume(job.image)
+        volume = read_volume(job.image, series=job.series)
     except MISFMError as error:
         return None, _text(job.image), (f"The scan is not shown: {error.message}",)
     # Of a DICOM series Slicer opens all files when it is given one.

@@ -8,7 +8,7 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import os
-import uuid
+import tempfile
 from collections.abc import Callable, Generator, Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -17,8 +17,7 @@ from MISFMLib.configs import SegmentConfig
 from MISFMLib.errors import BatchError
 from MISFMLib.events import CaseDone, Event, EventSink, Notice, Progress
 from MISFMLib.export.statistics import LabelVolume, label_volumes, write_statistics
-from MISFMLib.files import unfinished
-from MISFMLib.jobs.claims import WORK
+from MISFMLib.jobs.journal import nothing_to_merge
 from MISFMLib.jobs.progress import Pace
 from MISFMLib.jobs.segment.batch_job import BatchJob, Outcome
 from MISFMLib.jobs.segment.elsewhere import outcomes_elsewhere
@@ -26,7 +25,7 @@ from MISFMLib.jobs.segment.only import wanted_labels
 from MISFMLib.jobs.segment.plan import SegmentCase, SegmentPlan
 from MISFMLib.jobs.segment.results import is_whole_result
 from MISFMLib.jobs.segment.review import write_review
-from MISFMLib.jobs.segment.table import WORKER_DIED, CaseRow, CaseTable
+from MISFMLib.jobs.segment.table import ENDED, KEPT, WORKER_DIED, CaseTable
 from MISFMLib.models.bundle import Bundle
 from MISFMLib.volumes.dicom_seg import is_dicom_seg
 from MISFMLib.volumes.reader_process import DIED
@@ -34,8 +33,7 @@ from MISFMLib.volumes.reader_process import DIED
 _MOST_REPORTS = 5000
 """Cases of a batch whose reports are part of its own; of more the table tells."""
 _NOT_AGAIN = (DIED, WORKER_DIED)
-_KEPT, _BUSY = "Its result was there already.", "Another run works on it."
-_ENDED = ("done", "skipped", "failed")
+_BUSY = "Another run works on it."
 
 Listen = Callable[[str], EventSink]
 """Gives an event sink that adds to every message which case it is about."""
@@ -60,10 +58,12 @@ def run_batch(
 
     Raises:
         BatchError: Cases failed; the others were finished.
+        ConfigError: Shards shall be merged, and none has worked here.
         OutputError: Results that would be kept were made by another model, or another run writes
             those of one to the folder.
     """
     batch = _Batch(config, bundle, plan, events)
+    batch.check_merge()
     try:
         batch.run(here)
     finally:
@@ -91,6 +91,15 @@ class _Batch:
         self._failures: dict[str, str] = {}
         self._volumes: dict[str, Sequence[LabelVolume]] = {}
         self._counts = dict.fromkeys(("done", "skipped", "failed", "busy"), 0)
+
+    def check_merge(self) -> None:
+        """Refuse to make a table of nothing.
+
+        Raises:
+            ConfigError: The job only merges, and no case has a row.
+        """
+        if self._config.merge and not any(name in self.table for name in self._all.names):
+            raise nothing_to_merge(self._folder)
 
     def run(self, here: Here) -> None:
         """Work on what is not done yet."""
@@ -129,6 +138,9 @@ class _Batch:
     def _work(self, outcomes: Iterator[Outcome], pace: Pace) -> None:
         self.table.write_now_and_then()
         for outcome in outcomes:
+            if outcome.status == "skipped":
+                self.table.read()  # by whom it was done
+                self.table.add_kept(outcome.case)
             self._take(outcome)
             pace.add(outcome.code or "error" if outcome.status == "failed" else "")
             if self._config.is_elsewhere:
@@ -149,8 +161,7 @@ class _Batch:
 
     def _skip(self, case: SegmentCase) -> None:
         """Keep the result of an earlier run."""
-        if case.name not in self.table:
-            self.table.add(CaseRow(case.name, "skipped", message=_KEPT))
+        self.table.add_kept(case.name)
         report = {"output": case.output.name}
         self._take(Outcome(case.name, "skipped", report=report))
 
@@ -165,7 +176,7 @@ class _Batch:
         elif status == "done" and self._config.statistics is not None:
             self._volumes[name] = outcome.volumes
         if status in ("skipped", "busy"):
-            message, status = _KEPT if status == "skipped" else _BUSY, "skipped"
+            message, status = KEPT if status == "skipped" else _BUSY, "skipped"
         if status != "failed" and len(self._cases) <= _MOST_REPORTS:
             self._reports[name] = {**outcome.report, "status": status}
         self._events(CaseDone(name, status, message, outcome.outputs))
@@ -184,7 +195,7 @@ class _Batch:
 
     def _open(self) -> int:
         """Return how many cases of all shards have not ended yet."""
-        return sum(self.table.value(name, "status") not in _ENDED for name in self._all.names)
+        return sum(self.table.value(name, "status") not in ENDED for name in self._all.names)
 
     def write_statistics(self) -> None:
         """Write the table of label volumes of all cases, if it was asked for and all have ended."""
@@ -244,10 +255,8 @@ class _Batch:
 def _now_ns(folder: Path) -> int:
     """Return the time as the disk of a folder tells it."""
     folder.mkdir(parents=True, exist_ok=True)
-    path = folder / f"{WORK}-{uuid.uuid4().hex[:8]}"  # not in it: somebody may be tidying up
-    with unfinished(path):
-        path.touch()
-        return path.stat().st_mtime_ns
+    with tempfile.TemporaryFile(dir=folder) as file:  # which no kill leaves behind
+        return os.fstat(file.fileno()).st_mtime_ns
 
 
 def _batch_error(failures: dict[str, str], num_cases: int, table: Path) -> BatchError:

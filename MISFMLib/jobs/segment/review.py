@@ -66,6 +66,7 @@ def write_review(
         results=config.output,
         output=config.review,
         reports=config.report,
+        series=config.series,
         labels=tuple(f"{label.value}={label.name}" for label in labels),
         workers=config.workers,
         scheduler=config.scheduler,

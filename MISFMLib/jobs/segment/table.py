@@ -54,6 +54,9 @@ class CaseRow:
 
 WORKER_DIED = "worker-died"
 """Code of the error of a case that no process survived."""
+KEPT = "Its result was there already."
+ENDED = ("done", "skipped", "failed")
+"""Status of cases that need no more work."""
 
 
 def given_up(case: str, tries: int) -> CaseRow:
@@ -89,6 +92,7 @@ class CaseTable:
         self._written, self._cost_s = 0.0, 0.0
         self._stamp: tuple[int, int] | None = None
         self._is_new = False
+        self._kept: dict[str, dict[str, Any]] = {}
         self._rows: dict[str, tuple[str, ...]] = {}
         """Values in the order of the columns: of 100 000 rows dictionaries would be too large."""
         self.read()
@@ -143,10 +147,19 @@ class CaseTable:
                 remedy="Wait for it, or choose another output folder.",
             )
 
-    def add(self, row: CaseRow) -> None:
-        """Set the row of a case."""
+    def add_kept(self, case: str) -> None:
+        """List a case whose result is there, unless it is known what has made it.
+
+        A process that is killed right after it has written a result leaves a row that says that the
+        case was not finished.
+        """
+        if self.value(case, "status") in ("done", "skipped"):
+            return
         self._is_new = True
-        self._set(row.journal(self.model))
+        row = CaseRow(case, "skipped", message=KEPT).journal(self.model)
+        if case in self._rows:
+            self._kept[case] = row
+        self._set(row)
 
     def read(self) -> None:
         """Read cases.csv and the journals anew; rows that were only added here stay."""
@@ -156,6 +169,9 @@ class CaseTable:
             self._stamp = stamp
         for row in self._journals.rows():
             self._set(row)
+        for case, row in self._kept.items():
+            if self.value(case, "status") not in ENDED:
+                self._set(row)
 
     def _read_table(self) -> None:
         try:
