@@ -114,6 +114,12 @@ class PreprocessingConfig:
     """Windows in the air around the patient of a CT are not all computed."""
     previous_labels: tuple[int, ...] = ()
     """Labels of the model before this one in a cascade; each is one more input channel."""
+    previous_resampling: InterpolationConfig | None = None
+    """Interpolation of these labels, each as a volume of ones and zeros; that of the intensities,
+    but linear instead of cubic, when not given."""
+    previous_choice: Literal["nearest", "lowest", "above-half"] = "nearest"
+    """Which of these labels a voxel takes: the one with the highest value, and of equal ones that
+    of the nearest voxel or the lowest; or the last one above a half."""
     patch_size: Size = (64, 128, 128)
     """Window of the network in voxels of the model space."""
     mirror_axes: tuple[int, ...] = (0, 1, 2)

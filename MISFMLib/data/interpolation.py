@@ -172,24 +172,30 @@ class SlabInterpolation:
                 slab_DHW = (rows[:, lowest:highest] @ plane_DHW).view(-1, *slab_DHW.shape[1:])
             if self._apart != 0:
                 slab_DHW = self._clipped(slab_DHW, slice(None))
+            if self._apart in (1, 2):
+                slab_DHW = self._along(slab_DHW, self._apart)
             output_DHW[first:stop] = slab_DHW
 
     def _in_plane(self, lowest: int, highest: int) -> torch.Tensor:
-        """Return slices of the input, interpolated along height and width."""
-        _, rows, columns = self._matrices
+        """Return slices of the input, interpolated along height and width unless one is apart."""
         slab_DHW = self._read_slices(lowest, highest)
-        if len(columns) != slab_DHW.shape[2]:
-            slab_DHW = slab_DHW @ columns.T
-        return rows @ slab_DHW if len(rows) != slab_DHW.shape[1] else slab_DHW
+        for axis in (2, 1):
+            if axis != self._apart:
+                slab_DHW = self._along(slab_DHW, axis)
+        return slab_DHW
+
+    def _along(self, slab_DHW: torch.Tensor, axis: int) -> torch.Tensor:
+        """Interpolate slices along height (1) or width (2)."""
+        matrix = self._matrices[axis]
+        if len(matrix) == slab_DHW.shape[axis]:
+            return slab_DHW
+        return slab_DHW @ matrix.T if axis == 2 else matrix @ slab_DHW
 
     def _clipped(self, slab_DHW: torch.Tensor, slices: slice) -> torch.Tensor:
         """Cut what splines overshoot: to the range of the volume, or of each slice apart."""
         if self._range is None:
             return slab_DHW
         low, high = (bound[slices] for bound in self._range)
-        if self._apart in (1, 2):
-            nearest = self._matrices[self._apart].argmax(1)
-            low, high = (bound.index_select(self._apart, nearest) for bound in (low, high))
         return torch.minimum(torch.maximum(slab_DHW, low), high)
 
     def _value_range(self) -> tuple[torch.Tensor, torch.Tensor]:

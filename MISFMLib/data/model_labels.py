@@ -5,24 +5,38 @@ Axes: K labels; D, H, W depth, height, width.
 
 from __future__ import annotations
 
-from typing import Any
+from dataclasses import dataclass
+from typing import Any, Literal
 
 import numpy as np
 import numpy.typing as npt
 import torch
 
+from MISFMLib.configs import Size
 from MISFMLib.data.interpolation import nearest_positions
 from MISFMLib.data.label_resampling import LabelResampler, Place, Places, TileListener
 from MISFMLib.data.resampling import slab_ranges
 from MISFMLib.data.spatial import SpatialRecord
 
-_OUTSIDE = 255
-"""Label of what lies outside the foreground; no network has as many."""
+_OUTSIDE = -1
+"""Label of what lies outside the foreground."""
 _LEVEL = 1e-5
 """Scores that are as close are equal: float32 has rounded them."""
 
+_HALF_SCALE = 1000
+"""What nnU-Net multiplies shares by before it rounds them to half precision."""
+
 Labels = npt.NDArray[Any]
-Plane = npt.NDArray[np.uint8]
+
+
+@dataclass(frozen=True)
+class PreviousRule:
+    """How the labels of the model before come onto the grid of the second one."""
+
+    orders: Size = (1, 1, 1)
+    """1 or 0 for each axis: linear, or the nearest slice."""
+    choice: Literal["nearest", "lowest", "above-half"] = "nearest"
+    """Which label a voxel takes, as `PreprocessingConfig` has it."""
 
 
 def labels_in_model_space(labels_DHW: Labels, record: SpatialRecord) -> torch.Tensor:
@@ -43,58 +57,90 @@ def labels_in_model_space(labels_DHW: Labels, record: SpatialRecord) -> torch.Te
 
 
 def previous_in_model_space(
-    labels_DHW: Labels, inside_DHW: npt.NDArray[np.bool_], record: SpatialRecord
+    labels_DHW: Labels,
+    inside_DHW: npt.NDArray[np.bool_],
+    record: SpatialRecord,
+    rule: PreviousRule | None = None,
 ) -> torch.Tensor:
     """Resample the labels of the model before in a cascade as nnU-Net does.
 
-    There the outside of the foreground is a label of its own, and where labels are equal the one of
-    the nearest voxel is taken (batchgenerators 0.25.5): with voxel sizes like 1.25 and 1 mm whole
-    planes of voxels lie halfway.
+    There the outside of the foreground is a label of its own. Where labels are equal, and with
+    voxel sizes like 1.25 and 1 mm whole planes of voxels lie halfway, its function of scikit-image
+    takes the one of the nearest voxel (batchgenerators 0.25.5), that of PyTorch the lowest.
 
     Args:
-        labels_DHW: Labels up to 254 of the crop that `record` tells.
+        labels_DHW: Labels of the crop that `record` tells.
         inside_DHW: Which voxels of the crop are foreground of the image.
         record: The record of the prepared volume.
+        rule: Linear, and of equal labels that of the nearest voxel, when not given.
 
     Returns:
-        Labels (D, H, W), uint8; 255 where the image has no foreground.
+        Labels (D, H, W), int16; -1 where the image has no foreground.
     """
-    labels_DHW = labels_DHW.astype(np.uint8)
+    rule = rule or PreviousRule()
+    labels_DHW = labels_DHW.astype(np.int16)
     labels_DHW[(labels_DHW == 0) & ~inside_DHW] = _OUTSIDE
     if labels_DHW.shape == record.model_shape_dhw:
         return torch.from_numpy(labels_DHW)
     values = np.unique(labels_DHW)
-    resampled_DHW = np.empty(record.model_shape_dhw, np.uint8)
+    resampled_DHW = np.empty(record.model_shape_dhw, np.int16)
     depths, rows, columns = (
         nearest_positions(old, new).numpy()
         for old, new in zip(labels_DHW.shape, record.model_shape_dhw, strict=True)
     )
 
-    def settle(place: Place, scores_KHW: torch.Tensor, _classes_HW: torch.Tensor) -> None:
+    def nearest(place: Place, scores_KHW: torch.Tensor, classes_HW: torch.Tensor) -> torch.Tensor:
         index, tile = place
-        nearest_HW: Plane = labels_DHW[depths[index]][np.ix_(rows[tile], columns)]
-        number_1HW = torch.from_numpy(np.searchsorted(values, nearest_HW))[None]
-        of_nearest_HW = scores_KHW.gather(0, number_1HW)[0]
-        is_level_HW = (of_nearest_HW >= scores_KHW.amax(0) - _LEVEL).numpy()
-        np.copyto(resampled_DHW[index, tile], nearest_HW, where=is_level_HW)
+        nearest_HW: Labels = labels_DHW[depths[index]][np.ix_(rows[tile], columns)]
+        number_HW = torch.from_numpy(np.searchsorted(values, nearest_HW))
+        of_nearest_HW = scores_KHW.gather(0, number_HW[None])[0]
+        is_level_HW = of_nearest_HW >= scores_KHW.amax(0) - _LEVEL
+        return torch.where(is_level_HW, number_HW, classes_HW)
 
-    _resample_into(resampled_DHW, labels_DHW, record, settle)
+    choose = {"nearest": nearest, "lowest": _lowest, "above-half": _last_above_half}[rule.choice]
+
+    def settle(place: Place, scores_KHW: torch.Tensor, classes_HW: torch.Tensor) -> None:
+        index, tile = place
+        numbers_HW = choose(place, scores_KHW, classes_HW).numpy()
+        chosen_HW = values[numbers_HW]
+        if rule.choice == "above-half":
+            chosen_HW[numbers_HW < 0] = 0
+        resampled_DHW[index, tile] = chosen_HW
+
+    _resample_into(resampled_DHW, labels_DHW, Places(rule.orders), settle)
     return torch.from_numpy(resampled_DHW)
 
 
-def _resampled(labels_DHW: Plane, record: SpatialRecord) -> Plane:
+def _lowest(_place: Place, scores_KHW: torch.Tensor, _classes_HW: torch.Tensor) -> torch.Tensor:
+    """Return the label with the highest share, the lowest of those that half precision levels."""
+    return (scores_KHW * _HALF_SCALE).half().float().argmax(0)
+
+
+def _last_above_half(
+    _place: Place, scores_KHW: torch.Tensor, _classes_HW: torch.Tensor
+) -> torch.Tensor:
+    """Return the last label with a share above a half; -1 where there is none."""
+    numbers_K11 = torch.arange(1, len(scores_KHW) + 1)[:, None, None]
+    return ((scores_KHW > 0.5) * numbers_K11).amax(0) - 1
+
+
+def _resampled(labels_DHW: npt.NDArray[np.uint8], record: SpatialRecord) -> Labels:
     resampled_DHW = np.empty(record.model_shape_dhw, np.uint8)
-    _resample_into(resampled_DHW, labels_DHW, record)
+    _resample_into(resampled_DHW, labels_DHW, Places(linear_orders(record.orders)))
     return resampled_DHW
 
 
+def linear_orders(orders: Size) -> Size:
+    """Return the orders for volumes of ones and zeros: linear where intensities are cubic."""
+    depth, height, width = (min(order, 1) for order in orders)
+    return depth, height, width
+
+
 def _resample_into(
-    output_DHW: Plane, labels_DHW: Plane, record: SpatialRecord, on_tile: TileListener | None = None
+    output_DHW: Labels, labels_DHW: Labels, places: Places, on_tile: TileListener | None = None
 ) -> None:
     values = np.unique(labels_DHW)
     depth, height, width = labels_DHW.shape
-    # Indicators are interpolated linearly where intensities are cubic.
-    places = Places(tuple(min(order, 1) for order in record.orders))
     resampler = LabelResampler((depth, height, width), output_DHW, values, on_tile, places=places)
     for start, stop in slab_ranges(depth, len(values) * height * width):
         is_label_KDHW = labels_DHW[start:stop] == values[:, None, None, None]

@@ -10,11 +10,12 @@ import numpy.typing as npt
 
 from MISFMLib.configs import PreprocessingConfig, Size, Spacing
 from MISFMLib.data.interpolation import axis_orders, separate_axis
+from MISFMLib.data.model_labels import PreviousRule, linear_orders
 from MISFMLib.data.outside_air import BODY_HU
 from MISFMLib.data.resampling import slab_ranges
 from MISFMLib.data.spatial import Flips, SpatialRecord, canonical_axes
 from MISFMLib.memory import check_fits
-from MISFMLib.volumes.volume import Volume
+from MISFMLib.volumes.volume import Geometry, Volume
 
 
 def spatial_record(volume: Volume, preprocessing: PreprocessingConfig) -> SpatialRecord:
@@ -26,11 +27,7 @@ def spatial_record(volume: Volume, preprocessing: PreprocessingConfig) -> Spatia
     geometry = volume.geometry
     axes, flips = model_axes(geometry.direction, preprocessing)
     start, stop = _crop(volume.array_CDHW, preprocessing, axes, flips)
-    depth, height, width = np.take(geometry.spacing_dhw, axes).tolist()
-    spacing = (depth, height, width)
-    target = preprocessing.spacing_dhw or spacing
-    if preprocessing.keeps_depth:
-        target = (depth, *target[1:])
+    spacing, target = _spacings(geometry, axes, preprocessing)
     shape = _model_shape(np.subtract(stop, start), spacing, target)
     _check_memory(volume, shape, target)
     apart = separate_axis(preprocessing.resampling, spacing, target)
@@ -46,6 +43,25 @@ def spatial_record(volume: Volume, preprocessing: PreprocessingConfig) -> Spatia
         apart,
         axis_orders(preprocessing.restoring, apart_back),
     )
+
+
+def previous_rule(record: SpatialRecord, preprocessing: PreprocessingConfig) -> PreviousRule:
+    """Return how the labels of the model before in a cascade come onto a volume's model grid."""
+    config = preprocessing.previous_resampling
+    if config is None:
+        return PreviousRule(linear_orders(record.orders), preprocessing.previous_choice)
+    apart = separate_axis(config, *_spacings(record.input_geometry, record.axes, preprocessing))
+    return PreviousRule(axis_orders(config, apart), preprocessing.previous_choice)
+
+
+def _spacings(
+    geometry: Geometry, axes: Size, preprocessing: PreprocessingConfig
+) -> tuple[Spacing, Spacing]:
+    """Return the voxel size along the axes of model space, and the one that is wanted."""
+    depth, height, width = np.take(geometry.spacing_dhw, axes).tolist()
+    spacing = (depth, height, width)
+    target = preprocessing.spacing_dhw or spacing
+    return spacing, (depth, *target[1:]) if preprocessing.keeps_depth else target
 
 
 def model_axes(

@@ -21,8 +21,8 @@ import torch
 from MISFMLib.configs import PreprocessingConfig
 from MISFMLib.data.intensity import IntensityMap, intensity_map
 from MISFMLib.data.interpolation import SlabInterpolation
-from MISFMLib.data.model_labels import labels_in_model_space, previous_in_model_space
-from MISFMLib.data.model_space import model_axes, spatial_record
+from MISFMLib.data.model_labels import PreviousRule, labels_in_model_space, previous_in_model_space
+from MISFMLib.data.model_space import model_axes, previous_rule, spatial_record
 from MISFMLib.data.monai_steps import MonaiPreparation
 from MISFMLib.data.outside_air import OutsideAir, find_outside_air
 from MISFMLib.data.spatial import SpatialRecord, canonical_view
@@ -48,6 +48,8 @@ class PreparedVolume:
     """Labels of the model before in a cascade, in the crop."""
     previous_labels: tuple[int, ...] = ()
     """Those that are channels."""
+    previous_rule: PreviousRule | None = None
+    """How they come onto the grid of the model."""
     padding: Literal["edge", "zero"] = "edge"
     """What lies around it where a window is larger."""
     computed_CDHW: torch.Tensor | None = None
@@ -74,7 +76,7 @@ class PreparedVolume:
         for channel, interpolation in enumerate(self._interpolations):
             interpolation.fill(start, image_CDHW[channel])
         if self.previous_labels:
-            values = torch.tensor(self.previous_labels, dtype=torch.uint8)[:, None, None, None]
+            values = torch.tensor(self.previous_labels, dtype=torch.int16)[:, None, None, None]
             image_CDHW[len(self.channels_DHW) :] = self._previous_model_DHW[start:stop] == values
         return image_CDHW
 
@@ -102,7 +104,9 @@ class PreparedVolume:
     def _previous_model_DHW(self) -> torch.Tensor:  # noqa: N802 tensors carry their axes
         assert self.previous_DHW is not None, "prepare_volume was given the labels"
         assert self.inside_DHW is not None, "prepare_volume finds it for a cascade"
-        return previous_in_model_space(self.previous_DHW, self.inside_DHW, self.record)
+        return previous_in_model_space(
+            self.previous_DHW, self.inside_DHW, self.record, self.previous_rule
+        )
 
     @cached_property
     def image_CDHW(self) -> torch.Tensor:  # noqa: N802 tensors carry their axes
@@ -160,6 +164,7 @@ def prepare_volume(
         inside_DHW,
         None if previous is None else record.crop_view(previous.array_DHW),
         preprocessing.previous_labels,
+        previous_rule(record, preprocessing) if preprocessing.previous_labels else None,
         preprocessing.padding,
     )
 

@@ -14,7 +14,7 @@ import SimpleITK as sitk
 import torch
 
 from MISFMLib.cli import main
-from MISFMLib.configs import NetworkConfig, StagesConfig
+from MISFMLib.configs import InterpolationConfig, NetworkConfig, StagesConfig
 from MISFMLib.errors import BundleError, ConfigError, OutputError
 from MISFMLib.inference import openvino_conversion, openvino_network
 from MISFMLib.jobs.imports.nnunet import import_nnunet
@@ -271,6 +271,24 @@ def test_old_plans_describe_the_same_network(tmp_path):
     assert old.manifest.preprocessing == new.manifest.preprocessing
 
 
+@pytest.mark.parametrize("dimensions", [2, 3])
+def test_one_number_stands_for_all_edges_of_all_stages(dimensions, tmp_path):
+    architecture = copy.deepcopy(CONFIGURATION["architecture"])
+    architecture["arch_kwargs"] |= {"kernel_sizes": 3, "strides": [1, 2]}
+    plans = with_configuration(
+        patch_size=[16] * dimensions, spacing=[1.0] * dimensions, architecture=architecture
+    )
+    place = write_results(
+        tmp_path / "results",
+        plans=plans,
+        folds={"0": network_weights(dimensions=dimensions)},
+        mirror_axes=(0, 1),
+    )
+    stages = imported(place, tmp_path).manifest.network.stages
+    assert stages is not None
+    assert stages.kernels[0] == ((1, 3, 3) if dimensions == 2 else (3, 3, 3))
+
+
 def test_prefixes_of_wrapped_networks_are_removed(tmp_path):
     wrapped = {f"module._orig_mod.{n}": t for n, t in network_weights().items()}
     bundle = imported(write_results(tmp_path / "results", folds={"0": wrapped}), tmp_path)
@@ -344,6 +362,38 @@ def test_a_cascade_of_regions_looks_for_the_declared_labels_in_their_order(tmp_p
     bundle = imported(tmp_path / "results", tmp_path)
     assert bundle.manifest.preprocessing.previous_labels == (1, 2, 4)
     assert [label.value for label in read_previous(bundle).manifest.labels] == [4, 2]
+
+
+@pytest.mark.parametrize(
+    ("function", "arguments", "orders", "choice"),
+    [
+        ("resample_data_or_seg_to_shape", {"order": 0, "is_seg": True}, 0, "nearest"),
+        ("resample_torch_fornnunet", {"is_seg": True}, 1, "lowest"),
+        ("resample_torch_fornnunet", {"memefficient_seg_resampling": True}, 1, "above-half"),
+    ],
+)
+def test_a_cascade_resamples_the_labels_before_as_its_plans_say(
+    function, arguments, orders, choice, tmp_path
+):
+    second = {
+        **CONFIGURATION,
+        "previous_stage": "3d_lowres",
+        "resampling_fn_seg": function,
+        "resampling_fn_seg_kwargs": {**arguments, "force_separate_z": False},
+    }
+    plans = changed(
+        PLANS, configurations={"3d_lowres": CONFIGURATION, "3d_cascade_fullres": second}
+    )
+    for configuration, channels in (("3d_lowres", 1), ("3d_cascade_fullres", 3)):
+        write_results(
+            tmp_path / "results",
+            plans=plans,
+            configuration=configuration,
+            folds={"0": network_weights(in_channels=channels)},
+        )
+    space = imported(tmp_path / "results", tmp_path).manifest.preprocessing
+    assert space.previous_resampling == InterpolationConfig(order=orders, separate="never")
+    assert space.previous_choice == choice
 
 
 @pytest.mark.parametrize(

@@ -24,7 +24,12 @@ from MISFMLib.jobs.imports.nnunet_folder import (
 )
 from MISFMLib.jobs.imports.nnunet_labels import Outputs, outputs_of
 from MISFMLib.jobs.imports.nnunet_network import network_config
-from MISFMLib.jobs.imports.nnunet_plans import preprocessing_config, resolved
+from MISFMLib.jobs.imports.nnunet_plans import (
+    interpolation,
+    preprocessing_config,
+    previous_choice,
+    resolved,
+)
 from MISFMLib.jobs.imports.sources import opened, read_json, refused
 from MISFMLib.models.bundle import Bundle, BundleManifest, check_bundle_output, write_bundle
 from MISFMLib.models.bundle_files import file_sha256
@@ -118,7 +123,12 @@ class _Reading:
             self._plans, self.configuration, self._dataset, tuple(map(int, axes))
         )
         if previous is not None:
-            space = replace(space, previous_labels=outputs.foreground)
+            space = replace(
+                space,
+                previous_labels=outputs.foreground,
+                previous_resampling=interpolation(self.configuration, "seg", 1),
+                previous_choice=previous_choice(self.configuration),
+            )
         if outputs.is_regional:
             space = replace(space, decision="regions")
         weights = self._checkpoint["network_weights"]

@@ -54,6 +54,8 @@ def network_config(
     norm = _short(arguments.get("norm_op"))
     if norm and norm not in _NORMS:
         raise refused(f"The network normalises with {norm}, which is not known.")
+    is_flat = len(configuration["patch_size"]) == _SLICES
+    kernels, strides = (_repeated(arguments[key], stages) for key in ("kernel_sizes", "strides"))
     norm_arguments = arguments.get("norm_op_kwargs") or {}
     return NetworkConfig(
         architecture=name,  # type: ignore[arg-type]
@@ -61,8 +63,8 @@ def network_config(
         num_classes=num_classes,
         level_channels=tuple(map(int, _repeated(arguments["features_per_stage"], stages))),
         stages=StagesConfig(
-            kernels=tuple(map(size_of, _repeated(arguments["kernel_sizes"], stages))),
-            strides=tuple(map(size_of, _repeated(arguments["strides"], stages))),
+            kernels=tuple(size_of(size, is_flat) for size in kernels),
+            strides=tuple(size_of(size, is_flat) for size in strides),
             blocks=tuple(map(int, _repeated(arguments[blocks_key], stages))),
             decoder_blocks=tuple(map(int, _repeated(decoder, stages - 1))),
             norm="batch" if is_batch_norm else _NORMS.get(norm, "none"),  # type: ignore[arg-type]
@@ -131,9 +133,9 @@ def _repeated(value: Any, count: int) -> list[Any]:
     return list(value) if isinstance(value, list | tuple) else [value] * count
 
 
-def size_of(edges: Any) -> Size:
-    """Return three edges; networks of slices are one voxel deep."""
+def size_of(edges: Any, is_flat: bool = False) -> Size:
+    """Return three edges of one, two or three; networks of slices are one voxel deep."""
     if isinstance(edges, int):
-        edges = [edges] * 3
+        edges = [edges] * (_SLICES if is_flat else 3)
     depth, height, width = (1, *edges) if len(edges) == _SLICES else edges
     return int(depth), int(height), int(width)

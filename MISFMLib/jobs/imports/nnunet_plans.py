@@ -7,7 +7,7 @@ them.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, Literal
 
 from MISFMLib.configs import IntensityConfig, InterpolationConfig, PreprocessingConfig
 from MISFMLib.jobs.imports.nnunet_network import size_of
@@ -30,7 +30,6 @@ _ORIENTATIONS = {
 }
 _SLICES = 2
 _RESAMPLING_DEFAULTS = {
-    "is_seg": False,
     "separate_z_anisotropy_threshold": 3,
     "mode": "linear",
     "aniso_axis_mode": "nearest-exact",
@@ -83,7 +82,7 @@ def preprocessing_config(
         spacing = [float(plans["original_median_spacing_after_transp"][0]), *spacing]
         mirror_axes = tuple(axis + 1 for axis in mirror_axes)
     names = channel_names(dataset)
-    images = _interpolation(configuration, "data", 3)
+    images = interpolation(configuration, "data", 3)
     if images is None:  # the hack that leaves all voxels as they are
         spacing, images = [], InterpolationConfig()
     first, second, third = plans.get("transpose_forward", (0, 1, 2))
@@ -98,7 +97,7 @@ def preprocessing_config(
         crop_margin=0,
         keeps_depth=is_slices,
         resampling=images,
-        restoring=_interpolation(configuration, "probabilities", 1) or InterpolationConfig(),
+        restoring=interpolation(configuration, "probabilities", 1) or InterpolationConfig(),
         padding="zero",
         windows="even",
         skips_air=False,
@@ -126,15 +125,34 @@ def _check_names(plans: Json, configuration: Json) -> None:
             raise refused(f"The plans name the {key} {given}; known is {expected}.")
 
 
-def _interpolation(configuration: Json, what: str, order: int) -> InterpolationConfig | None:
+def previous_choice(configuration: Json) -> Literal["nearest", "lowest", "above-half"]:
+    """Return which label of the model before a voxel takes, by the resampling of a cascade."""
+    if not str(configuration.get("resampling_fn_seg", "")).startswith("resample_torch"):
+        return "nearest"
+    arguments = configuration.get("resampling_fn_seg_kwargs") or {}
+    return "above-half" if arguments.get("memefficient_seg_resampling") else "lowest"
+
+
+def interpolation(configuration: Json, what: str, order: int) -> InterpolationConfig | None:
+    """Return how ``data``, ``seg`` or ``probabilities`` are resampled; None where they are not.
+
+    Args:
+        configuration: Resolved configuration of the plans.
+        what: Which of the three.
+        order: Order of the spline where the plans name none.
+
+    Raises:
+        BundleError: The plans name a way that is not known.
+    """
     name = configuration.get(f"resampling_fn_{what}", "resample_data_or_seg_to_shape")
     arguments = configuration.get(f"resampling_fn_{what}_kwargs") or {}
     if name == "no_resampling_hack":
         return None
+    defaults = {**_RESAMPLING_DEFAULTS, "is_seg": what == "seg"}
     unusual = {
         key: value
         for key, value in arguments.items()
-        if value is not None and value != _RESAMPLING_DEFAULTS.get(key, value)
+        if value is not None and value != defaults.get(key, value)
     }
     if unusual:
         raise refused(f"The plans resample {what} with {unusual}, which is not known.")
