@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import csv
 import dataclasses
+import datetime
+import getpass
 import io
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -18,6 +20,7 @@ STATUSES: tuple[Status, ...] = ("unlabelled", "proposed", "corrected", "checked"
 LABELLED = ("corrected", "checked")
 """What a network may learn from."""
 _SEPARATOR = "; "
+_VALIDATION_SHARE = 0.25
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -50,6 +53,22 @@ class CaseRow:
     def is_labelled(self) -> bool:
         """Whether a network may learn from it."""
         return self.status in LABELLED
+
+
+def next_split(rows: Sequence[CaseRow]) -> Literal["train", "validation"]:
+    """Hold every fourth labelled case out, beginning with the third: two can be learnt from."""
+    sides = [row.split for row in rows if row.split]
+    wanted = int(_VALIDATION_SHARE * (len(sides) + 1) + 0.5)
+    return "validation" if len(sides) >= 2 and sides.count("validation") < wanted else "train"
+
+
+def stamp() -> dict[str, str]:
+    """Return who works on a case, and when: now."""
+    when = datetime.datetime.now(datetime.timezone.utc).isoformat(timespec="seconds")
+    try:
+        return {"who": getpass.getuser(), "when": when}
+    except (OSError, KeyError, ImportError):  # no name for this user number, as in containers
+        return {"who": "", "when": when}
 
 
 _COLUMNS = tuple(field.name for field in dataclasses.fields(CaseRow))

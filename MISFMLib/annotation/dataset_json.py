@@ -36,15 +36,40 @@ def read_description(folder: Path) -> dict[str, Any]:
     return content
 
 
-def described(name: str, labels: Sequence[LabelConfig], modality: str) -> dict[str, Any]:
+def described(name: str, labels: Sequence[LabelConfig], channels: Sequence[str]) -> dict[str, Any]:
     """Return the file of a new set, without its cases."""
     return {
         "name": name,
         "description": "Training set of an annotator, made with MISFM",
         "tensorImageSize": "3D",
-        "modality": {"0": modality or "image"},
+        **channel_fields(channels),
         **label_fields(labels),
     }
+
+
+def channel_fields(channels: Sequence[str]) -> dict[str, Any]:
+    """Return the keys that depend on the channels."""
+    return {"modality": {str(index): name for index, name in enumerate(channels)}}
+
+
+def channels_of(content: dict[str, Any], folder: Path) -> tuple[str, ...]:
+    """Return the names of the channels in their order.
+
+    Raises:
+        DataError: They are not written as ours are.
+    """
+    names = content.get("modality") or {"0": "image"}
+    try:
+        return tuple(str(names[str(index)]) for index in range(len(names)))
+    except (KeyError, TypeError) as error:
+        raise no_set(folder, f"its modality is not written as ours: {names!r:.60}") from error
+
+
+def image_files(name: str, num_channels: int) -> tuple[str, ...]:
+    """Return the names of a case's images: its own, or one for each channel as nnU-Net has them."""
+    if num_channels == 1:
+        return (f"{name}{SUFFIX}",)
+    return tuple(f"{name}_{channel:04d}{SUFFIX}" for channel in range(num_channels))
 
 
 def label_fields(labels: Sequence[LabelConfig]) -> dict[str, Any]:
@@ -60,21 +85,27 @@ def write_description(folder: Path, content: dict[str, Any], rows: Sequence[Case
     """Write the file with the cases that a set has now; keys that are not ours stay."""
     labelled = [row for row in rows if row.is_labelled]
     values = {label.name: label.value for label in labels_of(content, folder)}
+    num_channels = len(channels_of(content, folder))
+
+    def images(row: CaseRow, place: str) -> str | list[str]:
+        paths = [f"./{place}/{file}" for file in image_files(row.name, num_channels)]
+        return paths if num_channels > 1 else paths[0]  # MONAI reads either
+
     training = [
         {
-            "image": f"./{LABELLED_IMAGES}/{row.name}{SUFFIX}",
+            "image": images(row, LABELLED_IMAGES),
             "label": f"./{LABELS}/{row.name}{SUFFIX}",
             **_not_drawn(row, values),
         }
         for row in labelled
     ]
-    others = [row.name for row in rows if not row.is_labelled and row.status != "left out"]
+    others = [row for row in rows if not row.is_labelled and row.status != "left out"]
     content = {
         **content,
         "numTraining": len(training),
         "numTest": len(others),
         "training": training,
-        "test": [f"./{OTHER_IMAGES}/{name}{SUFFIX}" for name in others],
+        "test": [images(row, OTHER_IMAGES) for row in others],
         "split": {
             side: [row.name for row in labelled if row.split == side]
             for side in ("train", "validation")

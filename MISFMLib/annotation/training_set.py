@@ -5,6 +5,9 @@
     imagesTr        images of labelled cases     labelsTr    their label maps
     imagesTs        images of the others         proposals   what a model proposes for them
 
+A case has one image, or one for each channel (T1 and T2, CT and MR), on one grid: case_0000.nii.gz,
+case_0001.nii.gz, … as nnU-Net names them.
+
 ``cases.csv`` is what counts; ``dataset.json`` follows from it and is written again with every
 change, so that nnU-Net, MONAI and `misfm finetune` read the set without knowing us. Every change
 reads the table anew and writes it beside the old one, so that two programs can work on a set and
@@ -13,21 +16,23 @@ a crash at any moment leaves a set that is whole.
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
-import datetime
-import getpass
 import re
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
-from MISFMLib.annotation.case_table import CaseRow, Status, from_csv, to_csv
+from MISFMLib.annotation.case_table import CaseRow, Status, from_csv, next_split, stamp, to_csv
 from MISFMLib.annotation.dataset_json import (
     LABELLED_IMAGES,
     LABELS,
     OTHER_IMAGES,
     SUFFIX,
+    channel_fields,
+    channels_of,
     described,
+    image_files,
     label_fields,
     labels_of,
     no_set,
@@ -36,11 +41,9 @@ from MISFMLib.annotation.dataset_json import (
 )
 from MISFMLib.configs import LabelConfig
 from MISFMLib.errors import DataError
-from MISFMLib.files import written_atomically
+from MISFMLib.files import write_text, written_atomically
 
-_VALIDATION_SHARE = 0.25
 _TABLE, _PROPOSALS = "cases.csv", "proposals"
-_MODALITIES = ("CT", "MR")
 
 Write = Callable[[Path], object]
 """Writes a volume or label map to a path that ends in .nii.gz."""
@@ -66,7 +69,7 @@ class TrainingSet:
         labels: Sequence[LabelConfig] = (),
         *,
         name: str = "",
-        modality: Literal["CT", "MR", ""] = "",
+        channels: Sequence[str] = ("image",),
     ) -> TrainingSet:
         """Make an empty set.
 
@@ -74,7 +77,7 @@ class TrainingSet:
             folder: A folder that is not there yet, or empty.
             labels: What is segmented; more can be added with `set_labels`.
             name: Name for people; the folder's when not given.
-            modality: CT or MR, if known.
+            channels: What the volumes of a case are, in the network's order: CT, or T1 and T2.
 
         Raises:
             DataError: The folder has something in it.
@@ -86,8 +89,8 @@ class TrainingSet:
                 code="training-set-exists",
                 remedy="Choose a new folder for the training set, or open the one that is there.",
             )
-        _write_text(folder / _TABLE, to_csv(()))
-        write_description(folder, described(name or folder.name, labels, modality), ())
+        write_text(folder / _TABLE, to_csv(()))
+        write_description(folder, described(name or folder.name, labels, channels), ())
         return cls(folder)
 
     # ----------------------------------------------------------------------------------- reading
@@ -98,10 +101,9 @@ class TrainingSet:
         return str(self._description().get("name") or self.folder.name)
 
     @property
-    def modality(self) -> str:
-        """CT, MR, or empty when unknown."""
-        found = str(self._description().get("modality", {}).get("0", ""))
-        return found if found in _MODALITIES else ""
+    def channels(self) -> tuple[str, ...]:
+        """What the volumes of each case are, in the network's order."""
+        return channels_of(self._description(), self.folder)
 
     @property
     def labels(self) -> tuple[LabelConfig, ...]:
@@ -132,10 +134,13 @@ class TrainingSet:
             )
         return found
 
-    def image(self, name: str) -> Path:
-        """Return the image of a case, wherever its status has put it."""
-        labelled = self.folder / LABELLED_IMAGES / f"{name}{SUFFIX}"
-        return labelled if labelled.exists() else self.folder / OTHER_IMAGES / f"{name}{SUFFIX}"
+    def images(self, name: str) -> tuple[Path, ...]:
+        """Return the image of each channel of a case, wherever its status has put them."""
+        return tuple(map(self._image, image_files(name, len(self.channels))))
+
+    def _image(self, file: str) -> Path:
+        labelled = self.folder / LABELLED_IMAGES / file
+        return labelled if labelled.exists() else self.folder / OTHER_IMAGES / file
 
     def label_map(self, name: str) -> Path:
         """Return the label map of a case, which is there when the case is labelled."""
@@ -146,10 +151,11 @@ class TrainingSet:
         return self.folder / _PROPOSALS / f"{name}{suffix}"
 
     def free_name(self, wanted: str) -> str:
-        """Return a name for a new case that a file can have and no case has."""
+        """Return a name for a new case that a file can have, and no case nor file of a case has."""
         wanted = re.sub(r"[^\w.-]+", "_", wanted).strip("._") or "case"
         taken, name, number = {row.name.casefold() for row in self.cases()}, wanted, 1
-        while name.casefold() in taken:
+        # A crash may have left an image that is no case's.
+        while name.casefold() in taken or any(path.exists() for path in self.images(name)):
             number += 1
             name = f"{wanted}_{number}"
         return name
@@ -172,25 +178,49 @@ class TrainingSet:
         content = {**self._description(), **label_fields(labels)}
         write_description(self.folder, content, self.cases())
 
-    def add_case(self, name: str, write_image: Write) -> CaseRow:
+    def set_channels(self, channels: Sequence[str]) -> None:
+        """Say what the volumes of each case are, while there is no case yet.
+
+        Raises:
+            DataError: There are cases, or two channels have the same name.
+        """
+        if self.cases() or not all(channels) or len(set(channels)) < len(channels):
+            raise DataError(
+                "Every volume of a case needs a name of its own, given before the first case.",
+                code="channels-differ",
+                remedy="Give them different names, or make a new training set.",
+            )
+        write_description(self.folder, {**self._description(), **channel_fields(channels)}, ())
+
+    def add_case(self, name: str, *write_images: Write) -> CaseRow:
         """Add a case without labels.
 
         Args:
             name: As `free_name` gives it.
-            write_image: Writes its image.
+            *write_images: Each writes the image of a channel.
 
         Raises:
-            DataError: There is such a case already.
-            OutputError: The image cannot be written.
+            DataError: There is such a case already, or it has other channels than the set.
+            OutputError: An image cannot be written.
         """
+        channels = self.channels
+        if len(write_images) != len(channels):
+            raise DataError(
+                f"Each case of this training set has {len(channels)} volumes "
+                f"({', '.join(channels)}), this one has {len(write_images)}.",
+                code="channels-differ",
+                remedy="Give a volume for each, or use another training set.",
+            )
         if name != self.free_name(name):
             raise DataError(
                 f"The training set has a case {name} already.",
                 code="case-name-repeated",
                 remedy="Give the new case another name.",
             )
-        with written_atomically(self.folder / OTHER_IMAGES / f"{name}{SUFFIX}") as temporary:
-            write_image(temporary)
+        with contextlib.ExitStack() as all_or_none:
+            for file, write in zip(image_files(name, len(channels)), write_images, strict=True):
+                path = self.folder / OTHER_IMAGES / file
+                write(all_or_none.enter_context(written_atomically(path)))
         row = CaseRow(name=name)
         self._save([*self.cases(), row])
         return row
@@ -210,12 +240,12 @@ class TrainingSet:
         self.case(name)
         with written_atomically(self.label_map(name), overwrite=True) as temporary:
             write_labels(temporary)
-        image, target = self.image(name), self.folder / LABELLED_IMAGES / f"{name}{SUFFIX}"
-        if image != target:
-            target.parent.mkdir(exist_ok=True)
-            image.replace(target)
-        stamp = {"who": _user(), "when": _now()}
-        return self.update(name, **{"status": "corrected", **stamp, **changes})
+        labelled = self.folder / LABELLED_IMAGES
+        labelled.mkdir(exist_ok=True)
+        for image in self.images(name):
+            if image.parent != labelled:
+                image.replace(labelled / image.name)
+        return self.update(name, **{"status": "corrected", **stamp(), **changes})
 
     def update(self, name: str, **changes: Any) -> CaseRow:
         """Change the row of a case; one that gets labels gets its side of the split, for good."""
@@ -224,7 +254,7 @@ class TrainingSet:
         index = next(index for index, row in enumerate(rows) if row.name == name)
         row = dataclasses.replace(rows[index], **changes)
         if row.is_labelled and not row.split:
-            row = dataclasses.replace(row, split=_next_split(rows))
+            row = dataclasses.replace(row, split=next_split(rows))
         rows[index] = row
         self._save(rows)
         return row
@@ -256,35 +286,12 @@ class TrainingSet:
             if row.status in ("unlabelled", "proposed") and self.label_map(row.name).exists()
         ]
         for name in found:
-            self.update(name, status="corrected", who=_user(), when=_now())
+            self.update(name, status="corrected", **stamp())
         return found
 
     def _save(self, rows: Sequence[CaseRow]) -> None:
-        _write_text(self.folder / _TABLE, to_csv(rows))
+        write_text(self.folder / _TABLE, to_csv(rows), overwrite=True)
         write_description(self.folder, self._description(), rows)
 
     def _description(self) -> dict[str, Any]:
         return read_description(self.folder)
-
-
-def _next_split(rows: Sequence[CaseRow]) -> Literal["train", "validation"]:
-    """Hold every fourth labelled case out, beginning with the third: two can be learnt from."""
-    sides = [row.split for row in rows if row.split]
-    wanted = int(_VALIDATION_SHARE * (len(sides) + 1) + 0.5)
-    return "validation" if len(sides) >= 2 and sides.count("validation") < wanted else "train"
-
-
-def _write_text(path: Path, text: str) -> None:
-    with written_atomically(path, overwrite=True) as temporary:
-        temporary.write_text(text, "utf-8")
-
-
-def _now() -> str:
-    return datetime.datetime.now(datetime.timezone.utc).isoformat(timespec="seconds")
-
-
-def _user() -> str:
-    try:
-        return getpass.getuser()
-    except (OSError, KeyError, ImportError):  # no name for this user number, as in containers
-        return ""

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
+from functools import partial
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 
@@ -17,9 +19,11 @@ from MISFMLib.errors import DataError, MISFMError
 from MISFMLib.events import EventSink, Notice, ignore_events
 from MISFMLib.jobs.collect_study import Scan, add_scans, find_scans
 from MISFMLib.jobs.progress import counter
+from MISFMLib.jobs.segment.channels import channels_together
 from MISFMLib.models.terminology import label_config
 from MISFMLib.volumes.volume import (
     LabelMap,
+    Volume,
     case_name,
     find_volumes,
     read_volume,
@@ -28,6 +32,7 @@ from MISFMLib.volumes.volume import (
 )
 
 _UNLABELLED = "imagesTs"
+_MODALITIES = ("CT", "MR")
 
 
 def run_collect(config: CollectConfig, events: EventSink = ignore_events) -> dict[str, Any]:
@@ -44,22 +49,20 @@ def run_collect(config: CollectConfig, events: EventSink = ignore_events) -> dic
         Report: the set, how many cases were added with and without labels, and those refused.
 
     Raises:
-        DataError: The data set cannot be read, or has several channels.
+        DataError: The data set cannot be read, or its cases have other channels than the set.
         OutputError: The training set cannot be written.
     """
     scans = find_scans(config.data) if config.data.is_dir() else []
     if scans:
         return _collect_study(config, scans, events)
     found = find_cases(config.data)
-    if len(found.channels) > 1:
-        raise DataError(
-            f"{config.data} has {len(found.channels)} channels, a training set has one.",
-            code="channels-differ",
-            remedy="Train on it with `misfm finetune`, which takes several.",
-        )
-    made = _open(config.output, _labels(found), found.modality)
+    channels = found.channels
+    if len(channels) == 1 and channels[0] not in _MODALITIES:
+        channels = (found.modality or channels[0],)
+    made = _open(config.output, _labels(found), channels)
+    _check_channels(made, channels, config.data)
     values = _values(made, found, events)
-    images = _unlabelled(config)
+    images = list(channels_together(_unlabelled(config), len(channels)))
     on_case = counter(events, "collect", len(found.cases) + len(images))
     refused: dict[str, str] = {}
     for index, case in enumerate(found.cases, start=1):
@@ -68,28 +71,45 @@ def run_collect(config: CollectConfig, events: EventSink = ignore_events) -> dic
         except MISFMError as error:
             refused[case.name] = error.message
         on_case(index)
-    for index, path in enumerate(images, start=len(found.cases) + 1):
+    for index, paths in enumerate(images, start=len(found.cases) + 1):
         try:
-            _add_unlabelled(made, path)
+            _add_unlabelled(made, paths)
         except MISFMError as error:
-            refused[path.name] = error.message
+            refused[paths[0].name] = error.message
         on_case(index)
     return _report(made, refused, events)
 
 
 def _collect_study(config: CollectConfig, scans: list[Scan], events: EventSink) -> dict[str, Any]:
-    modalities = {scan.series.modality for scan in scans}
-    made = _open(config.output, (), modalities.pop() if len(modalities) == 1 else "")
+    modalities = {scan.series.modality for scan in scans} & set(_MODALITIES)
+    made = _open(config.output, (), tuple(modalities) if len(modalities) == 1 else ("image",))
+    if len(made.channels) > 1:
+        raise DataError(
+            f"Each case of {made.folder} has {len(made.channels)} volumes, and nothing in a DICOM "
+            "study says which series belong together.",
+            code="channels-differ",
+            remedy="Load the series of a patient in Slicer, and add them with their labels there.",
+        )
     refused = add_scans(made, scans, counter(events, "collect", len(scans)))
     return _report(made, refused, events)
 
 
-def _open(folder: Path, labels: tuple[LabelConfig, ...], modality: str) -> TrainingSet:
+def _open(folder: Path, labels: tuple[LabelConfig, ...], channels: tuple[str, ...]) -> TrainingSet:
     """Open a training set, or make it."""
     if (folder / "cases.csv").exists():
         return TrainingSet(folder)
-    known: Literal["CT", "MR", ""] = modality if modality in ("CT", "MR") else ""  # type: ignore[assignment]
-    return TrainingSet.create(folder, labels, modality=known)
+    return TrainingSet.create(folder, labels, channels=channels)
+
+
+def _check_channels(made: TrainingSet, channels: Sequence[str], data: Path) -> None:
+    """Refuse a data set whose cases have more or fewer volumes than those of the training set."""
+    if len(made.channels) != len(channels):
+        raise DataError(
+            f"Each case of {data} has {len(channels)} channels ({', '.join(channels)}), each case "
+            f"of the training set {len(made.channels)} ({', '.join(made.channels)}).",
+            code="channels-differ",
+            remedy="Make a training set of its own from this data set.",
+        )
 
 
 def _report(made: TrainingSet, refused: Mapping[str, str], events: EventSink) -> dict[str, Any]:
@@ -131,8 +151,6 @@ def _add_labelled(
     made: TrainingSet, case: Case, values: Mapping[int, int], *, as_proposal: bool
 ) -> None:
     volume, label_map = read_case(case)
-    if len(volume.array_CDHW) > 1:
-        raise DataError("it has several channels.", code="channels-differ", remedy="Leave it out.")
     array_DHW = np.zeros(label_map.array_DHW.shape, np.uint8)
     for value, ours in values.items():
         array_DHW[label_map.array_DHW == value] = ours
@@ -147,7 +165,7 @@ def _add_labelled(
     name = made.free_name(case.name)
     names = {label.value: label.name for label in made.labels}
     renumbered = LabelMap(array_DHW, label_map.geometry)
-    made.add_case(name, lambda path: write_volume(volume, path))
+    made.add_case(name, *_writers(volume))
     if as_proposal:
         write_label_map(renumbered, made.proposal(name), labels=made.labels, overwrite=True)
         made.update(name, status="proposed")
@@ -160,9 +178,20 @@ def _add_labelled(
     )
 
 
-def _add_unlabelled(made: TrainingSet, path: Path) -> None:
-    volume = read_volume(path)
-    made.add_case(made.free_name(case_name(path)), lambda file: write_volume(volume, file))
+def _add_unlabelled(made: TrainingSet, paths: Sequence[Path]) -> None:
+    volume = read_volume(paths, num_channels=len(made.channels))
+    name = case_name(paths[0])
+    if len(paths) > 1:
+        name = name.removesuffix("_0000")
+    made.add_case(made.free_name(name), *_writers(volume))
+
+
+def _writers(volume: Volume) -> list[Callable[[Path], object]]:
+    """Return what writes each channel of a volume."""
+    channels = [
+        replace(volume, array_CDHW=channel_DHW[np.newaxis]) for channel_DHW in volume.array_CDHW
+    ]
+    return [partial(write_volume, channel) for channel in channels]
 
 
 def _unlabelled(config: CollectConfig) -> list[Path]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 
 import pytest
+import SimpleITK as sitk
 
 from MISFMLib import cli
 from MISFMLib.annotation.training_set import TrainingSet
@@ -44,7 +45,7 @@ def test_a_data_set_becomes_a_training_set_with_its_names_and_numbers(a_data_set
         (2, "left kidney"),
         (5, "spleen"),
     ]
-    assert made.modality == "CT"
+    assert made.channels == ("CT",)
     assert [(row.name, row.status) for row in made.cases()] == [
         ("a", "checked"),
         ("b", "checked"),
@@ -55,7 +56,7 @@ def test_a_data_set_becomes_a_training_set_with_its_names_and_numbers(a_data_set
     before = read_label_map(source / "labelsTr/b.nii.gz").array_DHW
     assert (read_label_map(made.label_map("b")).array_DHW == before).all()
     assert (
-        read_volume(made.image("b")).array_CDHW
+        read_volume(made.images("b")).array_CDHW
         == read_volume(source / "imagesTr/b.nii.gz").array_CDHW
     ).all()
 
@@ -91,3 +92,38 @@ def test_a_folder_that_is_in_the_way_is_left_alone(a_data_set, tmp_path):
     (tmp_path / "set/thesis.tex").touch()
     with pytest.raises(DataError, match="not empty"):
         run_collect(CollectConfig(data=a_data_set(), output=tmp_path / "set"))
+
+
+@pytest.mark.parametrize("kind", ["one file each", "four axes"])
+def test_cases_of_several_channels_keep_them(a_data_set, tmp_path, kind):
+    source = a_data_set()
+    for path in sorted((source / "imagesTr").iterdir()):
+        image = sitk.ReadImage(str(path))
+        if kind == "four axes":
+            sitk.WriteImage(sitk.JoinSeries([image, image + 1000]), str(path))
+            continue
+        name = path.name.removesuffix(".nii.gz")
+        sitk.WriteImage(image + 1000, str(path.with_name(f"{name}_0001.nii.gz")))
+        path.rename(path.with_name(f"{name}_0000.nii.gz"))
+    (source / "imagesTs").mkdir()
+    for path in (source / "imagesTr").glob("a*"):
+        (source / "imagesTs" / path.name.replace("a", "x", 1)).write_bytes(path.read_bytes())
+    content = json.loads((source / "dataset.json").read_text())
+    content["modality"] = {"0": "T1", "1": "T2"}
+    (source / "dataset.json").write_text(json.dumps(content))
+
+    report = run_collect(CollectConfig(data=source, output=tmp_path / "set"))
+
+    made = TrainingSet(tmp_path / "set")
+    assert made.channels == ("T1", "T2")
+    assert (report["labelled"], report["unlabelled"], report["refused"]) == (3, 1, {})
+    for name in ("b", "x"):
+        first, second = read_volume(made.images(name)).array_CDHW
+        assert (second == first + 1000).all()
+
+
+def test_a_data_set_with_other_channels_than_the_set_is_refused(a_data_set, tmp_path):
+    TrainingSet.create(tmp_path / "set", channels=("T1", "T2"))
+    with pytest.raises(DataError, match=r"1 channels .*training set 2") as caught:
+        run_collect(CollectConfig(data=a_data_set(), output=tmp_path / "set"))
+    assert caught.value.code == "channels-differ"

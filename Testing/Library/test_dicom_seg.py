@@ -519,4 +519,4 @@ def test_a_study_without_segs_becomes_cases_without_labels(write_series, tmp_pat
     write_series()
     report = run_collect(CollectConfig(data=tmp_path / "series", output=tmp_path / "set"))
     assert (report["labelled"], report["unlabelled"]) == (0, 1)
-    assert TrainingSet(tmp_path / "set").modality == "CT"
+    assert TrainingSet(tmp_path / "set").channels == ("CT",)

@@ -148,16 +148,16 @@ def test_the_next_volume_is_unpacked_ahead_and_only_whole_files_are_given(tmp_pa
     source.write_bytes(gzip.compress(b"voxels" * 100_000))
     ahead = unpacking.Unpacking()
     assert ahead.ready(source) is None
-    ahead.want(source)
+    ahead.want([source])
     deadline = time.monotonic() + 30
     while (file := ahead.ready(source)) is None and time.monotonic() < deadline:
         time.sleep(0.01)
     assert file.name == "case.nii"
     assert file.read_bytes() == b"voxels" * 100_000
-    ahead.want(tmp_path / "gone.nii.gz")
+    ahead.want([tmp_path / "gone.nii.gz"])
     assert not file.exists()
     assert ahead.ready(source) is None
-    ahead.want(source)
+    ahead.want([source])
     ahead.close()
     assert ahead.ready(source) is None
 
@@ -166,6 +166,6 @@ def test_a_small_volume_is_left_packed(tmp_path):
     source = tmp_path / "case.nii.gz"
     source.write_bytes(gzip.compress(b"voxels"))
     ahead = unpacking.Unpacking()
-    ahead.want(source)
+    ahead.want([source])
     time.sleep(0.2)
     assert ahead.ready(source) is None

@@ -19,7 +19,7 @@ LABELS = (label_config(1, "left kidney"), label_config(2, "spleen"))
 
 @pytest.fixture
 def a_set(tmp_path):
-    return TrainingSet.create(tmp_path / "organs", LABELS, modality="CT")
+    return TrainingSet.create(tmp_path / "organs", LABELS, channels=("CT",))
 
 
 def write(text="x"):
@@ -49,7 +49,7 @@ def test_a_new_set_is_a_decathlon_folder(a_set):
         assert (a_set.folder / path).exists()
     again = TrainingSet(a_set.folder)
     assert again.labels == LABELS
-    assert (again.name, again.modality) == ("organs", "CT")
+    assert (again.name, again.channels) == ("organs", ("CT",))
     assert [row.name for row in again.cases()] == ["b", "a"]
     assert again.case("a").when.endswith("+00:00")
 
@@ -128,7 +128,7 @@ def test_labels_are_not_lost_when_the_program_is_killed_while_it_saves(a_set, mo
         raise SystemExit
 
     if step == "after the label map":
-        monkeypatch.setattr(a_set, "image", die)
+        monkeypatch.setattr(a_set, "images", die)
     elif step == "after the image":
         monkeypatch.setattr(training_set, "to_csv", die)
     else:
@@ -144,7 +144,7 @@ def test_labels_are_not_lost_when_the_program_is_killed_while_it_saves(a_set, mo
     again.update("a", certainty=0.5)
     content = json.loads((a_set.folder / "dataset.json").read_text("utf-8"))
     assert len(content["training"]) == 1
-    assert again.image("a").exists()
+    assert again.images("a")[0].exists()
 
 
 def test_two_programs_can_work_on_one_set(a_set):
@@ -242,3 +242,75 @@ def test_labels_can_be_added_to_a_set_but_not_doubled(a_set):
     assert [label.name for label in a_set.labels] == ["left kidney", "spleen", "liver"]
     with pytest.raises(DataError, match="same name or number"):
         a_set.set_labels([*LABELS, LabelConfig(value=1, name="other")])
+
+
+# ----------------------------------------------------------------------------- several volumes
+
+
+@pytest.fixture
+def of_two(tmp_path):
+    return TrainingSet.create(tmp_path / "heads", LABELS, channels=("T1", "T2"))
+
+
+def test_a_case_of_several_volumes_is_named_as_nnunet_and_listed_as_monai_reads_it(of_two):
+    of_two.add_case("b", write("t1"), write("t2"))
+    of_two.add_case("a", write("t1"), write("t2"))
+    of_two.save_labels("a", write("labels"))
+
+    content = json.loads((of_two.folder / "dataset.json").read_text("utf-8"))
+    assert content["modality"] == {"0": "T1", "1": "T2"}
+    (entry,) = content["training"]
+    assert entry["image"] == ["./imagesTr/a_0000.nii.gz", "./imagesTr/a_0001.nii.gz"]
+    assert content["test"] == [["./imagesTs/b_0000.nii.gz", "./imagesTs/b_0001.nii.gz"]]
+    assert [path.read_text() for path in of_two.images("a")] == ["t1", "t2"]
+    assert TrainingSet(of_two.folder).channels == ("T1", "T2")
+
+
+def test_finetune_reads_the_volumes_in_their_order(of_two):
+    pytest.importorskip("SimpleITK")
+    from MISFMLib.data.cases import find_cases
+
+    of_two.add_case("a", write(), write())
+    of_two.save_labels("a", write())
+    found = find_cases(of_two.folder)
+    assert found.channels == ("T1", "T2")
+    assert found.cases[0].images == of_two.images("a")
+
+
+def test_a_case_with_other_volumes_than_the_set_is_refused(of_two, a_set):
+    with pytest.raises(DataError, match=r"has 2 volumes \(T1, T2\), this one has 1"):
+        of_two.add_case("a", write())
+    with pytest.raises(DataError, match=r"has 1 volumes \(CT\), this one has 2"):
+        a_set.add_case("a", write(), write())
+
+
+def test_of_a_case_all_volumes_are_there_or_none(of_two):
+    def fail(path):
+        path.write_text("half")
+        raise RuntimeError("the disk is full")
+
+    with pytest.raises(RuntimeError):
+        of_two.add_case("a", write(), fail)
+    assert list(of_two.folder.rglob("*.nii.gz")) == []
+    assert of_two.add_case("a", write(), write()).name == "a"
+
+
+def test_an_image_that_a_crash_left_without_a_case_is_in_no_new_cases_way(of_two, monkeypatch):
+    def die(*_arguments, **_options):
+        raise SystemExit
+
+    monkeypatch.setattr(training_set, "to_csv", die)
+    with pytest.raises(SystemExit):
+        of_two.add_case("a", write(), write())
+    monkeypatch.undo()
+    name = of_two.free_name("a")
+    assert name == "a_2"
+    assert of_two.add_case(name, write(), write()).name == name
+
+
+def test_what_a_case_consists_of_is_said_before_the_first_one(a_set):
+    a_set.set_channels(("CT", "MR"))
+    a_set.add_case("a", write(), write())
+    assert len(a_set.images("a")) == 2
+    with pytest.raises(DataError, match="before the first case"):
+        a_set.set_channels(("CT",))

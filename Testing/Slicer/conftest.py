@@ -19,6 +19,7 @@ from host_fixtures import (  # found through the lines above
     screenshot,
 )
 from panel_fixtures import extensions, panel, settings
+from tab_fixtures import tab
 
 __all__ = [
     "application",
@@ -30,6 +31,7 @@ __all__ = [
     "running_host",
     "screenshot",
     "settings",
+    "tab",
 ]
 
 

@@ -116,7 +116,7 @@ class _Pictures:
         from MISFMSlicer.Scene.Export import writeLabelMap
 
         self.picture("empty")
-        made = TrainingSet.create(self.home / "hippocampi", _LABELS, modality="MR")
+        made = TrainingSet.create(self.home / "hippocampi", _LABELS, channels=("MR",))
         self.tab.setView._use(made)
         self.picture("new-set")
         image = self.home / "sample.nii.gz"
@@ -143,7 +143,7 @@ class _Pictures:
             key = segmentation.GetSegmentation().AddEmptySegment(name, name)
             slicer.util.updateSegmentBinaryLabelmapFromArray(mask, segmentation, key, volume)
             mask = np.roll(mask, 12, axis=1)
-        self.tab.setView._mapping.begin(self.tab.setView.current, volume, segmentation)
+        self.tab.setView._mapping.begin(self.tab.setView.current, [volume], segmentation)
         self.picture("mapping")
         self.ui.mappingCancelButton.click()
 

@@ -1,12 +1,12 @@
 """The tab Fine-tune: training set, corrections, trainings, and what becomes of them."""
 
 import json
-import sys
 from pathlib import Path
 
 import numpy as np
 import pytest
-from fake_worker import FakeCommand, FakeRunner, segment_case, unsure_case
+from fake_worker import FakeCommand, segment_case
+from tab_fixtures import LABELS
 
 from MISFMLib.annotation.training_set import TrainingSet
 from MISFMLib.configs.finetune import FULL_RATE
@@ -15,7 +15,6 @@ from MISFMLib.foreground import claims_folder, is_claimed
 from MISFMLib.models import store
 from MISFMLib.models.terminology import label_config
 
-LABELS = (label_config(1, "left hippocampus"), label_config(2, "spleen"))
 BETTER = {
     "evaluation": {
         "spleen": {"dice": 0.8, "dice_sd": 0.1},
@@ -35,70 +34,6 @@ NO_BETTER = {
     "evaluation": BETTER["evaluation"],
     "comparison": {**BETTER["comparison"], "gain": 0.001, "is_better": False},
 }
-
-
-class ProposalRunner(FakeRunner):
-    """Proposes the ball as left hippocampus; reads the voxels from a file that it can read."""
-
-    def __init__(self, grid):
-        super().__init__(LABELS)
-        self.grid = grid
-
-    def _segment(self, folder, config):
-        labels = Path(config["output"])
-        report = segment_case([self.grid], labels, self.labels)
-        places = unsure_case([self.grid], Path(config["uncertainty"]))
-        report |= {"where_to_look": places, "certainty": 0.75}
-        Path(config["report"]).write_text(json.dumps(report))
-        return report
-
-
-class Tab:
-    """The tab as a user sees it."""
-
-    def __init__(self, panel):
-        self.panel = panel
-        self.tab = panel.widget.finetuneTab
-        self.ui = self.tab._ui
-
-    def behave(self, **behaviour):
-        folder = store.home() / "trainings"
-        folder.mkdir(parents=True, exist_ok=True)
-        (folder / "behaviour.json").write_text(json.dumps(behaviour))
-
-    def wait(self, condition, seconds=20):
-        self.panel.host.wait_until(condition, seconds)
-
-    def shown(self, name):
-        return not getattr(self.ui, name).isHidden()
-
-    def train(self):
-        assert self.ui.trainButton.enabled, self.ui.trainButton.toolTip
-        self.ui.trainButton.click()
-        self.panel.settle()
-
-    def segment_and_add(self, make_volume, name="ct"):
-        volume = make_volume(name=name)
-        self.panel.choose(volume)
-        self.panel.segment()
-        self.panel.ui.addToSetButton.click()
-        self.panel.settle()
-
-
-@pytest.fixture
-def tab(panel, monkeypatch, tmp_path):
-    from MISFMSlicer.Jobs.TrainingProcess import TrainingProcess
-
-    start = TrainingProcess.start
-    script = Path(__file__).with_name("fake_training.py")
-    monkeypatch.setattr(
-        TrainingProcess, "start", lambda self: start(self, [sys.executable, str(script)])
-    )
-    made = Tab(panel)
-    made.tab._proposals._runner = ProposalRunner(tmp_path / "grid.nrrd")
-    yield made
-    if made.tab.train.training is not None:
-        made.tab.train.training.kill()
 
 
 @pytest.fixture
@@ -197,6 +132,7 @@ def test_segments_on_another_grid_are_resampled_only_when_the_user_agrees(tab, m
     key = segmentation.GetSegmentation().AddEmptySegment("liver", "liver")
     slicer.util.updateSegmentBinaryLabelmapFromArray(mask, segmentation, key, coarse)
     segmentation.SetReferenceImageGeometryParameterFromVolumeNode(volume)
+    slicer.mrmlScene.RemoveNode(coarse)
     tab.panel.choose(volume)
 
     tab.ui.addSegmentationButton.click()
@@ -681,10 +617,10 @@ def test_volumes_are_added_and_those_that_cannot_be_read_are_named(tab, a_set, t
     from MISFMLib.errors import DataError
 
     good, bad = tmp_path / "good.nii.gz", tmp_path / "bad.nii.gz"
-    good.write_bytes(a_set.image("a").read_bytes())
+    good.write_bytes(a_set.images("a")[0].read_bytes())
     bad.write_bytes(b"no")
     with pytest.raises(DataError, match=r"bad\.nii\.gz"):
-        tab.tab.setView.addVolumes([bad, good])
+        tab.tab.setView._files.add(a_set, [bad, good])
     assert a_set.case("good").status == "unlabelled"
 
 

@@ -46,7 +46,7 @@ def test_image_and_labels_come_back_as_they_were_written(scene, make_volume, tmp
     array = labelArray(node, volume, values)
     writeLabelMap(array, volume, labels)
 
-    case = openCase("a", image, labels, LABELS)
+    case = openCase("a", [image], labels, LABELS)
 
     assert np.array_equal(case.before, array)
     assert np.array_equal(
@@ -63,7 +63,7 @@ def test_a_case_without_labels_has_an_empty_segment_for_each(scene, make_volume,
     from MISFMSlicer.Scene.TrainingCases import openCase, writeImage
 
     writeImage(make_volume(), tmp_path / "a.nii.gz")
-    case = openCase("a", tmp_path / "a.nii.gz", None, LABELS)
+    case = openCase("a", [tmp_path / "a.nii.gz"], None, LABELS)
     assert case.before.max() == 0
     assert len(case.values(LABELS)) == 2
 
@@ -139,7 +139,7 @@ def test_a_case_that_is_read_from_an_unpacked_copy_belongs_to_its_own_file(
     image, copy = tmp_path / "a.nii.gz", tmp_path / "copy.nii"
     for path in (image, copy):
         writeImage(make_volume(), path)
-    case = openCase("a", image, None, LABELS, readFrom=copy)
+    case = openCase("a", [image], None, LABELS, readFrom=lambda _path: copy)
     assert case.volume.GetName() == "a"
     assert case.volume.GetStorageNode().GetFileName() == image.as_posix()
 

@@ -128,7 +128,7 @@ class Proposals:
         self._folder = makeFolder("proposal")
         config = {
             **self._options,
-            "images": [str(self._set.image(name))],
+            "images": [",".join(map(str, self._set.images(name)))],
             "model": self._model,
             "output": str(self._folder / "labels.seg.nrrd"),
             "uncertainty": str(self._folder / "uncertainty.nrrd"),

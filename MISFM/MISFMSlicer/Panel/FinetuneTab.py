@@ -94,6 +94,7 @@ class FinetuneTab:
 
     def sceneClosed(self) -> None:
         """Forget what went with the scene."""
+        self.setView.sceneClosed()
         self.loop.sceneClosed()
 
     @property

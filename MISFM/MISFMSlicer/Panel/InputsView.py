@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -11,11 +10,10 @@ import slicer
 from slicer.i18n import tr as _
 
 from ..Guard import guarded
+from ..Scene.Channels import VOLUME, allVolumes, sceneVolumes, volumeNamed
 from ..Scene.Uncertainty import isUncertainty
 from ..Setup.Models import Model
 from .Parameters import Parameters
-
-_VOLUME = "vtkMRMLScalarVolumeNode"
 
 
 class InputsView:
@@ -60,7 +58,7 @@ class InputsView:
         self._isUpdating = True
         channels = model.channels if model is not None else ("",)
         self._showSelectors(channels)
-        hidden = [volume.GetID() for volume in _allVolumes() if isUncertainty(volume)]
+        hidden = [volume.GetID() for volume in allVolumes() if isUncertainty(volume)]
         for channel in range(len(channels)):
             shown = self._selectors[channel].sortFilterProxyModel()
             if list(shown.hiddenNodeIDs) != hidden:
@@ -96,14 +94,14 @@ class InputsView:
         taken = [self._parameters.volume(channel) for channel in range(len(channels))]
         for channel, name in enumerate(channels):
             if taken[channel] is None:
-                found = _shownVolume() if len(channels) == 1 else _volumeNamed(name, taken)
+                found = _shownVolume() if len(channels) == 1 else volumeNamed(name, taken)
                 taken[channel] = found
                 if found is not None:
                     self._parameters.setVolume(found, channel)
 
     def chooseNextVolume(self) -> None:
         """Go to the volume after the chosen one, from the last to the first."""
-        volumes = _volumes()
+        volumes = sceneVolumes()
         if self._parameters is not None and volumes:
             current = self._parameters.volume()
             position = volumes.index(current) + 1 if current in volumes else 0
@@ -120,7 +118,7 @@ class InputsView:
 
     def _addSelector(self) -> None:
         first, selector = self._ui.volumeSelector, slicer.qMRMLNodeComboBox()
-        selector.nodeTypes = [_VOLUME]
+        selector.nodeTypes = [VOLUME]
         for name in ("showChildNodeTypes", "addEnabled", "removeEnabled"):
             setattr(selector, name, False)
         selector.noneEnabled = True
@@ -157,30 +155,9 @@ class InputsView:
             self._parameters.speed = (chosen or ["normal"])[0]
 
 
-def _allVolumes() -> list[Any]:
-    nodes = slicer.util.getNodesByClass(_VOLUME)
-    return [node for node in nodes if node.GetClassName() == _VOLUME]
-
-
-def _volumes() -> list[Any]:
-    return [
-        node for node in _allVolumes() if not node.GetHideFromEditors() and not isUncertainty(node)
-    ]
-
-
 def _shownVolume() -> Any:
     """Return the volume in the slice views, else the first one, else None."""
-    volumes = _volumes()
+    volumes = sceneVolumes()
     activeId = slicer.app.applicationLogic().GetSelectionNode().GetActiveVolumeID()
     shown = [volume for volume in volumes if volume.GetID() == activeId]
     return next(iter(shown + volumes), None)
-
-
-def _volumeNamed(channel: str, taken: Sequence[Any]) -> Any:
-    """Return a free volume whose name has all words of a channel's name, else None."""
-    words = re.findall(r"\w+", channel.lower())
-    for volume in _volumes():
-        name = (volume.GetName() or "").lower()
-        if volume not in taken and words and all(word in name for word in words):
-            return volume
-    return None

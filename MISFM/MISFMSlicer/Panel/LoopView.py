@@ -163,7 +163,7 @@ class LoopView:
             names = names[:_AHEAD]
         self._proposals.want(names if self._hasModel else (), self._waitingFor)
         if following is not None and self._case is not None:
-            self._unpacking.want(self._set.image(following.name))
+            self._unpacking.want(self._set.images(following.name))
 
     # ------------------------------------------------------------------------------------ the case
 
@@ -177,9 +177,10 @@ class LoopView:
                 code="no-labels",
                 remedy=_("Add a segmentation first: its segments become the labels of the set."),
             )
-        image = self._set.image(row.name)
-        ready = self._unpacking.ready(image)
-        self._case = openCase(row.name, image, labelFile, labels, readFrom=ready)
+        files = (self._set.images(row.name), labelFile, labels)
+        self._case = openCase(
+            row.name, *files, channels=self._set.channels, readFrom=self._unpacking.ready
+        )
         self._openedAt = time.monotonic()
         self._editor.open(self._case.segmentation, self._case.volume)
         self._notDrawn.show(labels, row.not_drawn)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import qt
@@ -42,7 +42,7 @@ class MappingView:
         self.report = report
         self._ui = ui
         self._added = added
-        self._case: tuple[TrainingSet, Any, Any] | None = None
+        self._case: tuple[TrainingSet, Sequence[Any], Any] | None = None
         self._choices: dict[str, Any] = {}
         table = ui.mappingTable
         table.setColumnCount(2)
@@ -53,8 +53,13 @@ class MappingView:
         ui.mappingAddButton.clicked.connect(self._onAdd)
         ui.mappingCancelButton.clicked.connect(self._onCancel)
 
-    def begin(self, trainingSet: TrainingSet, volume: Any, segmentation: Any) -> None:
+    def begin(self, trainingSet: TrainingSet, volumes: Sequence[Any], segmentation: Any) -> None:
         """Add a case at once, or ask first what its labels are.
+
+        Args:
+            trainingSet: The set.
+            volumes: A volume for each of its channels.
+            segmentation: What is segmented.
 
         Raises:
             MISFMError: It cannot be added.
@@ -62,9 +67,9 @@ class MappingView:
         names = segmentNames(segmentation)
         labels = trainingSet.labels
         mapping = match_labels(names.values(), labels)
-        self._case = (trainingSet, volume, segmentation)
+        self._case = (trainingSet, volumes, segmentation)
         unclear = [key for key, name in names.items() if name in mapping.unknown]
-        isOnGrid = liesOnGrid(segmentation, volume)
+        isOnGrid = liesOnGrid(segmentation, volumes[0])
         if (labels and unclear) or not isOnGrid:
             self._ask(names, labels, unclear if labels else [], isOnGrid=isOnGrid)
             return
@@ -123,9 +128,10 @@ class MappingView:
 
     @guarded
     def _onCancel(self, *_arguments: Any) -> None:
-        self._end()
+        self.end()
 
-    def _end(self) -> None:
+    def end(self) -> None:
+        """Ask nothing any more."""
         self._case, self._choices = None, {}
         self._ui.mappingTable.setRowCount(0)
         self._ui.mappingFrame.visible = False
@@ -134,7 +140,7 @@ class MappingView:
 
     def _write(self, chosen: dict[str, Any]) -> None:
         row = addCase(*self._case, chosen)
-        self._end()
+        self.end()
         self._added(row)
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -13,15 +13,16 @@ from slicer.i18n import tr as _
 
 from MISFMLib.annotation.case_table import CaseRow
 from MISFMLib.annotation.training_set import TrainingSet
-from MISFMLib.errors import DataError, MISFMError
+from MISFMLib.errors import DataError
 from MISFMLib.models import store
 
 from ..Guard import guarded
-from ..Scene.TrainingCases import writeImage
 from ..Signal import Signal
 from .CaseTexts import details, noSet, statusText, summary
+from .ChannelsView import ChannelsView
 from .CollectView import CollectView
 from .MappingView import MappingView
+from .VolumeFilesView import VolumeFilesView
 
 _SETS = "MISFM/trainingSets"
 _MOST_SETS = 10
@@ -61,6 +62,8 @@ class TrainingSetView:
         self._rows: list[CaseRow] = []
         self._mostRows = _MAX_ROWS
         self._mapping = MappingView(ui, self._add, report)
+        self._channels = ChannelsView(ui, report)
+        self._files = VolumeFilesView(ui, self._add)
         self._collecting = CollectView(ui, self._open, report)
         self._prepareTable()
         ui.setSelector.activated.connect(self._onSetChosen)
@@ -105,7 +108,7 @@ class TrainingSetView:
         self._collecting.close()
 
     def addScene(self) -> None:
-        """Add what the scene shows as a labelled case; asks what labels are if that is unclear.
+        """Add what the scene shows as a labelled case; asks what is unclear.
 
         Raises:
             MISFMError: There is no volume or segmentation, or the set cannot be written.
@@ -119,7 +122,16 @@ class TrainingSetView:
             )
         if self._set is None:
             self._use(TrainingSet.create(_defaultFolder()))
-        self._mapping.begin(self._set, volume, segmentation)
+        made = self._set
+        self._mapping.end()
+        self._channels.begin(
+            made, volume, lambda volumes: self._mapping.begin(made, volumes, segmentation)
+        )
+
+    def sceneClosed(self) -> None:
+        """Ask nothing about what went with the scene."""
+        self._channels.end()
+        self._mapping.end()
 
     # --------------------------------------------------------------------------------- which set
 
@@ -185,19 +197,13 @@ class TrainingSetView:
     def _onAddSegmentation(self, *_arguments: Any) -> None:
         self.addScene()
 
-    def _add(self, _row: CaseRow) -> None:
+    def _add(self, *_arguments: Any) -> None:
         self.update()
         self.changed.emit()
 
     @guarded
     def _onAddVolumes(self, *_arguments: Any) -> None:
-        paths = qt.QFileDialog.getOpenFileNames(
-            self._ui.addVolumesButton,
-            _("Add volumes without labels"),
-            "",
-            _("Volumes (*.nii *.nii.gz *.nrrd *.nhdr *.mha *.mhd)"),
-        )
-        self.addVolumes([Path(path) for path in paths or ()])
+        self._files.choose(self._set)
 
     @guarded
     def _onAddStudy(self, *_arguments: Any) -> None:
@@ -206,35 +212,6 @@ class TrainingSetView:
         )
         if path:
             self._collecting.begin(Path(path), self._set.folder)
-
-    def addVolumes(self, paths: Sequence[Path]) -> None:
-        """Add volume files without labels; those that cannot be read are named at the end.
-
-        Raises:
-            DataError: Some files were not added.
-        """
-        refused = []
-        for path in paths:
-            try:
-                self._addVolume(path)
-            except (MISFMError, RuntimeError) as error:
-                refused.append(f"{path.name}: {error}")
-        self.update()
-        self.changed.emit()
-        if refused:
-            raise DataError(
-                _("Not added:") + "\n" + "\n".join(refused),
-                code="volumes-refused",
-                remedy=_("The other volumes are in the training set."),
-            )
-
-    def _addVolume(self, path: Path) -> None:
-        node = slicer.util.loadVolume(str(path), {"show": False})
-        try:
-            name = self._set.free_name(node.GetName())
-            self._set.add_case(name, lambda file: writeImage(node, file))
-        finally:
-            slicer.mrmlScene.RemoveNode(node)
 
     @guarded
     def _onCaseChosen(self, row: int, *_arguments: Any) -> None:

@@ -63,7 +63,7 @@ def resampleToImage(trainingSet: TrainingSet, case: str) -> None:
         RuntimeError: A file cannot be read.
     """
     row = trainingSet.case(case)
-    image = slicer.util.loadVolume(str(trainingSet.image(case)), {"show": False})
+    image = slicer.util.loadVolume(str(trainingSet.images(case)[0]), {"show": False})
     labels = None
     try:
         labels = slicer.util.loadLabelVolume(str(trainingSet.label_map(case)), {"show": False})

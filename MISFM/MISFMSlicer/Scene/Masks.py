@@ -40,7 +40,7 @@ def maskOn(segmentation: Any, segmentId: str, volume: Any) -> np.ndarray:
     )
     image = slicer.vtkOrientedImageData()
     slicer.vtkOrientedImageDataResample.ResampleOrientedImageToReferenceOrientedImage(
-        _withBorder(labelMap), _grid(volume), image, False, False, toVolume
+        _withBorder(labelMap), gridOf(volume), image, False, False, toVolume
     )
     voxels = vtk_to_numpy(image.GetPointData().GetScalars())
     return np.reshape(voxels, image.GetDimensions()[::-1]) > 0
@@ -108,7 +108,7 @@ def _withBorder(labelMap: Any) -> Any:
     return image
 
 
-def _grid(volume: Any) -> Any:
+def gridOf(volume: Any) -> Any:
     """Return the grid of a volume as an image that shares its voxels."""
     matrix = vtk.vtkMatrix4x4()
     volume.GetIJKToRASMatrix(matrix)

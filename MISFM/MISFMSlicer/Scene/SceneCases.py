@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from functools import partial
 from typing import Any
 
 import slicer
@@ -14,16 +15,18 @@ from MISFMLib.annotation.training_set import TrainingSet
 from MISFMLib.configs import LabelConfig
 from MISFMLib.errors import DataError
 
+from .Channels import caseName, writeChannel
 from .Export import writeLabelMap
 from .Segmentations import segmentationOf
-from .TrainingCases import labelArray, segmentColour, segmentNames, writeImage
+from .TrainingCases import labelArray, segmentColour, segmentNames
+from .Transforms import checkTransforms
 
 NEW, LEAVE_OUT = "new", "leave out"
 """What a segment can be besides the value of a label: a new label of the set, or nothing."""
 
 
 def addCase(
-    trainingSet: TrainingSet, volume: Any, segmentation: Any, chosen: Mapping[str, Any]
+    trainingSet: TrainingSet, volumes: Sequence[Any], segmentation: Any, chosen: Mapping[str, Any]
 ) -> CaseRow:
     """Add a labelled case; what is refused changes nothing.
 
@@ -31,23 +34,25 @@ def addCase(
 
     Args:
         trainingSet: The set.
-        volume: The volume node.
+        volumes: A volume node for each channel of the set; all are written on the first one's grid.
         segmentation: The segmentation node.
         chosen: Segment ID to the value of a label, `NEW` or `LEAVE_OUT`.
 
     Raises:
-        MISFMError: Segments overlap, or a file cannot be written.
+        MISFMError: Segments overlap, a volume is bent, or a file cannot be written.
     """
+    first = volumes[0]
+    checkTransforms([first])
     labels, values = _withNewLabels(trainingSet.labels, segmentation, chosen)
-    array = labelArray(segmentation, volume, values)  # first: it may refuse the case
+    array = labelArray(segmentation, first, values)  # before: it may refuse the case
     if labels != trainingSet.labels:
         trainingSet.set_labels(labels)
-    name = trainingSet.free_name(volume.GetName())
-    trainingSet.add_case(name, lambda path: writeImage(volume, path))
+    name = trainingSet.free_name(caseName([volume.GetName() for volume in volumes]))
+    trainingSet.add_case(name, *(partial(writeChannel, volume, first) for volume in volumes))
     drawn = set(values.values())
     return trainingSet.save_labels(
         name,
-        lambda path: writeLabelMap(array, volume, path),
+        lambda path: writeLabelMap(array, first, path),
         not_drawn=tuple(label.name for label in labels if label.value not in drawn),
     )
 
@@ -74,7 +79,7 @@ def addAllOfScene(trainingSet: TrainingSet) -> None:
         names = segmentNames(segmentation)
         known = match_labels(names.values(), trainingSet.labels).values
         chosen = {key: known.get(name, NEW) for key, name in names.items()}
-        addCase(trainingSet, volume, segmentation, chosen)
+        addCase(trainingSet, [volume], segmentation, chosen)
 
 
 def _withNewLabels(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -93,12 +93,17 @@ class OpenCase:
     """A case of a training set in the scene."""
 
     name: str
-    volume: Any
-    """The vtkMRMLScalarVolumeNode."""
+    volumes: tuple[Any, ...]
+    """A vtkMRMLScalarVolumeNode for each channel of the set, all on one grid."""
     segmentation: Any
     """The vtkMRMLSegmentationNode, with a segment for every label of the set."""
     before: np.ndarray
     """Labels (k, j, i) when it was opened."""
+
+    @property
+    def volume(self) -> Any:
+        """The volume of the first channel."""
+        return self.volumes[0]
 
     def values(self, labels: Sequence[LabelConfig]) -> dict[str, int]:
         """Return the value of every segment that is a label of the set.
@@ -130,7 +135,7 @@ class OpenCase:
 
     def close(self) -> None:
         """Take the case out of the scene."""
-        for node in (self.segmentation, self.volume):
+        for node in (self.segmentation, *self.volumes):
             if node is not None and slicer.mrmlScene.IsNodePresent(node):
                 slicer.mrmlScene.RemoveNode(node)
 
@@ -141,28 +146,53 @@ def _hasVoxels(case: OpenCase, segmentId: str) -> bool:
 
 def openCase(
     name: str,
-    image: Path,
+    images: Sequence[Path],
     labelFile: Path | None,
     labels: Sequence[LabelConfig],
     *,
-    readFrom: Path | None = None,
+    channels: Sequence[str] = ("",),
+    readFrom: Callable[[Path], Path | None] = lambda _path: None,
 ) -> OpenCase:
     """Show a case with a segment for every label of its set, filled as far as there are labels.
 
     Args:
         name: The case.
-        image: Its volume.
+        images: Its volumes. The first is shown; the second lies in front of it, invisible until
+            the user fades it in.
         labelFile: A proposal (.seg.nrrd, matched by names) or a label map of the set; None for
             empty segments.
         labels: The set's labels.
-        readFrom: The same volume in a temporary file that is read faster.
+        channels: What each of the volumes is.
+        readFrom: Returns the same volume in a temporary file that is read faster, if there is one.
 
     Raises:
         RuntimeError: A file cannot be read, or the labels do not fit the volume.
     """
-    volume = slicer.util.loadVolume(str(readFrom or image), {"name": name, "show": True})
+    volumes: list[Any] = []
+    try:
+        for image, channel in zip(images, channels, strict=True):
+            title = f"{name} {channel}" if len(channels) > 1 else name
+            volumes.append(_load(title, image, readFrom(image), isFirst=not volumes))
+        return _withLabels(name, volumes, labelFile, labels)
+    except Exception:
+        for volume in volumes:
+            slicer.mrmlScene.RemoveNode(volume)
+        raise
+
+
+def _load(title: str, image: Path, readFrom: Path | None, *, isFirst: bool) -> Any:
+    volume = slicer.util.loadVolume(str(readFrom or image), {"name": title, "show": isFirst})
     if readFrom is not None:
         volume.GetStorageNode().SetFileName(image.as_posix())  # the other one does not stay
+    return volume
+
+
+def _withLabels(
+    name: str, volumes: Sequence[Any], labelFile: Path | None, labels: Sequence[LabelConfig]
+) -> OpenCase:
+    volume = volumes[0]
+    if len(volumes) > 1:
+        slicer.util.setSliceViewerLayers(foreground=volumes[1], foregroundOpacity=0.0)
     segmentation = addSegmentation(volume, f"{name} labels")
     segmentation.SetReferenceImageGeometryParameterFromVolumeNode(volume)
     try:
@@ -171,11 +201,10 @@ def openCase(
         _addMissing(segmentation, labels)
         if labelFile is not None and not labelFile.name.endswith(".seg.nrrd"):
             _fill(segmentation, volume, labelFile, labels)
-        case = OpenCase(name, volume, segmentation, np.empty(0))
+        case = OpenCase(name, tuple(volumes), segmentation, np.empty(0))
         case.before = case.array(labels)
     except Exception:
         slicer.mrmlScene.RemoveNode(segmentation)
-        slicer.mrmlScene.RemoveNode(volume)
         raise
     return case
 

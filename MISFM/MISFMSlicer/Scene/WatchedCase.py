@@ -30,10 +30,10 @@ class WatchedCase:
         Raises:
             RuntimeError: A file cannot be read, or the labels do not fit the volume.
         """
-        image, labels = trainingSet.image(name), trainingSet.label_map(name)
+        images, labels = trainingSet.images(name), trainingSet.label_map(name)
         self.name = name
         self._labels: Sequence[LabelConfig] = trainingSet.labels
-        self._case = openCase(name, image, labels, self._labels)
+        self._case = openCase(name, images, labels, self._labels, channels=trainingSet.channels)
         self.found = addSegmentation(self._case.volume, _("{case}, network").format(case=name))
         self.found.SetReferenceImageGeometryParameterFromVolumeNode(self._case.volume)
         _show(self._case.segmentation, isFilled=True)

@@ -2,6 +2,318 @@
 <!DOCTYPE TS>
 <TS version="2.1" language="zh_CN" sourcelanguage="en">
 <context>
+    <name>Finetune</name>
+    <message>
+        <source> corrections</source>
+        <translation> 次修正后</translation>
+    </message>
+    <message>
+        <source>Add case</source>
+        <translation>添加病例</translation>
+    </message>
+    <message>
+        <source>Add labels</source>
+        <translation>添加标注</translation>
+    </message>
+    <message>
+        <source>Add the volume and the segmentation that the tab Segment shows, as a labelled case.</source>
+        <translation>将“分割”页显示的体数据及其分割作为已标注病例添加。</translation>
+    </message>
+    <message>
+        <source>Add volume files without labels, to be segmented and corrected case by case.</source>
+        <translation>添加没有标注的体数据文件，之后逐例分割并修正。</translation>
+    </message>
+    <message>
+        <source>Add volumes…</source>
+        <translation>添加体数据…</translation>
+    </message>
+    <message>
+        <source>Again after:</source>
+        <translation>再次训练于：</translation>
+    </message>
+    <message>
+        <source>Bring an earlier version of the model back.</source>
+        <translation>恢复该模型的较早版本。</translation>
+    </message>
+    <message>
+        <source>Cancel</source>
+        <translation>取消</translation>
+    </message>
+    <message>
+        <source>Check</source>
+        <translation>检查</translation>
+    </message>
+    <message>
+        <source>Click a case to open it.</source>
+        <translation>点击病例即可打开。</translation>
+    </message>
+    <message>
+        <source>Click a line to go to the place; Mend offers what can be done.</source>
+        <translation>单击一行可转到该处；“处理”会列出可做的事。</translation>
+    </message>
+    <message>
+        <source>Correct</source>
+        <translation>修正</translation>
+    </message>
+    <message>
+        <source>Corrections after which the training goes on by itself; 0 for never.</source>
+        <translation>修正多少例之后自动继续训练；0 表示从不。</translation>
+    </message>
+    <message>
+        <source>Delete this model; nothing else is lost.</source>
+        <translation>删除此模型；其他内容不受影响。</translation>
+    </message>
+    <message>
+        <source>Discard</source>
+        <translation>放弃</translation>
+    </message>
+    <message>
+        <source>Do not use this case.</source>
+        <translation>不使用此病例。</translation>
+    </message>
+    <message>
+        <source>Done</source>
+        <translation>完成</translation>
+    </message>
+    <message>
+        <source>Double-click a case to open it.</source>
+        <translation>双击病例即可打开。</translation>
+    </message>
+    <message>
+        <source>Earlier versions</source>
+        <translation>较早版本</translation>
+    </message>
+    <message>
+        <source>End the training.</source>
+        <translation>结束训练。</translation>
+    </message>
+    <message>
+        <source>Fine-tune</source>
+        <translation>微调</translation>
+    </message>
+    <message>
+        <source>Keep</source>
+        <translation>保留</translation>
+    </message>
+    <message>
+        <source>Keep the labels as they are now and go on with the next case (Ctrl+D).</source>
+        <translation>保存当前标注并继续下一例（Ctrl+D）。</translation>
+    </message>
+    <message>
+        <source>Leave out</source>
+        <translation>排除</translation>
+    </message>
+    <message>
+        <source>Less is trained faster, and forgets less; all learns most.</source>
+        <translation>训练的部分越少越快，遗忘也越少；全部训练学得最多。</translation>
+    </message>
+    <message>
+        <source>Make an empty training set in a new folder.</source>
+        <translation>在新文件夹中建立空的训练集。</translation>
+    </message>
+    <message>
+        <source>Mend</source>
+        <translation>处理</translation>
+    </message>
+    <message>
+        <source>Minutes:</source>
+        <translation>分钟：</translation>
+    </message>
+    <message>
+        <source>Name of the model in the list; what has this name already becomes an earlier version.</source>
+        <translation>模型在列表中的名称；已有的同名模型将成为较早版本。</translation>
+    </message>
+    <message>
+        <source>Name:</source>
+        <translation>名称：</translation>
+    </message>
+    <message>
+        <source>New…</source>
+        <translation>新建…</translation>
+    </message>
+    <message>
+        <source>Next case</source>
+        <translation>下一例</translation>
+    </message>
+    <message>
+        <source>Next is:</source>
+        <translation>下一例为：</translation>
+    </message>
+    <message>
+        <source>Not drawn here:</source>
+        <translation>此例未勾画：</translation>
+    </message>
+    <message>
+        <source>Open a training set, or copy a data set (nnU-Net, Decathlon, folders of pairs) into a new one.</source>
+        <translation>打开训练集，或将数据集（nnU-Net、Decathlon、成对的文件夹）复制到新的训练集中。</translation>
+    </message>
+    <message>
+        <source>Open the next unlabelled case with what the model proposes.</source>
+        <translation>打开下一个未标注病例，并显示模型的建议。</translation>
+    </message>
+    <message>
+        <source>Open…</source>
+        <translation>打开…</translation>
+    </message>
+    <message>
+        <source>Pause</source>
+        <translation>暂停</translation>
+    </message>
+    <message>
+        <source>Plot how much the proposals had to be corrected, case by case.</source>
+        <translation>逐例绘制建议需要修正的程度。</translation>
+    </message>
+    <message>
+        <source>Plot the Dice of every label on the held-out cases.</source>
+        <translation>绘制每个标签在留出病例上的 Dice。</translation>
+    </message>
+    <message>
+        <source>Plot what the training makes small.</source>
+        <translation>绘制训练所最小化的损失。</translation>
+    </message>
+    <message>
+        <source>Put the model into the list of the tab Segment.</source>
+        <translation>将模型放入“分割”页的列表。</translation>
+    </message>
+    <message>
+        <source>Read all labelled cases and list what would spoil a training.</source>
+        <translation>读取所有已标注病例，列出会影响训练的问题。</translation>
+    </message>
+    <message>
+        <source>Show curves</source>
+        <translation>显示曲线</translation>
+    </message>
+    <message>
+        <source>Show loss</source>
+        <translation>显示损失</translation>
+    </message>
+    <message>
+        <source>Show progress</source>
+        <translation>显示进展</translation>
+    </message>
+    <message>
+        <source>Show what the network sees in a held-out case while it learns.</source>
+        <translation>在训练过程中显示网络在某个留出病例中看到的内容。</translation>
+    </message>
+    <message>
+        <source>Start from:</source>
+        <translation>起点：</translation>
+    </message>
+    <message>
+        <source>Stop</source>
+        <translation>停止</translation>
+    </message>
+    <message>
+        <source>Stop after this step; goes on later with the same numbers.</source>
+        <translation>在本步之后停止；以后可用相同数值继续。</translation>
+    </message>
+    <message>
+        <source>The cases that a model learns from, in a folder of their own.</source>
+        <translation>供模型学习的病例，位于单独的文件夹中。</translation>
+    </message>
+    <message>
+        <source>Tick a label that nobody has drawn in this case: its absence is then not learnt.</source>
+        <translation>勾选此病例中无人勾画的标签：这样就不会学习它的缺失。</translation>
+    </message>
+    <message>
+        <source>Train:</source>
+        <translation>训练：</translation>
+    </message>
+    <message>
+        <source>Training set:</source>
+        <translation>训练集：</translation>
+    </message>
+    <message>
+        <source>Watch</source>
+        <translation>观察</translation>
+    </message>
+    <message>
+        <source>What can be done about the chosen line with one click.</source>
+        <translation>对所选行可一键完成的处理。</translation>
+    </message>
+    <message>
+        <source>What the training starts from: a model, a pretrained start, a published checkpoint, or nothing.</source>
+        <translation>训练的起点：模型、预训练起点、已发布的检查点，或从零开始。</translation>
+    </message>
+    <message>
+        <source>Where to look</source>
+        <translation>检查位置</translation>
+    </message>
+    <message>
+        <source>Which unlabelled case comes next.</source>
+        <translation>接下来是哪个未标注病例。</translation>
+    </message>
+    <message>
+        <source>never</source>
+        <translation>从不</translation>
+    </message>
+</context>
+<context>
+    <name>Jobs.CommandLine</name>
+    <message>
+        <source>The command is in the clipboard, but {but}.</source>
+        <translation>命令已复制到剪贴板，但{but}。</translation>
+    </message>
+    <message>
+        <source>The command is in the clipboard.</source>
+        <translation>命令已复制到剪贴板。</translation>
+    </message>
+    <message>
+        <source>it segments one frame, not the sequence</source>
+        <translation>它只分割一帧，而不是整个序列</translation>
+    </message>
+    <message>
+        <source>it segments the whole volume, not the region</source>
+        <translation>它分割整个体数据，而不是所选区域</translation>
+    </message>
+    <message>
+        <source>save the volume as {file} first</source>
+        <translation>请先将体数据另存为 {file}</translation>
+    </message>
+</context>
+<context>
+    <name>Jobs.Failures</name>
+    <message>
+        <source>Free some space on the disk, or choose another temporary folder in Slicer's settings.</source>
+        <translation>请释放一些磁盘空间，或在 Slicer 的设置中选择其他临时文件夹。</translation>
+    </message>
+    <message>
+        <source>Load it again to segment it.</source>
+        <translation>请重新加载后再分割。</translation>
+    </message>
+    <message>
+        <source>Report it with Copy report.</source>
+        <translation>请用“复制报告”反馈。</translation>
+    </message>
+    <message>
+        <source>The files for the job cannot be written or read: {error}</source>
+        <translation>无法写入或读取任务文件：{error}</translation>
+    </message>
+    <message>
+        <source>The volume was removed from the scene while it was segmented.</source>
+        <translation>分割过程中体数据已从场景中删除。</translation>
+    </message>
+    <message>
+        <source>Unexpected {kind}: {message}</source>
+        <translation>意外错误 {kind}：{message}</translation>
+    </message>
+</context>
+<context>
+    <name>Jobs.SegmentTask</name>
+    <message>
+        <source>Choose a model.</source>
+        <translation>请选择模型。</translation>
+    </message>
+    <message>
+        <source>No model is chosen.</source>
+        <translation>未选择模型。</translation>
+    </message>
+    <message>
+        <source>{volume}, frame {number}</source>
+        <translation>{volume}，第 {number} 帧</translation>
+    </message>
+</context>
+<context>
     <name>MISFM</name>
     <message>
         <source> mm</source>
@@ -18,6 +330,14 @@
     <message>
         <source>A new segmentation, or one to update: segments of the same name are replaced, all others stay.</source>
         <translation>新建分割，或更新已有分割：同名分割段会被替换，其余保持不变。</translation>
+    </message>
+    <message>
+        <source>Add to set</source>
+        <translation>加入训练集</translation>
+    </message>
+    <message>
+        <source>Add to training set: the volume with these labels, once they are correct.</source>
+        <translation>加入训练集：标注正确后，将体数据连同这些标注加入。</translation>
     </message>
     <message>
         <source>Adds a model from a file or folder to your models.</source>
@@ -188,6 +508,14 @@
         <translation>仅显示您训练或导入的模型</translation>
     </message>
     <message>
+        <source>Only what is ticked is segmented; nothing ticked means all. Of several networks only those that are needed are run.</source>
+        <translation>只分割勾选的结构；不勾选则分割全部。有多个网络时只运行需要的网络。</translation>
+    </message>
+    <message>
+        <source>Only:</source>
+        <translation>仅：</translation>
+    </message>
+    <message>
         <source>Open logs</source>
         <translation>打开日志</translation>
     </message>
@@ -230,14 +558,6 @@
     <message>
         <source>Result:</source>
         <translation>结果：</translation>
-    </message>
-    <message>
-        <source>Only:</source>
-        <translation>仅：</translation>
-    </message>
-    <message>
-        <source>Only what is ticked is segmented; nothing ticked means all. Of several networks only those that are needed are run.</source>
-        <translation>只分割勾选的结构；不勾选则分割全部。有多个网络时只运行需要的网络。</translation>
     </message>
     <message>
         <source>Search</source>
@@ -343,164 +663,6 @@
         <source>Writes the result for other programs.</source>
         <translation>将结果写出供其他程序使用。</translation>
     </message>
-    <message>
-        <source>Add to set</source>
-        <translation>加入训练集</translation>
-    </message>
-    <message>
-        <source>Add to training set: the volume with these labels, once they are correct.</source>
-        <translation>加入训练集：标注正确后，将体数据连同这些标注加入。</translation>
-    </message>
-</context>
-<context>
-    <name>Jobs.CommandLine</name>
-    <message>
-        <source>it segments one frame, not the sequence</source>
-        <translation>它只分割一帧，而不是整个序列</translation>
-    </message>
-    <message>
-        <source>it segments the whole volume, not the region</source>
-        <translation>它分割整个体数据，而不是所选区域</translation>
-    </message>
-    <message>
-        <source>save the volume as {file} first</source>
-        <translation>请先将体数据另存为 {file}</translation>
-    </message>
-    <message>
-        <source>The command is in the clipboard, but {but}.</source>
-        <translation>命令已复制到剪贴板，但{but}。</translation>
-    </message>
-    <message>
-        <source>The command is in the clipboard.</source>
-        <translation>命令已复制到剪贴板。</translation>
-    </message>
-</context>
-<context>
-    <name>Panel.DeviceView</name>
-    <message>
-        <source>Automatic takes a GPU if one works.</source>
-        <translation>“自动”会在 GPU 可用时使用 GPU。</translation>
-    </message>
-    <message>
-        <source>{device} ({memory})</source>
-        <translation>{device}（{memory}）</translation>
-    </message>
-</context>
-<context>
-    <name>Scene.Export</name>
-    <message>
-        <source>Choose a folder where you may write, on a disk with space left.</source>
-        <translation>请选择有写入权限且磁盘有剩余空间的文件夹。</translation>
-    </message>
-    <message>
-        <source>Segment first.</source>
-        <translation>请先进行分割。</translation>
-    </message>
-    <message>
-        <source>There is no segment to export.</source>
-        <translation>没有可导出的分割段。</translation>
-    </message>
-    <message>
-        <source>{path} cannot be written.</source>
-        <translation>无法写入 {path}。</translation>
-    </message>
-    <message>
-        <source>The axes of {volume} are not at right angles, as NIfTI needs them.</source>
-        <translation>{volume} 的轴不成直角，而 NIfTI 要求直角。</translation>
-    </message>
-    <message>
-        <source>Save the segmentation as .seg.nrrd instead.</source>
-        <translation>请改为将分割保存为 .seg.nrrd。</translation>
-    </message>
-</context>
-<context>
-    <name>Scene.GridBox</name>
-    <message>
-        <source>Move the region, or segment the whole volume.</source>
-        <translation>请移动该区域，或分割整个体数据。</translation>
-    </message>
-    <message>
-        <source>The region is a single voxel.</source>
-        <translation>该区域只有一个体素。</translation>
-    </message>
-    <message>
-        <source>The region lies outside the volume.</source>
-        <translation>该区域在体数据之外。</translation>
-    </message>
-    <message>
-        <source>The region was removed.</source>
-        <translation>该区域已被删除。</translation>
-    </message>
-    <message>
-        <source>The segment to stay inside of has no voxel in the volume.</source>
-        <translation>所限定的分割段在体数据中没有体素。</translation>
-    </message>
-    <message>
-        <source>The region holds no centre of a voxel.</source>
-        <translation>该区域不包含任何体素中心。</translation>
-    </message>
-</context>
-<context>
-    <name>Panel.InputsView</name>
-    <message>
-        <source>As the model was evaluated.</source>
-        <translation>与模型评估时相同。</translation>
-    </message>
-    <message>
-        <source>Averages {count} mirror images: a little better, {count} times slower.</source>
-        <translation>对 {count} 个镜像取平均：略好，耗时为 {count} 倍。</translation>
-    </message>
-    <message>
-        <source>The same as Normal: this model was trained without mirrored volumes.</source>
-        <translation>与“标准”相同：此模型训练时未使用镜像体数据。</translation>
-    </message>
-    <message>
-        <source>Volume:</source>
-        <translation>体数据：</translation>
-    </message>
-    <message>
-        <source>Windows overlap less: quicker, a little less exact.</source>
-        <translation>窗口重叠较少：更快，精度略低。</translation>
-    </message>
-    <message>
-        <source>{model} (mine)</source>
-        <translation>{model}（我的）</translation>
-    </message>
-</context>
-<context>
-    <name>Setup.Installer</name>
-    <message>
-        <source>Install the extension {name} in Slicer's Extensions Manager.</source>
-        <translation>请在 Slicer 的扩展管理器中安装扩展 {name}。</translation>
-    </message>
-    <message>
-        <source>Restart Slicer, then go on here.</source>
-        <translation>请重新启动 Slicer，然后继续。</translation>
-    </message>
-    <message>
-        <source>Run this in a terminal and start Slicer again: {command}</source>
-        <translation>请在终端运行以下命令，然后重新启动 Slicer：{command}</translation>
-    </message>
-    <message>
-        <source>The extension PyTorch has changed: its installTorch() takes other arguments.</source>
-        <translation>PyTorch 扩展已变更：其 installTorch() 的参数不同。</translation>
-    </message>
-    <message>
-        <source>The extension {name} could not be installed.</source>
-        <translation>无法安装扩展 {name}。</translation>
-    </message>
-    <message>
-        <source>The extension {name} is installed now.</source>
-        <translation>扩展 {name} 已安装。</translation>
-    </message>
-    <message>
-        <source>The installation did not work: {error}</source>
-        <translation>安装未成功：{error}</translation>
-    </message>
-    <message>
-        <source>This Slicer installs no extensions.</source>
-        <translation>此 Slicer 无法安装扩展。</translation>
-    </message>
 </context>
 <context>
     <name>MISFMSlicer.LibraryMessages</name>
@@ -511,6 +673,10 @@
     <message>
         <source>Ask for the model under another name.</source>
         <translation>请索取使用其他名称的模型。</translation>
+    </message>
+    <message>
+        <source>Check that it is there and that you may use it.</source>
+        <translation>请检查它是否存在，以及您是否有权使用。</translation>
     </message>
     <message>
         <source>Check that you may read it.</source>
@@ -589,14 +755,6 @@
         <translation>未找到任何标签的体素。</translation>
     </message>
     <message>
-        <source>This model is meant for the region around {names}. Get {rough} too, which finds that: without it structures may be found where there are none.</source>
-        <translation>此模型只针对 {names} 周围的区域。请同时获取用于定位该区域的 {rough}：否则可能在没有结构的地方误检出结构。</translation>
-    </message>
-    <message>
-        <source>{names} were not found, around which this model looks.</source>
-        <translation>未找到 {names}，而此模型只在其周围寻找。</translation>
-    </message>
-    <message>
         <source>Remove what is there first, or choose another name.</source>
         <translation>请先删除已有内容，或选择其他名称。</translation>
     </message>
@@ -607,14 +765,6 @@
     <message>
         <source>Restart Slicer; if that does not help, install the MISFM extension again.</source>
         <translation>请重新启动 Slicer；若无效，请重新安装 MISFM 扩展。</translation>
-    </message>
-    <message>
-        <source>step {step} of {count}, loss {loss}</source>
-        <translation>第 {step} 步，共 {count} 步，损失 {loss}</translation>
-    </message>
-    <message>
-        <source>step {step}, loss {loss}</source>
-        <translation>第 {step} 步，损失 {loss}</translation>
     </message>
     <message>
         <source>The computer has too little free memory for this volume.</source>
@@ -665,6 +815,10 @@
         <translation>本机没有设备 {device}；本机有 {devices}。</translation>
     </message>
     <message>
+        <source>This model is meant for the region around {names}. Get {rough} too, which finds that: without it structures may be found where there are none.</source>
+        <translation>此模型只针对 {names} 周围的区域。请同时获取用于定位该区域的 {rough}：否则可能在没有结构的地方误检出结构。</translation>
+    </message>
+    <message>
         <source>This step needs the package {package}, which is not installed.</source>
         <translation>此步骤需要未安装的包 {package}。</translation>
     </message>
@@ -701,6 +855,14 @@
         <translation>每次只计算一个窗口</translation>
     </message>
     <message>
+        <source>step {step} of {count}, loss {loss}</source>
+        <translation>第 {step} 步，共 {count} 步，损失 {loss}</translation>
+    </message>
+    <message>
+        <source>step {step}, loss {loss}</source>
+        <translation>第 {step} 步，损失 {loss}</translation>
+    </message>
+    <message>
         <source>with smaller windows ({size} voxels), so labels may differ a little</source>
         <translation>使用较小的窗口（{size} 体素），标签可能略有不同</translation>
     </message>
@@ -729,12 +891,20 @@
         <translation>{model} 用于训练，不能分割。</translation>
     </message>
     <message>
+        <source>{names} were not found, around which this model looks.</source>
+        <translation>未找到 {names}，而此模型只在其周围寻找。</translation>
+    </message>
+    <message>
         <source>{needed} MB are needed in {folder}, {free} MB are free.</source>
         <translation>{folder} 需要 {needed} MB，可用 {free} MB。</translation>
     </message>
     <message>
         <source>{path} cannot be read: {reason}.</source>
         <translation>无法读取 {path}：{reason}。</translation>
+    </message>
+    <message>
+        <source>{path} cannot be used: {reason}.</source>
+        <translation>无法使用 {path}：{reason}。</translation>
     </message>
     <message>
         <source>{path} cannot be written into {folder}: {reason}.</source>
@@ -795,41 +965,6 @@
     <message>
         <source>{volume} is constant: every voxel is {value}.</source>
         <translation>{volume} 是常数：每个体素都是 {value}。</translation>
-    </message>
-    <message>
-        <source>{path} cannot be used: {reason}.</source>
-        <translation>无法使用 {path}：{reason}。</translation>
-    </message>
-    <message>
-        <source>Check that it is there and that you may use it.</source>
-        <translation>请检查它是否存在，以及您是否有权使用。</translation>
-    </message>
-</context>
-<context>
-    <name>Jobs.Failures</name>
-    <message>
-        <source>Free some space on the disk, or choose another temporary folder in Slicer's settings.</source>
-        <translation>请释放一些磁盘空间，或在 Slicer 的设置中选择其他临时文件夹。</translation>
-    </message>
-    <message>
-        <source>Load it again to segment it.</source>
-        <translation>请重新加载后再分割。</translation>
-    </message>
-    <message>
-        <source>Report it with Copy report.</source>
-        <translation>请用“复制报告”反馈。</translation>
-    </message>
-    <message>
-        <source>The files for the job cannot be written or read: {error}</source>
-        <translation>无法写入或读取任务文件：{error}</translation>
-    </message>
-    <message>
-        <source>The volume was removed from the scene while it was segmented.</source>
-        <translation>分割过程中体数据已从场景中删除。</translation>
-    </message>
-    <message>
-        <source>Unexpected {kind}: {message}</source>
-        <translation>意外错误 {kind}：{message}</translation>
     </message>
 </context>
 <context>
@@ -904,6 +1039,584 @@
     </message>
 </context>
 <context>
+    <name>MISFMSlicer.VolumeMessages</name>
+    <message>
+        <source>Choose another device in Options; if that does not help, get the model again.</source>
+        <translation>请在“选项”中选择其他设备；若无效，请重新获取模型。</translation>
+    </message>
+    <message>
+        <source>Choose another volume, or load this one again.</source>
+        <translation>请选择其他体数据，或重新加载此体数据。</translation>
+    </message>
+    <message>
+        <source>Choose one volume for each channel, or another model.</source>
+        <translation>请为每个通道选择一个体数据，或选择其他模型。</translation>
+    </message>
+    <message>
+        <source>Choose the wanted frame, or each channel, as a volume of its own.</source>
+        <translation>请将所需帧或各通道作为单独的体数据选择。</translation>
+    </message>
+    <message>
+        <source>Correct its spacing in the module Volumes, in millimetres.</source>
+        <translation>请在 Volumes 模块中以毫米为单位更正其间距。</translation>
+    </message>
+    <message>
+        <source>Correct its spacing in the module Volumes, or load the original files again.</source>
+        <translation>请在 Volumes 模块中更正其间距，或重新加载原始文件。</translation>
+    </message>
+    <message>
+        <source>Load the whole series, or choose another volume.</source>
+        <translation>请加载整个序列，或选择其他体数据。</translation>
+    </message>
+    <message>
+        <source>Replace them first, for example with the module Threshold Scalar Volume, or choose another volume.</source>
+        <translation>请先替换这些值（例如用 Threshold Scalar Volume 模块），或选择其他体数据。</translation>
+    </message>
+    <message>
+        <source>Resample it with Crop Volume, with interpolated cropping, and segment the result.</source>
+        <translation>请用 Crop Volume 模块以插值裁剪的方式重采样，再分割结果。</translation>
+    </message>
+    <message>
+        <source>Resample one onto the other first, for example with the module Resample Image (BRAINS).</source>
+        <translation>请先将其一重采样到另一个的网格，例如用 Resample Image (BRAINS) 模块。</translation>
+    </message>
+    <message>
+        <source>Save it as .nrrd, load it again, and segment that.</source>
+        <translation>请将其保存为 .nrrd，重新加载后再分割。</translation>
+    </message>
+    <message>
+        <source>Segment the other frames one by one, without All frames.</source>
+        <translation>请不勾选“所有帧”，逐帧分割其余帧。</translation>
+    </message>
+    <message>
+        <source>The channels {first} and {second} lie on different grids: {difference}.</source>
+        <translation>通道 {first} 与 {second} 的网格不同：{difference}。</translation>
+    </message>
+    <message>
+        <source>The model is damaged or was put together wrongly; get it again.</source>
+        <translation>模型已损坏或组装有误；请重新获取。</translation>
+    </message>
+    <message>
+        <source>The network has {count} classes, the model names {expected} with what is none of its labels.</source>
+        <translation>网络有 {count} 个类别，模型连同背景列出 {expected} 个。</translation>
+    </message>
+    <message>
+        <source>The network's answer holds values that are not finite.</source>
+        <translation>网络的输出含有非有限值。</translation>
+    </message>
+    <message>
+        <source>Try again; another program may have removed it.</source>
+        <translation>请重试；可能被其他程序删除了。</translation>
+    </message>
+    <message>
+        <source>Try again; is there space on the disk for temporary files?</source>
+        <translation>请重试；磁盘上是否有空间存放临时文件？</translation>
+    </message>
+    <message>
+        <source>{failed} of {count} frames failed ({reasons}{more}).</source>
+        <translation>{count} 帧中有 {failed} 帧失败（{reasons}{more}）。</translation>
+    </message>
+    <message>
+        <source>{volume} cannot be handed over: {reason}.</source>
+        <translation>{volume} 无法传递：{reason}。</translation>
+    </message>
+    <message>
+        <source>{volume} has more than three dimensions ({size}), one volume was expected.</source>
+        <translation>{volume} 超过三维（{size}），应为一个体数据。</translation>
+    </message>
+    <message>
+        <source>{volume} has the voxel size {size} mm, it must be above zero on each axis.</source>
+        <translation>{volume} 的体素大小为 {size} mm，各轴都必须大于零。</translation>
+    </message>
+    <message>
+        <source>{volume} holds no voxels: its size is {size}.</source>
+        <translation>{volume} 没有体素：其大小为 {size}。</translation>
+    </message>
+    <message>
+        <source>{volume} lies on no regular grid: its axes are {tilt} degrees off the right angle, as after a scan with tilted gantry.</source>
+        <translation>{volume} 不在规则网格上：其坐标轴偏离直角 {tilt} 度，如倾斜机架扫描。</translation>
+    </message>
+    <message>
+        <source>{volume} was not handed over completely: {reason}.</source>
+        <translation>{volume} 未完整传递：{reason}。</translation>
+    </message>
+</context>
+<context>
+    <name>Panel.CaseCheck</name>
+    <message>
+        <source>Checking the cases: {what}</source>
+        <translation>正在检查病例：{what}</translation>
+    </message>
+</context>
+<context>
+    <name>Panel.CasePlaces</name>
+    <message>
+        <source>{number}. {labels}</source>
+        <translation>{number}. {labels}</translation>
+    </message>
+</context>
+<context>
+    <name>Panel.CaseTexts</name>
+    <message>
+        <source>A model learns from cases with labels. Open… a folder with images and labels; or load a volume and its segmentation, and press Add labels.</source>
+        <translation>模型从带标签的病例中学习。请用“打开…”选择含图像和标注的文件夹；或加载一个体数据及其分割，再点击“添加标注”。</translation>
+    </message>
+    <message>
+        <source>Dice of the proposal {dice}</source>
+        <translation>建议的 Dice {dice}</translation>
+    </message>
+    <message>
+        <source>any</source>
+        <translation>任意一例</translation>
+    </message>
+    <message>
+        <source>checked</source>
+        <translation>已检查</translation>
+    </message>
+    <message>
+        <source>corrected</source>
+        <translation>已修正</translation>
+    </message>
+    <message>
+        <source>left out</source>
+        <translation>已排除</translation>
+    </message>
+    <message>
+        <source>no labels</source>
+        <translation>无标注</translation>
+    </message>
+    <message>
+        <source>not drawn: {names}</source>
+        <translation>未勾画：{names}</translation>
+    </message>
+    <message>
+        <source>proposed</source>
+        <translation>已建议</translation>
+    </message>
+    <message>
+        <source>the next in the list</source>
+        <translation>列表中的下一例</translation>
+    </message>
+    <message>
+        <source>the one the model is least sure of</source>
+        <translation>模型最没有把握的一例</translation>
+    </message>
+    <message>
+        <source>{labelled} cases with labels, {held} of them held out; {waiting} to do.</source>
+        <translation>{labelled} 个已标注病例，其中 {held} 个留出；{waiting} 个待处理。</translation>
+    </message>
+    <message>
+        <source>{status}, held out</source>
+        <translation>{status}，留出</translation>
+    </message>
+    <message>
+        <source>{who}, {when}</source>
+        <translation>{who}，{when}</translation>
+    </message>
+</context>
+<context>
+    <name>Panel.ChannelsView</name>
+    <message>
+        <source>A volume was removed from the scene: press Cancel, then Add labels again.</source>
+        <translation>有体数据已从场景中删除：请按“取消”，然后再次“添加标注”。</translation>
+    </message>
+    <message>
+        <source>Choose a volume for each line.</source>
+        <translation>请为每一行选择体数据。</translation>
+    </message>
+    <message>
+        <source>Choose…</source>
+        <translation>请选择…</translation>
+    </message>
+    <message>
+        <source>Every case of this training set has several volumes. Which are they?</source>
+        <translation>此训练集的每个病例都有多个体数据。请指明是哪些。</translation>
+    </message>
+    <message>
+        <source>In each case</source>
+        <translation>每个病例中</translation>
+    </message>
+    <message>
+        <source>Say what each volume is, each by another name.</source>
+        <translation>请说明每个体数据是什么，名称不得重复。</translation>
+    </message>
+    <message>
+        <source>The same volume is chosen twice.</source>
+        <translation>同一体数据被选择了两次。</translation>
+    </message>
+    <message>
+        <source>These volumes show the same place. Tick those that every case of this training set shall have, and say what each is, T1 or CT for example.</source>
+        <translation>这些体数据显示同一部位。请勾选此训练集每个病例都应包含的体数据，并说明各是什么，例如 T1 或 CT。</translation>
+    </message>
+    <message>
+        <source>Volume</source>
+        <translation>体数据</translation>
+    </message>
+    <message>
+        <source>Volume of this case</source>
+        <translation>此病例的体数据</translation>
+    </message>
+    <message>
+        <source>What it is</source>
+        <translation>类型</translation>
+    </message>
+    <message>
+        <source>{volume} lies on another grid than {first} and covers {share} % of it: it is resampled when you add, and the rest is filled with its lowest value.</source>
+        <translation>{volume} 与 {first} 的网格不同，只覆盖其 {share} %：添加时将对其重采样，其余部分用其最低值填充。</translation>
+    </message>
+    <message>
+        <source>{volume} lies on another grid than {first}: it is resampled to it when you add.</source>
+        <translation>{volume} 与 {first} 的网格不同：添加时将重采样到该网格。</translation>
+    </message>
+</context>
+<context>
+    <name>Panel.Closing</name>
+    <message>
+        <source>A training is running. It can go on without Slicer, and is found again when Slicer is opened; or it stops now and keeps what it has learnt, to go on later.</source>
+        <translation>训练正在进行。它可以在没有 Slicer 的情况下继续，下次打开 Slicer 时会再次找到它；也可以现在停止并保留已学到的内容，以后再继续。</translation>
+    </message>
+    <message>
+        <source>Close Slicer</source>
+        <translation>关闭 Slicer</translation>
+    </message>
+    <message>
+        <source>Go on in the background</source>
+        <translation>在后台继续</translation>
+    </message>
+    <message>
+        <source>Stop and keep</source>
+        <translation>停止并保留</translation>
+    </message>
+</context>
+<context>
+    <name>Panel.CollectView</name>
+    <message>
+        <source>Copying the cases of {folder}</source>
+        <translation>正在复制 {folder} 的病例</translation>
+    </message>
+    <message>
+        <source>Copying the cases: {what}</source>
+        <translation>正在复制病例：{what}</translation>
+    </message>
+    <message>
+        <source>Not added:</source>
+        <translation>未添加：</translation>
+    </message>
+    <message>
+        <source>The other cases are in the training set.</source>
+        <translation>其他病例已在训练集中。</translation>
+    </message>
+</context>
+<context>
+    <name>Panel.DeviceView</name>
+    <message>
+        <source>Automatic takes a GPU if one works.</source>
+        <translation>“自动”会在 GPU 可用时使用 GPU。</translation>
+    </message>
+    <message>
+        <source>{device} ({memory})</source>
+        <translation>{device}（{memory}）</translation>
+    </message>
+</context>
+<context>
+    <name>Panel.FinetuneTab</name>
+    <message>
+        <source>Discarded. All other models are as they were.</source>
+        <translation>已放弃。其他模型均未改变。</translation>
+    </message>
+    <message>
+        <source>Fine-tune</source>
+        <translation>微调</translation>
+    </message>
+    <message>
+        <source>Go on</source>
+        <translation>继续</translation>
+    </message>
+    <message>
+        <source>Go on from the last checkpoint.</source>
+        <translation>从最近的检查点继续。</translation>
+    </message>
+    <message>
+        <source>Keep or discard the new model first.</source>
+        <translation>请先保留或丢弃新模型。</translation>
+    </message>
+    <message>
+        <source>Start; it runs on when Slicer is closed.</source>
+        <translation>开始；关闭 Slicer 后仍会继续运行。</translation>
+    </message>
+    <message>
+        <source>The proposals come from the new model now. {why}</source>
+        <translation>现在由新模型给出建议。{why}</translation>
+    </message>
+    <message>
+        <source>The proposals stay as they are. {why}</source>
+        <translation>建议保持不变。{why}</translation>
+    </message>
+    <message>
+        <source>{name} is in the list of the tab Segment now.</source>
+        <translation>{name} 现已在“分割”页的列表中。</translation>
+    </message>
+</context>
+<context>
+    <name>Panel.Fixes</name>
+    <message>
+        <source>Hold {case} out</source>
+        <translation>将 {case} 留作验证</translation>
+    </message>
+    <message>
+        <source>It is right: there is nothing</source>
+        <translation>没有错：确实没有结构</translation>
+    </message>
+    <message>
+        <source>Learn from both</source>
+        <translation>两者都用于训练</translation>
+    </message>
+    <message>
+        <source>Learn from {case}</source>
+        <translation>将 {case} 用于训练</translation>
+    </message>
+    <message>
+        <source>Leave {case} out</source>
+        <translation>不使用 {case}</translation>
+    </message>
+    <message>
+        <source>Remove the stray voxels</source>
+        <translation>删除零散体素</translation>
+    </message>
+    <message>
+        <source>Remove these voxels</source>
+        <translation>删除这些体素</translation>
+    </message>
+    <message>
+        <source>Resample the labels to the image</source>
+        <translation>将标签重采样到图像网格</translation>
+    </message>
+    <message>
+        <source>They are {label}</source>
+        <translation>它们是{label}</translation>
+    </message>
+    <message>
+        <source>{case} (held out) is the same as {other} (learnt from)</source>
+        <translation>{case}（验证）与 {other}（训练）相同</translation>
+    </message>
+    <message>
+        <source>{case} is the same image as {other}</source>
+        <translation>{case} 与 {other} 是同一图像</translation>
+    </message>
+    <message>
+        <source>{case}: no label at all, as in a healthy patient</source>
+        <translation>{case}：没有任何标签，如同健康患者</translation>
+    </message>
+    <message>
+        <source>{case}: the labels lie on another grid than the image</source>
+        <translation>{case}：标签与图像不在同一网格上</translation>
+    </message>
+    <message>
+        <source>{case}: values that this set has no name for: {labels}</source>
+        <translation>{case}：此训练集中没有名称的数值：{labels}</translation>
+    </message>
+    <message>
+        <source>{case}: {count} stray voxels of {labels}</source>
+        <translation>{case}：{labels}有 {count} 个零散体素</translation>
+    </message>
+    <message>
+        <source>{labels}: in no case that is learnt from</source>
+        <translation>{labels}：没有任何训练病例包含它</translation>
+    </message>
+    <message>
+        <source>{labels}: in no held-out case, so nobody will know how well</source>
+        <translation>{labels}：没有验证病例包含它，无法得知效果</translation>
+    </message>
+</context>
+<context>
+    <name>Panel.FoldersView</name>
+    <message>
+        <source>Folder with volumes</source>
+        <translation>包含体数据的文件夹</translation>
+    </message>
+    <message>
+        <source>Refused: {reasons}.</source>
+        <translation>已拒绝：{reasons}。</translation>
+    </message>
+    <message>
+        <source>a CT without Hounsfield units</source>
+        <translation>CT 不含亨氏单位</translation>
+    </message>
+    <message>
+        <source>a label map</source>
+        <translation>是标签图</translation>
+    </message>
+    <message>
+        <source>a localizer</source>
+        <translation>是定位像</translation>
+    </message>
+    <message>
+        <source>a series over time</source>
+        <translation>时间序列</translation>
+    </message>
+    <message>
+        <source>a single slice</source>
+        <translation>只有一个切片</translation>
+    </message>
+    <message>
+        <source>cut off</source>
+        <translation>文件不完整</translation>
+    </message>
+    <message>
+        <source>damaged</source>
+        <translation>文件损坏</translation>
+    </message>
+    <message>
+        <source>held out</source>
+        <translation>已留出</translation>
+    </message>
+    <message>
+        <source>neither CT nor MR</source>
+        <translation>既非 CT 也非 MR</translation>
+    </message>
+    <message>
+        <source>no image</source>
+        <translation>不是图像</translation>
+    </message>
+    <message>
+        <source>nothing but air</source>
+        <translation>只有空气</translation>
+    </message>
+    <message>
+        <source>too few slices</source>
+        <translation>切片太少</translation>
+    </message>
+    <message>
+        <source>values that are no numbers</source>
+        <translation>含有非数值</translation>
+    </message>
+    <message>
+        <source>voxel size that cannot be right</source>
+        <translation>体素尺寸不可信</translation>
+    </message>
+    <message>
+        <source>voxels too large</source>
+        <translation>体素过大</translation>
+    </message>
+    <message>
+        <source>without voxels</source>
+        <translation>没有体素</translation>
+    </message>
+    <message>
+        <source>{count} volumes ready ({modalities}), {size} on the disk.</source>
+        <translation>{count} 个体数据已就绪（{modalities}），占用磁盘 {size}。</translation>
+    </message>
+    <message>
+        <source>{count} volumes ready, {size} on the disk.</source>
+        <translation>{count} 个体数据已就绪，占用磁盘 {size}。</translation>
+    </message>
+    <message>
+        <source>{count} were there twice.</source>
+        <translation>{count} 个重复。</translation>
+    </message>
+</context>
+<context>
+    <name>Panel.InputsView</name>
+    <message>
+        <source>As the model was evaluated.</source>
+        <translation>与模型评估时相同。</translation>
+    </message>
+    <message>
+        <source>Averages {count} mirror images: a little better, {count} times slower.</source>
+        <translation>对 {count} 个镜像取平均：略好，耗时为 {count} 倍。</translation>
+    </message>
+    <message>
+        <source>The same as Normal: this model was trained without mirrored volumes.</source>
+        <translation>与“标准”相同：此模型训练时未使用镜像体数据。</translation>
+    </message>
+    <message>
+        <source>Volume:</source>
+        <translation>体数据：</translation>
+    </message>
+    <message>
+        <source>Windows overlap less: quicker, a little less exact.</source>
+        <translation>窗口重叠较少：更快，精度略低。</translation>
+    </message>
+    <message>
+        <source>{model} (mine)</source>
+        <translation>{model}（我的）</translation>
+    </message>
+</context>
+<context>
+    <name>Panel.LoopView</name>
+    <message>
+        <source>Add a segmentation first: its segments become the labels of the set.</source>
+        <translation>请先添加一个分割：其分段将成为训练集的标签。</translation>
+    </message>
+    <message>
+        <source>Add volumes without labels to be led from case to case.</source>
+        <translation>添加没有标注的体数据，即可逐例进行。</translation>
+    </message>
+    <message>
+        <source>All cases have labels.</source>
+        <translation>所有病例都已标注。</translation>
+    </message>
+    <message>
+        <source>Computing the proposal for {case}</source>
+        <translation>正在计算 {case} 的建议</translation>
+    </message>
+    <message>
+        <source>No proposal for {case}: {why}</source>
+        <translation>{case} 没有建议：{why}</translation>
+    </message>
+    <message>
+        <source>The training set has no labels yet.</source>
+        <translation>训练集还没有标签。</translation>
+    </message>
+    <message>
+        <source>There is no model yet that proposes labels: cases open without.</source>
+        <translation>还没有能给出建议的模型：病例将不带建议打开。</translation>
+    </message>
+    <message>
+        <source>{case} is open: correct the outlines, then press Done.</source>
+        <translation>{case} 已打开：修正轮廓，然后按“完成”。</translation>
+    </message>
+</context>
+<context>
+    <name>Panel.MappingView</name>
+    <message>
+        <source>Choose a label for each.</source>
+        <translation>请为每个分段选择标签。</translation>
+    </message>
+    <message>
+        <source>Choose…</source>
+        <translation>请选择…</translation>
+    </message>
+    <message>
+        <source>Label of the set</source>
+        <translation>训练集的标签</translation>
+    </message>
+    <message>
+        <source>Segment</source>
+        <translation>分段</translation>
+    </message>
+    <message>
+        <source>The training set does not know these names. Say what each segment is; nothing is written before.</source>
+        <translation>训练集中没有这些名称。请说明每个分段是什么；在此之前不会写入任何内容。</translation>
+    </message>
+    <message>
+        <source>These segments lie on another grid than the volume. They are resampled to it when you add them: each voxel gets the nearest label.</source>
+        <translation>这些分段与体数据不在同一网格上。添加时会将其重采样到体数据网格：每个体素取最近的标签。</translation>
+    </message>
+    <message>
+        <source>Two segments have the same label.</source>
+        <translation>两个分段使用了同一标签。</translation>
+    </message>
+    <message>
+        <source>a new label</source>
+        <translation>新标签</translation>
+    </message>
+    <message>
+        <source>leave out</source>
+        <translation>排除</translation>
+    </message>
+</context>
+<context>
     <name>Panel.ModelActions</name>
     <message>
         <source>Delete the model {model} from this computer?</source>
@@ -946,10 +1659,6 @@
         <translation>已停止。下次下载将从此处继续。</translation>
     </message>
     <message>
-        <source>{model} is one of your models now. It is for training and cannot segment.</source>
-        <translation>{model} 现在已是您的模型。它用于训练，不能分割。</translation>
-    </message>
-    <message>
         <source>The program that gets or converts the model was ended.</source>
         <translation>获取或转换模型的程序已被终止。</translation>
     </message>
@@ -957,68 +1666,16 @@
         <source>Try again: a download goes on from where it was.</source>
         <translation>请重试：下载会从中断处继续。</translation>
     </message>
+    <message>
+        <source>{model} is one of your models now. It is for training and cannot segment.</source>
+        <translation>{model} 现在已是您的模型。它用于训练，不能分割。</translation>
+    </message>
 </context>
 <context>
-    <name>Setup.Models</name>
+    <name>Panel.ModelsView</name>
     <message>
-        <source>For</source>
-        <translation>适用于</translation>
-    </message>
-    <message>
-        <source>Held-out Dice</source>
-        <translation>留出集 Dice</translation>
-    </message>
-    <message>
-        <source>Licence</source>
-        <translation>许可证</translation>
-    </message>
-    <message>
-        <source>Limits</source>
-        <translation>局限</translation>
-    </message>
-    <message>
-        <source>Problem</source>
-        <translation>问题</translation>
-    </message>
-    <message>
-        <source>Segments</source>
-        <translation>分割内容</translation>
-    </message>
-    <message>
-        <source>Trained on</source>
-        <translation>训练数据</translation>
-    </message>
-    <message>
-        <source>Version</source>
-        <translation>版本</translation>
-    </message>
-    <message>
-        <source>damaged</source>
-        <translation>已损坏</translation>
-    </message>
-    <message>
-        <source>mine</source>
-        <translation>我的</translation>
-    </message>
-    <message>
-        <source>not evaluated</source>
-        <translation>未评估</translation>
-    </message>
-    <message>
-        <source>not stated: ask its authors</source>
-        <translation>未说明：请询问作者</translation>
-    </message>
-    <message>
-        <source>voxels of about {lengths}</source>
-        <translation>体素约 {lengths}</translation>
-    </message>
-    <message>
-        <source>{modality} volumes</source>
-        <translation>{modality} 体数据</translation>
-    </message>
-    <message>
-        <source>{scores} ({count} cases)</source>
-        <translation>{scores}（{count} 例）</translation>
+        <source>No model is found so: search for less, or import one.</source>
+        <translation>没有找到符合条件的模型：请减少搜索词，或导入模型。</translation>
     </message>
 </context>
 <context>
@@ -1083,6 +1740,61 @@
     </message>
 </context>
 <context>
+    <name>Panel.OutcomeView</name>
+    <message>
+        <source>After</source>
+        <translation>之后</translation>
+    </message>
+    <message>
+        <source>Before</source>
+        <translation>之前</translation>
+    </message>
+    <message>
+        <source>Better than before: Dice {gain} on {count} held-out cases; chance alone would stay below {needed}.</source>
+        <translation>比之前更好：{count} 个留出病例上 Dice {gain}；仅凭偶然会低于 {needed}。</translation>
+    </message>
+    <message>
+        <source>Dice {gain} on one held-out case: too few to tell from chance.</source>
+        <translation>一个留出病例上 Dice {gain}：太少，无法与偶然区分。</translation>
+    </message>
+    <message>
+        <source>Dice {gain} on {count} held-out cases.</source>
+        <translation>{count} 个留出病例上 Dice {gain}。</translation>
+    </message>
+    <message>
+        <source>Held-out cases, the worst first:</source>
+        <translation>留出病例，最差的在前：</translation>
+    </message>
+    <message>
+        <source>Label</source>
+        <translation>标签</translation>
+    </message>
+    <message>
+        <source>Mean Dice {dice} on {count} held-out cases, which were never trained on. There is no earlier model to compare with.</source>
+        <translation>{count} 个从未参与训练的留出病例上平均 Dice 为 {dice}。没有可比较的较早模型。</translation>
+    </message>
+    <message>
+        <source>No case is held out yet, so nobody knows how good this model is: it takes three cases with labels.</source>
+        <translation>还没有留出病例，因此无法得知此模型的好坏：需要三个已标注病例。</translation>
+    </message>
+    <message>
+        <source>Not better than before by more than chance: Dice {gain} on {count} held-out cases, where {needed} would be needed.</source>
+        <translation>与之前相比的提升未超过偶然：{count} 个留出病例上 Dice {gain}，需要 {needed}。</translation>
+    </message>
+    <message>
+        <source>Spread</source>
+        <translation>离散度</translation>
+    </message>
+    <message>
+        <source>{case}: Dice {dice}</source>
+        <translation>{case}：Dice {dice}</translation>
+    </message>
+    <message>
+        <source>{name}, version {number}{dice}</source>
+        <translation>{name}，版本 {number}{dice}</translation>
+    </message>
+</context>
+<context>
     <name>Panel.Outlook</name>
     <message>
         <source>About {time} and {memory} of memory on the {device}.</source>
@@ -1114,6 +1826,72 @@
     <message>
         <source>{position} mm: {labels}</source>
         <translation>{position} mm：{labels}</translation>
+    </message>
+</context>
+<context>
+    <name>Panel.PretrainTab</name>
+    <message>
+        <source>Add a folder with volumes first.</source>
+        <translation>请先添加包含体数据的文件夹。</translation>
+    </message>
+    <message>
+        <source>Go on</source>
+        <translation>继续</translation>
+    </message>
+    <message>
+        <source>Keep or discard the new start first.</source>
+        <translation>请先保留或放弃新的起点。</translation>
+    </message>
+    <message>
+        <source>Pretrain</source>
+        <translation>预训练</translation>
+    </message>
+    <message>
+        <source>Pretrained in {steps} steps and {time}.</source>
+        <translation>已在 {time} 内完成 {steps} 步预训练。</translation>
+    </message>
+    <message>
+        <source>Ready. It runs on when Slicer is closed.</source>
+        <translation>就绪。关闭 Slicer 后仍会继续运行。</translation>
+    </message>
+    <message>
+        <source>The commands and a SLURM script are in the clipboard.</source>
+        <translation>命令和 SLURM 脚本已复制到剪贴板。</translation>
+    </message>
+    <message>
+        <source>full</source>
+        <translation>完整</translation>
+    </message>
+    <message>
+        <source>small</source>
+        <translation>小型</translation>
+    </message>
+    <message>
+        <source>{name} is in the list Start from of the tab Fine-tune.</source>
+        <translation>{name} 已在“微调”页的“起点”列表中。</translation>
+    </message>
+</context>
+<context>
+    <name>Panel.ProblemsView</name>
+    <message>
+        <source>All of them are mended; Check looks once more.</source>
+        <translation>已全部处理；可再次点击“检查”确认。</translation>
+    </message>
+    <message>
+        <source>No problem was found in the cases with labels.</source>
+        <translation>已标注的病例中未发现问题。</translation>
+    </message>
+    <message>
+        <source>Press Done first.</source>
+        <translation>请先点击“完成”。</translation>
+    </message>
+    <message>
+        <source>These cases can be trained on. Look at what is listed: it is often a slip.</source>
+        <translation>这些病例可以用于训练。请查看所列各项：往往是疏忽。</translation>
+    </message>
+    <message>
+        <source>{case} has changes that are not in the set yet.</source>
+        <translation>{case} 有尚未存入训练集的修改。</translation>
     </message>
 </context>
 <context>
@@ -1164,74 +1942,26 @@
     </message>
 </context>
 <context>
-    <name>Setup.Requirements</name>
+    <name>Panel.ResultTable</name>
     <message>
-        <source>It will be downloaded from the Python Package Index and from pytorch.org (PyTorch: 0.2 GB, with support for NVIDIA GPUs up to 3 GB) into Slicer's own Python. Your images stay on this computer. Install now?</source>
-        <translation>将从 Python Package Index 和 pytorch.org 下载（PyTorch：0.2 GB；支持 NVIDIA GPU 时最多 3 GB）并安装到 Slicer 自带的 Python 中。您的图像不会离开本机。现在安装吗？</translation>
+        <source>Segment</source>
+        <translation>分割段</translation>
     </message>
     <message>
-        <source>MISFM library</source>
-        <translation>MISFM 库</translation>
+        <source>Volume (ml)</source>
+        <translation>体积 (ml)</translation>
     </message>
     <message>
-        <source>MISFM needs:</source>
-        <translation>MISFM 需要：</translation>
+        <source>not found</source>
+        <translation>未找到</translation>
     </message>
     <message>
-        <source>MISFM_PYTHON names {path}, which is no program</source>
-        <translation>MISFM_PYTHON 指向 {path}，它不是程序</translation>
+        <source>{count} voxels</source>
+        <translation>{count} 个体素</translation>
     </message>
     <message>
-        <source>Priority</source>
-        <translation>优先级</translation>
-    </message>
-    <message>
-        <source>Python</source>
-        <translation>Python</translation>
-    </message>
-    <message>
-        <source>Python packages</source>
-        <translation>Python 包</translation>
-    </message>
-    <message>
-        <source>Slicer gives way to all other programs, and what it starts does so too. Start Slicer with SLICER_BACKGROUND_THREAD_PRIORITY=0 in its environment to be faster beside other work.</source>
-        <translation>Slicer 及其启动的程序会让位于其他所有程序。在环境变量中设置 SLICER_BACKGROUND_THREAD_PRIORITY=0 后启动 Slicer，可在有其他工作时更快。</translation>
-    </message>
-    <message>
-        <source>missing</source>
-        <translation>缺少</translation>
-    </message>
-    <message>
-        <source>missing or too old: {names}</source>
-        <translation>缺少或版本过旧：{names}</translation>
-    </message>
-    <message>
-        <source>normal</source>
-        <translation>正常</translation>
-    </message>
-    <message>
-        <source>not found; install the MISFM extension again</source>
-        <translation>未找到；请重新安装 MISFM 扩展</translation>
-    </message>
-    <message>
-        <source>Slicer's own packages</source>
-        <translation>Slicer 自带的包</translation>
-    </message>
-    <message>
-        <source>the extension PyTorch is missing; Slicer has to be restarted after it</source>
-        <translation>缺少 PyTorch 扩展；安装后需重新启动 Slicer</translation>
-    </message>
-    <message>
-        <source>there is none for Slicer on this Mac, which runs as an Intel program; set MISFM_PYTHON to a Python that has MISFM installed</source>
-        <translation>此 Mac 上的 Slicer 以 Intel 程序运行，没有可用的版本；请将 MISFM_PYTHON 设为已安装 MISFM 的 Python</translation>
-    </message>
-    <message>
-        <source>this Slicer is too old, MISFM needs {names}; install a newer Slicer</source>
-        <translation>此 Slicer 过旧，MISFM 需要 {names}；请安装更新的 Slicer</translation>
-    </message>
-    <message>
-        <source>version {version} is too old</source>
-        <translation>版本 {version} 过旧</translation>
+        <source>{group}: {found} of {count}</source>
+        <translation>{group}：{count} 个中找到 {found} 个</translation>
     </message>
 </context>
 <context>
@@ -1249,8 +1979,16 @@
         <translation>体数据中有该模型要分割的内容吗？模型说明见“模型”。</translation>
     </message>
     <message>
+        <source>Edited since.</source>
+        <translation>之后被编辑过。</translation>
+    </message>
+    <message>
         <source>Export</source>
         <translation>导出</translation>
+    </message>
+    <message>
+        <source>Install it now?</source>
+        <translation>现在安装吗？</translation>
     </message>
     <message>
         <source>It is in Slicer's DICOM database too.</source>
@@ -1267,6 +2005,10 @@
     <message>
         <source>Restore previous in Options brings back what was there before.</source>
         <translation>“选项”中的“恢复之前的结果”可恢复原有内容。</translation>
+    </message>
+    <message>
+        <source>Smoothing lets the 3D view show less than there is: {shares} of the volume. Smoothing 0, beside Show 3D in Segment Editor, shows more; exported surfaces keep all.</source>
+        <translation>平滑会使三维视图显示得比实际小：仅为体积的 {shares}。在 Segment Editor 的“Show 3D”旁将平滑设为 0 可显示更多；导出的表面保留全部体积。</translation>
     </message>
     <message>
         <source>Surfaces (STL)…</source>
@@ -1287,18 +2029,6 @@
     <message>
         <source>{volume}: {count} frames segmented in {time}.</source>
         <translation>{volume}：{count} 帧已分割，用时 {time}。</translation>
-    </message>
-    <message>
-        <source>Smoothing lets the 3D view show less than there is: {shares} of the volume. Smoothing 0, beside Show 3D in Segment Editor, shows more; exported surfaces keep all.</source>
-        <translation>平滑会使三维视图显示得比实际小：仅为体积的 {shares}。在 Segment Editor 的“Show 3D”旁将平滑设为 0 可显示更多；导出的表面保留全部体积。</translation>
-    </message>
-    <message>
-        <source>Edited since.</source>
-        <translation>之后被编辑过。</translation>
-    </message>
-    <message>
-        <source>Install it now?</source>
-        <translation>现在安装吗？</translation>
     </message>
 </context>
 <context>
@@ -1325,25 +2055,6 @@
     </message>
 </context>
 <context>
-    <name>Scene.SceneIO</name>
-    <message>
-        <source>Choose another volume.</source>
-        <translation>请选择其他体数据。</translation>
-    </message>
-    <message>
-        <source>Convert it with the module Vector to Scalar Volume.</source>
-        <translation>请用 Vector to Scalar Volume 模块转换。</translation>
-    </message>
-    <message>
-        <source>There is no volume, or it has no voxels.</source>
-        <translation>没有体数据，或体数据没有体素。</translation>
-    </message>
-    <message>
-        <source>{volume} has colours instead of one value per voxel.</source>
-        <translation>{volume} 是彩色的，而不是每个体素一个值。</translation>
-    </message>
-</context>
-<context>
     <name>Panel.SegmentTab</name>
     <message>
         <source>Cancelled. The scene is as it was.</source>
@@ -1360,43 +2071,6 @@
     <message>
         <source>{job}: segmented</source>
         <translation>{job}：已分割</translation>
-    </message>
-</context>
-<context>
-    <name>Jobs.SegmentTask</name>
-    <message>
-        <source>Choose a model.</source>
-        <translation>请选择模型。</translation>
-    </message>
-    <message>
-        <source>No model is chosen.</source>
-        <translation>未选择模型。</translation>
-    </message>
-    <message>
-        <source>{volume}, frame {number}</source>
-        <translation>{volume}，第 {number} 帧</translation>
-    </message>
-</context>
-<context>
-    <name>Setup.SelfCheck</name>
-    <message>
-        <source>Choose another device in Options, or update PyTorch.</source>
-        <translation>请在“选项”中选择其他设备，或更新 PyTorch。</translation>
-    </message>
-    <message>
-        <source>The sample was segmented wrongly (mean Dice {dice}).</source>
-        <translation>样本分割有误（平均 Dice {dice}）。</translation>
-    </message>
-</context>
-<context>
-    <name>Scene.Sequences</name>
-    <message>
-        <source>Segment the current frame only, or choose other volumes.</source>
-        <translation>请只分割当前帧，或选择其他体数据。</translation>
-    </message>
-    <message>
-        <source>The volumes do not all belong to sequences with the same number of frames.</source>
-        <translation>这些体数据并非都属于帧数相同的序列。</translation>
     </message>
 </context>
 <context>
@@ -1447,553 +2121,54 @@
     </message>
 </context>
 <context>
-    <name>Scene.VolumeFacts</name>
+    <name>Panel.StructureGroups</name>
     <message>
-        <source>The volume is {given}; the model was trained on crops of about {expected}. Choose a region in Options.</source>
-        <translation>体数据为 {given}；该模型用约 {expected} 的局部数据训练。请在“选项”中选择范围。</translation>
+        <source>Bones</source>
+        <translation>骨骼</translation>
     </message>
     <message>
-        <source>The voxels are {given}; the model was trained on {expected}.</source>
-        <translation>体素为 {given}；该模型训练时为 {expected}。</translation>
+        <source>Head and neck</source>
+        <translation>头颈部</translation>
     </message>
     <message>
-        <source>This does not look like CT in Hounsfield units: its lowest intensity is {value}.</source>
-        <translation>这不像以亨氏单位表示的 CT：最低强度为 {value}。</translation>
+        <source>Heart</source>
+        <translation>心脏</translation>
     </message>
     <message>
-        <source>This is a {given} volume; the model was trained on {expected}.</source>
-        <translation>这是 {given} 体数据；该模型用 {expected} 训练。</translation>
+        <source>Lesions</source>
+        <translation>病变</translation>
     </message>
     <message>
-        <source>This looks like CT; the model was trained on MR.</source>
-        <translation>这看起来像 CT；该模型用 MR 训练。</translation>
+        <source>Lungs and airways</source>
+        <translation>肺和气道</translation>
     </message>
-</context>
-<context>
-    <name>Scene.Transforms</name>
     <message>
-        <source>Harden the transforms and resample one volume to the other's grid.</source>
-        <translation>请固化（Harden）这些变换，并把一个体数据重采样到另一个的网格上。</translation>
+        <source>Muscles</source>
+        <translation>肌肉</translation>
     </message>
     <message>
-        <source>{first} and {other} are under different transforms.</source>
-        <translation>{first} 与 {other} 处于不同的变换之下。</translation>
+        <source>Organs</source>
+        <translation>器官</translation>
     </message>
     <message>
-        <source>{volume} is under the non-linear transform {transform}: its slices are uneven, missing or tilted, or it was warped.</source>
-        <translation>{volume} 处于非线性变换 {transform} 之下：其切片间距不均、有缺失或倾斜，或者体数据被形变过。</translation>
+        <source>Other</source>
+        <translation>其他</translation>
     </message>
     <message>
-        <source>In the module Data, right-click its transform and choose Harden transform, or take the volume out of the transform.</source>
-        <translation>请在“Data”模块中右键单击其变换并选择“Harden transform”，或将体数据移出该变换。</translation>
+        <source>Ribs and sternum</source>
+        <translation>肋骨和胸骨</translation>
     </message>
     <message>
-        <source>The axes of {volume} are {angle} degrees off right angles, as after a scan with tilted gantry.</source>
-        <translation>{volume} 的轴偏离直角 {angle} 度，如机架倾斜扫描后的情形。</translation>
+        <source>Spine</source>
+        <translation>脊柱</translation>
     </message>
     <message>
-        <source>Resample it in the module Crop Volume, with interpolated cropping; segment the result.</source>
-        <translation>请用“Crop Volume”模块以插值裁剪方式重采样，然后分割所得的体数据。</translation>
+        <source>Tissues</source>
+        <translation>组织</translation>
     </message>
-</context>
-<context>
-    <name>Scene.DicomSeg</name>
     <message>
-        <source>Install the extension QuantitativeReporting, or use Slicer 5.12 or newer.</source>
-        <translation>请安装 QuantitativeReporting 扩展，或使用 Slicer 5.12 或更新版本。</translation>
-    </message>
-    <message>
-        <source>Load the volume with the module DICOM, or export to NIfTI.</source>
-        <translation>请用 DICOM 模块加载体数据，或导出为 NIfTI。</translation>
-    </message>
-    <message>
-        <source>See whether the volume's series is complete in Slicer's DICOM database.</source>
-        <translation>请检查该体数据的序列在 Slicer 的 DICOM 数据库中是否完整。</translation>
-    </message>
-    <message>
-        <source>Segment first.</source>
-        <translation>请先进行分割。</translation>
-    </message>
-    <message>
-        <source>The DICOM files of {volume} are not in Slicer's database.</source>
-        <translation>{volume} 的 DICOM 文件不在 Slicer 的数据库中。</translation>
-    </message>
-    <message>
-        <source>The DICOM SEG could not be written: {problem}.</source>
-        <translation>无法写入 DICOM SEG：{problem}。</translation>
-    </message>
-    <message>
-        <source>There is no segment to export.</source>
-        <translation>没有可导出的分割段。</translation>
-    </message>
-    <message>
-        <source>This Slicer cannot write DICOM SEG.</source>
-        <translation>此 Slicer 无法写入 DICOM SEG。</translation>
-    </message>
-    <message>
-        <source>no file came</source>
-        <translation>没有生成文件</translation>
-    </message>
-    <message>
-        <source>{volume} was not loaded from DICOM, to which a DICOM SEG has to refer.</source>
-        <translation>{volume} 不是从 DICOM 加载的，而 DICOM SEG 必须引用 DICOM。</translation>
-    </message>
-    <message>
-        <source>its voxels no longer lie on the slices of its DICOM series</source>
-        <translation>其体素不再位于其 DICOM 序列的切片上</translation>
-    </message>
-    <message>
-        <source>it is under another transform than its volume</source>
-        <translation>它与其体数据处于不同的变换之下</translation>
-    </message>
-    <message>
-        <source>{name} was moved or resampled: {reason}.</source>
-        <translation>{name} 被移动或重采样过：{reason}。</translation>
-    </message>
-    <message>
-        <source>Export to NIfTI, or segment the volume as the module DICOM loads it.</source>
-        <translation>请导出为 NIfTI，或按 DICOM 模块加载的原样分割该体数据。</translation>
-    </message>
-    <message>
-        <source>Import its series with the module DICOM.</source>
-        <translation>请用 DICOM 模块导入其序列。</translation>
-    </message>
-    <message>
-        <source>DICOM SEG needs the package {name}, which is missing.</source>
-        <translation>DICOM SEG 需要软件包 {name}，但它缺失。</translation>
-    </message>
-    <message>
-        <source>Install it: {command}</source>
-        <translation>请安装：{command}</translation>
-    </message>
-</context>
-<context>
-    <name>Finetune</name>
-    <message>
-        <source> corrections</source>
-        <translation> 次修正后</translation>
-    </message>
-    <message>
-        <source>Add case</source>
-        <translation>添加病例</translation>
-    </message>
-    <message>
-        <source>Add labels</source>
-        <translation>添加标注</translation>
-    </message>
-    <message>
-        <source>Add the volume and the segmentation that the tab Segment shows, as a labelled case.</source>
-        <translation>将“分割”页显示的体数据及其分割作为已标注病例添加。</translation>
-    </message>
-    <message>
-        <source>Add volume files without labels, to be segmented and corrected case by case.</source>
-        <translation>添加没有标注的体数据文件，之后逐例分割并修正。</translation>
-    </message>
-    <message>
-        <source>Add volumes…</source>
-        <translation>添加体数据…</translation>
-    </message>
-    <message>
-        <source>Again after:</source>
-        <translation>再次训练于：</translation>
-    </message>
-    <message>
-        <source>Bring an earlier version of the model back.</source>
-        <translation>恢复该模型的较早版本。</translation>
-    </message>
-    <message>
-        <source>Cancel</source>
-        <translation>取消</translation>
-    </message>
-    <message>
-        <source>Check</source>
-        <translation>检查</translation>
-    </message>
-    <message>
-        <source>Click a case to open it.</source>
-        <translation>点击病例即可打开。</translation>
-    </message>
-    <message>
-        <source>Click a line to go to the place; Mend offers what can be done.</source>
-        <translation>单击一行可转到该处；“处理”会列出可做的事。</translation>
-    </message>
-    <message>
-        <source>Correct</source>
-        <translation>修正</translation>
-    </message>
-    <message>
-        <source>Corrections after which the training goes on by itself; 0 for never.</source>
-        <translation>修正多少例之后自动继续训练；0 表示从不。</translation>
-    </message>
-    <message>
-        <source>Delete this model; nothing else is lost.</source>
-        <translation>删除此模型；其他内容不受影响。</translation>
-    </message>
-    <message>
-        <source>Discard</source>
-        <translation>放弃</translation>
-    </message>
-    <message>
-        <source>Do not use this case.</source>
-        <translation>不使用此病例。</translation>
-    </message>
-    <message>
-        <source>Done</source>
-        <translation>完成</translation>
-    </message>
-    <message>
-        <source>Double-click a case to open it.</source>
-        <translation>双击病例即可打开。</translation>
-    </message>
-    <message>
-        <source>Earlier versions</source>
-        <translation>较早版本</translation>
-    </message>
-    <message>
-        <source>End the training.</source>
-        <translation>结束训练。</translation>
-    </message>
-    <message>
-        <source>Fine-tune</source>
-        <translation>微调</translation>
-    </message>
-    <message>
-        <source>Keep</source>
-        <translation>保留</translation>
-    </message>
-    <message>
-        <source>Keep the labels as they are now and go on with the next case (Ctrl+D).</source>
-        <translation>保存当前标注并继续下一例（Ctrl+D）。</translation>
-    </message>
-    <message>
-        <source>Leave out</source>
-        <translation>排除</translation>
-    </message>
-    <message>
-        <source>Less is trained faster, and forgets less; all learns most.</source>
-        <translation>训练的部分越少越快，遗忘也越少；全部训练学得最多。</translation>
-    </message>
-    <message>
-        <source>Make an empty training set in a new folder.</source>
-        <translation>在新文件夹中建立空的训练集。</translation>
-    </message>
-    <message>
-        <source>Mend</source>
-        <translation>处理</translation>
-    </message>
-    <message>
-        <source>Minutes:</source>
-        <translation>分钟：</translation>
-    </message>
-    <message>
-        <source>Name of the model in the list; what has this name already becomes an earlier version.</source>
-        <translation>模型在列表中的名称；已有的同名模型将成为较早版本。</translation>
-    </message>
-    <message>
-        <source>Name:</source>
-        <translation>名称：</translation>
-    </message>
-    <message>
-        <source>never</source>
-        <translation>从不</translation>
-    </message>
-    <message>
-        <source>New…</source>
-        <translation>新建…</translation>
-    </message>
-    <message>
-        <source>Next case</source>
-        <translation>下一例</translation>
-    </message>
-    <message>
-        <source>Next is:</source>
-        <translation>下一例为：</translation>
-    </message>
-    <message>
-        <source>Not drawn here:</source>
-        <translation>此例未勾画：</translation>
-    </message>
-    <message>
-        <source>Open the next unlabelled case with what the model proposes.</source>
-        <translation>打开下一个未标注病例，并显示模型的建议。</translation>
-    </message>
-    <message>
-        <source>Open…</source>
-        <translation>打开…</translation>
-    </message>
-    <message>
-        <source>Pause</source>
-        <translation>暂停</translation>
-    </message>
-    <message>
-        <source>Plot how much the proposals had to be corrected, case by case.</source>
-        <translation>逐例绘制建议需要修正的程度。</translation>
-    </message>
-    <message>
-        <source>Plot the Dice of every label on the held-out cases.</source>
-        <translation>绘制每个标签在留出病例上的 Dice。</translation>
-    </message>
-    <message>
-        <source>Plot what the training makes small.</source>
-        <translation>绘制训练所最小化的损失。</translation>
-    </message>
-    <message>
-        <source>Put the model into the list of the tab Segment.</source>
-        <translation>将模型放入“分割”页的列表。</translation>
-    </message>
-    <message>
-        <source>Read all labelled cases and list what would spoil a training.</source>
-        <translation>读取所有已标注病例，列出会影响训练的问题。</translation>
-    </message>
-    <message>
-        <source>Show curves</source>
-        <translation>显示曲线</translation>
-    </message>
-    <message>
-        <source>Show loss</source>
-        <translation>显示损失</translation>
-    </message>
-    <message>
-        <source>Show progress</source>
-        <translation>显示进展</translation>
-    </message>
-    <message>
-        <source>Start from:</source>
-        <translation>起点：</translation>
-    </message>
-    <message>
-        <source>Stop</source>
-        <translation>停止</translation>
-    </message>
-    <message>
-        <source>Stop after this step; goes on later with the same numbers.</source>
-        <translation>在本步之后停止；以后可用相同数值继续。</translation>
-    </message>
-    <message>
-        <source>The cases that a model learns from, in a folder of their own.</source>
-        <translation>供模型学习的病例，位于单独的文件夹中。</translation>
-    </message>
-    <message>
-        <source>Tick a label that nobody has drawn in this case: its absence is then not learnt.</source>
-        <translation>勾选此病例中无人勾画的标签：这样就不会学习它的缺失。</translation>
-    </message>
-    <message>
-        <source>Train:</source>
-        <translation>训练：</translation>
-    </message>
-    <message>
-        <source>Training set:</source>
-        <translation>训练集：</translation>
-    </message>
-    <message>
-        <source>What can be done about the chosen line with one click.</source>
-        <translation>对所选行可一键完成的处理。</translation>
-    </message>
-    <message>
-        <source>What the training starts from: a model, a pretrained start, a published checkpoint, or nothing.</source>
-        <translation>训练的起点：模型、预训练起点、已发布的检查点，或从零开始。</translation>
-    </message>
-    <message>
-        <source>Where to look</source>
-        <translation>检查位置</translation>
-    </message>
-    <message>
-        <source>Which unlabelled case comes next.</source>
-        <translation>接下来是哪个未标注病例。</translation>
-    </message>
-    <message>
-        <source>Open a training set, or copy a data set (nnU-Net, Decathlon, folders of pairs) into a new one.</source>
-        <translation>打开训练集，或将数据集（nnU-Net、Decathlon、成对的文件夹）复制到新的训练集中。</translation>
-    </message>
-    <message>
-        <source>Show what the network sees in a held-out case while it learns.</source>
-        <translation>在训练过程中显示网络在某个留出病例中看到的内容。</translation>
-    </message>
-    <message>
-        <source>Watch</source>
-        <translation>观察</translation>
-    </message>
-</context>
-<context>
-    <name>Panel.CaseCheck</name>
-    <message>
-        <source>Checking the cases: {what}</source>
-        <translation>正在检查病例：{what}</translation>
-    </message>
-</context>
-<context>
-    <name>Panel.CasePlaces</name>
-    <message>
-        <source>{number}. {labels}</source>
-        <translation>{number}. {labels}</translation>
-    </message>
-</context>
-<context>
-    <name>Panel.FinetuneTab</name>
-    <message>
-        <source>Discarded. All other models are as they were.</source>
-        <translation>已放弃。其他模型均未改变。</translation>
-    </message>
-    <message>
-        <source>Fine-tune</source>
-        <translation>微调</translation>
-    </message>
-    <message>
-        <source>Go on</source>
-        <translation>继续</translation>
-    </message>
-    <message>
-        <source>Go on from the last checkpoint.</source>
-        <translation>从最近的检查点继续。</translation>
-    </message>
-    <message>
-        <source>Keep or discard the new model first.</source>
-        <translation>请先保留或丢弃新模型。</translation>
-    </message>
-    <message>
-        <source>Start; it runs on when Slicer is closed.</source>
-        <translation>开始；关闭 Slicer 后仍会继续运行。</translation>
-    </message>
-    <message>
-        <source>The proposals come from the new model now. {why}</source>
-        <translation>现在由新模型给出建议。{why}</translation>
-    </message>
-    <message>
-        <source>The proposals stay as they are. {why}</source>
-        <translation>建议保持不变。{why}</translation>
-    </message>
-    <message>
-        <source>{name} is in the list of the tab Segment now.</source>
-        <translation>{name} 现已在“分割”页的列表中。</translation>
-    </message>
-</context>
-<context>
-    <name>Panel.LoopView</name>
-    <message>
-        <source>Add a segmentation first: its segments become the labels of the set.</source>
-        <translation>请先添加一个分割：其分段将成为训练集的标签。</translation>
-    </message>
-    <message>
-        <source>Add volumes without labels to be led from case to case.</source>
-        <translation>添加没有标注的体数据，即可逐例进行。</translation>
-    </message>
-    <message>
-        <source>All cases have labels.</source>
-        <translation>所有病例都已标注。</translation>
-    </message>
-    <message>
-        <source>Computing the proposal for {case}</source>
-        <translation>正在计算 {case} 的建议</translation>
-    </message>
-    <message>
-        <source>No proposal for {case}: {why}</source>
-        <translation>{case} 没有建议：{why}</translation>
-    </message>
-    <message>
-        <source>The training set has no labels yet.</source>
-        <translation>训练集还没有标签。</translation>
-    </message>
-    <message>
-        <source>There is no model yet that proposes labels: cases open without.</source>
-        <translation>还没有能给出建议的模型：病例将不带建议打开。</translation>
-    </message>
-    <message>
-        <source>{case} is open: correct the outlines, then press Done.</source>
-        <translation>{case} 已打开：修正轮廓，然后按“完成”。</translation>
-    </message>
-</context>
-<context>
-    <name>Panel.MappingView</name>
-    <message>
-        <source>Choose a label for each.</source>
-        <translation>请为每个分段选择标签。</translation>
-    </message>
-    <message>
-        <source>Choose…</source>
-        <translation>请选择…</translation>
-    </message>
-    <message>
-        <source>Label of the set</source>
-        <translation>训练集的标签</translation>
-    </message>
-    <message>
-        <source>Segment</source>
-        <translation>分段</translation>
-    </message>
-    <message>
-        <source>The training set does not know these names. Say what each segment is; nothing is written before.</source>
-        <translation>训练集中没有这些名称。请说明每个分段是什么；在此之前不会写入任何内容。</translation>
-    </message>
-    <message>
-        <source>Two segments have the same label.</source>
-        <translation>两个分段使用了同一标签。</translation>
-    </message>
-    <message>
-        <source>a new label</source>
-        <translation>新标签</translation>
-    </message>
-    <message>
-        <source>leave out</source>
-        <translation>排除</translation>
-    </message>
-    <message>
-        <source>These segments lie on another grid than the volume. They are resampled to it when you add them: each voxel gets the nearest label.</source>
-        <translation>这些分段与体数据不在同一网格上。添加时会将其重采样到体数据网格：每个体素取最近的标签。</translation>
-    </message>
-</context>
-<context>
-    <name>Panel.OutcomeView</name>
-    <message>
-        <source>After</source>
-        <translation>之后</translation>
-    </message>
-    <message>
-        <source>Before</source>
-        <translation>之前</translation>
-    </message>
-    <message>
-        <source>Better than before: Dice {gain} on {count} held-out cases; chance alone would stay below {needed}.</source>
-        <translation>比之前更好：{count} 个留出病例上 Dice {gain}；仅凭偶然会低于 {needed}。</translation>
-    </message>
-    <message>
-        <source>Dice {gain} on one held-out case: too few to tell from chance.</source>
-        <translation>一个留出病例上 Dice {gain}：太少，无法与偶然区分。</translation>
-    </message>
-    <message>
-        <source>Held-out cases, the worst first:</source>
-        <translation>留出病例，最差的在前：</translation>
-    </message>
-    <message>
-        <source>Label</source>
-        <translation>标签</translation>
-    </message>
-    <message>
-        <source>Mean Dice {dice} on {count} held-out cases, which were never trained on. There is no earlier model to compare with.</source>
-        <translation>{count} 个从未参与训练的留出病例上平均 Dice 为 {dice}。没有可比较的较早模型。</translation>
-    </message>
-    <message>
-        <source>No case is held out yet, so nobody knows how good this model is: it takes three cases with labels.</source>
-        <translation>还没有留出病例，因此无法得知此模型的好坏：需要三个已标注病例。</translation>
-    </message>
-    <message>
-        <source>Not better than before by more than chance: Dice {gain} on {count} held-out cases, where {needed} would be needed.</source>
-        <translation>与之前相比的提升未超过偶然：{count} 个留出病例上 Dice {gain}，需要 {needed}。</translation>
-    </message>
-    <message>
-        <source>Spread</source>
-        <translation>离散度</translation>
-    </message>
-    <message>
-        <source>{case}: Dice {dice}</source>
-        <translation>{case}：Dice {dice}</translation>
-    </message>
-    <message>
-        <source>{name}, version {number}{dice}</source>
-        <translation>{name}，版本 {number}{dice}</translation>
-    </message>
-    <message>
-        <source>Dice {gain} on {count} held-out cases.</source>
-        <translation>{count} 个留出病例上 Dice {gain}。</translation>
+        <source>Vessels</source>
+        <translation>血管</translation>
     </message>
 </context>
 <context>
@@ -2005,6 +2180,10 @@
     <message>
         <source>Dice</source>
         <translation>Dice</translation>
+    </message>
+    <message>
+        <source>Dice of the fusion levels</source>
+        <translation>融合层级的 Dice</translation>
     </message>
     <message>
         <source>Dice on held-out cases</source>
@@ -2073,10 +2252,6 @@
     <message>
         <source>Training: {what}</source>
         <translation>正在训练：{what}</translation>
-    </message>
-    <message>
-        <source>Dice of the fusion levels</source>
-        <translation>融合层级的 Dice</translation>
     </message>
 </context>
 <context>
@@ -2161,10 +2336,6 @@
         <translation>病例需要一个体数据及其分割。</translation>
     </message>
     <message>
-        <source>Add volumes without labels</source>
-        <translation>添加没有标注的体数据</translation>
-    </message>
-    <message>
         <source>Case</source>
         <translation>病例</translation>
     </message>
@@ -2185,10 +2356,6 @@
         <translation>暂无</translation>
     </message>
     <message>
-        <source>Not added:</source>
-        <translation>未添加：</translation>
-    </message>
-    <message>
         <source>Open a training set</source>
         <translation>打开训练集</translation>
     </message>
@@ -2205,16 +2372,70 @@
         <translation>把握</translation>
     </message>
     <message>
+        <source>Volume files…</source>
+        <translation>体数据文件…</translation>
+    </message>
+</context>
+<context>
+    <name>Panel.VolumeFilesView</name>
+    <message>
+        <source>A volume on another grid than the first of its case is resampled to it.</source>
+        <translation>与所在病例第一个体数据网格不同的体数据将重采样到该网格。</translation>
+    </message>
+    <message>
+        <source>Add volumes without labels</source>
+        <translation>添加没有标注的体数据</translation>
+    </message>
+    <message>
+        <source>Are these the volumes of each case?</source>
+        <translation>每个病例的体数据是否如此？</translation>
+    </message>
+    <message>
+        <source>Name the files of a case alike but for {channels}.</source>
+        <translation>请让同一病例的文件名除 {channels} 外完全相同。</translation>
+    </message>
+    <message>
+        <source>Not added:</source>
+        <translation>未添加：</translation>
+    </message>
+    <message>
+        <source>Not used: {files}</source>
+        <translation>未使用：{files}</translation>
+    </message>
+    <message>
         <source>The other volumes are in the training set.</source>
         <translation>其他体数据已在训练集中。</translation>
     </message>
     <message>
-        <source>Volume files…</source>
-        <translation>体数据文件…</translation>
-    </message>
-    <message>
         <source>Volumes (*.nii *.nii.gz *.nrrd *.nhdr *.mha *.mhd)</source>
         <translation>体数据 (*.nii *.nii.gz *.nrrd *.nhdr *.mha *.mhd)</translation>
+    </message>
+    <message>
+        <source>and {count} more</source>
+        <translation>另有 {count} 个</translation>
+    </message>
+    <message>
+        <source>{file}: the other volumes of its case were not found ({channels}).</source>
+        <translation>{file}：未找到该病例的其他体数据（{channels}）。</translation>
+    </message>
+</context>
+<context>
+    <name>Panel.WatchView</name>
+    <message>
+        <source>No case is held out.</source>
+        <translation>没有留出的病例。</translation>
+    </message>
+    <message>
+        <source>Stop watching</source>
+        <translation>停止观察</translation>
+    </message>
+    <message>
+        <source>{case}: outlined is what the network sees, filled are the labels.</source>
+        <translation>{case}：轮廓线是网络看到的内容，填充的是标签。</translation>
+    </message>
+    <message>
+        <source>{case}: outlines come when the held-out cases are looked at next.</source>
+        <translation>{case}：轮廓将在下次查看留出病例时出现。</translation>
     </message>
 </context>
 <context>
@@ -2229,187 +2450,26 @@
     </message>
 </context>
 <context>
-    <name>Scene.TrainingCases</name>
+    <name>Panel.WorthView</name>
     <message>
-        <source>Choose a folder where you may write, on a disk with space left.</source>
-        <translation>请选择可写入且有剩余空间的文件夹。</translation>
+        <source>Case</source>
+        <translation>病例</translation>
     </message>
     <message>
-        <source>Remove the overlap in the Segment Editor.</source>
-        <translation>请在分割编辑器中去除重叠。</translation>
+        <source>Corrections</source>
+        <translation>修正</translation>
     </message>
     <message>
-        <source>Rename or delete the segment, or add the label to the set.</source>
-        <translation>请重命名或删除该分段，或将此标签加入训练集。</translation>
+        <source>Dice and minutes</source>
+        <translation>Dice 与分钟</translation>
     </message>
     <message>
-        <source>The training set has no label {names}.</source>
-        <translation>训练集中没有标签 {names}。</translation>
+        <source>Dice of the proposal</source>
+        <translation>建议的 Dice</translation>
     </message>
     <message>
-        <source>{first} and {second} overlap, a label map gives each voxel one label.</source>
-        <translation>{first} 与 {second} 重叠，标签图中每个体素只能有一个标签。</translation>
-    </message>
-    <message>
-        <source>{path} cannot be written.</source>
-        <translation>无法写入 {path}。</translation>
-    </message>
-</context>
-<context>
-    <name>MISFMSlicer.VolumeMessages</name>
-    <message>
-        <source>Correct its spacing in the module Volumes, or load the original files again.</source>
-        <translation>请在 Volumes 模块中更正其间距，或重新加载原始文件。</translation>
-    </message>
-    <message>
-        <source>Segment the other frames one by one, without All frames.</source>
-        <translation>请不勾选“所有帧”，逐帧分割其余帧。</translation>
-    </message>
-    <message>
-        <source>Choose the wanted frame, or each channel, as a volume of its own.</source>
-        <translation>请将所需帧或各通道作为单独的体数据选择。</translation>
-    </message>
-    <message>
-        <source>Replace them first, for example with the module Threshold Scalar Volume, or choose another volume.</source>
-        <translation>请先替换这些值（例如用 Threshold Scalar Volume 模块），或选择其他体数据。</translation>
-    </message>
-    <message>
-        <source>The network's answer holds values that are not finite.</source>
-        <translation>网络的输出含有非有限值。</translation>
-    </message>
-    <message>
-        <source>Try again; is there space on the disk for temporary files?</source>
-        <translation>请重试；磁盘上是否有空间存放临时文件？</translation>
-    </message>
-    <message>
-        <source>Choose another volume, or load this one again.</source>
-        <translation>请选择其他体数据，或重新加载此体数据。</translation>
-    </message>
-    <message>
-        <source>Try again; another program may have removed it.</source>
-        <translation>请重试；可能被其他程序删除了。</translation>
-    </message>
-    <message>
-        <source>Resample one onto the other first, for example with the module Resample Image (BRAINS).</source>
-        <translation>请先将其一重采样到另一个的网格，例如用 Resample Image (BRAINS) 模块。</translation>
-    </message>
-    <message>
-        <source>The channels {first} and {second} lie on different grids: {difference}.</source>
-        <translation>通道 {first} 与 {second} 的网格不同：{difference}。</translation>
-    </message>
-    <message>
-        <source>The model is damaged or was put together wrongly; get it again.</source>
-        <translation>模型已损坏或组装有误；请重新获取。</translation>
-    </message>
-    <message>
-        <source>{failed} of {count} frames failed ({reasons}{more}).</source>
-        <translation>{count} 帧中有 {failed} 帧失败（{reasons}{more}）。</translation>
-    </message>
-    <message>
-        <source>Choose another device in Options; if that does not help, get the model again.</source>
-        <translation>请在“选项”中选择其他设备；若无效，请重新获取模型。</translation>
-    </message>
-    <message>
-        <source>{volume} has the voxel size {size} mm, it must be above zero on each axis.</source>
-        <translation>{volume} 的体素大小为 {size} mm，各轴都必须大于零。</translation>
-    </message>
-    <message>
-        <source>The network has {count} classes, the model names {expected} with what is none of its labels.</source>
-        <translation>网络有 {count} 个类别，模型连同背景列出 {expected} 个。</translation>
-    </message>
-    <message>
-        <source>Resample it with Crop Volume, with interpolated cropping, and segment the result.</source>
-        <translation>请用 Crop Volume 模块以插值裁剪的方式重采样，再分割结果。</translation>
-    </message>
-    <message>
-        <source>Correct its spacing in the module Volumes, in millimetres.</source>
-        <translation>请在 Volumes 模块中以毫米为单位更正其间距。</translation>
-    </message>
-    <message>
-        <source>{volume} holds no voxels: its size is {size}.</source>
-        <translation>{volume} 没有体素：其大小为 {size}。</translation>
-    </message>
-    <message>
-        <source>Choose one volume for each channel, or another model.</source>
-        <translation>请为每个通道选择一个体数据，或选择其他模型。</translation>
-    </message>
-    <message>
-        <source>{volume} lies on no regular grid: its axes are {tilt} degrees off the right angle, as after a scan with tilted gantry.</source>
-        <translation>{volume} 不在规则网格上：其坐标轴偏离直角 {tilt} 度，如倾斜机架扫描。</translation>
-    </message>
-    <message>
-        <source>Load the whole series, or choose another volume.</source>
-        <translation>请加载整个序列，或选择其他体数据。</translation>
-    </message>
-    <message>
-        <source>{volume} was not handed over completely: {reason}.</source>
-        <translation>{volume} 未完整传递：{reason}。</translation>
-    </message>
-    <message>
-        <source>{volume} has more than three dimensions ({size}), one volume was expected.</source>
-        <translation>{volume} 超过三维（{size}），应为一个体数据。</translation>
-    </message>
-    <message>
-        <source>{volume} cannot be handed over: {reason}.</source>
-        <translation>{volume} 无法传递：{reason}。</translation>
-    </message>
-    <message>
-        <source>Save it as .nrrd, load it again, and segment that.</source>
-        <translation>请将其保存为 .nrrd，重新加载后再分割。</translation>
-    </message>
-</context>
-<context>
-    <name>Scene.SceneCases</name>
-    <message>
-        <source>Give a scene with volumes and segmentations, or a data set.</source>
-        <translation>请提供带有体数据和分割的场景，或一个数据集。</translation>
-    </message>
-    <message>
-        <source>The scene holds no volume with a segmentation of it.</source>
-        <translation>场景中没有带分割的体数据。</translation>
-    </message>
-</context>
-<context>
-    <name>Panel.PretrainTab</name>
-    <message>
-        <source>Add a folder with volumes first.</source>
-        <translation>请先添加包含体数据的文件夹。</translation>
-    </message>
-    <message>
-        <source>Go on</source>
-        <translation>继续</translation>
-    </message>
-    <message>
-        <source>Pretrain</source>
-        <translation>预训练</translation>
-    </message>
-    <message>
-        <source>Pretrained in {steps} steps and {time}.</source>
-        <translation>已在 {time} 内完成 {steps} 步预训练。</translation>
-    </message>
-    <message>
-        <source>Ready. It runs on when Slicer is closed.</source>
-        <translation>就绪。关闭 Slicer 后仍会继续运行。</translation>
-    </message>
-    <message>
-        <source>The commands and a SLURM script are in the clipboard.</source>
-        <translation>命令和 SLURM 脚本已复制到剪贴板。</translation>
-    </message>
-    <message>
-        <source>full</source>
-        <translation>完整</translation>
-    </message>
-    <message>
-        <source>small</source>
-        <translation>小型</translation>
-    </message>
-    <message>
-        <source>{name} is in the list Start from of the tab Fine-tune.</source>
-        <translation>{name} 已在“微调”页的“起点”列表中。</translation>
-    </message>
-    <message>
-        <source>Keep or discard the new start first.</source>
-        <translation>请先保留或放弃新的起点。</translation>
+        <source>Minutes</source>
+        <translation>分钟</translation>
     </message>
 </context>
 <context>
@@ -2532,317 +2592,246 @@
     </message>
 </context>
 <context>
-    <name>Panel.CollectView</name>
+    <name>Scene.DicomSeg</name>
     <message>
-        <source>Copying the cases of {folder}</source>
-        <translation>正在复制 {folder} 的病例</translation>
+        <source>DICOM SEG needs the package {name}, which is missing.</source>
+        <translation>DICOM SEG 需要软件包 {name}，但它缺失。</translation>
     </message>
     <message>
-        <source>Copying the cases: {what}</source>
-        <translation>正在复制病例：{what}</translation>
+        <source>Export to NIfTI, or segment the volume as the module DICOM loads it.</source>
+        <translation>请导出为 NIfTI，或按 DICOM 模块加载的原样分割该体数据。</translation>
     </message>
     <message>
-        <source>Not added:</source>
-        <translation>未添加：</translation>
+        <source>Import its series with the module DICOM.</source>
+        <translation>请用 DICOM 模块导入其序列。</translation>
     </message>
     <message>
-        <source>The other cases are in the training set.</source>
-        <translation>其他病例已在训练集中。</translation>
-    </message>
-</context>
-<context>
-    <name>Panel.ModelsView</name>
-    <message>
-        <source>No model is found so: search for less, or import one.</source>
-        <translation>没有找到符合条件的模型：请减少搜索词，或导入模型。</translation>
-    </message>
-</context>
-<context>
-    <name>Panel.Fixes</name>
-    <message>
-        <source>Hold {case} out</source>
-        <translation>将 {case} 留作验证</translation>
+        <source>Install it: {command}</source>
+        <translation>请安装：{command}</translation>
     </message>
     <message>
-        <source>It is right: there is nothing</source>
-        <translation>没有错：确实没有结构</translation>
+        <source>Install the extension QuantitativeReporting, or use Slicer 5.12 or newer.</source>
+        <translation>请安装 QuantitativeReporting 扩展，或使用 Slicer 5.12 或更新版本。</translation>
     </message>
     <message>
-        <source>Learn from both</source>
-        <translation>两者都用于训练</translation>
+        <source>Load the volume with the module DICOM, or export to NIfTI.</source>
+        <translation>请用 DICOM 模块加载体数据，或导出为 NIfTI。</translation>
     </message>
     <message>
-        <source>Learn from {case}</source>
-        <translation>将 {case} 用于训练</translation>
+        <source>See whether the volume's series is complete in Slicer's DICOM database.</source>
+        <translation>请检查该体数据的序列在 Slicer 的 DICOM 数据库中是否完整。</translation>
     </message>
     <message>
-        <source>Leave {case} out</source>
-        <translation>不使用 {case}</translation>
+        <source>Segment first.</source>
+        <translation>请先进行分割。</translation>
     </message>
     <message>
-        <source>Remove the stray voxels</source>
-        <translation>删除零散体素</translation>
+        <source>The DICOM SEG could not be written: {problem}.</source>
+        <translation>无法写入 DICOM SEG：{problem}。</translation>
     </message>
     <message>
-        <source>Remove these voxels</source>
-        <translation>删除这些体素</translation>
+        <source>The DICOM files of {volume} are not in Slicer's database.</source>
+        <translation>{volume} 的 DICOM 文件不在 Slicer 的数据库中。</translation>
     </message>
     <message>
-        <source>They are {label}</source>
-        <translation>它们是{label}</translation>
+        <source>There is no segment to export.</source>
+        <translation>没有可导出的分割段。</translation>
     </message>
     <message>
-        <source>{case} (held out) is the same as {other} (learnt from)</source>
-        <translation>{case}（验证）与 {other}（训练）相同</translation>
+        <source>This Slicer cannot write DICOM SEG.</source>
+        <translation>此 Slicer 无法写入 DICOM SEG。</translation>
     </message>
     <message>
-        <source>{case} is the same image as {other}</source>
-        <translation>{case} 与 {other} 是同一图像</translation>
+        <source>it is under another transform than its volume</source>
+        <translation>它与其体数据处于不同的变换之下</translation>
     </message>
     <message>
-        <source>{case}: no label at all, as in a healthy patient</source>
-        <translation>{case}：没有任何标签，如同健康患者</translation>
+        <source>its voxels no longer lie on the slices of its DICOM series</source>
+        <translation>其体素不再位于其 DICOM 序列的切片上</translation>
     </message>
     <message>
-        <source>{case}: values that this set has no name for: {labels}</source>
-        <translation>{case}：此训练集中没有名称的数值：{labels}</translation>
+        <source>no file came</source>
+        <translation>没有生成文件</translation>
     </message>
     <message>
-        <source>{case}: {count} stray voxels of {labels}</source>
-        <translation>{case}：{labels}有 {count} 个零散体素</translation>
+        <source>{name} was moved or resampled: {reason}.</source>
+        <translation>{name} 被移动或重采样过：{reason}。</translation>
     </message>
     <message>
-        <source>{labels}: in no case that is learnt from</source>
-        <translation>{labels}：没有任何训练病例包含它</translation>
-    </message>
-    <message>
-        <source>{labels}: in no held-out case, so nobody will know how well</source>
-        <translation>{labels}：没有验证病例包含它，无法得知效果</translation>
-    </message>
-    <message>
-        <source>Resample the labels to the image</source>
-        <translation>将标签重采样到图像网格</translation>
-    </message>
-    <message>
-        <source>{case}: the labels lie on another grid than the image</source>
-        <translation>{case}：标签与图像不在同一网格上</translation>
+        <source>{volume} was not loaded from DICOM, to which a DICOM SEG has to refer.</source>
+        <translation>{volume} 不是从 DICOM 加载的，而 DICOM SEG 必须引用 DICOM。</translation>
     </message>
 </context>
 <context>
-    <name>Panel.ProblemsView</name>
+    <name>Scene.Export</name>
     <message>
-        <source>All of them are mended; Check looks once more.</source>
-        <translation>已全部处理；可再次点击“检查”确认。</translation>
+        <source>Choose a folder where you may write, on a disk with space left.</source>
+        <translation>请选择有写入权限且磁盘有剩余空间的文件夹。</translation>
     </message>
     <message>
-        <source>No problem was found in the cases with labels.</source>
-        <translation>已标注的病例中未发现问题。</translation>
+        <source>Save the segmentation as .seg.nrrd instead.</source>
+        <translation>请改为将分割保存为 .seg.nrrd。</translation>
     </message>
     <message>
-        <source>Press Done first.</source>
-        <translation>请先点击“完成”。</translation>
+        <source>Segment first.</source>
+        <translation>请先进行分割。</translation>
     </message>
     <message>
-        <source>These cases can be trained on. Look at what is listed: it is often a slip.</source>
-        <translation>这些病例可以用于训练。请查看所列各项：往往是疏忽。</translation>
+        <source>The axes of {volume} are not at right angles, as NIfTI needs them.</source>
+        <translation>{volume} 的轴不成直角，而 NIfTI 要求直角。</translation>
     </message>
     <message>
-        <source>{case} has changes that are not in the set yet.</source>
-        <translation>{case} 有尚未存入训练集的修改。</translation>
-    </message>
-</context>
-<context>
-    <name>Panel.WorthView</name>
-    <message>
-        <source>Case</source>
-        <translation>病例</translation>
+        <source>There is no segment to export.</source>
+        <translation>没有可导出的分割段。</translation>
     </message>
     <message>
-        <source>Corrections</source>
-        <translation>修正</translation>
-    </message>
-    <message>
-        <source>Dice and minutes</source>
-        <translation>Dice 与分钟</translation>
-    </message>
-    <message>
-        <source>Dice of the proposal</source>
-        <translation>建议的 Dice</translation>
-    </message>
-    <message>
-        <source>Minutes</source>
-        <translation>分钟</translation>
+        <source>{path} cannot be written.</source>
+        <translation>无法写入 {path}。</translation>
     </message>
 </context>
 <context>
-    <name>Panel.CaseTexts</name>
+    <name>Scene.GridBox</name>
     <message>
-        <source>A model learns from cases with labels. Open… a folder with images and labels; or load a volume and its segmentation, and press Add labels.</source>
-        <translation>模型从带标签的病例中学习。请用“打开…”选择含图像和标注的文件夹；或加载一个体数据及其分割，再点击“添加标注”。</translation>
+        <source>Move the region, or segment the whole volume.</source>
+        <translation>请移动该区域，或分割整个体数据。</translation>
     </message>
     <message>
-        <source>Dice of the proposal {dice}</source>
-        <translation>建议的 Dice {dice}</translation>
+        <source>The region holds no centre of a voxel.</source>
+        <translation>该区域不包含任何体素中心。</translation>
     </message>
     <message>
-        <source>checked</source>
-        <translation>已检查</translation>
+        <source>The region is a single voxel.</source>
+        <translation>该区域只有一个体素。</translation>
     </message>
     <message>
-        <source>corrected</source>
-        <translation>已修正</translation>
+        <source>The region lies outside the volume.</source>
+        <translation>该区域在体数据之外。</translation>
     </message>
     <message>
-        <source>left out</source>
-        <translation>已排除</translation>
+        <source>The region was removed.</source>
+        <translation>该区域已被删除。</translation>
     </message>
     <message>
-        <source>no labels</source>
-        <translation>无标注</translation>
-    </message>
-    <message>
-        <source>not drawn: {names}</source>
-        <translation>未勾画：{names}</translation>
-    </message>
-    <message>
-        <source>proposed</source>
-        <translation>已建议</translation>
-    </message>
-    <message>
-        <source>{labelled} cases with labels, {held} of them held out; {waiting} to do.</source>
-        <translation>{labelled} 个已标注病例，其中 {held} 个留出；{waiting} 个待处理。</translation>
-    </message>
-    <message>
-        <source>{status}, held out</source>
-        <translation>{status}，留出</translation>
-    </message>
-    <message>
-        <source>{who}, {when}</source>
-        <translation>{who}，{when}</translation>
-    </message>
-    <message>
-        <source>any</source>
-        <translation>任意一例</translation>
-    </message>
-    <message>
-        <source>the next in the list</source>
-        <translation>列表中的下一例</translation>
-    </message>
-    <message>
-        <source>the one the model is least sure of</source>
-        <translation>模型最没有把握的一例</translation>
+        <source>The segment to stay inside of has no voxel in the volume.</source>
+        <translation>所限定的分割段在体数据中没有体素。</translation>
     </message>
 </context>
 <context>
-    <name>Panel.Closing</name>
+    <name>Scene.SceneCases</name>
     <message>
-        <source>A training is running. It can go on without Slicer, and is found again when Slicer is opened; or it stops now and keeps what it has learnt, to go on later.</source>
-        <translation>训练正在进行。它可以在没有 Slicer 的情况下继续，下次打开 Slicer 时会再次找到它；也可以现在停止并保留已学到的内容，以后再继续。</translation>
+        <source>Give a scene with volumes and segmentations, or a data set.</source>
+        <translation>请提供带有体数据和分割的场景，或一个数据集。</translation>
     </message>
     <message>
-        <source>Close Slicer</source>
-        <translation>关闭 Slicer</translation>
-    </message>
-    <message>
-        <source>Go on in the background</source>
-        <translation>在后台继续</translation>
-    </message>
-    <message>
-        <source>Stop and keep</source>
-        <translation>停止并保留</translation>
+        <source>The scene holds no volume with a segmentation of it.</source>
+        <translation>场景中没有带分割的体数据。</translation>
     </message>
 </context>
 <context>
-    <name>Panel.ResultTable</name>
+    <name>Scene.SceneIO</name>
     <message>
-        <source>{count} voxels</source>
-        <translation>{count} 个体素</translation>
+        <source>Choose another volume.</source>
+        <translation>请选择其他体数据。</translation>
     </message>
     <message>
-        <source>Segment</source>
-        <translation>分割段</translation>
+        <source>Convert it with the module Vector to Scalar Volume.</source>
+        <translation>请用 Vector to Scalar Volume 模块转换。</translation>
     </message>
     <message>
-        <source>not found</source>
-        <translation>未找到</translation>
+        <source>There is no volume, or it has no voxels.</source>
+        <translation>没有体数据，或体数据没有体素。</translation>
     </message>
     <message>
-        <source>Volume (ml)</source>
-        <translation>体积 (ml)</translation>
-    </message>
-    <message>
-        <source>{group}: {found} of {count}</source>
-        <translation>{group}：{count} 个中找到 {found} 个</translation>
+        <source>{volume} has colours instead of one value per voxel.</source>
+        <translation>{volume} 是彩色的，而不是每个体素一个值。</translation>
     </message>
 </context>
 <context>
-    <name>Panel.StructureGroups</name>
+    <name>Scene.Sequences</name>
     <message>
-        <source>Lesions</source>
-        <translation>病变</translation>
+        <source>Segment the current frame only, or choose other volumes.</source>
+        <translation>请只分割当前帧，或选择其他体数据。</translation>
     </message>
     <message>
-        <source>Heart</source>
-        <translation>心脏</translation>
-    </message>
-    <message>
-        <source>Vessels</source>
-        <translation>血管</translation>
-    </message>
-    <message>
-        <source>Spine</source>
-        <translation>脊柱</translation>
-    </message>
-    <message>
-        <source>Ribs and sternum</source>
-        <translation>肋骨和胸骨</translation>
-    </message>
-    <message>
-        <source>Muscles</source>
-        <translation>肌肉</translation>
-    </message>
-    <message>
-        <source>Lungs and airways</source>
-        <translation>肺和气道</translation>
-    </message>
-    <message>
-        <source>Head and neck</source>
-        <translation>头颈部</translation>
-    </message>
-    <message>
-        <source>Bones</source>
-        <translation>骨骼</translation>
-    </message>
-    <message>
-        <source>Organs</source>
-        <translation>器官</translation>
-    </message>
-    <message>
-        <source>Tissues</source>
-        <translation>组织</translation>
-    </message>
-    <message>
-        <source>Other</source>
-        <translation>其他</translation>
+        <source>The volumes do not all belong to sequences with the same number of frames.</source>
+        <translation>这些体数据并非都属于帧数相同的序列。</translation>
     </message>
 </context>
 <context>
-    <name>Panel.WatchView</name>
+    <name>Scene.TrainingCases</name>
     <message>
-        <source>No case is held out.</source>
-        <translation>没有留出的病例。</translation>
+        <source>Choose a folder where you may write, on a disk with space left.</source>
+        <translation>请选择可写入且有剩余空间的文件夹。</translation>
     </message>
     <message>
-        <source>Stop watching</source>
-        <translation>停止观察</translation>
+        <source>Remove the overlap in the Segment Editor.</source>
+        <translation>请在分割编辑器中去除重叠。</translation>
     </message>
     <message>
-        <source>{case}: outlined is what the network sees, filled are the labels.</source>
-        <translation>{case}：轮廓线是网络看到的内容，填充的是标签。</translation>
+        <source>Rename or delete the segment, or add the label to the set.</source>
+        <translation>请重命名或删除该分段，或将此标签加入训练集。</translation>
     </message>
     <message>
-        <source>{case}: outlines come when the held-out cases are looked at next.</source>
-        <translation>{case}：轮廓将在下次查看留出病例时出现。</translation>
+        <source>The training set has no label {names}.</source>
+        <translation>训练集中没有标签 {names}。</translation>
+    </message>
+    <message>
+        <source>{first} and {second} overlap, a label map gives each voxel one label.</source>
+        <translation>{first} 与 {second} 重叠，标签图中每个体素只能有一个标签。</translation>
+    </message>
+    <message>
+        <source>{path} cannot be written.</source>
+        <translation>无法写入 {path}。</translation>
+    </message>
+</context>
+<context>
+    <name>Scene.Transforms</name>
+    <message>
+        <source>Harden the transforms and resample one volume to the other's grid.</source>
+        <translation>请固化（Harden）这些变换，并把一个体数据重采样到另一个的网格上。</translation>
+    </message>
+    <message>
+        <source>In the module Data, right-click its transform and choose Harden transform, or take the volume out of the transform.</source>
+        <translation>请在“Data”模块中右键单击其变换并选择“Harden transform”，或将体数据移出该变换。</translation>
+    </message>
+    <message>
+        <source>Resample it in the module Crop Volume, with interpolated cropping; segment the result.</source>
+        <translation>请用“Crop Volume”模块以插值裁剪方式重采样，然后分割所得的体数据。</translation>
+    </message>
+    <message>
+        <source>The axes of {volume} are {angle} degrees off right angles, as after a scan with tilted gantry.</source>
+        <translation>{volume} 的轴偏离直角 {angle} 度，如机架倾斜扫描后的情形。</translation>
+    </message>
+    <message>
+        <source>{first} and {other} are under different transforms.</source>
+        <translation>{first} 与 {other} 处于不同的变换之下。</translation>
+    </message>
+    <message>
+        <source>{volume} is under the non-linear transform {transform}: its slices are uneven, missing or tilted, or it was warped.</source>
+        <translation>{volume} 处于非线性变换 {transform} 之下：其切片间距不均、有缺失或倾斜，或者体数据被形变过。</translation>
+    </message>
+</context>
+<context>
+    <name>Scene.VolumeFacts</name>
+    <message>
+        <source>The volume is {given}; the model was trained on crops of about {expected}. Choose a region in Options.</source>
+        <translation>体数据为 {given}；该模型用约 {expected} 的局部数据训练。请在“选项”中选择范围。</translation>
+    </message>
+    <message>
+        <source>The voxels are {given}; the model was trained on {expected}.</source>
+        <translation>体素为 {given}；该模型训练时为 {expected}。</translation>
+    </message>
+    <message>
+        <source>This does not look like CT in Hounsfield units: its lowest intensity is {value}.</source>
+        <translation>这不像以亨氏单位表示的 CT：最低强度为 {value}。</translation>
+    </message>
+    <message>
+        <source>This is a {given} volume; the model was trained on {expected}.</source>
+        <translation>这是 {given} 体数据；该模型用 {expected} 训练。</translation>
+    </message>
+    <message>
+        <source>This looks like CT; the model was trained on MR.</source>
+        <translation>这看起来像 CT；该模型用 MR 训练。</translation>
     </message>
 </context>
 <context>
@@ -2853,90 +2842,183 @@
     </message>
 </context>
 <context>
-    <name>Panel.FoldersView</name>
+    <name>Setup.Installer</name>
     <message>
-        <source>Folder with volumes</source>
-        <translation>包含体数据的文件夹</translation>
+        <source>Install the extension {name} in Slicer's Extensions Manager.</source>
+        <translation>请在 Slicer 的扩展管理器中安装扩展 {name}。</translation>
     </message>
     <message>
-        <source>Refused: {reasons}.</source>
-        <translation>已拒绝：{reasons}。</translation>
+        <source>Restart Slicer, then go on here.</source>
+        <translation>请重新启动 Slicer，然后继续。</translation>
     </message>
     <message>
-        <source>{count} volumes ready ({modalities}), {size} on the disk.</source>
-        <translation>{count} 个体数据已就绪（{modalities}），占用磁盘 {size}。</translation>
+        <source>Run this in a terminal and start Slicer again: {command}</source>
+        <translation>请在终端运行以下命令，然后重新启动 Slicer：{command}</translation>
     </message>
     <message>
-        <source>{count} were there twice.</source>
-        <translation>{count} 个重复。</translation>
+        <source>The extension PyTorch has changed: its installTorch() takes other arguments.</source>
+        <translation>PyTorch 扩展已变更：其 installTorch() 的参数不同。</translation>
     </message>
     <message>
-        <source>a CT without Hounsfield units</source>
-        <translation>CT 不含亨氏单位</translation>
+        <source>The extension {name} could not be installed.</source>
+        <translation>无法安装扩展 {name}。</translation>
     </message>
     <message>
-        <source>a label map</source>
-        <translation>是标签图</translation>
+        <source>The extension {name} is installed now.</source>
+        <translation>扩展 {name} 已安装。</translation>
     </message>
     <message>
-        <source>a localizer</source>
-        <translation>是定位像</translation>
+        <source>The installation did not work: {error}</source>
+        <translation>安装未成功：{error}</translation>
     </message>
     <message>
-        <source>a series over time</source>
-        <translation>时间序列</translation>
+        <source>This Slicer installs no extensions.</source>
+        <translation>此 Slicer 无法安装扩展。</translation>
+    </message>
+</context>
+<context>
+    <name>Setup.Models</name>
+    <message>
+        <source>For</source>
+        <translation>适用于</translation>
     </message>
     <message>
-        <source>a single slice</source>
-        <translation>只有一个切片</translation>
+        <source>Held-out Dice</source>
+        <translation>留出集 Dice</translation>
     </message>
     <message>
-        <source>cut off</source>
-        <translation>文件不完整</translation>
+        <source>Licence</source>
+        <translation>许可证</translation>
+    </message>
+    <message>
+        <source>Limits</source>
+        <translation>局限</translation>
+    </message>
+    <message>
+        <source>Problem</source>
+        <translation>问题</translation>
+    </message>
+    <message>
+        <source>Segments</source>
+        <translation>分割内容</translation>
+    </message>
+    <message>
+        <source>Trained on</source>
+        <translation>训练数据</translation>
+    </message>
+    <message>
+        <source>Version</source>
+        <translation>版本</translation>
     </message>
     <message>
         <source>damaged</source>
-        <translation>文件损坏</translation>
+        <translation>已损坏</translation>
     </message>
     <message>
-        <source>held out</source>
-        <translation>已留出</translation>
+        <source>mine</source>
+        <translation>我的</translation>
     </message>
     <message>
-        <source>neither CT nor MR</source>
-        <translation>既非 CT 也非 MR</translation>
+        <source>not evaluated</source>
+        <translation>未评估</translation>
     </message>
     <message>
-        <source>no image</source>
-        <translation>不是图像</translation>
+        <source>not stated: ask its authors</source>
+        <translation>未说明：请询问作者</translation>
     </message>
     <message>
-        <source>nothing but air</source>
-        <translation>只有空气</translation>
+        <source>voxels of about {lengths}</source>
+        <translation>体素约 {lengths}</translation>
     </message>
     <message>
-        <source>too few slices</source>
-        <translation>切片太少</translation>
+        <source>{modality} volumes</source>
+        <translation>{modality} 体数据</translation>
     </message>
     <message>
-        <source>values that are no numbers</source>
-        <translation>含有非数值</translation>
+        <source>{scores} ({count} cases)</source>
+        <translation>{scores}（{count} 例）</translation>
+    </message>
+</context>
+<context>
+    <name>Setup.Requirements</name>
+    <message>
+        <source>It will be downloaded from the Python Package Index and from pytorch.org (PyTorch: 0.2 GB, with support for NVIDIA GPUs up to 3 GB) into Slicer's own Python. Your images stay on this computer. Install now?</source>
+        <translation>将从 Python Package Index 和 pytorch.org 下载（PyTorch：0.2 GB；支持 NVIDIA GPU 时最多 3 GB）并安装到 Slicer 自带的 Python 中。您的图像不会离开本机。现在安装吗？</translation>
     </message>
     <message>
-        <source>voxel size that cannot be right</source>
-        <translation>体素尺寸不可信</translation>
+        <source>MISFM library</source>
+        <translation>MISFM 库</translation>
     </message>
     <message>
-        <source>voxels too large</source>
-        <translation>体素过大</translation>
+        <source>MISFM needs:</source>
+        <translation>MISFM 需要：</translation>
     </message>
     <message>
-        <source>without voxels</source>
-        <translation>没有体素</translation>
+        <source>MISFM_PYTHON names {path}, which is no program</source>
+        <translation>MISFM_PYTHON 指向 {path}，它不是程序</translation>
     </message>
     <message>
-        <source>{count} volumes ready, {size} on the disk.</source>
-        <translation>{count} 个体数据已就绪，占用磁盘 {size}。</translation>
+        <source>Priority</source>
+        <translation>优先级</translation>
+    </message>
+    <message>
+        <source>Python</source>
+        <translation>Python</translation>
+    </message>
+    <message>
+        <source>Python packages</source>
+        <translation>Python 包</translation>
+    </message>
+    <message>
+        <source>Slicer gives way to all other programs, and what it starts does so too. Start Slicer with SLICER_BACKGROUND_THREAD_PRIORITY=0 in its environment to be faster beside other work.</source>
+        <translation>Slicer 及其启动的程序会让位于其他所有程序。在环境变量中设置 SLICER_BACKGROUND_THREAD_PRIORITY=0 后启动 Slicer，可在有其他工作时更快。</translation>
+    </message>
+    <message>
+        <source>Slicer's own packages</source>
+        <translation>Slicer 自带的包</translation>
+    </message>
+    <message>
+        <source>missing</source>
+        <translation>缺少</translation>
+    </message>
+    <message>
+        <source>missing or too old: {names}</source>
+        <translation>缺少或版本过旧：{names}</translation>
+    </message>
+    <message>
+        <source>normal</source>
+        <translation>正常</translation>
+    </message>
+    <message>
+        <source>not found; install the MISFM extension again</source>
+        <translation>未找到；请重新安装 MISFM 扩展</translation>
+    </message>
+    <message>
+        <source>the extension PyTorch is missing; Slicer has to be restarted after it</source>
+        <translation>缺少 PyTorch 扩展；安装后需重新启动 Slicer</translation>
+    </message>
+    <message>
+        <source>there is none for Slicer on this Mac, which runs as an Intel program; set MISFM_PYTHON to a Python that has MISFM installed</source>
+        <translation>此 Mac 上的 Slicer 以 Intel 程序运行，没有可用的版本；请将 MISFM_PYTHON 设为已安装 MISFM 的 Python</translation>
+    </message>
+    <message>
+        <source>this Slicer is too old, MISFM needs {names}; install a newer Slicer</source>
+        <translation>此 Slicer 过旧，MISFM 需要 {names}；请安装更新的 Slicer</translation>
+    </message>
+    <message>
+        <source>version {version} is too old</source>
+        <translation>版本 {version} 过旧</translation>
+    </message>
+</context>
+<context>
+    <name>Setup.SelfCheck</name>
+    <message>
+        <source>Choose another device in Options, or update PyTorch.</source>
+        <translation>请在“选项”中选择其他设备，或更新 PyTorch。</translation>
+    </message>
+    <message>
+        <source>The sample was segmented wrongly (mean Dice {dice}).</source>
+        <translation>样本分割有误（平均 Dice {dice}）。</translation>
     </message>
 </context>
 </TS>

@@ -17,10 +17,10 @@ def channels_together(paths: Sequence[Path], num_channels: int) -> Iterator[tupl
 
     Args:
         paths: Volumes of one folder.
-        num_channels: Channels of the model; with one every file is a case.
+        num_channels: Channels of a case; with one every file is a case.
 
     Raises:
-        DataError: A case has other channels than the model expects.
+        DataError: A case has other channels.
     """
     if num_channels == 1:
         yield from ((path,) for path in paths)
@@ -36,8 +36,8 @@ def channels_together(paths: Sequence[Path], num_channels: int) -> Iterator[tupl
             yield (case,)
         elif sorted(channels) != list(range(num_channels)):
             raise DataError(
-                f"{case.name} has the channels {', '.join(map(str, sorted(channels)))}, the model "
-                f"expects 0 to {num_channels - 1}.",
+                f"{case.name} has the channels {', '.join(map(str, sorted(channels)))}; 0 to "
+                f"{num_channels - 1} were expected.",
                 code="channel-count",
                 remedy="Give every case one file per channel, named case_0000, case_0001, …",
             )

@@ -1,0 +1,69 @@
+"""Which files are the volumes of one case, told by their names."""
+
+from __future__ import annotations
+
+import re
+from collections import defaultdict
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from MISFMLib.volumes.case_names import case_name
+
+_NUMBER = re.compile(r"(.+)_(\d{4})")
+
+
+@dataclass(frozen=True)
+class FileCase:
+    """The files of one case."""
+
+    name: str
+    files: tuple[Path, ...]
+    """One for each channel, in their order."""
+
+
+def cases_of_files(
+    paths: Sequence[Path], channels: Sequence[str]
+) -> tuple[list[FileCase], list[Path]]:
+    """Put files together that are the volumes of one case.
+
+    The name of a file says which channel it is: by its number as nnU-Net has it (a_0000, a_0001) or
+    by the words of the channel (a_T1, a_T2), and the rest of the name is the case.
+
+    Args:
+        paths: Volume files.
+        channels: Names of the channels; with one every file is a case.
+
+    Returns:
+        The cases in the order of their first files, and files whose case is not whole.
+    """
+    if len(channels) == 1:
+        return [FileCase(case_name(path), (path,)) for path in paths], []
+    groups: dict[tuple[Path, str], dict[int, list[Path]]] = defaultdict(lambda: defaultdict(list))
+    for path in paths:
+        name, channel = _parts(case_name(path), channels)
+        groups[path.parent, name][channel].append(path)
+    cases, alone = [], []
+    for (_folder, name), found in groups.items():
+        files = [path for of_channel in found.values() for path in of_channel]
+        if sorted(found) == list(range(len(channels))) and len(files) == len(channels):
+            cases.append(FileCase(name, tuple(found[index][0] for index in range(len(channels)))))
+        else:
+            alone += files
+    return cases, alone
+
+
+def _parts(name: str, channels: Sequence[str]) -> tuple[str, int]:
+    """Return the name of the case and the number of the channel, -1 when the name tells none."""
+    numbered = _NUMBER.fullmatch(name)
+    if numbered and int(numbered[2]) < len(channels):
+        return numbered[1], int(numbered[2])
+    parts = re.findall(r"[^\W_]+", name)
+    words = [part.casefold() for part in parts]
+    wanted = [re.findall(r"[^\W_]+", channel.casefold()) for channel in channels]
+    matching = [i for i, each in enumerate(wanted) if each and all(word in words for word in each)]
+    if not matching:
+        return name, -1
+    channel = max(matching, key=lambda index: len(wanted[index]))  # "T1 Gd" before "T1"
+    rest = [part for part in parts if part.casefold() not in wanted[channel]]
+    return "_".join(rest) or "case", channel
