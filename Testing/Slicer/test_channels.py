@@ -290,3 +290,36 @@ def test_files_are_put_together_by_their_names_and_shown_before(
     assert "T1, T2" in caught.value.remedy
     assert [row.name for row in made.cases()] == ["a", "b", "c"]
     assert len([path for path in made.images("c") if path.exists()]) == 2
+
+
+def test_segment_gets_all_channels_on_the_grid_of_the_first(host, tmp_path):
+    from MISFMSlicer.Job import SegmentRequest
+    from MISFMSlicer.Jobs.SegmentTask import SegmentTask, checkRequest
+    from MISFMSlicer.Scene.Channels import gridTexts
+
+    fine, coarse = a_ramp((12, 14, 16), 1.0, name="ct"), a_ramp((8, 9, 10), 2.0, name="mr")
+    request = SegmentRequest((fine, coarse), "two-channels")
+    checkRequest(request)
+    (text,) = gridTexts(request.volumes)
+    assert text == "mr lies on another grid than ct: it is resampled to that."
+    task = SegmentTask(request)
+    list(task.write())
+    first, second = (voxels(task.folder / f"frame0000-{channel}.nrrd") for channel in (0, 1))
+    task.remove()
+    assert np.abs(second - first).max() < 1e-3
+
+
+def test_only_a_model_for_as_many_volumes_proposes(tab, monkeypatch, tmp_path):
+    from types import SimpleNamespace
+
+    from MISFMSlicer.Setup import ProposingModels
+
+    made = TrainingSet.create(tmp_path / "of-two", LABELS, channels=("T1", "T2"))
+    preprocessing = SimpleNamespace(channels=("image",))
+    manifest = SimpleNamespace(labels=LABELS, preprocessing=preprocessing)
+    found = SimpleNamespace(manifest=manifest)
+    monkeypatch.setattr(ProposingModels.store, "find_model", lambda _name: found)
+    models = ProposingModels.ProposingModels()
+    assert models.of(made, "one-volume") == ""
+    preprocessing.channels = ("T1", "T2")
+    assert models.of(made, "two-volumes") == "two-volumes"

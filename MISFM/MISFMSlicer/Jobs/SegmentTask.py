@@ -19,6 +19,7 @@ from MISFMLib.errors import DataError
 from MISFMLib.events import Failed, Notice
 
 from ..Job import JobResult, SegmentRequest, SegmentVolume
+from ..Scene.Channels import onGridOf
 from ..Scene.GridBox import GridBox, boxOf
 from ..Scene.SceneIO import checkVolume, isInScene, measure, readImage, readLabels, writeInPieces
 from ..Scene.Segmentations import (
@@ -50,7 +51,7 @@ def checkRequest(request: SegmentRequest) -> None:
         raise DataError(_("No model is chosen."), code="no-model", remedy=_("Choose a model."))
     for volume in request.volumes:
         checkVolume(volume if isInScene(volume) else None)
-    checkTransforms(request.volumes)
+    checkTransforms(request.volumes if request.allFrames else request.volumes[:1])
     boxOf(request.volumes[0], request.region, isRough=True)
     if request.allFrames:
         framesOfAll(request.volumes)
@@ -164,6 +165,9 @@ class SegmentTask:
             name = f"frame{index:04d}-{channel}.nrrd"
             frame = self._frames[channel].volumes[index] if self._frames else volume
             checkVolume(frame)
+            if channel and not self._frames:
+                frame = onGridOf(frame, self._request.volumes[0])
+                yield
             yield from writeInPieces(frame, self._boxIn(frame), self.folder / name)
             names.append(name)
         return ",".join(names)

@@ -12,12 +12,10 @@ from slicer.i18n import tr as _
 from MISFMLib.annotation.training_set import TrainingSet
 
 from ..Guard import guarded
-from ..Scene.Channels import alongside, covered, isOnGridOf, kindsOf, sceneVolumes, volumeNamed
+from ..Scene.Channels import alongside, gridTexts, kindsOf, sceneVolumes, volumeNamed
 from ..Scene.SceneIO import isInScene
 
 _NONE = ""
-_WHOLE = 0.995
-"""A volume that covers so much of another is taken to cover it all."""
 Then = Callable[[list[Any]], None]
 """Called with a volume for each channel."""
 
@@ -166,7 +164,9 @@ class ChannelsView:
             if isNew
             else _("Every case of this training set has several volumes. Which are they?")
         )
-        self._ui.channelsLabel.text = " ".join([text, problem or _gridText(self._chosen())])
+        self._ui.channelsLabel.text = " ".join(
+            [text, problem or " ".join(gridTexts(self._chosen()))]
+        )
         self._ui.channelsAddButton.enabled = not problem
         self._ui.channelsAddButton.toolTip = problem
         for box, line in self._choices:
@@ -195,21 +195,3 @@ def _named(channels: Sequence[str]) -> list[Any]:
     for channel in channels:
         found.append(volumeNamed(channel, found))
     return found
-
-
-def _gridText(volumes: Sequence[Any]) -> str:
-    """Say what happens to volumes that lie on another grid than the first."""
-    parts = []
-    for volume in volumes[1:]:
-        if isOnGridOf(volume, volumes[0]):
-            continue
-        fields = {"volume": volume.GetName(), "first": volumes[0].GetName()}
-        share = covered(volumes[0], volume)
-        text = _("{volume} lies on another grid than {first}: it is resampled to it when you add.")
-        if share < _WHOLE:
-            text = _(
-                "{volume} lies on another grid than {first} and covers {share} % of it: it is"
-                " resampled when you add, and the rest is filled with its lowest value."
-            )
-        parts.append(text.format(share=round(100 * share), **fields))
-    return " ".join(parts)

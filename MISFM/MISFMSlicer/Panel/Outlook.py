@@ -13,6 +13,7 @@ from MISFMLib.events import Measured
 
 from .. import Messages
 from ..Job import Job, Region, SegmentRequest
+from ..Scene.Channels import gridTexts
 from ..Scene.GridBox import boxOf
 from ..Scene.Segmentations import referenceVolume
 from ..Scene.Sequences import framesOf
@@ -105,9 +106,9 @@ class Outlook:
         if facts is None:
             return []
         isSizeKnown = not _isSegment(request.region)
-        return _outputWarnings(request) + domainWarnings(
-            facts, preprocessing, isSizeKnown=isSizeKnown
-        )
+        grids = [] if request.allFrames else gridTexts(request.volumes)
+        domain = domainWarnings(facts, preprocessing, isSizeKnown=isSizeKnown)
+        return _outputWarnings(request) + grids + domain
 
     def firstThatFits(self, volume: Any, models: Sequence[Model]) -> Model:
         """Return the first model that a volume gives no warnings for, else the first of all."""

@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 import slicer
 import vtk
+from slicer.i18n import tr as _
 
 from .Masks import gridOf
 from .SceneIO import checkVolume
@@ -21,6 +22,8 @@ from .Uncertainty import isUncertainty
 VOLUME = "vtkMRMLScalarVolumeNode"
 _ALONGSIDE = 0.5
 """Share of a volume that another one covers to be taken for one of the same patient."""
+_WHOLE = 0.995
+"""A volume that covers so much of another is taken to cover it all."""
 _PROBES = 9
 """Places along each axis at which it is looked whether a volume covers another."""
 
@@ -114,6 +117,24 @@ def onGridOf(volume: Any, first: Any) -> Any:
     image.SetSpacing(1, 1, 1)
     node.SetAndObserveImageData(image)
     return node
+
+
+def gridTexts(volumes: Sequence[Any]) -> list[str]:
+    """Say of each volume that lies on another grid than the first what becomes of it."""
+    first, texts = volumes[0], []
+    for volume in volumes[1:]:
+        if isOnGridOf(volume, first):
+            continue
+        share = covered(first, volume)
+        text = _("{volume} lies on another grid than {first}: it is resampled to that.")
+        if share < _WHOLE:
+            text = _(
+                "{volume} lies on another grid than {first} and covers {share} % of it: it is"
+                " resampled to that, and filled with its lowest value beyond."
+            )
+        fields = {"volume": volume.GetName(), "first": first.GetName()}
+        texts.append(text.format(share=round(100 * share), **fields))
+    return texts
 
 
 def writeChannel(volume: Any, first: Any, path: Path) -> None:

@@ -62,10 +62,14 @@ class ProposingModels:
 
 
 def _knowing(name: str, trainingSet: TrainingSet) -> str:
-    """Return a model if it segments a label of the set; else an empty text."""
+    """Return a model if it segments a label of the set from such volumes; else an empty text."""
     try:
         bundle = store.find_model(name) if name else None
     except MISFMError:
         return ""
-    theirs = {label.name for label in bundle.manifest.labels} if bundle else set()
-    return name if theirs & {label.name for label in trainingSet.labels} else ""
+    if bundle is None:
+        return ""
+    theirs = {label.name for label in bundle.manifest.labels}
+    hasChannels = len(bundle.manifest.preprocessing.channels) == len(trainingSet.channels)
+    isOfUse = hasChannels and theirs & {label.name for label in trainingSet.labels}
+    return name if isOfUse else ""

@@ -1260,14 +1260,6 @@
         <source>What it is</source>
         <translation>类型</translation>
     </message>
-    <message>
-        <source>{volume} lies on another grid than {first} and covers {share} % of it: it is resampled when you add, and the rest is filled with its lowest value.</source>
-        <translation>{volume} 与 {first} 的网格不同，只覆盖其 {share} %：添加时将对其重采样，其余部分用其最低值填充。</translation>
-    </message>
-    <message>
-        <source>{volume} lies on another grid than {first}: it is resampled to it when you add.</source>
-        <translation>{volume} 与 {first} 的网格不同：添加时将重采样到该网格。</translation>
-    </message>
 </context>
 <context>
     <name>Panel.Closing</name>
@@ -2589,6 +2581,17 @@
     <message>
         <source>Two crops, the fused one, which parts are of the second one, and what the network says.</source>
         <translation>两个裁剪块、融合后的块、哪些部分来自第二块，以及网络的回答。</translation>
+    </message>
+</context>
+<context>
+    <name>Scene.Channels</name>
+    <message>
+        <source>{volume} lies on another grid than {first} and covers {share} % of it: it is resampled to that, and filled with its lowest value beyond.</source>
+        <translation>{volume} 与 {first} 的网格不同，只覆盖其 {share} %：将重采样到该网格，其余部分用其最低值填充。</translation>
+    </message>
+    <message>
+        <source>{volume} lies on another grid than {first}: it is resampled to that.</source>
+        <translation>{volume} 与 {first} 的网格不同：将重采样到该网格。</translation>
     </message>
 </context>
 <context>
