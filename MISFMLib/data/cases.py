@@ -35,13 +35,11 @@ def find_cases(path: Path) -> LabelledSet:
     Raises:
         DataError: There is no such data set, or it cannot be read.
     """
-    description = path / "dataset.json"
-    if (
-        path.is_dir()
-        and description.is_file()
-        and {"training", "dataset"} & set(read_json(description))
-    ):
-        path = description
+    description = path if path.name == "dataset.json" else path / "dataset.json"
+    if description.is_file():
+        # That of nnU-Net 2 need not list the files: they then lie in the folders beside it.
+        lists_files = {"training", "dataset"} & set(read_json(description))
+        path = description if lists_files else description.parent
     if path.is_dir():
         found = from_folders(path)
     elif path.suffix.lower() == ".json" and path.is_file():

@@ -48,7 +48,7 @@ def draw_split(
     seed: int,
     labels_of: Mapping[str, Collection[int]] | None = None,
 ) -> Split:
-    """Draw a split at random that keeps every label in the training part.
+    """Draw a split at random that keeps every label in the training part, and holds some out.
 
     Args:
         found: The data set.
@@ -73,8 +73,21 @@ def draw_split(
         )
     shuffled = [names[index] for index in np.random.default_rng(seed).permutation(len(names))]
     train, validation = shuffled[held_out:], shuffled[:held_out]
+    _hold_a_label_out(train, validation, labels_of or {})
     _keep_rare_labels(train, validation, labels_of or {})
     return Split(tuple(sorted(train)), tuple(sorted(validation)))
+
+
+def _hold_a_label_out(
+    train: list[str], validation: list[str], labels_of: Mapping[str, Collection[int]]
+) -> None:
+    """Exchange a held-out case if all of them are empty: they would judge nothing."""
+    labelled = [name for name in train if labels_of.get(name)]
+    is_blind = not any(labels_of.get(name) for name in validation)
+    if validation and is_blind and len(labelled) > 1:
+        train.remove(labelled[-1])
+        train.append(validation.pop())
+        validation.append(labelled[-1])
 
 
 def _keep_rare_labels(

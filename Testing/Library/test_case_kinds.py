@@ -285,6 +285,15 @@ def test_the_ignored_label_of_nnunet_is_no_structure(tmp_path):
     assert examine_case(found.cases[0]).label_values == (1,)
 
 
+def test_the_description_of_nnunet_stands_for_its_folder(tmp_path):
+    pairs(tmp_path, images="imagesTr", suffix="_0000", values=(1,))
+    describe(tmp_path, labels={"background": 0, "liver": 1}, channel_names={"0": "CT"})
+    for path in (tmp_path, tmp_path / "dataset.json"):
+        found = find_cases(path)
+        assert [case.name for case in found.cases] == ["a", "b"]
+        assert (found.modality, found.label_names) == ("CT", {1: "liver"})
+
+
 def test_nnunet_may_list_its_files(tmp_path):
     pairs(tmp_path)
     entry = {"images": ["images/a.nii.gz", "images/b.nii.gz"], "label": "labels/a.nii.gz"}
@@ -414,6 +423,16 @@ def test_a_drawn_split_keeps_rare_labels_in_the_training_part(tmp_path, seed):
     assert {"c2", "c4"} <= set(split.train)
     assert len(split.validation) == 2
     assert draw_split(found, 0.34, seed) == draw_split(found, 0.34, seed, dict.fromkeys(names, ()))
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_healthy_cases_alone_are_not_held_out_to_judge(tmp_path, seed):
+    names = [f"c{index}" for index in range(6)]
+    found = find_cases(pairs(tmp_path, names=names))
+    split = draw_split(found, 0.34, seed, {"c2": (1,), "c5": (1,)})
+    assert len({"c2", "c5"} & set(split.validation)) == 1
+    assert (len(split.train), len(split.validation)) == (4, 2)
+    assert "c2" in draw_split(found, 0.34, seed, {"c2": (1,)}).train
 
 
 def test_one_case_cannot_be_split_and_the_message_says_what_to_do(tmp_path):

@@ -185,6 +185,7 @@ def test_the_page_has_every_case_with_volumes_reasons_and_pictures(results):
     assert cases["case4"]["volumes"][0] is None
     assert "left kidney: missing" in cases["case4"]["reasons"]
     assert cases["case7"]["reasons"] == ["The result is empty."]
+    assert cases["case7"]["picture"]  # of the scan
     assert cases["case9"]["reasons"] == ["No result: It is constant."]
     assert report["first"][0] == "case4"
     for name in ("index.html", "review.css", "review.js"):
@@ -257,6 +258,19 @@ def test_a_scan_that_cannot_be_read_does_not_hide_the_result(results):
     (case,) = (c for c in data_of(results / "page")["cases"] if c["name"] == "case3")
     assert case["picture"]
     assert any(reason.startswith("The scan is not shown: ") for reason in case["reasons"])
+
+
+def test_a_case_with_the_number_of_a_channel_is_one_case(results):
+    """`misfm segment` keeps it in the name where not all scans have it."""
+    (results / "results" / "case0.seg.nrrd").rename(results / "results" / "case0_0000.seg.nrrd")
+    table = results / "results" / "cases.csv"
+    table.write_text("case,status,message\ncase0_0000,done,\n", "utf-8")
+    (results / "scans" / "case1_0000.nii.gz").rename(results / "scans" / "case1.nii.gz")
+    review(results, images=results / "scans")
+    cases = {case["name"]: case for case in data_of(results / "page")["cases"]}
+    assert "case0" not in cases
+    assert cases["case0_0000"]["picture"]
+    assert cases["case0_0000"]["image"] == str(results / "scans" / "case0_0000.nii.gz")
 
 
 def test_the_page_tells_what_the_reports_say(results):

@@ -486,8 +486,13 @@ def test_a_file_in_the_way_of_the_output_folder_is_told_before_computing(
 
 def test_the_same_volume_twice_is_an_error(tmp_path, model, no_computing):
     scan = write_case(tmp_path / "scans" / "scan.nrrd")
-    with pytest.raises(DataError, match=": scan"):
+    with pytest.raises(DataError, match=r"\(scan\): .*scan.nrrd"):
         segment(scan, scan, model=model, output=tmp_path / "o")
+    other = write_case(tmp_path / "scans" / "scan.mha")
+    with pytest.raises(DataError) as caught:
+        segment(tmp_path / "scans", model=model, output=tmp_path / "o")
+    assert str(scan) in caught.value.message
+    assert str(other) in caught.value.message
 
 
 @pytest.mark.parametrize(

@@ -32,6 +32,8 @@ class ReviewedCase:
     """What else there is to tell, such as a scan unlike those that the model learnt from."""
     certainty: float | None = None
     """How sure the model was, 0 to 1; None where nobody asked."""
+    is_drawn: bool = False
+    """Whether there is a picture; an empty result has one of the scan."""
 
 
 def write_page(
@@ -80,12 +82,12 @@ def _row(
         "name": case.name,
         # What has no result stands before all outliers.
         "score": 1000.0 if case.problem else finding.score,
-        "reasons": [case.problem] if case.problem else [*finding.reasons, *case.warnings],
+        "reasons": [*([case.problem] if case.problem else finding.reasons), *case.warnings],
         "volumes": volumes,
         "label": case.label,
         "image": case.image,
         "verdict": verdict.verdict,
         "note": verdict.note,
         "sure": None if case.certainty is None else round(case.certainty, 4),
-        "picture": not case.problem,
+        "picture": case.is_drawn,
     }

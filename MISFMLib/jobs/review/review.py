@@ -28,6 +28,7 @@ from MISFMLib.jobs.review_place import THUMBNAILS, check_place
 from MISFMLib.jobs.workers import open_workers
 from MISFMLib.models.store import find_model
 from MISFMLib.models.terminology import label_config
+from MISFMLib.volumes.case_names import case_name
 from MISFMLib.volumes.dicom_seg import is_dicom_seg, read_dicom_seg
 from MISFMLib.volumes.series_choice import SeriesChoice
 from MISFMLib.volumes.volume import (
@@ -92,7 +93,11 @@ def run_review(
 
 
 def _find_jobs(config: ReviewConfig, images: Mapping[str, Path] | None) -> list[ReviewJob]:
-    files = files_by_name(config.results)
+    listed = _listed(config.results)
+    files = {}
+    for name, path in files_by_name(config.results).items():
+        own = case_name(path)  # with the number of a channel, where not all cases have one
+        files[own if own in listed else name] = path
     if not files:
         raise DataError(
             f"There is no label map in {config.results}.",
@@ -187,7 +192,8 @@ def _review(job: ReviewJob) -> ReviewedCase:
         return ReviewedCase(job.name, label, _text(job.image), {}, str(error))
     problem = "" if measures else "The result is empty."
     warnings = (*warnings, *told.warnings)
-    return ReviewedCase(job.name, label, image, measures, problem, warnings, told.certainty)
+    sure = told.certainty
+    return ReviewedCase(job.name, label, image, measures, problem, warnings, sure, is_drawn=True)
 
 
 def _scan(job: ReviewJob) -> tuple[Volume | None, str, tuple[str, ...]]:

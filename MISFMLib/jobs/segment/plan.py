@@ -182,10 +182,16 @@ def _unique_names(inputs: Sequence[tuple[Path, ...]]) -> list[str]:
     names = without_channel(distinct_names([paths[0] for paths in inputs]))
     repeated = [name for name, count in Counter(names).items() if count > 1]
     if repeated:
+        files = [
+            str(paths[0]) for paths, name in zip(inputs, names, strict=True) if name in repeated
+        ]
+        more = f" and {len(files) - 4} more" if len(files) > 4 else ""
         raise DataError(
-            f"Several inputs would share a result: {', '.join(repeated)}.",
+            f"Several inputs would share a result ({', '.join(repeated[:4])}): "
+            f"{', '.join(files[:4])}{more}.",
             code="same-name",
-            remedy="Give each volume once, or segment the folders one by one.",
+            remedy="Give each volume once. Of files that differ in their ending only keep one, or "
+            "move the others to another folder.",
         )
     return names
 
