@@ -7,6 +7,8 @@ from dataclasses import replace
 from typing import Any
 
 import torch
+from torch import nn
+from torch.overrides import TorchFunctionMode
 
 from MISFMLib.configs import NetworkConfig, decode
 from MISFMLib.networks.base import SegmentationNetwork
@@ -38,6 +40,14 @@ _NETWORKS: dict[str, type[SegmentationNetwork]] = {
 
 _LOOKS_AT_VALUES = ("monai", "segresnet", "swinunetr", "unetr")
 """Networks of MONAI, which look at numbers while they are built."""
+_DRAW = (
+    torch.Tensor.normal_,
+    torch.Tensor.uniform_,
+    nn.init.kaiming_normal_,
+    nn.init.kaiming_uniform_,
+    nn.init.normal_,
+    nn.init.uniform_,
+)
 
 
 def build_network(config: NetworkConfig | Mapping[str, Any]) -> SegmentationNetwork:
@@ -64,5 +74,23 @@ def build_shapes(config: NetworkConfig) -> SegmentationNetwork:
     kinds = {kind.architecture for kind in (config, *config.kinds)}
     if kinds & set(_LOOKS_AT_VALUES):
         return build_network(config).to("meta")
-    with torch.device("meta"):
+    with torch.device("meta"), NothingDrawn():
         return build_network(config)
+
+
+class NothingDrawn(TorchFunctionMode):
+    """Fills fresh weights with zeros, for networks that get theirs from elsewhere.
+
+    To draw normal numbers on the meta device, where nothing is held, PyTorch 2.13 imports its
+    compiler: 1.3 s of a core. Those of nnU-Net's networks take half a second more.
+    """
+
+    def __torch_function__(
+        self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: Any = None
+    ) -> Any:
+        """Call a function of PyTorch, or fill with zeros what it would draw."""
+        kwargs = kwargs or {}
+        if func not in _DRAW:
+            return func(*args, **kwargs)
+        # Not left as they are: truncated normal numbers are drawn until they lie within bounds.
+        return nn.init.zeros_(args[0] if args else kwargs["tensor"])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 from collections.abc import Mapping
 from pathlib import Path
@@ -11,7 +12,7 @@ from MISFMLib.configs import NetworkConfig
 from MISFMLib.errors import BundleError
 from MISFMLib.models.bundle import Bundle, read_weights
 from MISFMLib.networks.base import SegmentationNetwork
-from MISFMLib.networks.build import build_network, build_shapes
+from MISFMLib.networks.build import NothingDrawn, build_network, build_shapes
 from MISFMLib.networks.published import complete_report, read_published
 from MISFMLib.networks.weights import LoadReport, load_trained
 
@@ -31,8 +32,9 @@ def network_from_bundle(bundle: Bundle, *, deep_supervision: bool = False) -> Se
     source, weights = bundle.manifest.network, read_weights(bundle)
     config = dataclasses.replace(source, deep_supervision=deep_supervision)
     # A manifest may describe a network of any size: it is compared before it takes any memory.
-    load_trained(build_shapes(config), source, weights)
-    network = build_network(config)
+    report = load_trained(build_shapes(config), source, weights)
+    with contextlib.nullcontext() if report.newly_initialised else NothingDrawn():
+        network = build_network(config)
     load_trained(network, source, weights)
     return network.eval()
 

@@ -8,8 +8,9 @@ import time
 import numpy as np
 import pytest
 import torch
+from torch.utils._python_dispatch import TorchDispatchMode
 
-from MISFMLib.configs import LabelConfig, NetworkConfig, PreprocessingConfig
+from MISFMLib.configs import LabelConfig, NetworkConfig, PreprocessingConfig, StagesConfig
 from MISFMLib.errors import BundleError
 from MISFMLib.models.bundle import BundleManifest, write_bundle
 from MISFMLib.networks import (
@@ -160,6 +161,36 @@ def test_deep_supervision_of_a_bundle_can_be_turned_off_and_on(tmp_path):
 def test_auxiliary_heads_that_a_bundle_lacks_are_fresh(tmp_path):
     bundle = a_bundle(tmp_path, a_network())
     assert len(network_from_bundle(bundle, deep_supervision=True)(IMAGE)) == 4
+
+
+class Drawn(TorchDispatchMode):
+    """Counts the random numbers that PyTorch draws."""
+
+    numbers = 0
+
+    def __torch_dispatch__(self, func, types, args=(), kwargs=None):
+        if func in (torch.ops.aten.normal_.default, torch.ops.aten.uniform_.default):
+            self.numbers += args[0].numel()
+        return func(*args, **(kwargs or {}))
+
+
+STAGES = StagesConfig(
+    kernels=((3, 3, 3),) * 2, strides=((1, 1, 1), (2, 2, 2)), blocks=(1, 1), decoder_blocks=(1,)
+)
+NNUNET = {"architecture": "plainconvunet", "level_channels": (2, 4), "stages": STAGES}
+
+
+@pytest.mark.parametrize("changes", [{}, NNUNET])
+def test_a_network_whose_weights_are_all_there_draws_none(tmp_path, changes):
+    """Drawn on the meta device, normal numbers would import PyTorch's compiler."""
+    bundle = a_bundle(tmp_path, a_network(**changes))
+    with Drawn() as drawn:
+        network_from_bundle(bundle)
+    assert drawn.numbers == 0
+    with Drawn() as drawn:
+        network = network_from_bundle(bundle, deep_supervision=True)
+    fresh = sum(weight.numel() for weight in network.heads[1:].parameters())
+    assert (drawn.numbers >= fresh) if fresh else (drawn.numbers == 0)
 
 
 def test_a_manifest_of_a_giant_is_compared_before_it_takes_memory(tmp_path, monkeypatch):
