@@ -19,9 +19,11 @@ def kind_of(path: Path) -> Kind:
 
     What is none of these is taken for a bundle of ours, so that its import says what is missing.
     """
+    if any((above / "plans.json").is_file() for above in (path.parent, path.parent.parent)):
+        return "nnunet"  # a fold or a checkpoint of its results; the import says what to give
     if path.suffix.lower() in (".pt", ".pth") and not path.is_dir():
         return "checkpoint"
-    names = _names(path)
+    names = [name.replace("\\", "/") for name in _names(path)]
     metadata = [name for name in names if f"/{name}".endswith(f"/{METADATA}")]
     if metadata:
         outermost = min(metadata, key=len)

@@ -15,6 +15,8 @@ from torch import Tensor
 
 from MISFMLib.errors import BundleError
 
+_DTYPES = "?bBhHiIlLqQefdU"
+_PATH_KINDS = ("", "Posix", "Windows", "PurePosix", "PureWindows")
 _SIGNS_OF_DAMAGE = (
     OSError,
     EOFError,
@@ -153,7 +155,7 @@ def _numpy_scalar_globals() -> list[Any]:
     """List what pickled NumPy scalars and arrays refer to, by the names of NumPy 1 and 2.
 
     PyMIC stores the validation score of its best checkpoints as such a scalar, nnU-Net all that it
-    logs.
+    logs. Trainers of others add dictionaries with defaults and paths, which become empty texts.
     """
     rebuild_scalar, rebuild_array = np.float32(0).__reduce__()[0], np.zeros(1).__reduce__()[0]
     return [
@@ -161,5 +163,19 @@ def _numpy_scalar_globals() -> list[Any]:
         *((rebuild_array, f"numpy.{core}.multiarray._reconstruct") for core in ("core", "_core")),
         (np.ndarray, "numpy.ndarray"),
         (np.dtype, "numpy.dtype"),
-        *(type(np.dtype(code)) for code in ("f2", "f4", "f8", "i4", "i8", "u1", "?")),
+        *(type(np.dtype(code)) for code in _DTYPES),
+        (_plain_dict, "collections.defaultdict"),
+        *((kind, f"builtins.{kind.__name__}") for kind in (list, dict, set, int, float, str)),
+        *((_no_path, f"{name}Path") for name in _PATHS),
     ]
+
+
+def _plain_dict(*_default: object) -> dict[object, object]:
+    return {}
+
+
+def _no_path(*_parts: str) -> str:
+    return ""
+
+
+_PATHS = [f"{module}.{kind}" for module in ("pathlib", "pathlib._local") for kind in _PATH_KINDS]

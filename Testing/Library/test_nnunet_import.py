@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import json
 import zipfile
+from collections import defaultdict
 from pathlib import Path
 from typing import Any
 
@@ -234,6 +235,86 @@ def test_a_zip_with_folders_around_is_the_same_model(tmp_path):
         imported(place, tmp_path, name="f"),
     )
     assert from_zip.manifest.weights_sha256 == from_folder.manifest.weights_sha256
+
+
+def test_a_zip_of_old_windows_has_backslashes_in_its_names(tmp_path):
+    place = write_results(tmp_path / "results")
+    archive = tmp_path / "export.zip"
+    with zipfile.ZipFile(archive, "w") as file:
+        for path in place.rglob("*.*"):
+            entry = zipfile.ZipInfo()
+            entry.filename = str(path.relative_to(tmp_path)).replace("/", "\\")
+            file.writestr(entry, path.read_bytes())
+    assert kind_of(archive) == "nnunet"
+    assert imported(archive, tmp_path).manifest.provenance["folds"] == "0"
+
+
+def test_the_checkpoint_tells_the_configuration_of_a_renamed_folder(tmp_path):
+    place = write_results(tmp_path / "results")
+    renamed = place.rename(place.parent / "my liver")
+    bundle = imported(renamed, tmp_path, configuration="3d_fullres")
+    assert bundle.manifest.provenance["configuration"] == "3d_fullres"
+    with pytest.raises(ConfigError, match=r"my liver \(3d_fullres\)"):
+        imported(renamed, tmp_path, configuration="2d")
+
+
+@pytest.mark.parametrize("part", ["fold_0", "fold_0/checkpoint_final.pth"])
+def test_of_a_part_of_the_results_is_said_what_to_give(part, tmp_path, capsys):
+    place = write_results(tmp_path / "results")
+    assert main(["models", "import", str(place / part)]) == 4
+    assert "Give the folder Trainer__Plans__configuration" in capsys.readouterr().err
+
+
+def test_what_other_trainers_log_does_not_matter(tmp_path):
+    place = write_results(tmp_path / "results")
+    file = place / "fold_0" / "checkpoint_final.pth"
+    content = torch.load(file, weights_only=False)
+    content["logging"] = defaultdict(list, {"a": [np.int32(3), np.arange(2, dtype=np.uint16)]})
+    content["init_args"]["folder"] = Path("/somewhere")
+    torch.save(content, file)
+    assert imported(place, tmp_path).manifest.provenance["configuration"] == "3d_fullres"
+
+
+@pytest.mark.parametrize(
+    ("file", "change", "named"),
+    [
+        ("plans.json", lambda plans: [], "plans.json"),
+        ("dataset.json", lambda dataset: 3, "dataset.json"),
+        (
+            "plans.json",
+            lambda p: changed(p, configurations={"3d_fullres": {}}),
+            "patch_size|reader",
+        ),
+        (
+            "plans.json",
+            lambda p: {
+                **with_configuration(normalization_schemes=["CTNormalization"]),
+                "foreground_intensity_properties_per_channel": {},
+            },
+            "percentile_00_5",
+        ),
+    ],
+)
+def test_what_a_description_lacks_is_named(file, change, named, tmp_path):
+    place = write_results(tmp_path / "results")
+    (place / file).write_text(json.dumps(change(json.loads((place / file).read_text()))))
+    with pytest.raises(BundleError, match=named):
+        imported(place, tmp_path)
+
+
+def test_the_card_tells_what_nnunet_would_clean(tmp_path):
+    place = write_results(tmp_path / "results")
+    folder = place / "crossval_results_folds_0_1_2_3_4"
+    folder.mkdir()
+    (folder / "postprocessing.pkl").write_bytes(b"never opened")
+    cleaning = {
+        "postprocessing_fns": ["remove_all_but_largest_component_from_segmentation"] * 2,
+        "postprocessing_kwargs": [{"labels_or_regions": [1, 2]}, {"labels_or_regions": 2}],
+    }
+    (folder / "postprocessing.json").write_text(json.dumps(cleaning))
+    manifest = imported(place, tmp_path).manifest
+    assert "only of liver and blob, of blob" in manifest.limitations
+    assert not any(label.keep_largest for label in manifest.labels)
 
 
 @pytest.mark.parametrize("name", ["../plans.json", "/plans.json", "a/../../plans.json"])

@@ -30,7 +30,7 @@ from MISFMLib.jobs.imports.nnunet_plans import (
     previous_choice,
     resolved,
 )
-from MISFMLib.jobs.imports.sources import opened, read_json, refused
+from MISFMLib.jobs.imports.sources import opened, read_json, refused, understood
 from MISFMLib.models.bundle import Bundle, BundleManifest, check_bundle_output, write_bundle
 from MISFMLib.models.bundle_files import file_sha256
 from MISFMLib.models.bundle_manifest import model_name
@@ -38,6 +38,8 @@ from MISFMLib.models.terminology import label_config
 from MISFMLib.networks import build_network, load_weights, weights_to_numpy
 from MISFMLib.networks.nnunet_names import from_nnunet
 from MISFMLib.networks.safe_reading import read_nnunet
+
+_DESCRIPTION = "plans.json, dataset.json and the checkpoint of the model"
 
 Content = tuple[BundleManifest, dict[str, np.ndarray[Any, Any]]]
 
@@ -107,16 +109,24 @@ class _Reading:
         self._dataset = read_json(model.path / "dataset.json")
         self._checkpoint = read_nnunet(model.folds[0].checkpoint)
         arguments = self._checkpoint.get("init_args") or {}
-        # The checkpoint knows better than a folder that may have been renamed.
-        self.configuration_name = str(arguments.get("configuration") or model.configuration)
-        self.configuration = resolved(self._plans, self.configuration_name)
+        with understood(_DESCRIPTION):
+            # The checkpoint knows better than a folder that may have been renamed.
+            self.configuration_name = str(arguments.get("configuration") or model.configuration)
+            self.configuration = resolved(self._plans, self.configuration_name)
 
     def content(self, previous: BundleManifest | None = None) -> Content:
         """Return manifest and weights.
 
         Args:
             previous: The first stage of a cascade.
+
+        Raises:
+            BundleError: Something about the model is missing or not known.
         """
+        with understood(_DESCRIPTION):
+            return self._content(previous)
+
+    def _content(self, previous: BundleManifest | None) -> Content:
         outputs = outputs_of(self._dataset)
         axes = self._checkpoint.get("inference_allowed_mirroring_axes") or ()
         space = preprocessing_config(
@@ -183,18 +193,18 @@ class _Reading:
         cases = dataset.get("numTraining")
         about = [str(dataset.get("name") or data), f"{cases} training cases" if cases else ""]
         about += [str(dataset.get(key) or "") for key in ("description", "reference")]
-        notes = ""
+        notes = _cleaning(self._model, outputs)
         if outputs.declared != outputs.values:
-            notes = (
+            notes += (
                 f"dataset.json numbers the labels {', '.join(map(str, outputs.declared))}; as in "
-                "nnU-Net's own predictions they are numbered by their order instead."
+                "nnU-Net's own predictions they are numbered by their order instead. "
             )
         folds = [fold.name for fold in self._model.folds]
         return {
             "name": model_name(f"{data}-{self.configuration_name}", "nnunet"),
             "title": f"{_words(data)} ({self.configuration_name}, nnU-Net)",
             "description": f"Segments {structures}. Imported from nnU-Net v2.",
-            "limitations": notes,
+            "limitations": notes.strip(),
             "license": str(dataset.get("licence") or dataset.get("license") or ""),
             "training_data": "; ".join(part for part in about if part),
             "evaluation": _evaluation(self._model, outputs),
@@ -226,6 +236,32 @@ def _evaluation(model: TrainedModel, outputs: Outputs) -> dict[str, Any]:
                 found[name].append(float(metrics["Dice"]))
     scores = {name: {"Dice": float(np.mean(values))} for name, values in found.items() if values}
     return {**scores, "cases": "validation cases of the folds"} if scores else {}
+
+
+def _cleaning(model: TrainedModel, outputs: Outputs) -> str:
+    """Say what nnU-Net found out to be worth cleaning; its predictor does not do it by itself."""
+    files = sorted(model.path.glob("crossval_results_folds_*/postprocessing.json"))
+    if not files:
+        return ""
+    names = dict(zip(outputs.declared, outputs.names, strict=True))
+    chosen = [
+        " and ".join(names.get(value, str(value)) for value in given)
+        for arguments in read_json(files[-1]).get("postprocessing_kwargs", [])
+        if (given := _listed(arguments.get("labels_or_regions")))
+    ]
+    if not chosen:
+        return ""
+    return (
+        f"In nnU-Net's cross-validation it helped to keep the largest component only of "
+        f"{', of '.join(chosen)} (postprocessing.json). As in nnUNetv2_predict that is not done. "
+    )
+
+
+def _listed(values: Any) -> list[Any]:
+    """Return the labels of a label, of several, or of regions."""
+    if not isinstance(values, list | tuple):
+        return [] if values is None else [values]
+    return [label for value in values for label in _listed(value)]
 
 
 def _words(dataset_name: str) -> str:

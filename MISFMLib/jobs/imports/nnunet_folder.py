@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from MISFMLib.errors import BundleError, ConfigError
+from MISFMLib.networks.safe_reading import read_nnunet
 
 WANTED = (
     "plans.json",
@@ -22,7 +23,7 @@ WANTED = (
 """
 _CHECKPOINTS = ("checkpoint_final.pth", "checkpoint_best.pth", "checkpoint_latest.pth")
 _BEST_FIRST = ("3d_cascade_fullres", "3d_fullres", "3d_lowres", "2d")
-_LEAST_PARTS = 3
+_NAME_PARTS = 3
 
 
 @dataclass(frozen=True)
@@ -43,25 +44,19 @@ class TrainedModel:
     """The folder."""
     folds: tuple[Fold, ...]
     """In the order of their numbers."""
+    configuration: str
+    """Configuration by the folder's name; of a renamed folder by its checkpoint."""
 
     @property
     def name_parts(self) -> tuple[str, str, str]:
         """Trainer, plans and configuration by the folder's name; empty if renamed."""
-        parts = self.path.name.split("__")
-        if len(parts) != _LEAST_PARTS:
-            return "", "", ""
-        return parts[0], parts[1], parts[2]
-
-    @property
-    def configuration(self) -> str:
-        """Configuration by the folder's name."""
-        return self.name_parts[2]
+        return _name_parts(self.path)
 
 
 def find_trained(folder: Path) -> list[TrainedModel]:
     """Return all trained configurations in a folder or below it, the most accurate kind first."""
     found = [
-        TrainedModel(place, folds)
+        TrainedModel(place, folds, _name_parts(place)[2] or _trained_configuration(folds[0]))
         for place in sorted({file.parent for file in _plans_below(folder)})
         if (place / "dataset.json").is_file() and (folds := _folds(place))
     ]
@@ -91,10 +86,7 @@ def choose(models: list[TrainedModel], source: Path, configuration: str | None) 
     fitting = [model for model in models if model.configuration == wanted]
     if len(fitting) != 1:
         listed = ", ".join(
-            str(model.path.relative_to(source.absolute()))
-            if model.path.is_relative_to(source.absolute())
-            else model.path.name
-            for model in models
+            f"{_below(model.path, source)} ({model.configuration})" for model in models
         )
         raise ConfigError(
             f"{len(fitting)} models in {source} have the configuration {wanted!r}; there are: "
@@ -123,6 +115,23 @@ def previous_stage(model: TrainedModel, configuration: str) -> TrainedModel:
             remedy="Put both results folders into one folder, as nnU-Net does.",
         )
     return (same or fitting)[0]
+
+
+def _below(path: Path, source: Path) -> str:
+    is_below = path != source.absolute() and path.is_relative_to(source.absolute())
+    return str(path.relative_to(source.absolute())) if is_below else path.name
+
+
+def _name_parts(place: Path) -> tuple[str, str, str]:
+    parts = place.name.split("__")
+    if len(parts) != _NAME_PARTS:
+        return "", "", ""
+    return parts[0], parts[1], parts[2]
+
+
+def _trained_configuration(fold: Fold) -> str:
+    arguments = read_nnunet(fold.checkpoint).get("init_args")
+    return str(arguments.get("configuration", "")) if isinstance(arguments, dict) else ""
 
 
 def _plans_below(folder: Path) -> Iterator[Path]:

@@ -48,14 +48,39 @@ def refused(what: str, remedy: str = "It cannot be imported.") -> BundleError:
     return BundleError(what, code="not-supported", remedy=remedy)
 
 
-def read_json(path: Path) -> Any:
-    """Read a JSON file of a model.
+@contextlib.contextmanager
+def understood(what: str) -> Iterator[None]:
+    """Say of a description that lacks something, or has something else in its place, which it is.
+
+    Args:
+        what: The files that are read meanwhile, for the message.
 
     Raises:
-        BundleError: It is missing or no JSON.
+        BundleError: Reading failed in a way that nothing else names.
     """
     try:
-        return json.loads(path.read_text("utf-8"))
+        yield
+    except KeyError as error:
+        raise _not_as_expected(f"{what} lack the entry {error}.") from error
+    except (LookupError, TypeError, ValueError, AttributeError) as error:
+        raise _not_as_expected(f"{what} are not as expected: {error}.") from error
+
+
+def _not_as_expected(what: str) -> BundleError:
+    return BundleError(what, code="model-file-damaged", remedy="Get the model again.")
+
+
+def read_json(path: Path) -> Any:
+    """Read a JSON file of a model, which holds an object.
+
+    Raises:
+        BundleError: It is missing or no JSON object.
+    """
+    try:
+        content = json.loads(path.read_text("utf-8-sig"))
+        if not isinstance(content, dict):
+            raise ValueError("an object was expected in it")
+        return content
     except (OSError, ValueError, RecursionError) as error:
         raise BundleError(
             f"{path.name} of the model cannot be read: {error}.",
@@ -72,7 +97,7 @@ def _unpack(path: Path, folder: Path, wanted: tuple[str, ...]) -> None:
             for info in infos:
                 if info.is_dir() or not info.filename.endswith(wanted):
                     continue
-                target = folder / info.filename
+                target = folder / info.filename.replace("\\", "/")  # zipped by old Windows
                 target.parent.mkdir(parents=True, exist_ok=True)
                 with archive.open(info) as source, target.open("wb") as file:
                     shutil.copyfileobj(source, file, 2**20)
