@@ -14,6 +14,8 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
+from MISFMLib.data.spatial import canonical_axes
+
 Floats = npt.NDArray[np.float64]
 Step = Mapping[str, Any]
 
@@ -29,6 +31,8 @@ class MonaiPreparation:
         coordinates: For every axis and voxel of the volume that was given, where it lies on the
             grid that was reached, cut to its ends.
         is_inside: For every axis, which of these voxels a step has not cropped away.
+        order: Axis of the volume that was given that became each axis.
+        flips: Whether it runs the other way; both lists above follow the axis as it is now.
     """
 
     def __init__(self, image_CDHW: torch.Tensor, axes_mm: Floats) -> None:
@@ -42,6 +46,7 @@ class MonaiPreparation:
         self._axes_mm = axes_mm
         self.coordinates = [np.arange(size, dtype=float) for size in image_CDHW.shape[1:]]
         self.is_inside = [np.ones(size, bool) for size in image_CDHW.shape[1:]]
+        self.order, self.flips = [0, 1, 2], [False, False, False]
 
     def run(self, steps: Sequence[Step]) -> None:
         """Carry the steps out."""
@@ -51,6 +56,10 @@ class MonaiPreparation:
                 self._resample(**settings)
             elif step["step"] == "crop-foreground":
                 self._crop(**settings)
+            elif step["step"] == "pad":
+                self._pad(**settings)
+            elif step["step"] == "orientation":
+                self._orient(**settings)
             else:
                 self.image_CDHW = INTENSITIES[step["step"]](self.image_CDHW, **settings)
 
@@ -93,6 +102,46 @@ class MonaiPreparation:
             self.is_inside[axis] &= (moved > -1) & (moved < stop - start)
             self.coordinates[axis] = moved.clip(0, stop - start - 1)
         self.image_CDHW = torch.nn.functional.pad(self.image_CDHW, pads)
+
+    def _pad(
+        self,
+        size: Sequence[int] | None = None,
+        divisor: Sequence[int] | None = None,
+        at_end: bool = False,
+    ) -> None:
+        """Put zeros around up to a size or a multiple, as `SpatialPadd` and `DivisiblePadd` do."""
+        pads: list[int] = []
+        for axis, given in enumerate(self.image_CDHW.shape[1:]):
+            wanted = size[axis] if size is not None else given
+            if divisor is not None and divisor[axis] > 0:
+                wanted = -(-given // divisor[axis]) * divisor[axis]
+            more = max(0, wanted - given)
+            before = 0 if at_end else more // 2
+            pads = [before, more - before, *pads]  # the last axis comes first
+            self.coordinates[axis] = self.coordinates[axis] + before
+        self.image_CDHW = torch.nn.functional.pad(self.image_CDHW, pads)
+
+    def _orient(self, axcodes: str) -> None:
+        """Permute and flip the axes as `Orientationd` does."""
+        direction = np.diag([-1.0, -1.0, 1.0]) @ (
+            self._axes_mm / np.sqrt(np.square(self._axes_mm).sum(0))
+        )
+        axes, flips = canonical_axes(tuple(direction.ravel()), axcodes)
+        order = [2 - axis for axis in reversed(axes)]
+        flipped = [axis for axis in range(3) if flips[2 - axis]]
+        self.image_CDHW = self.image_CDHW.permute(0, *(1 + axis for axis in order)).flip(
+            [1 + axis for axis in flipped]
+        )
+        signs = np.where([axis in flipped for axis in range(3)], -1.0, 1.0)
+        self._axes_mm = self._axes_mm[:, order] * signs
+        self.order = [self.order[axis] for axis in order]
+        self.flips = [self.flips[axis] ^ (t in flipped) for t, axis in enumerate(order)]
+        self.coordinates = [self.coordinates[axis] for axis in order]
+        self.is_inside = [self.is_inside[axis] for axis in order]
+        for axis in flipped:
+            last = self.image_CDHW.shape[axis + 1] - 1
+            self.coordinates[axis] = (last - self.coordinates[axis])[::-1]
+            self.is_inside[axis] = self.is_inside[axis][::-1]
 
 
 def _new_grid(axes_mm: Floats, new_axes_mm: Floats, shape: Floats) -> tuple[Floats, bool]:
@@ -157,6 +206,27 @@ def _percentile_range(
     return _by_channel(image, scaled, channel_wise)
 
 
+def _clip_percentiles(
+    image: torch.Tensor,
+    lower: float | None = None,
+    upper: float | None = None,
+    channel_wise: bool = False,
+) -> torch.Tensor:
+    def clipped(part: torch.Tensor) -> torch.Tensor:
+        bounds = [0.0 if lower is None else lower, 100.0 if upper is None else upper]
+        low, high = np.percentile(part.numpy(), bounds)
+        return part.clamp(float(low), float(high))
+
+    return _by_channel(image, clipped, channel_wise)
+
+
+def _threshold(
+    image: torch.Tensor, threshold: float, above: bool = True, cval: float = 0.0
+) -> torch.Tensor:
+    is_kept = image > threshold if above else image < threshold
+    return torch.where(is_kept, image, torch.tensor(cval))
+
+
 def _scale(
     image: torch.Tensor, minv: float = 0.0, maxv: float = 1.0, channel_wise: bool = False
 ) -> torch.Tensor:
@@ -209,6 +279,8 @@ def _by_channel(
 INTENSITIES: Mapping[str, Callable[..., torch.Tensor]] = {
     "scale-range": _scale_range,
     "percentile-range": _percentile_range,
+    "clip-percentiles": _clip_percentiles,
+    "threshold": _threshold,
     "scale": _scale,
     "normalize": _normalize,
 }

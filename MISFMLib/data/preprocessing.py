@@ -179,6 +179,10 @@ def _prepare_by_steps(volume: Volume, preprocessing: PreprocessingConfig) -> Pre
     axes_mm = axes_mm[:, [2 - axis for axis in axes]] * np.where(flips, -1.0, 1.0)
     preparation = MonaiPreparation(image_CDHW, np.diag([-1.0, -1.0, 1.0]) @ axes_mm)
     preparation.run(preprocessing.monai_steps)
+    (first, second, third), turned = preparation.order, preparation.flips
+    flips = (flips[first] ^ turned[0], flips[second] ^ turned[1], flips[third] ^ turned[2])
+    axes = (axes[first], axes[second], axes[third])
+    canonical = [canonical_view(array_DHW, axes, flips) for array_DHW in volume.array_CDHW]
     spans = [inside.nonzero()[0] for inside in preparation.is_inside]
     (d0, d1), (h0, h1), (w0, w1) = ((int(span[0]), int(span[-1]) + 1) for span in spans)
     depth, height, width = preparation.image_CDHW.shape[1:]

@@ -68,8 +68,10 @@ class WindowConfig:
         """Return the starts of the windows along an axis; some may stand there twice."""
         if self.placing == "even":
             return even_starts(size, patch, self.overlap)
-        starts = window_starts(size, patch, self.overlap)
-        return starts if self.placing == "stepped" else sorted(set(starts))
+        if self.placing == "distinct":  # those of MONAI, which cuts 15.999 to 15
+            stride = max(1, int(patch * (1 - self.overlap)))
+            return sorted({min(start, size - patch) for start in range(0, size, stride)})
+        return window_starts(size, patch, self.overlap)
 
     def __post_init__(self) -> None:
         problems = []

@@ -95,6 +95,22 @@ STYLES = {
             after("AsDiscreted", threshold=0.5),
         ],
     ),
+    "axes turned late": (
+        {**UNET, "_target_": "monai.networks.nets.Unet"},
+        [
+            *LOAD,
+            transform("CropForegroundd", source_key="image", margin=[1, 2, 0]),
+            transform("Spacingd", pixdim=[1.3, -1]),
+            transform("Orientationd", as_closest_canonical=True),
+            transform("ClipIntensityPercentilesd", lower=1, upper=98),
+            transform("ThresholdIntensityd", threshold=40, above=True, cval=40),
+            transform("ScaleIntensityd", minv=-1.0, maxv=1.0),
+            transform("SpatialPadd", spatial_size=[29, -1, 17], method="end"),
+            transform("DivisiblePadd", k=[8, 8, 4]),
+        ],
+        {"roi_size": [20, 16, 16], "overlap": 0.8},
+        [after("Activationsd", softmax=True), INVERT, after("AsDiscreted", argmax=True)],
+    ),
     "largest component": (
         UNET,
         [
@@ -250,6 +266,52 @@ def test_a_zip_is_the_same_model(tmp_path):
     assert from_folder.manifest.weights_sha256 == from_zip.manifest.weights_sha256
 
 
+@pytest.mark.parametrize(
+    ("named", "labels"),
+    [({"0": "background", "1": "tumor"}, ["tumor"]), ({"0": "tumor"}, ["tumor"])],
+)
+def test_one_region_is_the_structure_also_where_a_background_is_named(named, labels, tmp_path):
+    network = {**UNET, "out_channels": 1}
+    steps = [after("Activationsd", sigmoid=True), after("AsDiscreted", threshold=0.5)]
+    changes = {
+        "network_def": network,
+        "postprocessing": {"_target_": "Compose", "transforms": steps},
+    }
+    root = write_bundle_of_monai(tmp_path, **changes)
+    metadata = json.loads((root / "configs" / "metadata.json").read_text())
+    metadata["network_data_format"]["outputs"]["pred"]["channel_def"] = named
+    (root / "configs" / "metadata.json").write_text(json.dumps(metadata))
+    arguments = {k: v for k, v in network.items() if k != "_target_"}
+    torch.save(nets.UNet(**arguments).state_dict(), root / "models" / "model.pt")
+    manifest = import_monai(root, tmp_path / "models").manifest
+    assert [(label.value, label.name) for label in manifest.labels] == [(1, labels[0])]
+
+
+def test_the_largest_component_may_be_kept_on_the_grid_of_the_image(tmp_path):
+    steps = [
+        after("Activationsd", softmax=True),
+        INVERT,
+        after("AsDiscreted", argmax=True),
+        after("KeepLargestConnectedComponentd", applied_labels=[2]),
+    ]
+    changes = {"postprocessing": {"_target_": "Compose", "transforms": steps}}
+    manifest = import_monai(
+        write_bundle_of_monai(tmp_path, **changes), tmp_path / "models"
+    ).manifest
+    assert [label.keep_largest for label in manifest.labels] == [False, True]
+    assert not manifest.preprocessing.decides_first
+
+
+def test_a_config_in_yaml_is_the_same_model(tmp_path):
+    yaml = pytest.importorskip("yaml")
+    root = write_bundle_of_monai(tmp_path)
+    given = import_monai(root, tmp_path / "models", name="json").manifest
+    config = root / "configs" / "inference.json"
+    config.with_suffix(".yaml").write_text(yaml.safe_dump(json.loads(config.read_text())))
+    config.unlink()
+    assert import_monai(root, tmp_path / "models", name="yaml").manifest.network == given.network
+
+
 def test_swin_unetr_of_older_versions_merges_patches_as_it_was_trained(tmp_path):
     pytest.importorskip("einops")
     swin = {
@@ -291,6 +353,19 @@ def test_swin_unetr_of_older_versions_merges_patches_as_it_was_trained(tmp_path)
             "Lambdad",
         ),
         ({"inferer": {"_target_": "scripts.Inferer"}}, "Inferer"),
+        (
+            {
+                "postprocessing": {
+                    "_target_": "Compose",
+                    "transforms": [
+                        after("Activationsd", sigmoid=True),
+                        after("AsDiscreted", threshold=0.5),
+                        after("KeepLargestConnectedComponentd"),
+                    ],
+                }
+            },
+            "largest component of regions",
+        ),
     ],
 )
 def test_what_cannot_be_read_is_refused_by_name(changes, named, tmp_path):
@@ -312,6 +387,10 @@ def test_what_cannot_be_read_is_refused_by_name(changes, named, tmp_path):
         ("$@list#1", 6),
         ("$monai.utils.CommonKeys.IMAGE", "image"),
         ("$None", None),
+        ("$[8 * 2**i for i in range(3)]", [8, 16, 32]),
+        ("$[8] + [16] * 2 + 1 * [3]", [8, 16, 16, 3]),
+        ("%list", [5, 6, 7]),
+        ("%#flags::fine", False),
         ("$'name of @a'", "name of @a"),
         ("@nested", 7),
     ],
@@ -331,7 +410,10 @@ def test_the_closed_set_of_expressions(expression, value):
     "expression",
     [
         "$(lambda: 1)()",
-        "$[x for x in range(3)]",
+        "$[x for y in range(3) for x in range(3)]",
+        "$[[0 for y in range(999)] for x in range(999)]",
+        "$2 ** 10**9",
+        "$[0] * 10**9",
         "$().__class__",
         "$'%99999999d' % 1",
         "$'a' * 10**9",

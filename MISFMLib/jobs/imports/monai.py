@@ -16,14 +16,9 @@ from MISFMLib import __version__
 from MISFMLib.configs import LabelConfig, NetworkConfig, PreprocessingConfig
 from MISFMLib.errors import BundleError
 from MISFMLib.jobs.imports.monai_config import MonaiConfig, Unknown
-from MISFMLib.jobs.imports.monai_transforms import (
-    decision_of,
-    listed,
-    preparation_of,
-    short_name,
-    windows_of,
-)
-from MISFMLib.jobs.imports.sources import opened, read_json, refused
+from MISFMLib.jobs.imports.monai_outputs import decision_of, windows_of
+from MISFMLib.jobs.imports.monai_transforms import listed, preparation_of, short_name
+from MISFMLib.jobs.imports.sources import opened, read_json, read_yaml, refused, understood
 from MISFMLib.models.bundle import Bundle, BundleManifest, check_bundle_output, write_bundle
 from MISFMLib.models.bundle_files import METADATA, file_sha256
 from MISFMLib.models.bundle_manifest import model_name
@@ -33,7 +28,7 @@ from MISFMLib.networks.monai_network import NAMES
 from MISFMLib.networks.safe_reading import read_state
 
 _WANTED = (".json", ".pt", ".pth", ".yaml", ".yml", ".ts")
-_CONFIGS = ("inference.json", "evaluate.json")
+_CONFIGS = ("inference.json", "inference.yaml", "inference.yml", "evaluate.json", "evaluate.yaml")
 _NEW_MERGING = (1, 5)
 
 
@@ -55,8 +50,9 @@ def import_monai(
     """
     with opened(source, _WANTED) as place:
         root = _root(place)
-        reading = _Reading(root, source)
-        manifest = replace(reading.manifest(), name=name or reading.name())
+        with understood("configs/metadata.json and the config of the bundle"):
+            reading = _Reading(root, source)
+            manifest = replace(reading.manifest(), name=name or reading.name())
         check_bundle_output(folder / manifest.name, overwrite=overwrite)
         network = build_network(manifest.network).eval()
         _load(network.network, reading.weights())  # type: ignore[arg-type]
@@ -81,8 +77,8 @@ class _Reading:
         files = [root / "configs" / name for name in _CONFIGS]
         found = [file for file in files if file.is_file()]
         if not found:
-            raise refused("The bundle has no configs/inference.json (YAML is not read).")
-        content = read_json(found[0])
+            raise refused(f"The bundle has none of configs/{', configs/'.join(_CONFIGS)}.")
+        content = read_json(found[0]) if found[0].suffix == ".json" else read_yaml(found[0])
         self._config = MonaiConfig({"bundle_root": ".", **content})
         numbers = re.findall(r"\d+", str(self._metadata.get("monai_version", "")))[:2]
         self._version = tuple(map(int, numbers)) or (0,)
@@ -100,6 +96,8 @@ class _Reading:
         names = self._channel_names(channels)
         labels = self._labels(classes, is_regional=decision.is_regional)
         if decision.components is not None:
+            if decision.is_regional and classes > 1:
+                raise refused("The bundle keeps the largest component of regions that may overlap.")
             chosen = decision.components
             labels = tuple(
                 replace(label, keep_largest=not chosen or label.value in chosen) for label in labels
@@ -198,6 +196,7 @@ class _Reading:
     def _network(self) -> tuple[NetworkConfig, int, int]:
         component = self._component("network")
         target, name = str(component["_target_"]), short_name(component)
+        name = _ALIASES.get(name, name)
         if name not in NAMES or target.startswith("scripts"):
             raise refused(f"The network is {target}, known are {', '.join(NAMES)} of MONAI.")
         arguments = {key: v for key, v in component.items() if not key.startswith("_")}
@@ -225,7 +224,9 @@ class _Reading:
     def _labels(self, classes: int, *, is_regional: bool) -> tuple[LabelConfig, ...]:
         prediction = self._format("outputs", "pred")
         given = prediction.get("channel_def") or prediction.get("label_def") or {}
-        numbers = range(classes) if is_regional else range(1, classes)
+        # A bundle of one region often names the background that it has no output for.
+        first = 1 if not is_regional or len(given) == classes + 1 else 0
+        numbers = range(first, classes + first if is_regional else classes)
         names = _unique([str(given.get(str(k), f"structure {k}")) for k in numbers])
         values = range(1, len(names) + 1)
         return tuple(label_config(value, name) for value, name in zip(values, names, strict=True))
@@ -252,6 +253,7 @@ class _Reading:
         return str(self._metadata.get("license") or self._metadata.get("copyright") or "")
 
 
+_ALIASES = {"Unet": "UNet", "DynUnet": "DynUNet", "Dynunet": "DynUNet"}
 _UNCHANGED = {"a_min": 0.0, "a_max": 1.0}
 _PLACES = {
     "network": ("network_def", "net", "evaluator#network", "network"),

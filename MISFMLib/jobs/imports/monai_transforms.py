@@ -1,4 +1,4 @@
-"""Transforms and inferers of bundles in MONAI's form, as settings of ours.
+"""Transforms before the network of bundles in MONAI's form, as settings of ours.
 
 A name that is not known is refused, since leaving a step out would change the labels.
 """
@@ -14,7 +14,7 @@ from MISFMLib.jobs.imports.sources import refused
 
 Component = Mapping[str, Any]
 
-_WITHOUT_EFFECT = {
+WITHOUT_EFFECT = {
     "LoadImaged",
     "EnsureChannelFirstd",
     "AddChanneld",
@@ -29,13 +29,9 @@ _WITHOUT_EFFECT = {
     "SaveImaged",
     "CopyItemsd",
 }
+"""Transforms that change no voxel."""
 _CALLING = ("_target_", "keys", "key", "allow_missing_keys", "_mode_", "lazy", "dtype", "meta_keys")
 _ONE_VERSION_AGO = (1, 5)
-_AFTERWARDS = ("Activationsd", "AsDiscreted", "KeepLargestConnectedComponentd", "Invertd")
-_INTERPOLATED_NUMBERS = (
-    "The bundle interpolates label numbers linearly on the way back, which gives fractions and "
-    "labels of a third structure between two others; the nearest label is taken here."
-)
 
 
 @dataclass
@@ -45,6 +41,14 @@ class Preparation:
     orientation: str = ""
     steps: list[dict[str, Any]] = field(default_factory=list)
     spacing: tuple[float, float, float] | None = None
+    """None where an axis keeps its own."""
+
+    def orient(self, axcodes: str) -> None:
+        """Turn the axes: before all, unless a step so far depends on how they lie."""
+        if self.orientation or any(step["step"] in _OF_AXES for step in self.steps):
+            self.steps.append({"step": "orientation", "axcodes": axcodes})
+        else:
+            self.orientation = axcodes
 
 
 def short_name(component: Component) -> str:
@@ -82,28 +86,37 @@ def preparation_of(transforms: Sequence[Component], version: tuple[int, ...]) ->
     result = Preparation()
     for transform in transforms:
         name = short_name(transform)
-        if name in _WITHOUT_EFFECT:
+        if name in WITHOUT_EFFECT:
             continue
-        settings = _settings(transform)
+        settings = settings_of(transform)
         if name == "Orientationd":
-            if result.spacing is not None:
-                raise refused("Orientationd comes after Spacingd.")
-            result.orientation = str(settings["axcodes"])
-        elif name == "Spacingd":
-            step = _spacing(settings)
-            result.steps.append(step)
-            first, second, third = step["pixdim"]
-            result.spacing = (first, second, third)
+            result.orient(_axes(settings))
         elif name == "CropForegroundd":
             result.steps.append(_crop(settings, version))
-        elif name in _INTENSITIES:
-            result.steps.append(_intensity(name, settings))
         else:
-            raise refused(f"The bundle prepares volumes with {name}, which is not known.")
+            result.steps.append(_step(name, settings))
+        if name == "Spacingd":
+            first, second, third = pixdim = result.steps[-1]["pixdim"]
+            result.spacing = (first, second, third) if min(pixdim) > 0 else None
     return result
 
 
-def _settings(transform: Component) -> dict[str, Any]:
+def _step(name: str, settings: Mapping[str, Any]) -> dict[str, Any]:
+    if name == "Spacingd":
+        return _spacing(settings)
+    if name in _PADS:
+        return _pad(name, settings)
+    if name in _INTENSITIES:
+        return _intensity(name, settings)
+    raise refused(f"The bundle prepares volumes with {name}, which is not known.")
+
+
+def settings_of(transform: Component) -> dict[str, Any]:
+    """Return the settings of a transform that are not about where its image lies.
+
+    Raises:
+        BundleError: One of them cannot be read.
+    """
     settings = {key: value for key, value in transform.items() if key not in _CALLING}
     for key, value in settings.items():
         if isinstance(value, Unknown):
@@ -113,9 +126,9 @@ def _settings(transform: Component) -> dict[str, Any]:
 
 def _spacing(settings: Mapping[str, Any]) -> dict[str, Any]:
     given = settings["pixdim"]
-    pixdim = [float(edge) for edge in (given if isinstance(given, list) else [given] * 3)]
-    mode = _single(settings.get("mode", "bilinear"))
-    padding = _single(settings.get("padding_mode", "border"))
+    pixdim = [float(edge) for edge in _three(given)]
+    mode = single(settings.get("mode", "bilinear"))
+    padding = single(settings.get("padding_mode", "border"))
     others = ("diagonal", "scale_extent", "align_corners", "recompute_affine")
     unusual = [key for key in others if settings.get(key)]
     unusual += [key for key in ("min_pixdim", "max_pixdim") if settings.get(key) is not None]
@@ -125,7 +138,8 @@ def _spacing(settings: Mapping[str, Any]) -> dict[str, Any]:
     return {"step": "spacing", "pixdim": pixdim, "order": int(mode in ("bilinear", 1))}
 
 
-def _single(value: Any) -> Any:
+def single(value: Any) -> Any:
+    """Return the value, or the first of several."""
     return value[0] if isinstance(value, list) and value else value
 
 
@@ -138,9 +152,35 @@ def _crop(settings: Mapping[str, Any], version: tuple[int, ...]) -> dict[str, An
     margin = settings.get("margin", 0)
     return {
         "step": "crop-foreground",
-        "margin": list(margin) if isinstance(margin, list) else [int(margin)] * 3,
+        "margin": [int(edge) for edge in _three(margin)],
         "allow_smaller": bool(settings.get("allow_smaller", version < _ONE_VERSION_AGO)),
     }
+
+
+_PADS = {"SpatialPadd": "spatial_size", "DivisiblePadd": "k"}
+_OF_AXES = ("spacing", "crop-foreground", "pad")
+
+
+def _pad(name: str, settings: Mapping[str, Any]) -> dict[str, Any]:
+    unusual = [key for key in settings if key not in ("method", "mode", _PADS[name])]
+    unusual = [key for key in unusual if settings[key] not in (0, 0.0, None)]
+    if single(settings.get("mode", "constant")) != "constant" or unusual:
+        raise refused(f"{name} of the bundle pads otherwise than with zeros.")
+    kind = "divisor" if name == "DivisiblePadd" else "size"
+    edges = [int(edge) for edge in _three(settings[_PADS[name]])]
+    return {"step": "pad", kind: edges, "at_end": settings.get("method", "symmetric") == "end"}
+
+
+def _axes(settings: Mapping[str, Any]) -> str:
+    if settings.get("as_closest_canonical"):
+        return "RAS"
+    return str(settings["axcodes"])
+
+
+def _three(value: Any) -> list[Any]:
+    """Return a value for each axis; the last one is repeated, as in MONAI."""
+    values = list(value) if isinstance(value, list | tuple) else [value]
+    return (values + values[-1:] * 3)[:3]
 
 
 _INTENSITIES: Mapping[str, tuple[str, dict[str, Any]]] = {
@@ -159,13 +199,18 @@ _INTENSITIES: Mapping[str, tuple[str, dict[str, Any]]] = {
             "channel_wise": False,
         },
     ),
+    "ClipIntensityPercentilesd": (
+        "clip-percentiles",
+        {"lower": None, "upper": None, "channel_wise": False},
+    ),
+    "ThresholdIntensityd": ("threshold", {"threshold": ..., "above": True, "cval": 0.0}),
     "ScaleIntensityd": ("scale", {"minv": 0.0, "maxv": 1.0, "channel_wise": False}),
     "NormalizeIntensityd": (
         "normalize",
         {"nonzero": False, "channel_wise": False, "subtrahend": None, "divisor": None},
     ),
 }
-_MUST_BE_OFF = ("relative", "factor")
+_MUST_BE_OFF = ("relative", "factor", "sharpness_factor", "return_clipping_values")
 
 
 def _intensity(name: str, settings: Mapping[str, Any]) -> dict[str, Any]:
@@ -176,128 +221,3 @@ def _intensity(name: str, settings: Mapping[str, Any]) -> dict[str, Any]:
     if unknown or missing:
         raise refused(f"{name} of the bundle sets {', '.join(unknown)} and lacks {missing}.")
     return {"step": step, **{key: settings.get(key, value) for key, value in defaults.items()}}
-
-
-# ------------------------------------------------------------------------------- after the network
-
-
-@dataclass(frozen=True)
-class Decision:
-    """What the transforms after the network do."""
-
-    is_regional: bool
-    scores: str
-    decides_first: bool
-    components: tuple[int, ...] | None
-    """Labels of which only the largest component stays; empty for all, None for none."""
-    notes: str
-
-
-def decision_of(transforms: Sequence[Component]) -> Decision:
-    """Return how labels follow from logits.
-
-    Raises:
-        BundleError: A transform is not known, or stands where it has another meaning.
-    """
-    kept = [item for item in transforms if short_name(item) not in _WITHOUT_EFFECT]
-    order = [short_name(item) for item in kept]
-    _check_order(order)
-    by_name = dict(zip(order, kept, strict=True))
-    is_regional = _thresholds(_settings(by_name["AsDiscreted"]))
-    activation = _activation(_settings(by_name.get("Activationsd", {"softmax": True})))
-    if is_regional and activation != "sigmoid":
-        raise refused("The bundle compares something else than a sigmoid with a threshold.")
-    inverse = order.index("Invertd") if "Invertd" in order else len(order)
-    decides_first = order.index("AsDiscreted") < inverse
-    largest = by_name.get("KeepLargestConnectedComponentd")
-    components = None if largest is None else _components(_settings(largest))
-    if components is not None and not decides_first:
-        raise refused("KeepLargestConnectedComponentd works on the restored labels of the bundle.")
-    interpolates_numbers = decides_first and not _inverts_nearest(by_name.get("Invertd", {}))
-    scores = activation if "Activationsd" in order[:inverse] else "logits"
-    notes = _INTERPOLATED_NUMBERS if interpolates_numbers else ""
-    return Decision(is_regional, scores, decides_first, components, notes)
-
-
-def _check_order(order: Sequence[str]) -> None:
-    for name in order:
-        if name not in _AFTERWARDS:
-            raise refused(f"The bundle treats the network's answer with {name}, not known here.")
-    if "AsDiscreted" not in order or len(set(order)) != len(order):
-        raise refused(f"The bundle's steps after the network, {', '.join(order)}, are not known.")
-
-
-def _activation(settings: Mapping[str, Any]) -> str:
-    chosen = [name for name in ("softmax", "sigmoid") if _single(settings.get(name))]
-    if len(chosen) != 1 or settings.get("other") is not None:
-        raise refused("Activationsd of the bundle is neither softmax nor sigmoid.")
-    return chosen[0]
-
-
-def _thresholds(settings: Mapping[str, Any]) -> bool:
-    if _single(settings.get("argmax")):
-        return False
-    threshold = _single(settings.get("threshold"))
-    if threshold is True or settings.get("threshold_values"):  # as before MONAI 0.9
-        threshold = _single(settings.get("logit_thresh", 0.5))
-    if threshold != 0.5:
-        raise refused(f"AsDiscreted of the bundle has the threshold {threshold}, not 0.5.")
-    return True
-
-
-def _components(settings: Mapping[str, Any]) -> tuple[int, ...]:
-    unusual = [k for k in ("is_onehot", "connectivity") if settings.get(k) not in (None, False, 3)]
-    if (
-        unusual
-        or settings.get("independent", True) is not True
-        or settings.get("num_components", 1) != 1
-    ):
-        raise refused(f"KeepLargestConnectedComponentd of the bundle sets {unusual or 'more'}.")
-    labels = settings.get("applied_labels")
-    if labels is None:
-        return ()
-    return tuple(map(int, labels if isinstance(labels, list) else [labels]))
-
-
-def _inverts_nearest(invert: Component) -> bool:
-    return bool(_single(invert.get("nearest_interp", True)))
-
-
-# ------------------------------------------------------------------------------------ windows
-
-
-def windows_of(inferer: Component) -> dict[str, Any]:
-    """Return the settings of a sliding window.
-
-    Raises:
-        BundleError: It is another inferer, or one with unusual settings.
-    """
-    name = short_name(inferer)
-    if name != "SlidingWindowInferer":
-        raise refused(f"The bundle runs its network with {name}, known is SlidingWindowInferer.")
-    values = {
-        key: value
-        for key, value in inferer.items()
-        if key not in ("_target_", "device", "sw_device", "sw_batch_size", "progress")
-    }
-    for key, value in values.items():
-        if isinstance(value, Unknown):
-            raise refused(f"{key} of SlidingWindowInferer cannot be read: {value.why}.")
-    given = values["roi_size"]
-    size = [int(edge) for edge in (given if isinstance(given, list) else [given] * 3)]
-    overlaps = values.get("overlap", 0.25)
-    overlaps = overlaps if isinstance(overlaps, list) else [overlaps]
-    padding, mode = values.get("padding_mode", "constant"), values.get("mode", "constant")
-    sigma = values.get("sigma_scale", 0.125)
-    is_usual = len(set(overlaps)) == 1 and values.get("cval", 0) == 0 and sigma == 0.125
-    if len(size) != 3 or min(size) < 1 or not is_usual:
-        raise refused(f"SlidingWindowInferer of the bundle has unusual settings: {values}.")
-    if padding not in ("constant", "replicate") or mode not in ("constant", "gaussian"):
-        raise refused(f"SlidingWindowInferer pads with {padding} or weighs by {mode}.")
-    return {
-        "patch_size": tuple(size),
-        "overlap": float(overlaps[0]),
-        "padding": "zero" if padding == "constant" else "edge",
-        "windows": "distinct",
-        "window_weights": "constant" if mode == "constant" else "gaussian-cut",
-    }

@@ -13,7 +13,7 @@ from collections.abc import Iterator
 from pathlib import Path, PurePosixPath
 from typing import Any
 
-from MISFMLib.errors import BundleError
+from MISFMLib.errors import BundleError, DependencyError
 
 _MAX_BYTES = 16 * 2**30
 """Five folds of the largest networks with their optimizers need half of it."""
@@ -87,6 +87,31 @@ def read_json(path: Path) -> Any:
             code="model-file-damaged",
             remedy="Get the model again.",
         ) from error
+
+
+def read_yaml(path: Path) -> dict[str, Any]:
+    """Read a YAML file of a model, which holds a mapping of plain values.
+
+    Raises:
+        BundleError: It is no such file.
+        DependencyError: PyYAML is not installed.
+    """
+    try:
+        import yaml
+    except ImportError as error:
+        raise DependencyError(
+            f"{path.name} of the model is YAML, which PyYAML reads; it is not installed.",
+            code="yaml-missing",
+            remedy="Install it with: pip install pyyaml",
+        ) from error
+    with understood(path.name):
+        try:
+            content = yaml.safe_load(path.read_text("utf-8"))
+        except (OSError, RecursionError, yaml.YAMLError) as error:
+            raise ValueError(error) from error
+        if not isinstance(content, dict):
+            raise ValueError("a mapping was expected in it")
+        return content
 
 
 def _unpack(path: Path, folder: Path, wanted: tuple[str, ...]) -> None:
