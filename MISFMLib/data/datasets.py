@@ -9,12 +9,14 @@ Axes: C channel, D depth, H height, W width, B batch.
 
 from __future__ import annotations
 
+import contextlib
 import shutil
 import zipfile
 import zlib
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -25,13 +27,14 @@ from MISFMLib.data.case_reading import read_case
 from MISFMLib.data.cases import Case
 from MISFMLib.data.preprocessing import prepare_label_map, prepare_volume
 from MISFMLib.errors import DataError
-from MISFMLib.files import written_atomically
+from MISFMLib.files import parse_json, read_text, write_json, written_atomically
 
 _CENTRES_PER_CLASS = 1000
 _MOST_CLASSES = 256
 UNLABELLED = 255
 """Class index of voxels that nobody labelled; no loss and no score looks at them."""
 _IMAGE, _LABEL, _CENTRES = "image.npy", "label.npy", "centres.npz"
+_SOURCE = "source.json"
 
 
 @dataclass(frozen=True)
@@ -97,6 +100,7 @@ def prepare_case(
     """
     target = folder / case.name
     if not is_whole(target):
+        source = _source(case)
         shutil.rmtree(target, ignore_errors=True)  # cut short by a fault of the disk
         volume, label_map = read_case(case)
         prepared = prepare_volume(volume, preprocessing)
@@ -109,9 +113,38 @@ def prepare_case(
             np.save(temporary / _IMAGE, prepared.image_CDHW.numpy().astype(np.float16))
             np.save(temporary / _LABEL, label_DHW)
             np.savez(temporary / _CENTRES, *_centres(label_DHW))
+            write_json(temporary / _SOURCE, source)
     classes = {value: index for index, value in enumerate(label_values, start=1)}
     not_drawn = tuple(classes[value] for value in case.not_drawn if value in classes)
     return PreparedCase(case.name, target, not_drawn)
+
+
+def drop_changed(cases: Iterable[Case], folder: Path) -> list[str]:
+    """Remove prepared cases whose files were changed since, so that they are prepared anew.
+
+    Args:
+        cases: Files of the cases.
+        folder: Where the arrays of all cases are kept, and nobody uses them.
+
+    Returns:
+        Their names.
+    """
+    changed = []
+    for case in cases:
+        with contextlib.suppress(OSError, ValueError):
+            before = parse_json(read_text(folder / case.name / _SOURCE))
+            if before != _source(case):
+                shutil.rmtree(folder / case.name)
+                changed.append(case.name)
+    return changed
+
+
+def _source(case: Case) -> list[list[Any]]:
+    """Return what changes when somebody writes the files of a case."""
+    paths = [*case.images, case.label]
+    files = [file for path in paths for file in (path, *sorted(path.glob("**/*")))]
+    stats = [(file.name, file.stat()) for file in files if file.is_file()]
+    return [[name, stat.st_size, stat.st_mtime_ns] for name, stat in stats]
 
 
 def is_whole(folder: Path) -> bool:

@@ -250,20 +250,25 @@ class _Training:
             state.network.eval()
             with yielding(state.network, is_stopped) as waited_s:
                 validation = self._task.validate()
-            self._events(Metric(state.step, {"score": validation.score, **validation.values}))
+            self._events(Metric(state.step, validation.numbers()))
             notice = told(state.step, validation.missing, state.missing)
             self._events(notice) if notice else None
             state.missing = validation.missing
-            state.scores = [] if state.missing else [*state.scores, validation.score]
-            if state.best is None or validation.score > state.best.score:
-                weights = network_weights(state.network)
-                state.best = BestWeights(validation.score, state.step, weights)
+            if validation.score is not None:
+                self._keep_best(validation.score)
         state.scores, state.missing = self._fabric.broadcast((state.scores, state.missing))
         self._task.attend(state.missing)
         is_going_on = state.stalled_at is None and not self._is_over()
         if patience and is_going_on and has_stalled(state.scores, patience):
             state.stalled_at = state.step
         return sum(waited_s)
+
+    def _keep_best(self, score: float) -> None:
+        """Keep the weights; of equal scores, as 0 while nothing is found, the newest."""
+        state = self._state
+        state.scores = [] if state.missing else [*state.scores, score]
+        if state.best is None or score >= state.best.score:
+            state.best = BestWeights(score, state.step, network_weights(state.network))
 
     def _save(self) -> None:
         if self._fabric.is_global_zero:

@@ -17,13 +17,18 @@ from MISFMLib.data.datasets import Batch
 class Validation:
     """Outcome of one validation."""
 
-    score: float
-    """Higher is better; the weights with the highest are kept."""
+    score: float | None
+    """Higher is better; the weights with the highest are kept. None where there is nothing to judge
+    by."""
     values: dict[str, float] = field(default_factory=dict)
     """Numbers to report, such as the Dice of each label."""
     missing: tuple[str, ...] = ()
     """Names of what is to be learnt and has not begun to be. As long as there are any, a score that
     stands still does not mean that it has risen as far as it can."""
+
+    def numbers(self) -> dict[str, float]:
+        """Return the score, if there is one, and the other numbers."""
+        return self.values if self.score is None else {"score": self.score, **self.values}
 
 
 @dataclass(frozen=True, kw_only=True)

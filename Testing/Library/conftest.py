@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 from pathlib import Path
 
@@ -77,3 +78,61 @@ def write_case(rng):
         return label
 
     return write
+
+
+# -------------------------------------------------------------------- trainings that take a second
+
+
+@pytest.fixture
+def a_preset(monkeypatch):
+    """Replace the network presets by a tiny one, and return it."""
+    pytest.importorskip("torch")
+    from MISFMLib.configs import NetworkConfig, encode
+    from MISFMLib.jobs.train import start
+
+    network = NetworkConfig(
+        level_channels=(4, 4, 8, 8, 8),
+        num_heads=(1, 1, 1),
+        depths=(1, 1, 1),
+        window_sizes=(2, 2, 2),
+        dropout=(0.0,) * 5,
+    )
+    tiny = json.loads(json.dumps({"max_patch_voxels": 4096, "network": encode(network)}))
+    monkeypatch.setattr(start, "read_preset", {"small": tiny}.__getitem__)
+    return tiny
+
+
+@pytest.fixture
+def a_set(tmp_path, write_case):
+    """Write four cases with two labels in the layout of the Decathlon; returns the folder."""
+    for index, name in enumerate(("a", "b", "c", "d")):
+        write_case(
+            tmp_path / f"set/imagesTr/{name}.nii.gz",
+            tmp_path / f"set/labelsTr/{name}.nii.gz",
+            shape=(12 + index, 14, 16),
+            values=(2, 5),
+        )
+    names = {"0": "background", "2": "left kidney", "5": "spleen"}
+    description = {"labels": names, "modality": {"0": "MR"}}
+    (tmp_path / "set/dataset.json").write_text(json.dumps(description))
+    return tmp_path / "set"
+
+
+@pytest.fixture
+def config(a_set, a_preset, tmp_path):
+    """Make settings of `misfm finetune` for that set and network."""
+    from MISFMLib.configs import FinetuneConfig
+
+    def make(**options):
+        defaults = {
+            "data": a_set,
+            "output": tmp_path / "model",
+            "steps": 2,
+            "batch_size": 1,
+            "validate_every": 1,
+            "device": "cpu",
+            "threads": 1,
+        }
+        return FinetuneConfig(**defaults | options)
+
+    return make

@@ -42,57 +42,6 @@ from MISFMLib.training.losses import SegmentationLoss
 from MISFMLib.training.schedules import polynomial_decay
 
 pytestmark = pytest.mark.usefixtures("one_thread")
-TINY = {
-    "max_patch_voxels": 4096,
-    "network": encode(
-        NetworkConfig(
-            level_channels=(4, 4, 8, 8, 8),
-            num_heads=(1, 1, 1),
-            depths=(1, 1, 1),
-            window_sizes=(2, 2, 2),
-            dropout=(0.0,) * 5,
-        )
-    ),
-}
-
-
-@pytest.fixture
-def a_preset(monkeypatch):
-    """Replace the network presets by a tiny one."""
-    tiny = json.loads(json.dumps(TINY))
-    monkeypatch.setattr(training_start, "read_preset", {"small": tiny}.__getitem__)
-
-
-@pytest.fixture
-def a_set(tmp_path, write_case, a_preset):
-    for index, name in enumerate(("a", "b", "c", "d")):
-        write_case(
-            tmp_path / f"set/imagesTr/{name}.nii.gz",
-            tmp_path / f"set/labelsTr/{name}.nii.gz",
-            shape=(12 + index, 14, 16),
-            values=(2, 5),
-        )
-    names = {"0": "background", "2": "left kidney", "5": "spleen"}
-    description = {"labels": names, "modality": {"0": "MR"}}
-    (tmp_path / "set/dataset.json").write_text(json.dumps(description))
-    return tmp_path / "set"
-
-
-@pytest.fixture
-def config(a_set, tmp_path):
-    def make(**options):
-        defaults = {
-            "data": a_set,
-            "output": tmp_path / "model",
-            "steps": 2,
-            "batch_size": 1,
-            "validate_every": 1,
-            "device": "cpu",
-            "threads": 1,
-        }
-        return FinetuneConfig(**defaults | options)
-
-    return make
 
 
 def test_a_training_ends_in_a_bundle_that_says_how_it_was_made(config, tmp_path):
@@ -521,10 +470,10 @@ def test_files_without_counterpart_and_a_missing_validation_are_told(config, a_s
 
 
 @pytest.fixture
-def a_source(tmp_path):
+def a_source(tmp_path, a_preset):
     """A model of labels 2 and 5, as MISFM writes it."""
     torch.manual_seed(3)
-    settings = decode(NetworkConfig, TINY["network"])
+    settings = decode(NetworkConfig, a_preset["network"])
     network = build_network(replace(settings, num_classes=3, patch_size=(16, 16, 16)))
     manifest = BundleManifest(
         name="source",

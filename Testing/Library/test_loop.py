@@ -320,6 +320,15 @@ def test_a_checkpoint_of_another_format_or_network_is_an_error(tmp_path):
 # ---------------------------------------------------------------------------------------- training
 
 
+@pytest.mark.parametrize(("scores", "step", "score"), [([0.0, 0.0], 4, 0.0), ([None] * 2, 4, None)])
+def test_without_a_score_that_tells_the_newest_weights_are_kept(tmp_path, scores, step, score):
+    """Of held-out cases without a label, or as long as nothing is found: not the first weights."""
+    content = run(tmp_path, replace(SETTINGS, patience=1), validate=scoring(scores))
+    assert content["scores"] == [each for each in scores if each is not None]
+    result = read_result(tmp_path / "checkpoint.pt")
+    assert (result.step, result.score) == (step, score)
+
+
 def test_the_loss_falls_and_the_score_decides_which_weights_are_kept(tmp_path):
     events = []
     settings = replace(SETTINGS, steps=60, validate_every=20, checkpoint_every=60)

@@ -69,6 +69,32 @@ def test_a_label_in_no_held_out_case_does_not_lower_the_score(tmp_path):
     assert found.missing == ()
 
 
+class FindsEverywhere(torch.nn.Module):
+    """Takes half of every patch for class 1 and the rest for class 2, whatever is there."""
+
+    def forward(self, image_BCDHW):
+        logits = torch.zeros(len(image_BCDHW), 3, *image_BCDHW.shape[2:])
+        logits[:, 1, :2] = logits[:, 2, 2:] = 1
+        return logits
+
+
+def test_what_no_held_out_case_has_is_not_missing_for_what_is_found_of_it(tmp_path):
+    """Nor is it a score: the first weights would be kept, since nothing could be better than 0."""
+    label = np.zeros((4, 4, 4))
+    windows = WindowConfig(patch_size=(4, 4, 4))
+    healthy = [prepared(tmp_path / name, label) for name in "ab"]
+
+    found = validate(FindsEverywhere(), healthy, LABELS, windows, Placement())
+    assert (found.score, found.missing) == (None, ())
+    assert found.numbers() == {"labels": 0, "labels found": 0}
+
+    label[:2] = 1
+    cases = [*healthy, *healthy * 10, prepared(tmp_path / "c", label)]
+    found = validate(FindsEverywhere(), cases, LABELS, windows, Placement())
+    assert found.score == pytest.approx(1 / 23)
+    assert found.missing == ()
+
+
 def test_a_validation_takes_evenly_spread_cases_within_its_budget(tmp_path, monkeypatch):
     cases = [prepared(tmp_path / str(index), np.ones((4, 5, 5))) for index in range(9)]
     names = [case.name for case in cases]

@@ -32,6 +32,7 @@ from MISFMLib.inference.sliding_window import Placement
 from MISFMLib.inference.windows import WindowConfig
 from MISFMLib.jobs.progress import counter
 from MISFMLib.jobs.train.finetune_job import FinetuneJob
+from MISFMLib.jobs.train.going_on import check_cases_left, check_labels_known, read_changed_anew
 from MISFMLib.jobs.train.planning import make_plan, sound_mirror_axes, with_schedule
 from MISFMLib.jobs.train.run_folder import RunFolder
 from MISFMLib.jobs.train.start import Start, find_start, start_network
@@ -103,6 +104,7 @@ def _lead(config: FinetuneConfig, events: EventSink, processes: Processes) -> di
     with open_run(config, events, processes) as run:
         yielding = yielding_events(run.events)
         job = _plan_job(config, run.folder, yielding)
+        read_changed_anew(job, yielding)
         on_case = counter(yielding, "prepare", job.case_count)
         _prepared(job, [*job.train, *job.validation], on_case)
         return write_trained_bundle(job, run.train(train, job), yielding)
@@ -110,7 +112,7 @@ def _lead(config: FinetuneConfig, events: EventSink, processes: Processes) -> di
 
 def _plan_job(config: FinetuneConfig, folder: RunFolder, events: EventSink) -> FinetuneJob:
     """Find, split and check the cases, plan the training, and write both down."""
-    config, found, split, plan, start, _facts = plan_training(config, events)
+    config, found, split, plan, start, _facts = plan_training(config, events, folder.begun())
     folder.write_plan(plan, split)
     return FinetuneJob(
         config=config,
@@ -123,15 +125,18 @@ def _plan_job(config: FinetuneConfig, folder: RunFolder, events: EventSink) -> F
 
 
 def plan_training(
-    config: FinetuneConfig, events: EventSink
+    config: FinetuneConfig, events: EventSink, begun: tuple[TrainingPlan, Split] | None = None
 ) -> tuple[FinetuneConfig, LabelledSet, Split, TrainingPlan, Start, dict[str, CaseFacts]]:
     """Find, split and check the cases, and plan the training; the settings then tell its length.
 
     What the check has found of the cases comes along, since reading them takes long.
 
+    Plan and split of a training that goes on, `begun`, stay as they are.
+
     Raises:
         DataError: The data set cannot be trained on; every problem is named with its remedy.
-        ConfigError: Settings contradict each other or the data set.
+        ConfigError: Settings contradict each other or the data set, or what goes on does not fit it
+            any more.
         BundleError: The source model cannot be used.
     """
     found = with_label_names(find_cases(config.data), config.labels)
@@ -141,7 +146,9 @@ def plan_training(
         files = listed([file.relative_to(_root(config.data)) for file in found.unpaired])
         events(Notice(f"{len(found.unpaired)} files have no counterpart and are left out: {files}"))
     start = find_start(config)
-    split = given_split(found, config.split)
+    split = begun[1] if begun else given_split(found, config.split)
+    if begun:
+        check_cases_left(begun[1], found)
     used = (*split.train, *split.validation) if split else [case.name for case in found.cases]
     facts = examine_cases(found, used, counter(events, "check", len(used)))
     if split is None:
@@ -151,7 +158,9 @@ def plan_training(
     _tell_of_cases(found, split, facts, events)
     check_patience(config, split.validation)
     of_training = [facts[name] for name in split.train]
-    plan = make_plan(config, found, of_training, start)
+    if begun:
+        check_labels_known(begun[0], facts)
+    plan = begun[0] if begun else make_plan(config, found, of_training, start)
     config = with_schedule(config, split, len(plan.labels), start)
     length = f"{config.steps} steps at most, learning rate {config.learning_rate:g}"
     summary = {**plan.summary(), "length": length}
@@ -171,6 +180,8 @@ def _tell_of_cases(
     """Say which cases take no part, hold no label, and whether any are held out."""
     if not split.validation:
         events(Notice("No case is held out, so the model will not be evaluated."))
+    elif not any(facts[name].label_values for name in split.validation):
+        events(Notice("The held-out cases have no label: how good the model is cannot be told."))
     left_out = sorted({case.name for case in found.cases} - set(facts))
     if left_out:
         events(Notice(f"The split leaves {len(left_out)} cases out: {listed(left_out)}."))

@@ -45,6 +45,8 @@ _OWN = (
 )
 """All that a training writes into its folder, but its lock."""
 
+_DAMAGED, _ANEW = "run-damaged", "Start over with --overwrite and without --resume."
+
 ItemT = TypeVar("ItemT")
 
 
@@ -163,6 +165,23 @@ class RunFolder:
             (folder.path / _LOCK).touch()
         return folder
 
+    def begun(self) -> tuple[TrainingPlan, Split] | None:
+        """Return plan and split of the training that goes on; None where it begins.
+
+        Raises:
+            DataError: They were damaged since.
+        """
+        paths = self.path / "plan.json", self.path / "split.json"
+        if not has_checkpoint(self.checkpoint) or not all(path.exists() for path in paths):
+            return None
+        plan, split = (read_json(path, DataError, code=_DAMAGED, remedy=_ANEW) for path in paths)
+        try:
+            return decode(TrainingPlan, plan), decode(Split, split)
+        except (ConfigError, TypeError) as error:
+            raise DataError(
+                f"A file of {self.path} is damaged: {error}", code=_DAMAGED, remedy=_ANEW
+            ) from error
+
     def write_plan(self, plan: TrainingPlan, split: Split) -> None:
         """Write down what was planned and which cases were held out."""
         write_json(self.path / "plan.json", encode(plan), overwrite=True)
@@ -221,10 +240,9 @@ def _scalars(folder: Path) -> Iterator[Any]:
 
 
 def _read_settings(path: Path) -> dict[str, Any]:
-    remedy = "Start over with --overwrite and without --resume."
-    content = read_json(path, DataError, code="run-damaged", remedy=remedy)
+    content = read_json(path, DataError, code=_DAMAGED, remedy=_ANEW)
     if not isinstance(content, dict):
-        raise DataError(f"{path} holds no settings.", code="run-damaged", remedy=remedy)
+        raise DataError(f"{path} holds no settings.", code=_DAMAGED, remedy=_ANEW)
     return content
 
 
@@ -234,12 +252,11 @@ def read_listing(path: Path, item_class: type[ItemT]) -> list[ItemT]:
     Raises:
         DataError: The file was damaged since.
     """
-    remedy = "Start over with --overwrite and without --resume."
-    content = read_json(path, DataError, code="run-damaged", remedy=remedy)
+    content = read_json(path, DataError, code=_DAMAGED, remedy=_ANEW)
     try:
         return [decode(item_class, item) for item in content]
     except (ConfigError, TypeError) as error:
-        raise DataError(f"{path} is damaged: {error}", code="run-damaged", remedy=remedy) from error
+        raise DataError(f"{path} is damaged: {error}", code=_DAMAGED, remedy=_ANEW) from error
 
 
 def _check_same_settings(earlier: dict[str, Any], config: TrainingConfig) -> None:

@@ -66,25 +66,28 @@ def validate(
     """Segment whole prepared volumes and compare them with their labels in model space.
 
     Returns:
-        Dice of each label, the mean over the cases in which it is defined; as score their mean; how
-        many labels are found, and which are not.
+        Dice of each label that one of the cases has, the mean over those in which it is defined; as
+        score their mean, None where no case has a label; how many labels are found, and which are
+        not, judged by the cases that have them.
     """
     scores: dict[str, list[float]] = {label.name: [] for label in labels}
+    where_it_is: dict[str, list[float]] = {label.name: [] for label in labels}
     for case in cases:
         image_CDHW = torch.from_numpy(case.image().astype(np.float32))
         logits_KDHW = predict_logits(FinestOutput(network), image_CDHW, window, placement)
         prediction_DHW = logits_KDHW.argmax(0).numpy()
         reference_DHW = np.asarray(case.label())
         prediction_DHW = without_unlabelled(prediction_DHW, reference_DHW, UNLABELLED)
-        for index, values in enumerate(scores.values(), start=1):
+        for index, name in enumerate(scores, start=1):
             if index not in case.not_drawn:
-                values.append(dice(prediction_DHW == index, reference_DHW == index))
-    means = {name: _mean(values) for name, values in scores.items()}
+                is_label_DHW = reference_DHW == index
+                scores[name].append(dice(prediction_DHW == index, is_label_DHW))
+                where_it_is[name] += scores[name][-1:] if is_label_DHW.any() else []
+    means = {name: _mean(scores[name]) for name, values in where_it_is.items() if values}
     defined = {f"dice/{name}": mean for name, mean in means.items() if mean is not None}
-    score = _mean(list(defined.values())) or 0.0
-    missing = tuple(name for name, mean in means.items() if mean is not None and mean < _FOUND_DICE)
+    missing = tuple(name for name in means if (_mean(where_it_is[name]) or 0.0) < _FOUND_DICE)
     counts = {"labels": len(defined), "labels found": len(defined) - len(missing)}
-    return Validation(score, {**defined, **counts}, missing)
+    return Validation(_mean(list(defined.values())), {**defined, **counts}, missing)
 
 
 def _mean(values: Sequence[float]) -> float | None:

@@ -1,0 +1,52 @@
+"""A training that goes on keeps its plan and split, whatever has become of the data set since."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from MISFMLib.data.cases import LabelledSet, Split, listed
+from MISFMLib.data.datasets import drop_changed
+from MISFMLib.data.label_check import CaseFacts
+from MISFMLib.data.plan import TrainingPlan
+from MISFMLib.errors import ConfigError
+from MISFMLib.events import EventSink, Notice
+from MISFMLib.jobs.train.finetune_job import FinetuneJob
+
+
+def check_cases_left(split: Split, found: LabelledSet) -> None:
+    """Refuse to go on without cases that the training has learnt from, or is judged by.
+
+    Raises:
+        ConfigError: Some are gone.
+    """
+    gone = sorted({*split.train, *split.validation} - {case.name for case in found.cases})
+    if gone:
+        raise _other_data(f"its cases {listed(gone)} are not in the data set any more")
+
+
+def check_labels_known(plan: TrainingPlan, facts: Mapping[str, CaseFacts]) -> None:
+    """Refuse to learn a label as background because it was not there when the training began.
+
+    Raises:
+        ConfigError: There is one.
+    """
+    known = {label.value for label in plan.labels}
+    new = sorted({value for fact in facts.values() for value in fact.label_values} - known)
+    if new:
+        raise _other_data(f"its cases have the labels {listed(new)}, which it does not know")
+
+
+def read_changed_anew(job: FinetuneJob, events: EventSink) -> None:
+    """Have cases prepared anew whose files were changed while the training rested."""
+    changed = drop_changed([*job.train, *job.validation], job.folder.cases)
+    if changed:
+        events(Notice(f"Changed since the training began, and read anew: {listed(changed)}."))
+
+
+def _other_data(what: str) -> ConfigError:
+    return ConfigError(
+        f"The training cannot go on: {what}.",
+        code="resume-data",
+        remedy="Put the data set back as it was, or start over with --overwrite and without "
+        "--resume.",
+    )

@@ -1,0 +1,114 @@
+"""`misfm finetune --resume` after the data set was changed: the training stays the same one."""
+
+from __future__ import annotations
+
+import json
+import os
+
+import pytest
+import SimpleITK as sitk
+
+from MISFMLib.errors import ConfigError, DataError
+from MISFMLib.events import Metric, Notice
+from MISFMLib.jobs.train.finetune import run_finetune
+
+pytestmark = pytest.mark.usefixtures("one_thread")
+
+
+@pytest.fixture
+def stopped(config):
+    """Stop a training after its first step, and return what goes on with it."""
+
+    class Stopped(Exception):
+        pass
+
+    def stop_at_first_score(event):
+        if isinstance(event, Metric) and "score" in event.values:
+            raise Stopped
+
+    options = {"checkpoint_every": 1, "validate_every": 2}
+    with pytest.raises(Stopped):
+        run_finetune(config(**options), stop_at_first_score)
+
+    def go_on():
+        heard = []
+        report = run_finetune(config(**options, resume=True), heard.append)
+        notices = [event.message for event in heard if isinstance(event, Notice)]
+        return report["weights_sha256"], notices
+
+    return go_on
+
+
+@pytest.fixture
+def whole(config, tmp_path):
+    """Train without a stop; returns the checksum of the weights."""
+    options = {"checkpoint_every": 1, "validate_every": 2, "output": tmp_path / "whole"}
+    return run_finetune(config(**options))["weights_sha256"]
+
+
+def written(folder):
+    return {name: json.loads((folder / name).read_text()) for name in ("plan.json", "split.json")}
+
+
+def relabel(path, change):
+    label = sitk.ReadImage(str(path))
+    array = sitk.GetArrayFromImage(label)
+    change(array)
+    changed = sitk.GetImageFromArray(array)
+    changed.CopyInformation(label)
+    sitk.WriteImage(changed, str(path))
+
+
+def test_cases_that_were_added_take_no_part(whole, stopped, a_set, tmp_path, write_case):
+    """With another draw of the split, cases that were learnt from would judge the model."""
+    before = written(tmp_path / "model.run")
+    for name in ("e", "f", "g"):
+        write_case(
+            a_set / f"imagesTr/{name}.nii.gz",
+            a_set / f"labelsTr/{name}.nii.gz",
+            shape=(20, 30, 16),
+            spacing_xyz=(2.0, 2.0, 4.0),
+            values=(2, 5),
+        )
+    os.utime(a_set / "labelsTr/a.nii.gz", ns=(10**18, 10**18))  # the same again
+    weights, notices = stopped()
+    assert any("leaves 3 cases out: e, f, g" in notice for notice in notices)
+    assert any(notice.endswith("read anew: a.") for notice in notices)
+    assert written(tmp_path / "model.run") == before
+    assert weights == whole
+
+
+def test_a_label_map_that_was_corrected_is_read_anew(whole, stopped, a_set, tmp_path):
+    names = written(tmp_path / "model.run")["split.json"]["train"]
+    for name in names:
+        relabel(a_set / f"labelsTr/{name}.nii.gz", lambda array: array.__setitem__(array == 2, 5))
+        relabel(a_set / f"labelsTr/{name}.nii.gz", lambda array: array.__setitem__((0, 0, 0), 2))
+    weights, notices = stopped()
+    assert any(notice.endswith(f"read anew: {', '.join(names)}.") for notice in notices)
+    assert weights != whole
+
+
+def test_without_its_cases_a_training_does_not_go_on(stopped, a_set, tmp_path):
+    (name,) = written(tmp_path / "model.run")["split.json"]["validation"]
+    (a_set / f"imagesTr/{name}.nii.gz").rename(tmp_path / "away.nii.gz")
+    with pytest.raises(ConfigError, match=f"its cases {name} are not") as caught:
+        stopped()
+    assert caught.value.code == "resume-data"
+
+
+def test_a_new_label_is_not_learnt_as_background(stopped, a_set, tmp_path):
+    description = json.loads((a_set / "dataset.json").read_text())
+    description["labels"]["7"] = "liver"
+    (a_set / "dataset.json").write_text(json.dumps(description))
+    name = written(tmp_path / "model.run")["split.json"]["train"][0]
+    relabel(a_set / f"labelsTr/{name}.nii.gz", lambda array: array.__setitem__((0, 0, 0), 7))
+    with pytest.raises(ConfigError, match="the labels 7, which it does not know") as caught:
+        stopped()
+    assert caught.value.code == "resume-data"
+
+
+def test_a_damaged_plan_is_named(stopped, tmp_path):
+    (tmp_path / "model.run" / "plan.json").write_text('{"network": 3}')
+    with pytest.raises(DataError) as caught:
+        stopped()
+    assert caught.value.code == "run-damaged"
