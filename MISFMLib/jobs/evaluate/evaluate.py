@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from MISFMLib.configs import EvaluateConfig
-from MISFMLib.data.cases import parse_label_names
+from MISFMLib.data.cases import listed, parse_label_names
 from MISFMLib.data.descriptions import label_names_beside
 from MISFMLib.errors import BatchError, DataError
 from MISFMLib.events import EventSink, Notice, ignore_events
@@ -116,7 +116,7 @@ def _remarks(summary: Mapping[str, Any], left_out: Mapping[str, str]) -> Iterato
         yield f"and {len(left_out) - _FEW} more, see summary.json"
     surplus = summary["without_reference"]
     if surplus:
-        yield f"Not compared, for want of a reference: {', '.join(surplus[:_FEW])}"
+        yield f"Not compared, for want of a reference: {listed(surplus, _FEW)}"
 
 
 def _draw_worst(
