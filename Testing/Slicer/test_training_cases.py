@@ -82,7 +82,7 @@ def test_a_segment_that_the_set_does_not_know_is_named(scene, make_volume, tmp_p
 
     volume = make_volume()
     node = a_segmentation(scene, volume, left_kidney=(1, 3), lesion=(4, 6))
-    case = OpenCase("a", volume, node, np.empty(0))
+    case = OpenCase("a", (volume,), node, np.empty(0))
     with pytest.raises(DataError, match="no label lesion"):
         case.array(LABELS)
 
