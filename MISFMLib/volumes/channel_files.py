@@ -28,7 +28,8 @@ def cases_of_files(
     """Put files together that are the volumes of one case.
 
     The name of a file says which channel it is: by its number as nnU-Net has it (a_0000, a_0001) or
-    by the words of the channel (a_T1, a_T2), and the rest of the name is the case.
+    by the words of the channel (a_T1, a_T2), and the rest of the name is the case; where nothing is
+    left (a/T1, a/T2) the folder names it.
 
     Args:
         paths: Volume files.
@@ -44,10 +45,11 @@ def cases_of_files(
         name, channel = _parts(case_name(path), channels)
         groups[path.parent, name][channel].append(path)
     cases, alone = [], []
-    for (_folder, name), found in groups.items():
+    for (folder, name), found in groups.items():
         files = [path for of_channel in found.values() for path in of_channel]
         if sorted(found) == list(range(len(channels))) and len(files) == len(channels):
-            cases.append(FileCase(name, tuple(found[index][0] for index in range(len(channels)))))
+            whole = tuple(found[index][0] for index in range(len(channels)))
+            cases.append(FileCase(name or folder.name or "case", whole))
         else:
             alone += files
     return cases, alone
@@ -66,4 +68,4 @@ def _parts(name: str, channels: Sequence[str]) -> tuple[str, int]:
         return name, -1
     channel = max(matching, key=lambda index: len(wanted[index]))  # "T1 Gd" before "T1"
     rest = [part for part in parts if part.casefold() not in wanted[channel]]
-    return "_".join(rest) or "case", channel
+    return "_".join(rest), channel

@@ -44,6 +44,7 @@ def test_patients_of_one_name_in_two_folders_stay_apart():
     paths = [Path(f"/{patient}/{kind}.nii") for patient in ("x", "y") for kind in ("ct", "mr")]
     cases, alone = cases_of_files(paths, ["CT", "MR"])
     assert [case.files for case in cases] == [tuple(paths[:2]), tuple(paths[2:])]
+    assert [case.name for case in cases] == ["x", "y"]
     assert alone == []
 
 

@@ -328,7 +328,7 @@ def test_closing_slicer_asks_once_what_becomes_of_a_training(tab, a_set, host):
     assert len(host.dialogs.shown) == asked + 2
 
 
-def test_a_held_out_case_is_watched_while_the_network_learns(tab, a_set, tmp_path):
+def test_a_held_out_case_is_watched_while_the_network_learns(tab, a_set, tmp_path, monkeypatch):
     import slicer
 
     a_set.update("b", split="validation")
@@ -351,6 +351,16 @@ def test_a_held_out_case_is_watched_while_the_network_learns(tab, a_set, tmp_pat
     assert "outlined" in tab.ui.watchLabel.text
     display = view.case.found.GetDisplayNode()
     assert (display.GetVisibility2DOutline(), display.GetVisibility2DFill()) == (True, False)
+
+    def refuse(_path, missing_ok=False):
+        raise PermissionError  # as Windows, while somebody has the file open
+
+    with monkeypatch.context() as windows:
+        windows.setattr(type(training.watched), "unlink", refuse)
+        view._onWatch("b")
+    tab.panel.settle()
+    assert training.watched.exists()
+    assert "next" in tab.ui.watchLabel.text  # what is left there is not taken for new
 
     tab.ui.nextCaseButton.click()  # a correction needs the views
     tab.wait(lambda: view.case is None and tab.tab.loop.case is not None)
@@ -599,6 +609,21 @@ def test_a_case_without_a_proposal_opens_empty_when_there_is_no_model(tab, a_set
     tab.panel.settle()
     assert tab.tab.loop.case.before.max() == 0
     assert "no model" in tab.ui.caseLabel.text or "open" in tab.ui.caseLabel.text
+
+
+def test_a_case_whose_segmentation_is_deleted_is_closed_and_stays_as_it_was(tab, a_set):
+    import slicer
+
+    tab.tab.loop.open("a")
+    case = tab.tab.loop.case
+    slicer.mrmlScene.RemoveNode(case.segmentation)
+    tab.wait(lambda: tab.tab.loop.case is None)
+    assert "a was taken out of the scene" in tab.ui.caseLabel.text
+    assert not tab.shown("doneButton")
+    assert not slicer.mrmlScene.IsNodePresent(case.volume)
+    assert a_set.case("a").status == "corrected"
+    tab.tab.loop.open("a")
+    assert (tab.tab.loop.case.before == case.before).all()
 
 
 def test_closing_the_scene_keeps_the_set(tab, a_set):

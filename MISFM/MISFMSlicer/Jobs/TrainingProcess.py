@@ -223,11 +223,11 @@ class TrainingProcess:
             case: Its name; empty for none any more.
         """
         wish = self._run / "watch"
-        self.watched.unlink(missing_ok=True)  # of another case
+        for path in (self.watched, wish):  # labels of another case
+            with contextlib.suppress(PermissionError):  # Windows, while it is written or read
+                path.unlink(missing_ok=True)
         if case and self.isRunning and self._run.is_dir():
             wish.write_text(case, "utf-8")
-        else:
-            wish.unlink(missing_ok=True)
 
     @property
     def watched(self) -> Path:

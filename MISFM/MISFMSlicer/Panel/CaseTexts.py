@@ -56,3 +56,25 @@ def details(row: CaseRow) -> str:
 def orderTexts() -> tuple[str, ...]:
     """Return what the orders are called, as `Order.ORDERS` has them."""
     return (_("the one the model is least sure of"), _("the next in the list"), _("any"))
+
+
+def loopText(waitingFor: str, opened: str, rows: Sequence[CaseRow], *, hasModel: bool) -> str:
+    """Say where the loop stands.
+
+    Args:
+        waitingFor: Case whose proposal is computed; empty for none.
+        opened: Case that is open; empty for none.
+        rows: All cases.
+        hasModel: Whether there is a model that proposes.
+    """
+    if waitingFor:
+        return _("Computing the proposal for {case}").format(case=waitingFor)
+    if opened:
+        return _("{case} is open: correct the outlines, then press Done.").format(case=opened)
+    if not rows:
+        return _("Add volumes without labels to be led from case to case.")
+    if all(row.status not in ("unlabelled", "proposed") for row in rows):
+        return _("All cases have labels.")
+    if not hasModel:
+        return _("There is no model yet that proposes labels: cases open without.")
+    return ""

@@ -279,6 +279,7 @@ class FinetuneTab:
 
     @guarded
     def _onTick(self, *_arguments: Any) -> None:
+        self.loop.lookAround()
         isCorrecting = self.loop.case is not None
         self.train.poll()
         self.watch.follow(self.setView.current, self.train.training, isCorrecting=isCorrecting)

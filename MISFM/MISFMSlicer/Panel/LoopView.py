@@ -24,7 +24,7 @@ from ..LibraryMessages import forPanel
 from ..Scene.TrainingCases import OpenCase, compare, openCase
 from ..Signal import Signal
 from .CasePlaces import CasePlaces
-from .CaseTexts import orderTexts
+from .CaseTexts import loopText, orderTexts
 from .CorrectionEditor import CorrectionEditor
 from .NotDrawnView import NotDrawnView
 from .WorthView import WorthView
@@ -126,6 +126,17 @@ class LoopView:
             if self._set.case(name).status != "left out":
                 self.open(name)
         self._show()
+
+    def lookAround(self) -> None:
+        """Close the case when the user has deleted its volume or its segmentation."""
+        if self._case is not None and not self._case.isInScene:
+            name = self._case.name
+            self._close()
+            self._show()
+            self._ui.caseLabel.text = _(
+                "{case} was taken out of the scene. In the training set it is as it was:"
+                " double-click it there to open it again."
+            ).format(case=name)
 
     def sceneClosed(self) -> None:
         """Forget the case that went with the scene; it is still in the set as it was."""
@@ -252,23 +263,9 @@ class LoopView:
         ui.doneButton.visible = ui.leaveOutButton.visible = isOpen
         ui.nextCaseButton.enabled = bool(waiting) and not self._waitingFor
         ui.proposalProgress.visible = bool(self._waitingFor)
-        ui.caseLabel.text = self._text(len(waiting))
+        name = self._case.name if isOpen else ""
+        ui.caseLabel.text = loopText(self._waitingFor, name, self._rows, hasModel=self._hasModel)
         self._worth.show(self._rows)
-
-    def _text(self, waiting: int) -> str:
-        if self._waitingFor:
-            return _("Computing the proposal for {case}").format(case=self._waitingFor)
-        if self._case is not None:
-            return _("{case} is open: correct the outlines, then press Done.").format(
-                case=self._case.name
-            )
-        if self._set is None or not self._rows:
-            return _("Add volumes without labels to be led from case to case.")
-        if not waiting:
-            return _("All cases have labels.")
-        if not self._hasModel:
-            return _("There is no model yet that proposes labels: cases open without.")
-        return ""
 
     @guarded
     def _onOrder(self, *_arguments: Any) -> None:

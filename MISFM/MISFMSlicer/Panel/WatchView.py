@@ -32,7 +32,7 @@ class WatchView:
         self._set: TrainingSet | None = None
         self._training: TrainingProcess | None = None
         self._case: WatchedCase | None = None
-        self._shownAt = 0.0
+        self._shownAt = self._leftAt = 0.0
         ui.watchButton.setMenu(qt.QMenu(ui.watchButton))
         ui.watchButton.menu().aboutToShow.connect(self._onMenu)
 
@@ -79,12 +79,15 @@ class WatchView:
         if not self._case.isInScene:  # the user has deleted it, or closed the scene
             self.stop()
             return
-        path = self._training.watched
-        changedAt = path.stat().st_mtime if path.exists() else 0.0
-        if changedAt > self._shownAt:
+        changedAt = self._changedAt()
+        if changedAt > max(self._shownAt, self._leftAt):
             self._shownAt = changedAt
-            self._case.update(path)
+            self._case.update(self._training.watched)
             self._tell()
+
+    def _changedAt(self) -> float:
+        path = self._training.watched
+        return path.stat().st_mtime if path.exists() else 0.0
 
     def stop(self) -> None:
         """Watch nothing any more."""
@@ -127,6 +130,7 @@ class WatchView:
         self.stop()
         self._case, self._shownAt = WatchedCase(self._set, name), 0.0
         self._training.watch(name)
+        self._leftAt = self._changedAt()  # of another case, which Windows may not let us remove
         self._tell()
 
     @guarded

@@ -18,7 +18,7 @@ from MISFMLib.errors import DataError, OutputError
 from .Export import writeLabelMap
 from .GridBox import boxOf
 from .Masks import maskOn
-from .SceneIO import checkVolume, readLabels
+from .SceneIO import checkVolume, isInScene, readLabels
 from .Segmentations import addSegmentation, segments, takeOut
 
 _BACKGROUND = 0
@@ -105,6 +105,11 @@ class OpenCase:
         """The volume of the first channel."""
         return self.volumes[0]
 
+    @property
+    def isInScene(self) -> bool:
+        """Whether nobody has closed the scene or deleted its nodes."""
+        return all(map(isInScene, (self.segmentation, *self.volumes)))
+
     def values(self, labels: Sequence[LabelConfig]) -> dict[str, int]:
         """Return the value of every segment that is a label of the set.
 
@@ -136,7 +141,7 @@ class OpenCase:
     def close(self) -> None:
         """Take the case out of the scene."""
         for node in (self.segmentation, *self.volumes):
-            if node is not None and slicer.mrmlScene.IsNodePresent(node):
+            if isInScene(node):
                 slicer.mrmlScene.RemoveNode(node)
 
 

@@ -13,7 +13,7 @@ from MISFMLib.annotation.training_set import TrainingSet
 from MISFMLib.configs import LabelConfig
 
 from .GridBox import boxOf
-from .SceneIO import readLabels
+from .SceneIO import isInScene, readLabels
 from .Segmentations import addSegmentation, takeOut
 from .TrainingCases import openCase
 
@@ -42,8 +42,7 @@ class WatchedCase:
     @property
     def isInScene(self) -> bool:
         """Whether nobody has closed the scene or deleted its nodes."""
-        nodes = (self._case.volume, self._case.segmentation, self.found)
-        return all(slicer.mrmlScene.IsNodePresent(node) for node in nodes)
+        return self._case.isInScene and isInScene(self.found)
 
     def update(self, path: Path) -> None:
         """Show other outlines.
@@ -65,7 +64,7 @@ class WatchedCase:
 
     def close(self) -> None:
         """Take all of it out of the scene."""
-        if slicer.mrmlScene.IsNodePresent(self.found):
+        if isInScene(self.found):
             slicer.mrmlScene.RemoveNode(self.found)
         self._case.close()
 

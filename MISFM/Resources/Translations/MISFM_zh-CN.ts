@@ -1162,8 +1162,24 @@
         <translation>模型从带标签的病例中学习。请用“打开…”选择含图像和标注的文件夹；或加载一个体数据及其分割，再点击“添加标注”。</translation>
     </message>
     <message>
+        <source>Add volumes without labels to be led from case to case.</source>
+        <translation>添加没有标注的体数据，即可逐例进行。</translation>
+    </message>
+    <message>
+        <source>All cases have labels.</source>
+        <translation>所有病例都已标注。</translation>
+    </message>
+    <message>
+        <source>Computing the proposal for {case}</source>
+        <translation>正在计算 {case} 的建议</translation>
+    </message>
+    <message>
         <source>Dice of the proposal {dice}</source>
         <translation>建议的 Dice {dice}</translation>
+    </message>
+    <message>
+        <source>There is no model yet that proposes labels: cases open without.</source>
+        <translation>还没有能给出建议的模型：病例将不带建议打开。</translation>
     </message>
     <message>
         <source>any</source>
@@ -1200,6 +1216,10 @@
     <message>
         <source>the one the model is least sure of</source>
         <translation>模型最没有把握的一例</translation>
+    </message>
+    <message>
+        <source>{case} is open: correct the outlines, then press Done.</source>
+        <translation>{case} 已打开：修正轮廓，然后按“完成”。</translation>
     </message>
     <message>
         <source>{labelled} cases with labels, {held} of them held out; {waiting} to do.</source>
@@ -1541,18 +1561,6 @@
         <translation>请先添加一个分割：其分段将成为训练集的标签。</translation>
     </message>
     <message>
-        <source>Add volumes without labels to be led from case to case.</source>
-        <translation>添加没有标注的体数据，即可逐例进行。</translation>
-    </message>
-    <message>
-        <source>All cases have labels.</source>
-        <translation>所有病例都已标注。</translation>
-    </message>
-    <message>
-        <source>Computing the proposal for {case}</source>
-        <translation>正在计算 {case} 的建议</translation>
-    </message>
-    <message>
         <source>No proposal for {case}: {why}</source>
         <translation>{case} 没有建议：{why}</translation>
     </message>
@@ -1561,12 +1569,8 @@
         <translation>训练集还没有标签。</translation>
     </message>
     <message>
-        <source>There is no model yet that proposes labels: cases open without.</source>
-        <translation>还没有能给出建议的模型：病例将不带建议打开。</translation>
-    </message>
-    <message>
-        <source>{case} is open: correct the outlines, then press Done.</source>
-        <translation>{case} 已打开：修正轮廓，然后按“完成”。</translation>
+        <source>{case} was taken out of the scene. In the training set it is as it was: double-click it there to open it again.</source>
+        <translation>{case} 已从场景中移除。训练集中的内容没有变化：请在列表中双击它以重新打开。</translation>
     </message>
 </context>
 <context>
