@@ -21,10 +21,8 @@ import argparse
 import json
 import math
 import os
-import random
 import resource
 import shutil
-import subprocess
 import sys
 import time
 from pathlib import Path
@@ -34,28 +32,12 @@ REPOSITORY = Path(__file__).resolve().parents[2]
 sys.path[:0] = [str(REPOSITORY), str(REPOSITORY / "Testing" / "Host"), str(REPOSITORY / "MISFM")]
 
 import numpy as np  # noqa: E402
+from loop_data import LoopData  # noqa: E402
 from misfm_host.host import Host, start  # noqa: E402
 
 from MISFMLib.annotation.training_set import TrainingSet  # noqa: E402
-from MISFMLib.models.terminology import label_config  # noqa: E402
 from MISFMLib.models.versions import keep_model  # noqa: E402
 
-_JUDGE = """
-import json, sys
-from pathlib import Path
-from MISFMLib import metrics
-from MISFMLib.inference.segmenter import Segmenter, SegmenterOptions
-from MISFMLib.models.store import find_model
-from MISFMLib.volumes.volume import read_label_map, read_volume
-model, data, values, names = sys.argv[1], Path(sys.argv[2]), *map(json.loads, sys.argv[3:5])
-segmenter = Segmenter.from_bundle(find_model(model), SegmenterOptions(device="cpu"))
-scores = {}
-for name in names:
-    found = segmenter.segment(read_volume([data / f"imagesTr/{name}.nii.gz"])).label_map.array_DHW
-    reference = read_label_map(data / f"labelsTr/{name}.nii.gz").array_DHW
-    scores[name] = [metrics.dice(found == v, reference == v) for v in values]
-print(json.dumps(scores))
-"""
 _SETTINGS = (
     '{"spacing_dhw": [6, 6, 6], "patch_size": [32, 32, 32], "minutes": null,'
     ' "validate_every": 50, "checkpoint_every": 50, "warm_up_steps": 40, "threads": 1}'
@@ -70,10 +52,7 @@ class Walk:
     def __init__(self, host: Host, options: argparse.Namespace, order: str, seed: int) -> None:
         self.host, self.options, self.order, self.seed = host, options, order, seed
         self.folder = walk_folder(options.work, order, seed)
-        self.description = json.loads((options.data / "dataset.json").read_text("utf-8"))
-        split = self.description["split"]
-        drawn = random.Random(seed).sample(sorted(split["train"]), options.start + options.loop)
-        self.names, self.held_out = drawn, sorted(split["validation"])[: options.held_out]
+        self.data = LoopData(options.data, options.labels, seed)
         self.began = time.monotonic()
         self.kills_left = options.kills
         self.state: dict[str, Any] = {"order": order, "seed": seed, "rounds": [], "is_done": False}
@@ -87,39 +66,6 @@ class Walk:
     def save(self) -> None:
         """Keep what happened so far."""
         self._file.write_text(json.dumps(self.state, indent=1), "utf-8")
-
-    def make_set(self) -> TrainingSet:
-        """Make the set with the first labelled cases and the images of the others."""
-        import slicer
-        from MISFMSlicer.Scene.Export import writeLabelMap
-
-        labels = [label_config(v, self.description["labels"][str(v)]) for v in self.options.labels]
-        shutil.rmtree(self.folder / "set", ignore_errors=True)
-        made = TrainingSet.create(self.folder / "set", labels, name=f"walk {self.seed}")
-        for index, name in enumerate(self.names):
-            image = self.options.data / f"imagesTr/{name}.nii.gz"
-            made.add_case(name, lambda path, image=image: shutil.copyfile(image, path))
-            if index < self.options.start:
-                node = slicer.util.loadVolume(str(image), {"show": False})
-                array = self.reference(name)
-                made.save_labels(
-                    name,
-                    lambda path, array=array, node=node: writeLabelMap(array, node, path),
-                    status="checked",
-                )
-                slicer.mrmlScene.RemoveNode(node)
-        return made
-
-    def reference(self, name: str) -> np.ndarray:
-        """Return the reference labels (k, j, i) of a case, those that are asked for."""
-        import slicer
-
-        path = self.options.data / f"labelsTr/{name}.nii.gz"
-        node = slicer.util.loadLabelVolume(str(path), {"show": False})
-        array = slicer.util.arrayFromVolume(node).copy()
-        slicer.mrmlScene.RemoveNode(node)
-        array[~np.isin(array, self.options.labels)] = 0
-        return array.astype(np.uint8)
 
     def open_panel(self) -> None:
         """Open the module on the set, and set what a user would."""
@@ -139,7 +85,12 @@ class Walk:
             "steps": self.options.steps[min(1, len(self.state["rounds"]))],
         }
         is_there = self.folder.joinpath("set-is-whole").exists()
-        made = TrainingSet(self.folder / "set") if is_there else self.make_set()
+        names = self.data.drawn(self.options.start + self.options.loop)
+        made = (
+            TrainingSet(self.folder / "set")
+            if is_there
+            else self.data.make_set(self.folder / "set", names, self.options.start)
+        )
         self.folder.joinpath("set-is-whole").touch()
         self.tab.setView._use(made)
         self.ui.afterBox.value = self.options.after
@@ -186,7 +137,7 @@ class Walk:
         if self.tab.loop.case is None:
             self.ui.nextCaseButton.click()
             self.wait(lambda: self.tab.loop.case is not None)
-        case, reference = self.tab.loop.case, self.reference(self.tab.loop.case.name)
+        case, reference = self.tab.loop.case, self.data.reference(self.tab.loop.case.name)
         for key, value in case.values(self.tab.setView.current.labels).items():
             array = (reference == value).astype(np.uint8)
             slicer.util.updateSegmentBinaryLabelmapFromArray(
@@ -215,15 +166,7 @@ class Walk:
         """Judge the model that proposes now."""
         made = self.tab.setView.current
         model = self.tab._models.of(made, "")
-        words = [str(self.options.data), json.dumps(self.options.labels), json.dumps(self.held_out)]
-        done = subprocess.run(
-            [os.environ["MISFM_PYTHON"], "-c", _JUDGE, model, *words],
-            env={**os.environ, "PYTHONPATH": str(REPOSITORY)},
-            capture_output=True,
-            text=True,
-            check=True,
-        )
-        scores = json.loads(done.stdout.splitlines()[-1])
+        scores = self.data.judge(model, self.options.held_out)
         this = {
             "labelled": sum(row.is_labelled for row in made.cases()),
             "dice": float(np.nanmean([np.nanmean(each) for each in scores.values()])),

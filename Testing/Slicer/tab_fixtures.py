@@ -63,8 +63,11 @@ class Tab:
 
 @pytest.fixture
 def tab(panel, monkeypatch, tmp_path):
+    from MISFMSlicer.Jobs import TrainingProcess as module
     from MISFMSlicer.Jobs.TrainingProcess import TrainingProcess
 
+    # Else a test waits until nobody else on the computer has anything to do.
+    monkeypatch.setattr(module, "_lowerPriority", lambda _pid: None)
     start = TrainingProcess.start
     script = Path(__file__).with_name("fake_training.py")
     monkeypatch.setattr(

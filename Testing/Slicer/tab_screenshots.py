@@ -17,6 +17,7 @@ from typing import Any
 
 import numpy as np
 import slicer
+import vtk
 
 from MISFMLib.annotation.training_set import TrainingSet
 from MISFMLib.models import store
@@ -131,6 +132,7 @@ class _Pictures:
         self.tab._onSetChanged()
         self.picture("ready")
         self.take_mapping(node)
+        self.take_channels(node)
         slicer.mrmlScene.Clear()
 
     def take_mapping(self, volume: Any) -> None:
@@ -146,6 +148,20 @@ class _Pictures:
         self.tab.setView._mapping.begin(self.tab.setView.current, [volume], segmentation)
         self.picture("mapping")
         self.ui.mappingCancelButton.click()
+
+    def take_channels(self, volume: Any) -> None:
+        """The first case of a set, in a scene with a second volume of the same place."""
+        matrix = vtk.vtkMatrix4x4()
+        volume.GetIJKToRASMatrix(matrix)
+        grid = slicer.util.arrayFromVTKMatrix(matrix) @ np.diag([1, 1, 2, 1])
+        array = slicer.util.arrayFromVolume(volume)[::2]
+        slicer.util.addVolumeFromArray(array.copy(), ijkToRAS=grid, name="hippocampus T2")
+        volume.SetName("hippocampus T1")
+        made = TrainingSet.create(self.home / "two-volumes")
+        self.tab.setView._channels.begin(made, volume, lambda _volumes: None)
+        self.ui.channelsTable.cellWidget(1, 0).checked = True
+        self.picture("channels")
+        self.ui.channelsCancelButton.click()
 
     def take_problems(self) -> None:
         """What the check lists."""

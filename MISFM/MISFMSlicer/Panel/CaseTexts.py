@@ -22,7 +22,7 @@ def summary(rows: Sequence[CaseRow]) -> str:
     labelled = [row for row in rows if row.is_labelled]
     held = sum(row.split == "validation" for row in labelled)
     waiting = sum(row.status in ("unlabelled", "proposed") for row in rows)
-    return _("{labelled} cases with labels, {held} of them held out; {waiting} to do.").format(
+    return _("Cases with labels: {labelled}, held out of them: {held}. To do: {waiting}.").format(
         labelled=len(labelled), held=held, waiting=waiting
     )
 

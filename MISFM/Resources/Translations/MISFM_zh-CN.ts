@@ -1170,6 +1170,10 @@
         <translation>所有病例都已标注。</translation>
     </message>
     <message>
+        <source>Cases with labels: {labelled}, held out of them: {held}. To do: {waiting}.</source>
+        <translation>已标注病例：{labelled}，其中留出：{held}。待处理：{waiting}。</translation>
+    </message>
+    <message>
         <source>Computing the proposal for {case}</source>
         <translation>正在计算 {case} 的建议</translation>
     </message>
@@ -1220,10 +1224,6 @@
     <message>
         <source>{case} is open: correct the outlines, then press Done.</source>
         <translation>{case} 已打开：修正轮廓，然后按“完成”。</translation>
-    </message>
-    <message>
-        <source>{labelled} cases with labels, {held} of them held out; {waiting} to do.</source>
-        <translation>{labelled} 个已标注病例，其中 {held} 个留出；{waiting} 个待处理。</translation>
     </message>
     <message>
         <source>{status}, held out</source>
