@@ -679,3 +679,21 @@ def test_the_forecast_tells_steps_and_memory_of_earlier_trainings(tab, a_set, mo
     assert form.forecast().endswith("It needs about 1.2 GB of memory.")
     form.learn(form.start, {"peak_memory_bytes": 9e9})
     assert form.forecast().endswith("about 9.0 GB of memory, and only 4.0 GB are free.")
+
+
+def test_what_is_new_is_scrolled_to(host):
+    import qt
+    from MISFMSlicer.Panel.Scrolling import bringIntoView
+
+    area, page, button = qt.QScrollArea(), qt.QWidget(), qt.QPushButton("Keep")
+    layout = qt.QVBoxLayout(page)
+    space = qt.QWidget()
+    space.setFixedHeight(2000)
+    layout.addWidget(space)
+    layout.addWidget(button)
+    area.setWidget(page)
+    area.resize(200, 200)
+    area.show()
+    bringIntoView(button)
+    host.wait_until(lambda: area.verticalScrollBar().value > 1000)
+    area.hide()

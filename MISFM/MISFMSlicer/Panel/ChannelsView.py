@@ -14,6 +14,7 @@ from MISFMLib.annotation.training_set import TrainingSet
 from ..Guard import guarded
 from ..Scene.Channels import alongside, gridTexts, kindsOf, sceneVolumes, volumeNamed
 from ..Scene.SceneIO import isInScene
+from .Scrolling import bringIntoView
 
 _NONE = ""
 Then = Callable[[list[Any]], None]
@@ -77,6 +78,7 @@ class ChannelsView:
             int(height + 2 * table.frameWidth + table.horizontalHeader().sizeHint.height())
         )
         self._ui.channelsFrame.visible = True
+        bringIntoView(self._ui.channelsFrame)
         self._onChoice()
 
     def end(self) -> None:

@@ -17,6 +17,7 @@ from ..Guard import guarded
 from ..Scene.Masks import liesOnGrid
 from ..Scene.SceneCases import LEAVE_OUT, NEW, addCase
 from ..Scene.TrainingCases import segmentNames
+from .Scrolling import bringIntoView
 
 _UNDECIDED = ""
 
@@ -110,6 +111,7 @@ class MappingView:
             int(height + 2 * table.frameWidth + table.horizontalHeader().sizeHint.height())
         )
         self._ui.mappingFrame.visible = True
+        bringIntoView(self._ui.mappingFrame)
         self._onChoice()
 
     @guarded

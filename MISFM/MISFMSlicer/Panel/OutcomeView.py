@@ -21,6 +21,7 @@ from ..Guard import guarded
 from ..Jobs.TrainingProcess import TrainingProcess
 from ..Signal import Signal
 from .Lists import fitRows
+from .Scrolling import bringIntoView
 from .TrainView import reportOf
 
 _WORST = 5
@@ -72,6 +73,7 @@ class OutcomeView:
         self._ui.keepButton.default = isGood
         self._ui.discardButton.default = not isGood
         self._ui.outcomeFrame.visible = True
+        bringIntoView(self._ui.outcomeFrame)
 
     def hide(self) -> None:
         """Show nothing."""

@@ -45,7 +45,7 @@ class MISFMWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
         self.segmentTab = SegmentTab(self.ui, self.logic)
         self._finetuneTab: FinetuneTab | None = None
         self._pretrainTab: PretrainTab | None = None
-        self._fullHeight = FullHeight(self.ui.segmentTab)
+        self._heights = [FullHeight(self.ui.segmentTab)]
         self._parameterNode: Any = None
         self._volume: Any = None
         self._haveChoicesChanged = False
@@ -100,6 +100,7 @@ class MISFMWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
         panel = slicer.util.loadUI(self.resourcePath("UI/Finetune.ui"))
         panel.setMRMLScene(slicer.mrmlScene)
         self.ui.tabs.addTab(panel, _("Fine-tune"))
+        self._heights.append(FullHeight(panel))
         ui = slicer.util.childWidgetVariables(panel)
         self.ui.addToSetButton.clicked.connect(self._onAddToSet)
         tab = FinetuneTab(ui, self.segmentTab.sceneCase, self.segmentTab.installMissing)
@@ -110,6 +111,7 @@ class MISFMWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
         form = self.finetuneTab.form  # made first, so that the tabs have their order
         panel = slicer.util.loadUI(self.resourcePath("UI/Pretrain.ui"))
         self.ui.tabs.addTab(panel, _("Pretrain"))
+        self._heights.append(FullHeight(panel))
         ui = slicer.util.childWidgetVariables(panel)
         tab = PretrainTab(ui, self.segmentTab.installMissing)
         tab.startsChanged.connect(form.readModels)
