@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import difflib
 import json
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cache
 from typing import Literal
@@ -10,6 +12,8 @@ from typing import Literal
 from MISFMLib.configs import decode
 from MISFMLib.models.totalsegmentator import LICENCE_PAGE, TotalTask, read_tasks
 from MISFMLib.resources import resource_path
+
+_SHOWN = 6
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -70,3 +74,17 @@ def _entry(task: TotalTask) -> CatalogueEntry:
         url="" if task.needs_licence else task.urls[0],
         size_bytes=task.size_bytes,
     )
+
+
+def few_of(names: Sequence[str]) -> str:
+    """Return the names for a message, and how many there are where they would fill the screen."""
+    shown = ", ".join(names[:_SHOWN])
+    return f"{shown} and {len(names) - _SHOWN} more" if len(names) > _SHOWN else shown
+
+
+def meant(name: str, names: Sequence[str]) -> str:
+    """Ask whether one of the names was meant that contain this one or resemble it."""
+    plain = name.lower().replace("_", "-")
+    containing = [other for other in names if plain in other.lower()]
+    found = containing or difflib.get_close_matches(plain, names, n=3)
+    return f"Did you mean {' or '.join(sorted(found, key=len)[:3])}? " if found else ""

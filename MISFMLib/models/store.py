@@ -22,7 +22,7 @@ from MISFMLib.files import check_output, written_atomically
 from MISFMLib.models import bundle_files
 from MISFMLib.models.bundle import Bundle, read_bundle, verify_bundle, zip_bundle
 from MISFMLib.models.bundle_manifest import is_model_name
-from MISFMLib.models.catalogue import CatalogueEntry, read_catalogue
+from MISFMLib.models.catalogue import CatalogueEntry, few_of, meant, read_catalogue
 from MISFMLib.models.download import Source, download
 from MISFMLib.replacing import finish_replacements
 from MISFMLib.resources import resource_path
@@ -225,9 +225,10 @@ def fetch_model(name: str, events: EventSink = ignore_events) -> Bundle:
     obtainable = {entry.name: entry for entry in _obtainable()}
     if name not in obtainable:
         raise BundleError(
-            f"The catalogue has no model {name}; it has {', '.join(obtainable)}.",
+            f"The catalogue has no model {name}; it has {few_of(list(obtainable))}.",
             code="model-unknown",
-            remedy="Choose one of them, or install a file with `misfm models import FILE`.",
+            remedy=f"{meant(name, list(obtainable))}Choose one of `misfm models list`, or install "
+            "a file with `misfm models import FILE`.",
         )
     entry = obtainable[name]
     if not entry.url or not entry.sha256:

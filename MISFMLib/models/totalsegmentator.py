@@ -112,6 +112,28 @@ def weights_folders() -> list[Path]:
     if os.environ.get("TOTALSEG_WEIGHTS_PATH"):
         folders.append(Path(os.environ["TOTALSEG_WEIGHTS_PATH"]))
     home = os.environ.get("TOTALSEG_HOME_DIR")
-    base = Path(home) if home else Path.home() / ".totalsegmentator"
+    base = Path(home) if home else _home() / ".totalsegmentator"
     folders.append(base.expanduser() / "nnunet" / "results")
     return [folder for folder in folders if folder.is_dir()]
+
+
+def _home() -> Path:
+    """Return the user's folder; in containers without one TotalSegmentator writes to /tmp."""
+    return Path("/tmp") if Path.home() == Path("/") else Path.home()
+
+
+def installed_folders(folder: str) -> list[Path]:
+    """Return where a results folder may lie that TotalSegmentator has downloaded.
+
+    Like nnU-Net it goes by the number of the data set; the words behind it differ in some releases.
+
+    Args:
+        folder: Its name in the table, which is looked for first.
+    """
+    number = folder.split("_", 1)[0]
+    return [
+        found
+        for place in weights_folders()
+        for found in (place / folder, *sorted(place.glob(f"{number}_*")))
+        if found.is_dir()
+    ]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib.util
 import json
+import shutil
 from dataclasses import replace
 from pathlib import Path
 
@@ -116,6 +117,51 @@ def test_the_parts_found_here_become_one_model(weights, image, tmp_path):
         labels_of(tmp_path, image, "--only", "Heart"), np.where(together == 4, 4, 0)
     )
     assert main(["segment", str(image), "-m", TASK.name, "-o", "x.nii.gz", "--only", "heart2"]) == 2
+
+
+def test_weights_are_found_by_the_number_of_their_data_set(weights, monkeypatch):
+    (weights / TASK.folders[0]).rename(weights / "Dataset901_part1_of_a_later_release")
+    bundle = totalsegmentator.fetch_task(TASK)
+    assert bundle.manifest.parts == ("Dataset902",)
+    # Beside the usual networks there may be those of other plans.
+    place = next((weights / TASK.folders[1]).iterdir())
+    shutil.copytree(
+        place, place.with_name(place.name.replace("nnUNetPlans", "nnUNetResEncUNetLPlans_8"))
+    )
+    again = totalsegmentator.fetch_task(replace(TASK, name="again"))
+    assert again.manifest.weights_sha256 == bundle.manifest.weights_sha256
+
+
+def test_what_was_downloaded_before_a_part_failed_is_kept(weights, tmp_path, monkeypatch):
+    got = []
+
+    def download(source, target, _events):
+        if len(got) == 1 and source.url.endswith("part2.zip"):
+            got.append("failed")
+            raise BundleError("no network.", code="download-unreachable", remedy="import it")
+        got.append(source.url)
+        target.parent.mkdir(parents=True, exist_ok=True)
+        folder = weights / target.stem
+        shutil.make_archive(str(target.with_suffix("")), "zip", folder.parent, folder.name)
+
+    monkeypatch.setenv("TOTALSEG_HOME_DIR", str(tmp_path / "empty"))
+    monkeypatch.setattr(totalsegmentator, "download", download)
+    with pytest.raises(BundleError, match="unpack it into"):
+        totalsegmentator.fetch_task(TASK)
+    totalsegmentator.fetch_task(TASK)
+    assert [Path(url).name for url in got] == [
+        "Dataset901_part1.zip",
+        "failed",
+        "Dataset902_part2.zip",
+    ]
+    assert list((store.home() / "downloads").iterdir()) == []
+
+
+def test_an_unknown_task_is_answered_with_those_it_may_mean(capsys):
+    assert main(["models", "fetch", "total_mr"]) == 4
+    told = capsys.readouterr().err
+    assert "Did you mean totalsegmentator-total-mr or" in told
+    assert len(told) < 600
 
 
 def test_resampling_as_totalsegmentator_does_it(weights, image, tmp_path, monkeypatch):

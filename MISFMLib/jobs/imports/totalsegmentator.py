@@ -15,7 +15,10 @@ from MISFMLib.jobs.imports.sources import opened
 from MISFMLib.models import store
 from MISFMLib.models.bundle import Bundle, check_bundle_output, write_bundle
 from MISFMLib.models.download import Source, download
-from MISFMLib.models.totalsegmentator import LICENCE_PAGE, TotalTask, weights_folders
+from MISFMLib.models.totalsegmentator import LICENCE_PAGE, TotalTask, installed_folders
+
+_PLANS = "nnUNetPlans"
+"""Beside these lie those of smaller networks in some of its folders."""
 
 
 def fetch_task(task: TotalTask, events: EventSink = ignore_events) -> Bundle:
@@ -59,16 +62,19 @@ def fetch_task(task: TotalTask, events: EventSink = ignore_events) -> Bundle:
                 f"get that too (misfm models fetch {task.rough})."
             )
         )
-    return write_bundle(target, manifest, weights, parts=parts)
+    bundle = write_bundle(target, manifest, weights, parts=parts)
+    for folder in task.folders:
+        _archive(folder).unlink(missing_ok=True)
+    return bundle
 
 
 def _content(task: TotalTask, number: int, events: EventSink) -> Content:
     """Return one of the task's models, with the task's label numbers."""
     folder = task.folders[number]
-    for place in weights_folders():
-        if find_trained(place / folder):
-            events(Notice(f"{folder} was found in {place}.", level="info"))
-            return _read(task, place / folder)
+    for place in installed_folders(folder):
+        if find_trained(place):
+            events(Notice(f"{place.name} was found in {place.parent}.", level="info"))
+            return _read(task, place)
     if task.needs_licence:
         raise BundleError(
             f"The weights of {task.words} are given out for a licence number only.",
@@ -76,19 +82,39 @@ def _content(task: TotalTask, number: int, events: EventSink) -> Content:
             remedy=f"Get one at {LICENCE_PAGE}, let TotalSegmentator download them "
             f"(totalseg_download_weights -t {task.task}), then try again: they are found then.",
         )
-    archive = store.home() / "downloads" / f"{folder}.zip"
-    download(Source(task.urls[number], None), archive, events)
+    archive = _archive(folder)
+    if not archive.is_file():
+        _download(task.urls[number], archive, events)
     try:
         return _read(task, archive)
-    finally:
-        archive.unlink(missing_ok=True)
+    except BundleError:
+        archive.unlink()
+        raise
+
+
+def _archive(folder: str) -> Path:
+    """Return the zip of a part; it stays until all parts are there."""
+    return store.home() / "downloads" / f"{folder}.zip"
+
+
+def _download(url: str, archive: Path, events: EventSink) -> None:
+    try:
+        download(Source(url, None), archive, events)
+    except BundleError as error:
+        raise BundleError(
+            error.message,
+            code=error.code,
+            remedy="Check the network and HTTPS_PROXY, or download the file on another machine, "
+            "unpack it into ~/.totalsegmentator/nnunet/results, and try again.",
+        ) from error
 
 
 def _read(task: TotalTask, path: Path) -> Content:
     with opened(path, WANTED) as place:
         models = find_trained(place)
         with_trainer = [model for model in models if model.name_parts[0] == task.trainer]
-        model = choose(with_trainer or models, path, task.configuration)
+        usual = [model for model in with_trainer if model.name_parts[1] == _PLANS]
+        model = choose(usual or with_trainer or models, path, task.configuration)
         manifest, weights = read_trained(model)
     names = [label.name for label in manifest.labels]
     labels = []
