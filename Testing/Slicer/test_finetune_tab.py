@@ -667,6 +667,23 @@ def test_the_tab_is_narrow_enough(tab, a_set):
     assert tab.panel.widget.parent.minimumSizeHint.width() <= 400
 
 
+def test_long_texts_make_the_tab_taller_and_not_wider(tab, a_set):
+    tabs = tab.panel.ui.tabs
+    tabs.setCurrentIndex(1)
+    tab.panel.settle()
+    page = tabs.currentWidget()
+    before = page.sizeHint.width()
+    for frame, label in (
+        (tab.ui.channelsFrame, tab.ui.channelsLabel),
+        (tab.ui.mappingFrame, tab.ui.mappingLabel),
+    ):
+        label.text = "These volumes show the same place. " * 20
+        frame.visible = True
+    tab.panel.settle()
+    assert page.sizeHint.width() == before
+    tab.wait(lambda: page.minimumHeight == page.layout().heightForWidth(page.width) > 0)
+
+
 def test_the_forecast_tells_steps_and_memory_of_earlier_trainings(tab, a_set, monkeypatch):
     from MISFMSlicer.Panel import TrainingForm
 
