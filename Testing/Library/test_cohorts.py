@@ -313,8 +313,12 @@ def test_a_result_of_a_faster_twin_stays(quick, segment, tmp_path, monkeypatch, 
     assert report["cases"]["b"]["status"] == "skipped"
 
 
-@pytest.mark.parametrize("when", ["before", "meanwhile"])
-def test_a_kill_between_a_result_and_its_row_leaves_no_case_open(quick, segment, tmp_path, when):
+@pytest.mark.parametrize(
+    ("when", "told"), [("before", "skipped"), ("meanwhile", "skipped"), ("in this batch", "done")]
+)
+def test_a_kill_between_a_result_and_its_row_leaves_no_case_open(
+    quick, segment, tmp_path, when, told
+):
     """The row of the process that was killed says that the case was not finished."""
     out, twin = tmp_path / "out", tmp_path / "twin"
     segment(output=twin)
@@ -326,14 +330,19 @@ def test_a_kill_between_a_result_and_its_row_leaves_no_case_open(quick, segment,
         (out / "b.nii.gz").write_bytes((twin / "b.nii.gz").read_bytes())
 
     def hear(event):
-        if isinstance(event, CaseDone) and event.case == "a" and when == "meanwhile":
+        if isinstance(event, CaseDone) and event.case == "a" and when != "before":
             kill()
+            left_behind(out, "b", int(when == "in this batch"))
 
     if when == "before":
         kill()
     report = segment(hear, statistics=tmp_path / "volumes.csv")
     assert report["open"] == 0
-    assert statuses(out) == {**dict.fromkeys("acd", "done"), "b": "skipped"}
+    assert statuses(out) == {**dict.fromkeys("acd", "done"), "b": told}
+    if told == "done":
+        sizes = [(out / f"{name}.nii.gz").stat().st_size for name in "ab"]
+        assert [int(table(out)[name]["bytes"]) for name in "ab"] == sizes
+        assert table(out)["b"]["engine"] == table(out)["a"]["engine"]
     assert (tmp_path / "volumes.csv").is_file()
 
 

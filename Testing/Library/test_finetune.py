@@ -4,40 +4,24 @@ from __future__ import annotations
 
 import csv
 import errno
-import hashlib
 import json
-import re
 import sys
-import typing
-from dataclasses import replace
-from pathlib import Path
 
 import pytest
 import SimpleITK as sitk
 import torch
 
-from MISFMLib import cli
-from MISFMLib.commands.jobs import FinetunePreset
 from MISFMLib.configs import (
-    FinetuneConfig,
-    LabelConfig,
-    NetworkConfig,
-    PreprocessingConfig,
-    decode,
     encode,
 )
 from MISFMLib.data.cases import Split
-from MISFMLib.data.plan import TrainingPlan
 from MISFMLib.errors import ConfigError, DataError, OutputError
 from MISFMLib.events import Metric, Notice, Progress
-from MISFMLib.jobs.train import start as training_start
 from MISFMLib.jobs.train import trained_bundle, validation, watching
 from MISFMLib.jobs.train.finetune import run_finetune
 from MISFMLib.jobs.train.run_folder import RunFolder
-from MISFMLib.models.bundle import read_bundle, read_card, read_weights, write_bundle
-from MISFMLib.models.bundle_manifest import BundleManifest
-from MISFMLib.networks import build_network, network_from_bundle, weights_to_numpy
-from MISFMLib.resources import read_preset
+from MISFMLib.models.bundle import read_bundle, read_card, read_weights
+from MISFMLib.networks import network_from_bundle
 from MISFMLib.training.losses import SegmentationLoss
 from MISFMLib.training.schedules import polynomial_decay
 
@@ -265,48 +249,6 @@ def test_the_learning_rate_rises_over_the_first_steps_and_a_fifth_of_them_at_mos
     assert rates == pytest.approx([min(1, (step + 1) / max(1, rising)) for step in range(20)])
 
 
-@pytest.fixture
-def first_biases(monkeypatch):
-    """Give a function that returns the biases of all class outputs when a training begins."""
-
-    class SeenError(Exception):
-        pass
-
-    def biases(config):
-        seen = {}
-
-        def fit(_fabric, task, *_):
-            state = task.network.state_dict()
-            seen.update({name: value for name, value in state.items() if "heads" in name})
-            raise SeenError
-
-        monkeypatch.setattr("MISFMLib.jobs.train.finetune.fit", fit)
-        with pytest.raises(SeenError):
-            run_finetune(config)
-        return [value for name, value in seen.items() if name.endswith("conv.bias")]
-
-    return biases
-
-
-def test_fresh_class_outputs_begin_at_the_shares_of_the_classes(config, first_biases):
-    biases = first_biases(config())
-    assert len(biases) == 4
-    for bias_K in biases:
-        assert float(bias_K.exp().sum()) == pytest.approx(1, abs=1e-4)
-        assert bias_K.equal(biases[0])
-    again = first_biases(config(overwrite=True))
-    assert again[0].equal(biases[0])
-
-
-def test_only_the_class_outputs_that_a_start_lacks_begin_at_the_shares(
-    config, a_source, first_biases
-):
-    finest, *coarser = first_biases(config(init=str(a_source.path)))
-    assert finest.tolist() == read_weights(a_source)["heads.0.conv.bias"].tolist()
-    for bias_K in coarser:
-        assert float(bias_K.exp().sum()) == pytest.approx(1, abs=1e-4)
-
-
 def test_a_training_ends_when_its_time_is_over_and_is_evaluated(config):
     events = []
     report = run_finetune(config(steps=50, validate_every=50, minutes=1e-6), events.append)
@@ -469,161 +411,6 @@ def test_files_without_counterpart_and_a_missing_validation_are_told(config, a_s
     assert report["best_step"] == 2
 
 
-@pytest.fixture
-def a_source(tmp_path, a_preset):
-    """A model of labels 2 and 5, as MISFM writes it."""
-    torch.manual_seed(3)
-    settings = decode(NetworkConfig, a_preset["network"])
-    network = build_network(replace(settings, num_classes=3, patch_size=(16, 16, 16)))
-    manifest = BundleManifest(
-        name="source",
-        network=network.config,
-        preprocessing=PreprocessingConfig(modality="MR", patch_size=(16, 16, 16)),
-        labels=(
-            LabelConfig(value=2, name="Nerve", color=(1, 2, 3), keep_largest=True),
-            LabelConfig(value=5, name="Vessel"),
-        ),
-    )
-    return write_bundle(tmp_path / "source", manifest, weights_to_numpy(network))
-
-
-@pytest.mark.parametrize(
-    ("options", "values", "rate"),
-    [
-        ({}, (2, 5), 3e-4),
-        ({"learning_rate": 0.1}, (2, 5), 0.1),
-        ({"init_parts": "encoder"}, (2, 5), 3e-3),
-        ({"init": None}, (2, 5), 3e-3),
-        ({}, (2, 5, 7), 3e-3),
-    ],
-)
-def test_a_model_that_knows_the_labels_is_trained_at_a_low_rate(
-    config, a_source, monkeypatch, tmp_path, write_case, options, values, rate
-):
-    for index, name in enumerate("abcd" if len(values) == 3 else ""):
-        image = tmp_path / f"set/imagesTr/{name}.nii.gz"
-        label = tmp_path / f"set/labelsTr/{name}.nii.gz"
-        write_case(image, label, shape=(12 + index, 14, 16), values=values)
-        description = json.loads((tmp_path / "set/dataset.json").read_text())
-        description["labels"]["7"] = "liver"
-        (tmp_path / "set/dataset.json").write_text(json.dumps(description))
-
-    class SeenError(Exception):
-        pass
-
-    def fit(_fabric, _task, settings, *_):
-        assert settings.learning_rate == rate
-        raise SeenError
-
-    monkeypatch.setattr("MISFMLib.jobs.train.finetune.fit", fit)
-    with pytest.raises(SeenError):
-        run_finetune(config(**{"init": str(a_source.path), **options}))
-
-
-@pytest.mark.parametrize(
-    ("trainable", "same", "changed"),
-    [
-        ("head", ("project", "encoder", "bottom", "decoder"), ("heads.0",)),
-        ("decoder", ("project", "encoder", "bottom"), ("decoder", "heads.0")),
-    ],
-)
-def test_frozen_parts_reach_the_bundle_as_they_were(config, a_source, trainable, same, changed):
-    events = []
-    options = {"init": str(a_source.path), "trainable": trainable, "learning_rate": 0.1}
-    report = run_finetune(config(**options), events.append)
-
-    before, after = read_weights(a_source), read_weights(read_bundle(Path(report["bundle"])))
-    differing = {name for name in before if (before[name] != after[name]).any()}
-    assert before.keys() == after.keys()
-    assert not [name for name in differing if name.startswith(same)]
-    for part in changed:
-        assert any(name.startswith(part) for name in differing)
-    (start,) = [message for message in notices(events) if message.startswith("Start")]
-    assert re.search(r"(\d+) of \d+ weights are trained", start)
-
-
-def test_the_encoder_alone_can_be_taken_over(config, a_source):
-    events = []
-    run_finetune(config(init=str(a_source.path), init_parts="encoder", steps=1), events.append)
-    (start,) = [message for message in notices(events) if message.startswith("Start")]
-    assert "the source brings no decoder" in start
-
-
-def test_lora_ends_in_a_plain_network(config, a_source):
-    options = {"init": str(a_source.path), "trainable": "lora", "learning_rate": 0.1, "steps": 3}
-    report = run_finetune(config(**options))
-
-    before, after = read_weights(a_source), read_weights(read_bundle(Path(report["bundle"])))
-    assert before.keys() == after.keys()
-    differing = {name for name in before if (before[name] != after[name]).any()}
-    assert "encoder.blocks.2.transformer.0.attention.qkv.weight" in differing
-    assert "encoder.blocks.2.transformer.0.attention.qkv.bias" not in differing
-    assert "encoder.blocks.0.norm1.weight" in differing
-    assert "encoder.blocks.0.conv1.weight" not in differing
-
-
-def test_the_encoder_learns_at_its_own_rates(config, a_source):
-    options = {"init": str(a_source.path), "steps": 1, "optimizer": "adam", "learning_rate": 0.1}
-    report = run_finetune(config(**options, layer_decay=0.5, gradient_clip=1e9))
-
-    before, after = read_weights(a_source), read_weights(read_bundle(Path(report["bundle"])))
-    moved = {
-        name: float(abs(before[name].astype(float) - after[name]).max())
-        for name in ("project.weight", "encoder.blocks.4.conv.conv1.weight", "heads.0.conv.weight")
-    }
-    # The first step of Adam moves every number by its rate.
-    assert list(moved.values()) == pytest.approx([0.1 / 32, 0.05, 0.1], rel=0.05)
-
-
-def test_a_start_without_a_decoder_gets_one_even_if_only_the_head_is_trained(config, a_source):
-    weights = read_weights(a_source)
-    encoder = {name: weights[name] for name in weights if name.startswith(("encoder", "project"))}
-    manifest = replace(a_source.manifest, kind="pretrained", labels=())
-    start = write_bundle(a_source.path.with_name("start"), manifest, encoder)
-    settings = config(init=str(start.path), trainable="head")
-    plan = TrainingPlan(
-        network=manifest.network, preprocessing=manifest.preprocessing, labels=(), batch_size=1
-    )
-
-    network, _ = training_start.start_network(settings, plan, training_start.find_start(settings))
-
-    trained = {name.split(".")[0] for name, w in network.named_parameters() if w.requires_grad}
-    assert trained == {"decoder", "heads"}
-
-
-def test_labels_take_the_names_of_the_start_only_when_they_are_said_to_be_the_same(
-    config, a_set, a_source
-):
-    (a_set / "dataset.json").unlink()
-    start = {"init": str(a_source.path), "modality": "MR", "steps": 1}
-    report = run_finetune(config(**start, same_labels=True))
-    assert read_bundle(Path(report["bundle"])).manifest.labels == a_source.manifest.labels
-    report = run_finetune(config(**start, overwrite=True))
-    labels = read_bundle(Path(report["bundle"])).manifest.labels
-    assert [label.name for label in labels] == ["label 2", "label 5"]  # equal values prove nothing
-    assert {label.type.meaning for label in labels} == {"Tissue"}
-
-
-def test_a_label_of_one_name_keeps_the_codes_and_colour_of_the_start(config, a_source):
-    (first, second) = a_source.manifest.labels
-    labels = (replace(first, name="Spleen", color=(1, 2, 3)), replace(second, name="x"))
-    manifest = replace(a_source.manifest, labels=labels)
-    write_bundle(a_source.path, manifest, read_weights(a_source), overwrite=True)
-    report = run_finetune(config(init=str(a_source.path), modality="MR", steps=1))
-    kidney, spleen = read_bundle(Path(report["bundle"])).manifest.labels
-    assert (kidney.name, spleen.name) == ("left kidney", "spleen")
-    assert (spleen.value, spleen.color) == (5, (1, 2, 3))
-
-
-def test_labels_with_other_values_are_not_the_same(config, a_source):
-    labels = tuple(replace(label, value=label.value + 1) for label in a_source.manifest.labels)
-    manifest = replace(a_source.manifest, labels=labels)
-    write_bundle(a_source.path, manifest, read_weights(a_source), overwrite=True)
-    with pytest.raises(ConfigError) as caught:
-        run_finetune(config(init=str(a_source.path), modality="MR", same_labels=True))
-    assert caught.value.code == "labels-differ"
-
-
 def test_a_check_trains_nothing_and_leaves_nothing(config, tmp_path):
     events = []
     report = run_finetune(config(check_only=True, labels=("2=a", "5=b")), events.append)
@@ -646,68 +433,10 @@ def test_voxels_that_nobody_labelled_are_neither_learnt_nor_scored(config, a_set
     assert set(report["evaluation"]) >= {"left kidney"}
 
 
-def test_training_starts_from_a_bundle_and_takes_over_its_model_space(config, tmp_path):
-    first = run_finetune(config(output=tmp_path / "first", spacing_dhw=(1.5, 1.0, 1.0)))
-    events = []
-
-    run_finetune(config(init=str(tmp_path / "first"), learning_rate=1e-9), events.append)
-
-    second = read_bundle(tmp_path / "model")
-    assert second.manifest.preprocessing == read_bundle(tmp_path / "first").manifest.preprocessing
-    assert second.manifest.provenance["SHA-256 of the start"] == first["weights_sha256"]
-    assert second.manifest.provenance["start"] == "first"
-    assert any("tensors loaded" in event.message for event in events if isinstance(event, Notice))
-    before, after = (read_weights(read_bundle(tmp_path / name)) for name in ("first", "model"))
-    moved = [
-        abs(before[name].astype(float) - after[name]).max() for name in before if "weight" in name
-    ]
-    assert max(moved) < 1e-2
-
-
-def test_the_report_compares_with_the_model_it_started_from(config, tmp_path):
-    first = run_finetune(config(output=tmp_path / "first"))
-    same = {"init": str(tmp_path / "first"), "learning_rate": 1e-12, "precision": "fp32"}
-
-    comparison = run_finetune(config(validation_fraction=0.5, **same))["comparison"]
-
-    assert "comparison" not in first
-    assert len(comparison["cases"]) == 2
-    assert comparison["before"]["held-out cases"] == 2
-    assert comparison["gain"] == pytest.approx(0, abs=0.02)
-    assert comparison["is_better"] is False
-    assert (tmp_path / "model.run/before.csv").exists()
-
-
 def test_a_word_for_an_earlier_process_does_not_stop_the_next(config, tmp_path):
     RunFolder.open(config()).control.write_text("pause")
     RunFolder.open(config(resume=True))
     assert not (tmp_path / "model.run/control").exists()
-
-
-def test_training_starts_from_a_published_checkpoint(config, published_fixtures, tmp_path):
-    checkpoint = published_fixtures / "pct_mode1_multi_c5.pt"
-
-    run_finetune(config(init=str(checkpoint), steps=1))
-
-    manifest = read_bundle(tmp_path / "model").manifest
-    assert manifest.network.resolution_mode == 1
-    assert manifest.network.num_classes == 3
-    assert manifest.provenance["start"] == checkpoint.name
-    assert (
-        manifest.provenance["SHA-256 of the start"]
-        == hashlib.sha256(checkpoint.read_bytes()).hexdigest()
-    )
-
-
-def test_a_source_of_another_modality_gives_weights_but_no_intensities(config, tmp_path):
-    run_finetune(config(output=tmp_path / "first", modality="CT", spacing_dhw=(2.0, 1.0, 1.0)))
-
-    run_finetune(config(init=str(tmp_path / "first")))
-
-    preprocessing = read_bundle(tmp_path / "model").manifest.preprocessing
-    assert preprocessing.modality == "MR"
-    assert preprocessing.intensity[0].scheme == "mr-zscore"
-    assert preprocessing.spacing_dhw == (1, 1, 1)
 
 
 def test_the_users_wishes_go_before_the_plan(config, tmp_path):
@@ -802,75 +531,6 @@ def test_training_works_without_tensorboard(config, tmp_path, monkeypatch):
     monkeypatch.setitem(sys.modules, "torch.utils.tensorboard", None)
     run_finetune(config())
     assert not (tmp_path / "model.run" / "tensorboard").exists()
-
-
-@pytest.fixture
-def a_job(monkeypatch):
-    """Catch the config that the command line gives to the job."""
-    configs = []
-
-    def run_job(_name, config, _events):
-        configs.append(config)
-        return {}
-
-    monkeypatch.setattr("MISFMLib.commands.jobs.run_job", run_job)
-    return configs
-
-
-@pytest.mark.parametrize("name", typing.get_args(FinetunePreset))
-def test_a_preset_takes_the_place_of_the_defaults_but_not_of_own_options(name, a_job):
-    words = ["finetune", "data", "-o", "model", "--init", "start"]
-    assert cli.main([*words, "--preset", name]) == 0
-    assert cli.main([*words, f"--preset={name}", "--steps", "7", "--augmentation", "none"]) == 0
-    assert cli.main(words) == 0
-
-    preset, own, plain = a_job
-    assert (preset.data, preset.output, preset.init) == (Path("data"), Path("model"), "start")
-    assert preset.augmentation == "strong"
-    assert preset.steps is not None
-    assert plain.steps is None
-    assert own == replace(preset, steps=7, augmentation="none")
-    assert plain == FinetuneConfig(data=Path("data"), output=Path("model"), init="start")
-
-
-def test_one_shot_learns_from_all_cases_and_few_shot_ends_early(a_job):
-    for name in ("one-shot", "few-shot"):
-        cli.main(["finetune", "data", "-o", "model", "--preset", name])
-    one, few = a_job
-    assert (one.validation_fraction, one.patience) == (0, None)
-    assert few.validation_fraction > 0
-    assert few.patience * few.validate_every < few.steps
-
-
-def test_a_preset_of_another_command_is_refused(a_job, capsys):
-    with pytest.raises(SystemExit):
-        cli.main(["finetune", "data", "-o", "model", "--preset", "laptop"])
-    assert "few-shot" in capsys.readouterr().err
-    assert not a_job
-
-
-def test_one_case_is_enough_for_one_shot(config, a_set, a_job):
-    for name in "bcd":
-        (a_set / f"labelsTr/{name}.nii.gz").unlink()
-        (a_set / f"imagesTr/{name}.nii.gz").unlink()
-    cli.main(["finetune", str(a_set), "-o", "model", "--preset", "one-shot"])
-    preset = {name: getattr(a_job[0], name) for name in read_preset("finetune-one-shot")}
-
-    report = run_finetune(config(**preset | {"steps": 1}))
-
-    assert (report["steps"], report["evaluation"]) == (1, {})
-
-
-@pytest.mark.parametrize("network", ["small", "full", "fmunet", "unet3d"])
-def test_every_preset_builds_its_network(network):
-    start = training_start.find_start(FinetuneConfig(data="x", output="y", network=network))
-
-    with torch.device("meta"):
-        weights = sum(parameter.numel() for parameter in build_network(start.network).parameters())
-
-    assert start.source is None
-    largest = {"small": 3.9e6, "full": 45e6}.get(network, 12e6)
-    assert 0.6 * largest * (network in ("small", "full")) < weights <= largest
 
 
 def watch_held_out(run):
