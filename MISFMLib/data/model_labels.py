@@ -14,7 +14,7 @@ import torch
 
 from MISFMLib.configs import Size
 from MISFMLib.data.interpolation import nearest_positions
-from MISFMLib.data.label_resampling import LabelResampler, Place, Places, TileListener
+from MISFMLib.data.label_resampling import BlockListener, LabelResampler, Place, Places
 from MISFMLib.data.resampling import slab_ranges
 from MISFMLib.data.spatial import SpatialRecord
 
@@ -84,44 +84,42 @@ def previous_in_model_space(
         return torch.from_numpy(labels_DHW)
     values = np.unique(labels_DHW)
     resampled_DHW = np.empty(record.model_shape_dhw, np.int16)
-    depths, rows, columns = (
+    nearest_places = [
         nearest_positions(old, new).numpy()
         for old, new in zip(labels_DHW.shape, record.model_shape_dhw, strict=True)
-    )
+    ]
 
-    def nearest(place: Place, scores_KHW: torch.Tensor, classes_HW: torch.Tensor) -> torch.Tensor:
-        index, tile = place
-        nearest_HW: Labels = labels_DHW[depths[index]][np.ix_(rows[tile], columns)]
-        number_HW = torch.from_numpy(np.searchsorted(values, nearest_HW))
-        of_nearest_HW = scores_KHW.gather(0, number_HW[None])[0]
-        is_level_HW = of_nearest_HW >= scores_KHW.amax(0) - _LEVEL
-        return torch.where(is_level_HW, number_HW, classes_HW)
+    def nearest(place: Place, scores_Kdhw: torch.Tensor, classes_dhw: torch.Tensor) -> torch.Tensor:
+        axes = [axis[part] for axis, part in zip(nearest_places, place, strict=True)]
+        number_dhw = torch.from_numpy(np.searchsorted(values, labels_DHW[np.ix_(*axes)]))
+        of_nearest_dhw = scores_Kdhw.gather(0, number_dhw[None])[0]
+        is_level_dhw = of_nearest_dhw >= scores_Kdhw.amax(0) - _LEVEL
+        return torch.where(is_level_dhw, number_dhw, classes_dhw)
 
     choose = {"nearest": nearest, "lowest": _lowest, "above-half": _last_above_half}[rule.choice]
 
-    def settle(place: Place, scores_KHW: torch.Tensor, classes_HW: torch.Tensor) -> None:
-        index, tile = place
-        numbers_HW = choose(place, scores_KHW, classes_HW).numpy()
-        chosen_HW = values[numbers_HW]
+    def settle(place: Place, scores_Kdhw: torch.Tensor, classes_dhw: torch.Tensor) -> None:
+        numbers_dhw = choose(place, scores_Kdhw, classes_dhw).numpy()
+        chosen_dhw = values[numbers_dhw]
         if rule.choice == "above-half":
-            chosen_HW[numbers_HW < 0] = 0
-        resampled_DHW[index, tile] = chosen_HW
+            chosen_dhw[numbers_dhw < 0] = 0
+        resampled_DHW[place] = chosen_dhw
 
     _resample_into(resampled_DHW, labels_DHW, Places(rule.orders), settle)
     return torch.from_numpy(resampled_DHW)
 
 
-def _lowest(_place: Place, scores_KHW: torch.Tensor, _classes_HW: torch.Tensor) -> torch.Tensor:
+def _lowest(_place: Place, scores_Kdhw: torch.Tensor, _classes_dhw: torch.Tensor) -> torch.Tensor:
     """Return the label with the highest share, the lowest of those that half precision levels."""
-    return (scores_KHW * _HALF_SCALE).half().float().argmax(0)
+    return (scores_Kdhw * _HALF_SCALE).half().float().argmax(0)
 
 
 def _last_above_half(
-    _place: Place, scores_KHW: torch.Tensor, _classes_HW: torch.Tensor
+    _place: Place, scores_Kdhw: torch.Tensor, _classes_dhw: torch.Tensor
 ) -> torch.Tensor:
     """Return the last label with a share above a half; -1 where there is none."""
-    numbers_K11 = torch.arange(1, len(scores_KHW) + 1)[:, None, None]
-    return ((scores_KHW > 0.5) * numbers_K11).amax(0) - 1
+    numbers_K = torch.arange(1, len(scores_Kdhw) + 1)
+    return ((scores_Kdhw > 0.5) * numbers_K[:, None, None, None]).amax(0) - 1
 
 
 def _resampled(labels_DHW: npt.NDArray[np.uint8], record: SpatialRecord) -> Labels:
@@ -137,11 +135,11 @@ def linear_orders(orders: Size) -> Size:
 
 
 def _resample_into(
-    output_DHW: Labels, labels_DHW: Labels, places: Places, on_tile: TileListener | None = None
+    output_DHW: Labels, labels_DHW: Labels, places: Places, on_block: BlockListener | None = None
 ) -> None:
     values = np.unique(labels_DHW)
     depth, height, width = labels_DHW.shape
-    resampler = LabelResampler((depth, height, width), output_DHW, values, on_tile, places=places)
+    resampler = LabelResampler((depth, height, width), output_DHW, values, on_block, places=places)
     for start, stop in slab_ranges(depth, len(values) * height * width):
         is_label_KDHW = labels_DHW[start:stop] == values[:, None, None, None]
         resampler.add(torch.from_numpy(is_label_KDHW.astype(np.float32)))

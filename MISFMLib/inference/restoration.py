@@ -13,7 +13,8 @@ import numpy as np
 import torch
 
 from MISFMLib.configs import LabelConfig, PreprocessingConfig
-from MISFMLib.data.label_resampling import Decision, LabelResampler, Places
+from MISFMLib.data.label_blocks import Decision
+from MISFMLib.data.label_resampling import LabelResampler, Places
 from MISFMLib.data.spatial import SpatialRecord
 from MISFMLib.errors import BundleError
 from MISFMLib.inference.logit_ring import LogitSlab
@@ -23,8 +24,8 @@ from MISFMLib.volumes.volume import Geometry, LabelMap
 
 _SCORES: dict[str, Callable[[torch.Tensor], torch.Tensor]] = {
     "logits": torch.Tensor.float,
-    "softmax": lambda logits_KHW: logits_KHW.softmax(0),
-    "sigmoid": lambda logits_KHW: logits_KHW.sigmoid() - 0.5,  # regions are above zero
+    "softmax": lambda logits: logits.softmax(0),
+    "sigmoid": lambda logits: logits.sigmoid() - 0.5,  # regions are above zero
 }
 
 

@@ -3,7 +3,7 @@
 The measure is the entropy of the class probabilities, the softmax of the same blended and resampled
 logits that the label comes from; with mirror images these are the means over them. It tells where
 the network wavers, not where it is wrong: it knows nothing of what the training never showed.
-Axes: K classes; D, H, W depth, height, width.
+Axes: K classes; D, H, W depth, height, width; d, h, w of a block.
 """
 
 from __future__ import annotations
@@ -56,19 +56,19 @@ class UncertaintyRestorer:
         self._percent_view = record.crop_view(self._percent_DHW)
         self._rival_view = record.crop_view(self._rival_DHW)
 
-    def add(self, place: Place, logits_KHW: torch.Tensor, classes_HW: torch.Tensor) -> None:
-        """Take the logits of some rows of a slice, which are changed, and their highest classes."""
-        self._percent_view[place] = percent_entropy(logits_KHW).cpu().numpy()
-        rivals_HW = logits_KHW.scatter_(0, classes_HW[None], -math.inf).max(0).indices
-        self._rival_view[place] = self._values[rivals_HW.cpu().numpy()]
+    def add(self, place: Place, logits_Kdhw: torch.Tensor, classes_dhw: torch.Tensor) -> None:
+        """Take the logits of a block, which are changed, and their highest classes."""
+        self._percent_view[place] = percent_entropy(logits_Kdhw).cpu().numpy()
+        rivals_dhw = logits_Kdhw.scatter_(0, classes_dhw[None], -math.inf).max(0).indices
+        self._rival_view[place] = self._values[rivals_dhw.cpu().numpy()]
 
     def uncertainty(self) -> Uncertainty:
         """Return what was collected; complete once all slabs were added."""
         return Uncertainty(self._percent_DHW, self._rival_DHW, self._geometry)
 
 
-def percent_entropy(logits_KHW: torch.Tensor) -> torch.Tensor:
-    """Return the entropy of the softmax in percent of log K, (H, W) uint8."""
-    entropy_HW = torch.special.entr(logits_KHW.softmax(0)).sum(0)
-    percent_HW: torch.Tensor = (entropy_HW * (100 / math.log(len(logits_KHW)))).round()
-    return percent_HW.to(torch.uint8)
+def percent_entropy(logits_Kdhw: torch.Tensor) -> torch.Tensor:
+    """Return the entropy of the softmax in percent of log K, (d, h, w) uint8."""
+    entropy_dhw = torch.special.entr(logits_Kdhw.softmax(0)).sum(0)
+    percent_dhw: torch.Tensor = (entropy_dhw * (100 / math.log(len(logits_Kdhw)))).round()
+    return percent_dhw.to(torch.uint8)

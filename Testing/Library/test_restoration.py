@@ -10,7 +10,8 @@ import torch
 import torch.nn.functional as F
 
 from MISFMLib.configs import IntensityConfig, LabelConfig, PreprocessingConfig
-from MISFMLib.data import label_resampling
+from MISFMLib.data import label_blocks
+from MISFMLib.data.label_blocks import Decision
 from MISFMLib.data.label_resampling import LabelResampler, Places
 from MISFMLib.data.preprocessing import prepare_volume
 from MISFMLib.data.spatial import SpatialRecord
@@ -27,9 +28,10 @@ def in_slabs(logits, depth):
         yield LogitSlab(start, logits[:, start : start + depth])
 
 
-def resampled(logits, shape, slab_depth, dtype=np.uint8):
+def resampled(logits, shape, slab_depth, dtype=np.uint8, **settings):
     output = np.full(shape, 99, dtype)
-    resampler = LabelResampler(tuple(logits.shape[1:]), output, np.arange(len(logits), dtype=dtype))
+    values = np.arange(len(logits) + 1, dtype=dtype)
+    resampler = LabelResampler(tuple(logits.shape[1:]), output, values, **settings)
     for slab in in_slabs(logits, slab_depth):
         resampler.add(slab.logits_KDHW)
     return output
@@ -44,7 +46,7 @@ def assert_highest(labels, scores):
 
 
 @pytest.mark.parametrize("slab_depth", [1, 3, 100])
-@pytest.mark.parametrize("tile_scores", [1, 150, 2**22])
+@pytest.mark.parametrize("edge", [1, 3, 16])
 @pytest.mark.parametrize(
     ("model_shape", "shape"),
     [
@@ -58,9 +60,10 @@ def assert_highest(labels, scores):
     ],
 )
 def test_labels_are_the_arg_max_of_the_interpolated_logits(
-    rng, monkeypatch, model_shape, shape, tile_scores, slab_depth
+    rng, monkeypatch, model_shape, shape, edge, slab_depth
 ):
-    monkeypatch.setattr(label_resampling, "_TILE_SCORES", tile_scores)
+    monkeypatch.setattr(label_blocks, "EDGE", edge)
+    monkeypatch.setattr(label_blocks, "_FEW_SCORES", 0)
     logits = torch.from_numpy(rng.normal(size=(4, *model_shape)).astype(np.float32))
     scores = F.interpolate(logits[None], size=shape, mode="trilinear")[0]
     assert_highest(resampled(logits, shape, slab_depth), scores)
@@ -98,13 +101,58 @@ def test_scores_by_rows_give_the_same_labels(rng, slab_depth, rows, shape, order
                 resampler.add(part_KDHW)
         outputs.append(output)
     np.testing.assert_array_equal(*outputs)
-    np.testing.assert_array_equal(*heard.values())
+    np.testing.assert_allclose(*heard.values(), atol=1e-5)
 
 
 @pytest.mark.parametrize("slab_depth", [1, 4, 9])
 def test_nothing_is_interpolated_on_the_same_grid(rng, slab_depth):
     logits = torch.from_numpy(rng.normal(size=(5, 9, 8, 7)).astype(np.float32))
     np.testing.assert_array_equal(resampled(logits, (9, 8, 7), slab_depth), logits.argmax(0))
+
+
+def lumps(rng, classes=12, size=24):
+    """Scores of classes each of which is the highest somewhere, and equal in places."""
+    centres = rng.uniform(0, size, (classes, 3))
+    places = np.stack(np.indices((size,) * 3), -1)[None]
+    distances = np.linalg.norm(places - centres[:, None, None, None], axis=-1)
+    return torch.from_numpy((-distances).round(1).astype(np.float32))
+
+
+def with_all_interpolated(monkeypatch, *arguments, **settings):
+    """Labels as they are when no class is left out."""
+    with monkeypatch.context() as patched:
+        patched.setattr(Decision, "is_possible", every_label)
+        return resampled(*arguments, **settings)
+
+
+def every_label(decision, lowest, _):
+    return torch.ones(len(lowest) + decision.is_by_regions, lowest.shape[1], dtype=torch.bool)
+
+
+@pytest.mark.parametrize("decision", [Decision(), Decision(is_by_regions=True)])
+@pytest.mark.parametrize("shape", [(48, 48, 48), (30, 47, 24), (17, 13, 60)])
+def test_only_classes_that_can_win_are_interpolated(rng, monkeypatch, decision, shape):
+    monkeypatch.setattr(label_blocks, "EDGE", 8)
+    monkeypatch.setattr(label_blocks, "_FEW_SCORES", 0)
+    logits = lumps(rng)
+    logits += 6 * decision.is_by_regions
+    logits[7] = logits[3]  # equal everywhere
+    expected = with_all_interpolated(monkeypatch, logits, shape, 10, decision=decision)
+    interpolated, decide = [], Decision.decide
+    monkeypatch.setattr(
+        Decision, "decide", lambda self, scores: interpolated.append(scores) or decide(self, scores)
+    )
+    labels = resampled(logits, shape, 10, decision=decision)
+    np.testing.assert_array_equal(labels, expected)
+    assert len(np.unique(labels)) > 8
+    assert sum(scores.numel() for scores in interpolated) < 0.8 * labels.size * len(logits)
+
+
+def test_one_class_wherever_scores_are_given_is_not_interpolated(rng, monkeypatch):
+    monkeypatch.setattr(Decision, "decide", None)
+    logits = torch.from_numpy(rng.uniform(size=(5, 9, 8, 7)).astype(np.float32))
+    logits[2] += 1
+    assert (resampled(logits, (20, 11, 30), 4) == 2).all()
 
 
 def test_equal_logits_give_the_lowest_class():
@@ -203,21 +251,21 @@ def test_preparing_and_restoring_gives_back_the_labels_in_any_orientation(seed, 
 
 def test_threads_share_the_rows_and_none_of_them_has_threads_of_its_own(monkeypatch):
     seen, together = [], threading.Barrier(2, timeout=10)
-    highest = label_resampling._highest_between
+    decide = Decision.decide
 
-    def highest_together(*planes):
+    def decide_together(decision, scores):
         together.wait()
         seen.append(torch.get_num_threads())
-        return highest(*planes)
+        return decide(decision, scores)
 
-    monkeypatch.setattr(label_resampling, "_highest_between", highest_together)
+    monkeypatch.setattr(Decision, "decide", decide_together)
     threads = torch.get_num_threads()
     torch.set_num_threads(2)
     try:
         output_DHW = np.zeros((2, 4, 4), np.uint8)
-        resampler = label_resampling.LabelResampler((2, 4, 4), output_DHW, np.arange(2))
+        resampler = LabelResampler((2, 4, 4), output_DHW, np.arange(2))
         resampler.add(torch.randn(2, 2, 4, 4))
-        assert seen == [1, 1, 1, 1]
+        assert seen == [1, 1]
         assert torch.get_num_threads() == 2
     finally:
         torch.set_num_threads(threads)
