@@ -84,7 +84,9 @@ class MonaiPreparation:
         self.image_CDHW = image_CDHW.float()
         self._axes_mm = new_axes
 
-    def _crop(self, margin: Sequence[int], allow_smaller: bool) -> None:
+    def _crop(
+        self, margin: Sequence[int], allow_smaller: bool, divisor: Sequence[int] = (1, 1, 1)
+    ) -> None:
         """Keep the box around what is above zero in any channel, as `CropForegroundd` does."""
         is_foreground_DHW = (self.image_CDHW > 0).any(0)
         if not is_foreground_DHW.any():
@@ -97,6 +99,8 @@ class MonaiPreparation:
             start, stop = int(found[0]) - margin[axis], int(found[-1]) + 1 + margin[axis]
             if allow_smaller:
                 start, stop = max(start, 0), min(stop, size)
+            more = -(stop - start) % divisor[axis] if divisor[axis] > 0 else 0
+            start, stop = start - more // 2, stop + more - more // 2
             pads = [-start, stop - size, *pads]  # the last axis comes first
             moved = self.coordinates[axis] - start
             self.is_inside[axis] &= (moved > -1) & (moved < stop - start)

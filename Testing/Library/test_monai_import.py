@@ -99,7 +99,7 @@ STYLES = {
         {**UNET, "_target_": "monai.networks.nets.Unet"},
         [
             *LOAD,
-            transform("CropForegroundd", source_key="image", margin=[1, 2, 0]),
+            transform("CropForegroundd", source_key="image", margin=[1, 2, 0], k_divisible=7),
             transform("Spacingd", pixdim=[1.3, -1]),
             transform("Orientationd", as_closest_canonical=True),
             transform("ClipIntensityPercentilesd", lower=1, upper=98),

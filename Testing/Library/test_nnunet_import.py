@@ -386,11 +386,11 @@ def test_labels_that_are_not_consecutive_are_numbered_as_nnunet_predicts_them(tm
 
 def test_regions_keep_their_order(tmp_path):
     labels = {"background": 0, "whole": [1, 2, 3], "core": [2, 3], "spot": 3}
-    dataset = changed(DATASET, labels=labels, regions_class_order=[1, 3, 2])
+    dataset = changed(DATASET, labels=labels, regions_class_order=[1, 300, 2])
     manifest = imported(write_results(tmp_path / "results", dataset=dataset), tmp_path).manifest
     assert [(label.value, label.name) for label in manifest.labels] == [
         (1, "whole"),
-        (3, "core"),
+        (300, "core"),
         (2, "spot"),
     ]
     assert manifest.preprocessing.decision == "regions"

@@ -145,14 +145,15 @@ def single(value: Any) -> Any:
 
 def _crop(settings: Mapping[str, Any], version: tuple[int, ...]) -> dict[str, Any]:
     unusual = [k for k in ("select_fn", "channel_indices") if settings.get(k) is not None]
-    if settings.get("k_divisible", 1) not in (1, [1, 1, 1]) or unusual:
-        raise refused(f"CropForegroundd of the bundle sets {unusual or 'k_divisible'}.")
+    if unusual:
+        raise refused(f"CropForegroundd of the bundle sets {unusual}.")
     if settings.get("mode", "constant") != "constant":
         raise refused("CropForegroundd of the bundle pads otherwise than with zeros.")
     margin = settings.get("margin", 0)
     return {
         "step": "crop-foreground",
         "margin": [int(edge) for edge in _three(margin)],
+        "divisor": [int(edge) for edge in _three(settings.get("k_divisible", 1))],
         "allow_smaller": bool(settings.get("allow_smaller", version < _ONE_VERSION_AGO)),
     }
 
