@@ -520,3 +520,11 @@ def test_a_study_without_segs_becomes_cases_without_labels(write_series, tmp_pat
     report = run_collect(CollectConfig(data=tmp_path / "series", output=tmp_path / "set"))
     assert (report["labelled"], report["unlabelled"]) == (0, 1)
     assert TrainingSet(tmp_path / "set").channels == ("CT",)
+
+
+def test_nothing_in_a_study_says_which_series_belong_to_a_case(write_series, tmp_path):
+    write_series()
+    TrainingSet.create(tmp_path / "set", channels=("CT", "MR"))
+    with pytest.raises(DataError, match="has 2 volumes") as caught:
+        run_collect(CollectConfig(data=tmp_path / "series", output=tmp_path / "set"))
+    assert "Load the series" in caught.value.remedy
