@@ -21,11 +21,7 @@ import shutil
 import subprocess
 import sys
 import tempfile
-import time
-import traceback
-from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 try:
     import slicer
@@ -33,7 +29,9 @@ try:
     REPOSITORY = Path(slicer.modules.misfm.path).parents[1]
 except (ImportError, AttributeError):  # a plain Python, which becomes the stand-in
     slicer, REPOSITORY = None, Path(__file__).resolve().parents[2]
-sys.path[:0] = [str(REPOSITORY), str(REPOSITORY / "Testing" / "Host"), str(REPOSITORY / "MISFM")]
+sys.path[:0] = [str(REPOSITORY), str(REPOSITORY / "Testing" / "RealSlicer")]
+
+from walker import Walker, host_of, run
 
 _LABELLED, _UNLABELLED = 8, 2
 _DRAW = """
@@ -54,8 +52,6 @@ names = {"0": "background", "1": "anterior hippocampus", "2": "posterior hippoca
 content = {"labels": names, "modality": {"0": "MR"}}
 (folder / "dataset.json").write_text(json.dumps(content))
 """
-_LONG_S = 1800.0
-_SIZE = (1280, 860)
 
 
 def make_data(source: Path | None, folder: Path) -> Path:
@@ -79,71 +75,7 @@ def make_data(source: Path | None, folder: Path) -> Path:
     return folder
 
 
-class Tutorial:
-    """The panel, the mouse, and how often it was clicked."""
-
-    def __init__(self, host: Any, pictures: Path | None) -> None:
-        self.host, self.pictures = host, pictures
-        self.widget = host.select_module("MISFM")
-        self.tab = self.widget.finetuneTab
-        self.ui = self.tab._ui
-        self.began = time.monotonic()
-        self.clicks: list[str] = []
-        self.rows: list[tuple[str, int, float]] = []
-
-    def click(self, widget: Any, what: str) -> None:
-        """Click a widget that a user could click."""
-        self.wait(lambda: widget.visible and widget.enabled)
-        self.host.click(widget)
-        self.clicks.append(what)
-
-    def choose(self, menu: Any, text: str) -> None:
-        """Open the menu of a button and choose in it."""
-        self.clicks += ["open the menu", text]
-        menu.aboutToShow.emit()
-        (action,) = [each for each in menu.actions() if each.text == text]
-        action.trigger()
-
-    def set_minutes(self, minutes: float) -> None:
-        """Drag the slider."""
-        self.ui.minutesSlider.value = minutes
-        self.clicks.append("Minutes")
-
-    def open_folder(self, button: Any, folder: Path) -> None:
-        """Click a button and choose a folder in the dialog that opens."""
-        self.host.dialogs.answer(str(folder))
-        self.click(button, "Open")
-        self.clicks.append("choose the folder")
-
-    def show_tab(self, index: int) -> None:
-        """Click the title of a tab."""
-        self.widget.ui.tabs.setCurrentIndex(index)
-        self.clicks.append("tab")
-
-    def expand(self, section: Any) -> None:
-        """Click the title of a section, if it is closed."""
-        if section.collapsed:
-            section.collapsed = False
-            self.clicks.append("section")
-
-    def wait(self, condition: Callable[[], Any]) -> None:
-        """Let Slicer work until a condition holds."""
-        self.host.wait_until(condition, _LONG_S)
-
-    def reached(self, what: str) -> None:
-        """Note a step that is done, and take its picture."""
-        self.host.process_events(0.5)
-        self.rows.append((what, len(self.clicks), time.monotonic() - self.began))
-        print(f"{what}: {len(self.clicks)} clicks, {self.rows[-1][2]:.0f} s", flush=True)
-
-    def picture(self, name: str, widget: Any = None) -> None:
-        """Take a picture of the window, or of a part of it."""
-        if self.pictures is not None:
-            self.host.process_events(1.0)
-            self.host.screenshot(self.pictures / f"{name}.png", widget)
-
-
-def walk(tutorial: Tutorial, data: Path, minutes: float) -> None:
+def walk(tutorial: Walker, data: Path, minutes: float) -> None:
     """Do what README says."""
     tab, ui = tutorial.tab, tutorial.ui
     tutorial.show_tab(1)
@@ -175,7 +107,7 @@ def walk(tutorial: Tutorial, data: Path, minutes: float) -> None:
     tutorial.reached("the next proposal is on the screen")
 
 
-def _watch(tutorial: Tutorial) -> None:
+def _watch(tutorial: Walker) -> None:
     """Look at a held-out case while the network learns; not needed, so not among the clicks."""
     tab, ui = tutorial.tab, tutorial.ui
     tutorial.wait(lambda: ui.watchButton.visible or not tab.isTraining)
@@ -191,20 +123,6 @@ def _watch(tutorial: Tutorial) -> None:
         tutorial.picture("finetune-watch")
 
 
-def _host(home: Path) -> Any:
-    if slicer is not None:
-        from real_slicer.host import SlicerHost
-
-        window = slicer.util.mainWindow()
-        window.resize(*_SIZE)
-        return SlicerHost()
-    from misfm_host.host import start
-
-    host = start(home / "host")
-    host.load_module(REPOSITORY / "MISFM" / "MISFM.py")
-    return host
-
-
 def main() -> int:
     """Walk; print each step with its clicks and time."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
@@ -216,7 +134,7 @@ def main() -> int:
     home = Path(tempfile.mkdtemp(prefix="misfm-tutorial-"))
     os.environ["MISFM_HOME"] = str(home / "models")
     data = make_data(options.data, home / "hippocampi")
-    tutorial = Tutorial(_host(home), options.pictures)
+    tutorial = Walker(host_of(home), options.pictures)
     try:
         walk(tutorial, data, options.minutes)
     finally:
@@ -232,18 +150,4 @@ def main() -> int:
     return int(bool(failures) or first > 60 * options.most_minutes)
 
 
-def _in_slicer() -> None:
-    code = 1
-    try:
-        code = main()
-    except BaseException:
-        traceback.print_exc()
-    slicer.util.exit(code)
-
-
-if slicer is not None:
-    import qt
-
-    qt.QTimer.singleShot(0, _in_slicer)
-elif __name__ == "__main__":
-    sys.exit(main())
+run(main)
