@@ -140,7 +140,7 @@ class _Batch:
         for outcome in outcomes:
             if outcome.status == "skipped":
                 self.table.read()  # by whom it was done
-                self.table.add_kept(outcome.case)
+                self.table.add_kept(outcome.case, self._folder / outcome.report["output"])
             self._take(outcome)
             pace.add(outcome.code or "error" if outcome.status == "failed" else "")
             if self._config.is_elsewhere:
@@ -161,7 +161,7 @@ class _Batch:
 
     def _skip(self, case: SegmentCase) -> None:
         """Keep the result of an earlier run."""
-        self.table.add_kept(case.name)
+        self.table.add_kept(case.name, case.output)
         report = {"output": case.output.name}
         self._take(Outcome(case.name, "skipped", report=report))
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import io
+import math
 import sys
 import time
 from collections import Counter
@@ -93,6 +94,8 @@ class CaseTable:
         self._stamp: tuple[int, int] | None = None
         self._is_new = False
         self._kept: dict[str, dict[str, Any]] = {}
+        self._begun: dict[str, float] = {}
+        """When cases were begun that have not ended, as far as their journals are there."""
         self._rows: dict[str, tuple[str, ...]] = {}
         """Values in the order of the columns: of 100 000 rows dictionaries would be too large."""
         self.read()
@@ -147,16 +150,21 @@ class CaseTable:
                 remedy="Wait for it, or choose another output folder.",
             )
 
-    def add_kept(self, case: str) -> None:
-        """List a case whose result is there, unless it is known what has made it.
+    def add_kept(self, case: str, result: Path) -> None:
+        """List a case whose result is there, if it is not listed as done or skipped yet.
 
         A process that is killed right after it has written a result leaves a row that says that the
-        case was not finished.
+        case was not finished; if the result is newer, it is done.
         """
         if self.value(case, "status") in ("done", "skipped"):
             return
         self._is_new = True
-        row = CaseRow(case, "skipped", message=KEPT).journal(self.model)
+        kept = CaseRow(case, "skipped", message=KEPT)
+        stat = result.stat()
+        if stat.st_mtime >= self._begun.get(case, math.inf):
+            tries = int(self.value(case, "tries") or 1)
+            kept = CaseRow(case, "done", tries=tries, bytes=stat.st_size)
+        row = kept.journal(self.model)
         if case in self._rows:
             self._kept[case] = row
         self._set(row)
@@ -169,6 +177,10 @@ class CaseTable:
             self._stamp = stamp
         for row in self._journals.rows():
             self._set(row)
+            if row.get("status") == "cancelled":
+                self._begun[row.get("case", "")] = row["at"]
+            else:
+                self._begun.pop(row.get("case", ""), None)
         for case, row in self._kept.items():
             if self.value(case, "status") not in ENDED:
                 self._set(row)

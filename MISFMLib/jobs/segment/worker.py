@@ -18,7 +18,7 @@ from MISFMLib.events import EventSink, ignore_events
 from MISFMLib.gpus import own_gpu
 from MISFMLib.inference.segmenter import Segmenter, SegmenterOptions
 from MISFMLib.jobs.claims import WORK, Claim, claimed
-from MISFMLib.jobs.journal import ENGINE, Journal, Journals
+from MISFMLib.jobs.journal import ENGINE, Journal
 from MISFMLib.jobs.segment.batch_job import BatchJob, Outcome
 from MISFMLib.jobs.segment.case import CaseResult, CaseRunner
 from MISFMLib.jobs.segment.only import wanted_labels
@@ -120,8 +120,7 @@ class CaseWorker:
             if claim is None:
                 return Outcome(case.name, "busy")
             if self._is_done(case):
-                self._tell_done(case, claim)
-                return Outcome(case.name, "skipped")
+                return Outcome(case.name, "skipped", report={"output": case.output.name})
             if claim.tries >= MOST_TRIES:
                 return self._failed(given_up(case.name, claim.tries))
             self._settle()
@@ -132,18 +131,6 @@ class CaseWorker:
             is_new = case.output.stat().st_mtime_ns >= self._job.started_ns
             return (is_new or not self._job.config.overwrite) and is_whole_result(case.output)
         return False
-
-    def _tell_done(self, case: SegmentCase, claim: Claim) -> None:
-        """Write down that a case was done, if its process was killed before it could."""
-        if not claim.tries:
-            return
-        rows = Journals(self._job.folder).rows()
-        said = [row.get("status") for row in rows if row.get("case") == case.name]
-        if said[-1:] == ["cancelled"]:
-            engine = self._settled.read_text("ascii") if self._settled.exists() else ""
-            size = case.output.stat().st_size
-            row = CaseRow(case.name, "done", engine=engine, tries=claim.tries, bytes=size)
-            self._write(row)
 
     def _try(self, case: SegmentCase, claim: Claim, events: EventSink) -> Outcome:
         claim.begin()
