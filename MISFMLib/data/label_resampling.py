@@ -198,7 +198,8 @@ class LabelResampler:
             classes = labels[1:] - 1
         if len(classes) < len(given_Kdhw):
             given_Kdhw = given_Kdhw[torch.from_numpy(classes)]
-        scores_Kdhw = given_Kdhw.float()
+        # Who hears scores may change them, but not what was given.
+        scores_Kdhw = given_Kdhw.to(torch.float32, copy=self._on_block is not None)
         for axis in (3, 2, 1):
             scores_Kdhw = parts[axis - 1].interpolate(scores_Kdhw, axis)
         labels_dhw = self._decision.decide(scores_Kdhw)

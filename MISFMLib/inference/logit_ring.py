@@ -3,7 +3,8 @@
 Slice z of the volume lies at z modulo the patch depth: slices that were taken make room for those
 to come, so memory does not grow with the depth. Where a hundred classes would still take gigabytes,
 only as many rows as a window has are summed at a time. What lies deeper than the slices that are
-done waits elsewhere until windows come by again: the overlap of the windows, not all of them.
+done waits elsewhere until windows come by again: the overlap of the windows, not all of them. The
+logits of a volume of one window are handed on as they are.
 Axes: K classes; D, H, W depth, height, width of the volume; d, h, w of the patch.
 """
 
@@ -34,8 +35,9 @@ class LogitSlab:
     start: int
     """First slice."""
     logits_KDHW: torch.Tensor
-    """Logits, float32, or float16 where there are many and the network computes in 16 bits; a view
-    that is valid until the next slab is asked for."""
+    """Logits, float32, or float16 where there are many and the network computes in 16 bits, or of a
+    single window in the network's number format; a view that is valid until the next slab is asked
+    for."""
     row: int = 0
     """First row."""
 
@@ -76,6 +78,10 @@ class LogitRing:
         self._slices_left = 0
         self._rows_in = 0
         self._origin = 0
+        self._is_single = tuple(shape) == tuple(patch_size) and weights_dhw is None
+        self._single_KDHW: torch.Tensor | None = None
+        """Logits of the only window, whose weights are one: a sum of a hundred classes would be
+        most of a gigabyte."""
 
     @property
     def _is_by_rows(self) -> bool:
@@ -83,6 +89,9 @@ class LogitRing:
 
     def add(self, logits_Kdhw: torch.Tensor, window: Window) -> None:
         """Add the logits of a window, of any number format."""
+        if self._is_single:
+            self._single_KDHW = logits_Kdhw
+            return
         if self._sums_KdHW is None:
             self._sums_KdHW = self._zeros(len(logits_Kdhw), logits_Kdhw.device)
         sums_KdHW = self._sums_KdHW
@@ -108,6 +117,9 @@ class LogitRing:
             planes: The slices.
             rows: Rows that no later window of these slices reaches; after the rows before them.
         """
+        if self._single_KDHW is not None:
+            yield LogitSlab(planes.start, self._single_KDHW[:, planes, rows], rows.start)
+            return
         height = self._shape[1]
         if not self._is_by_rows:
             if rows.stop < height:

@@ -155,6 +155,13 @@ def test_one_class_wherever_scores_are_given_is_not_interpolated(rng, monkeypatc
     assert (resampled(logits, (20, 11, 30), 4) == 2).all()
 
 
+def test_who_hears_scores_may_change_them_but_not_what_was_given(rng):
+    logits = torch.from_numpy(rng.normal(size=(3, 4, 5, 6)).astype(np.float32))
+    given = logits.clone()
+    resampled(logits, (4, 5, 6), 4, on_block=lambda _place, scores, _classes: scores.zero_())
+    assert torch.equal(logits, given)
+
+
 def test_equal_logits_give_the_lowest_class():
     logits = torch.tensor([1.0, 3.0, 3.0, 2.0])[:, None, None, None].expand(4, 2, 3, 4)
     assert (resampled(logits, (2, 3, 4), 1) == 1).all()

@@ -216,6 +216,21 @@ def test_half_precision_computes_near_the_full_logits(rng):
     torch.testing.assert_close(rough, exact, atol=0.03, rtol=0.03)
 
 
+def test_the_logits_of_a_single_window_are_handed_on_without_a_sum(rng):
+    """A sum would be as large again, and most of a gigabyte with a hundred classes."""
+    answers = []
+
+    def network(image):
+        answers.append(image.expand(-1, 3, -1, -1, -1).bfloat16())
+        return answers[-1]
+
+    image = torch.from_numpy(rng.normal(size=(1, 5, 8, 7)).astype(np.float32))
+    (slab,) = iterate_slabs(network, image, WindowConfig(patch_size=(6, 8, 9)))
+    (answer,) = answers
+    assert slab.logits_KDHW.untyped_storage().data_ptr() == answer.untyped_storage().data_ptr()
+    assert torch.equal(slab.logits_KDHW, answer[0, :, :5, :, 1:8])
+
+
 def test_the_buffer_is_as_deep_as_the_patch_however_long_the_scan():
     config = WindowConfig(patch_size=(4, 4, 4))
     slabs = iterate_slabs(nn.Identity(), torch.zeros(1, 200, 4, 4), config)
