@@ -5,7 +5,8 @@
 The models have the size of TotalSegmentator's parts (25 heads, windows of 128^3) and random weights
 but for the last block and layer, as in `whole_against_nnunet.py`, whose volume this takes. All were
 converted for OpenVINO before. The labels of both ways are compared. Results gather in
-``WORK/parts.json``; what is there is not measured again without ``--again``.
+``WORK/parts.json``; what is there is not measured again without ``--again``, nor are models made
+again: a command that was stopped goes on where it was.
 """
 
 from __future__ import annotations
@@ -30,31 +31,36 @@ from whole_against_nnunet import (
 )
 
 from MISFMLib.configs import LabelConfig
-from MISFMLib.models.bundle import write_bundle
+from MISFMLib.models.bundle import read_bundle, read_weights, write_bundle
 from MISFMLib.networks import weights_to_numpy
 
 COUNT = 5
+STEPS = 15
+"""Of training each of the last blocks."""
 
 
-def write_models(work: Path, case: str) -> None:
-    """Write the models one by one and as one."""
-    contents, size = [], CASES[case][2] - 1
-    for number in range(COUNT):
-        network = network_of(case)
-        torch.manual_seed(number)
-        with torch.no_grad():
-            for weight in network.encoder.parameters():
-                weight += 0.01 * weight.std().nan_to_num() * torch.randn_like(weight)
-        train_last(network, work / "volume.nii.gz")
-        labels = tuple(
-            LabelConfig(value=number * size + value, name=f"s{number}-{value}")
-            for value in range(1, size + 1)
-        )
-        manifest = replace(manifest_of(case, network), name=f"part{number}", labels=labels)
-        contents.append((manifest, weights_to_numpy(network)))
-        write_bundle(work / manifest.name, *contents[-1])
-    (first, weights), *others = contents
-    labels = tuple(label for manifest, _ in contents for label in manifest.labels)
+def write_part(work: Path, case: str, number: int) -> None:
+    """Write one of the models."""
+    size = CASES[case][2] - 1
+    network = network_of(case)
+    torch.manual_seed(number)
+    with torch.no_grad():
+        for weight in network.encoder.parameters():
+            weight += 0.01 * weight.std().nan_to_num() * torch.randn_like(weight)
+    train_last(network, work / "volume.nii.gz", steps=STEPS)
+    labels = tuple(
+        LabelConfig(value=number * size + value, name=f"s{number}-{value}")
+        for value in range(1, size + 1)
+    )
+    manifest = replace(manifest_of(case, network), name=f"part{number}", labels=labels)
+    write_bundle(work / manifest.name, manifest, weights_to_numpy(network))
+
+
+def write_whole(work: Path) -> None:
+    """Write the models as one."""
+    bundles = [read_bundle(work / f"part{number}") for number in range(COUNT)]
+    (first, weights), *others = [(bundle.manifest, read_weights(bundle)) for bundle in bundles]
+    labels = tuple(label for bundle in bundles for label in bundle.manifest.labels)
     parts = {manifest.name: (manifest, weights) for manifest, weights in others}
     whole = replace(first, name="whole", labels=labels, parts=tuple(parts))
     write_bundle(work / "whole", whole, weights, parts=parts)
@@ -87,8 +93,11 @@ def main() -> None:
     work.mkdir(parents=True, exist_ok=True)
     if not (work / "volume.nii.gz").exists():
         apart(write_volume, work / "volume.nii.gz", tuple(options.shape), options.spacing)
+    for number in range(COUNT):
+        if not (work / f"part{number}").exists():
+            apart(write_part, work, options.case, number)
     if not (work / "whole").exists():
-        apart(write_models, work, options.case)
+        apart(write_whole, work)
     record, names = work / "parts.json", [f"part{number}" for number in range(COUNT)]
     known = json.loads(record.read_text("utf-8")) if record.exists() else {}
     for step in options.steps:
