@@ -83,6 +83,17 @@ def label_fields(labels: Sequence[LabelConfig]) -> dict[str, Any]:
 
 def write_description(folder: Path, content: dict[str, Any], rows: Sequence[CaseRow]) -> None:
     """Write the file with the cases that a set has now; keys that are not ours stay."""
+    write_json(folder / FILE, _with_cases(folder, content, rows), overwrite=True)
+
+
+def refresh_description(folder: Path, rows: Sequence[CaseRow]) -> None:
+    """Write the file anew if a crash has kept cases out of it."""
+    content = read_description(folder)
+    if _with_cases(folder, content, rows) != content:
+        write_description(folder, content, rows)
+
+
+def _with_cases(folder: Path, content: dict[str, Any], rows: Sequence[CaseRow]) -> dict[str, Any]:
     labelled = [row for row in rows if row.is_labelled]
     values = {label.name: label.value for label in labels_of(content, folder)}
     num_channels = len(channels_of(content, folder))
@@ -100,7 +111,7 @@ def write_description(folder: Path, content: dict[str, Any], rows: Sequence[Case
         for row in labelled
     ]
     others = [row for row in rows if not row.is_labelled and row.status != "left out"]
-    content = {
+    return {
         **content,
         "numTraining": len(training),
         "numTest": len(others),
@@ -111,7 +122,6 @@ def write_description(folder: Path, content: dict[str, Any], rows: Sequence[Case
             for side in ("train", "validation")
         },
     }
-    write_json(folder / FILE, content, overwrite=True)
 
 
 def _not_drawn(row: CaseRow, values: dict[str, int]) -> dict[str, Any]:

@@ -9,9 +9,10 @@ A case has one image, or one for each channel (T1 and T2, CT and MR), on one gri
 case_0001.nii.gz, … as nnU-Net names them.
 
 ``cases.csv`` is what counts; ``dataset.json`` follows from it and is written again with every
-change, so that nnU-Net, MONAI and `misfm finetune` read the set without knowing us. Every change
-reads the table anew and writes it beside the old one, so that two programs can work on a set and
-a crash at any moment leaves a set that is whole.
+change, so that MONAI and `misfm finetune` read the set without knowing us. So does nnU-Net where a
+case has one image: its conversion of Decathlon data sets adds a _0000 to every name. Every change
+reads the table anew and writes it beside the old one, so that two programs can work on a set and a
+crash at any moment leaves a set that is whole.
 """
 
 from __future__ import annotations
@@ -37,6 +38,7 @@ from MISFMLib.annotation.dataset_json import (
     labels_of,
     no_set,
     read_description,
+    refresh_description,
     write_description,
 )
 from MISFMLib.configs import LabelConfig
@@ -92,8 +94,6 @@ class TrainingSet:
         write_text(folder / _TABLE, to_csv(()))
         write_description(folder, described(name or folder.name, labels, channels), ())
         return cls(folder)
-
-    # ----------------------------------------------------------------------------------- reading
 
     @property
     def name(self) -> str:
@@ -159,8 +159,6 @@ class TrainingSet:
             number += 1
             name = f"{wanted}_{number}"
         return name
-
-    # ----------------------------------------------------------------------------------- changing
 
     def set_labels(self, labels: Sequence[LabelConfig]) -> None:
         """Replace the list of labels; one whose value is in use may change all but its value.
@@ -240,6 +238,10 @@ class TrainingSet:
         self.case(name)
         with written_atomically(self.label_map(name), overwrite=True) as temporary:
             write_labels(temporary)
+        return self._take_up(name, **changes)
+
+    def _take_up(self, name: str, **changes: Any) -> CaseRow:
+        """List a case as labelled, with its images where those of labelled cases lie."""
         labelled = self.folder / LABELLED_IMAGES
         labelled.mkdir(exist_ok=True)
         for image in self.images(name):
@@ -250,8 +252,7 @@ class TrainingSet:
     def update(self, name: str, **changes: Any) -> CaseRow:
         """Change the row of a case; one that gets labels gets its side of the split, for good."""
         rows = self.cases()
-        self.case(name)
-        index = next(index for index, row in enumerate(rows) if row.name == name)
+        index = [row.name for row in rows].index(self.case(name).name)
         row = dataclasses.replace(rows[index], **changes)
         if row.is_labelled and not row.split:
             row = dataclasses.replace(row, split=next_split(rows))
@@ -275,7 +276,7 @@ class TrainingSet:
         return self.update(name, status=status)
 
     def recover(self) -> list[str]:
-        """Take up labels that were written when a crash kept them out of the table.
+        """Take up labels that a crash kept out of the table, and cases it kept out of dataset.json.
 
         Returns:
             Names of the cases.
@@ -286,7 +287,8 @@ class TrainingSet:
             if row.status in ("unlabelled", "proposed") and self.label_map(row.name).exists()
         ]
         for name in found:
-            self.update(name, status="corrected", **stamp())
+            self._take_up(name)
+        refresh_description(self.folder, self.cases())
         return found
 
     def _save(self, rows: Sequence[CaseRow]) -> None:

@@ -60,20 +60,20 @@ def run_collect(config: CollectConfig, events: EventSink = ignore_events) -> dic
     if len(channels) == 1 and channels[0] not in _MODALITIES:
         channels = (found.modality or channels[0],)
     made = _open(config.output, _labels(found), channels)
-    _check_channels(made, channels, config.data)
+    order = _channel_order(made, channels, config.data, events)
     values = _values(made, found, events)
     images = list(channels_together(_unlabelled(config), len(channels)))
     on_case = counter(events, "collect", len(found.cases) + len(images))
     refused: dict[str, str] = {}
     for index, case in enumerate(found.cases, start=1):
         try:
-            _add_labelled(made, case, values, as_proposal=config.as_proposals)
+            _add_labelled(made, case, values, order, as_proposal=config.as_proposals)
         except MISFMError as error:
             refused[case.name] = error.message
         on_case(index)
     for index, paths in enumerate(images, start=len(found.cases) + 1):
         try:
-            _add_unlabelled(made, paths)
+            _add_unlabelled(made, paths, order)
         except MISFMError as error:
             refused[paths[0].name] = error.message
         on_case(index)
@@ -101,8 +101,14 @@ def _open(folder: Path, labels: tuple[LabelConfig, ...], channels: tuple[str, ..
     return TrainingSet.create(folder, labels, channels=channels)
 
 
-def _check_channels(made: TrainingSet, channels: Sequence[str], data: Path) -> None:
-    """Refuse a data set whose cases have more or fewer volumes than those of the training set."""
+def _channel_order(
+    made: TrainingSet, channels: Sequence[str], data: Path, events: EventSink
+) -> list[int]:
+    """Return which channel of the data set is each of the training set's, told by their names.
+
+    Raises:
+        DataError: Its cases have more or fewer volumes than those of the training set.
+    """
     if len(made.channels) != len(channels):
         raise DataError(
             f"Each case of {data} has {len(channels)} channels ({', '.join(channels)}), each case "
@@ -110,6 +116,13 @@ def _check_channels(made: TrainingSet, channels: Sequence[str], data: Path) -> N
             code="channels-differ",
             remedy="Make a training set of its own from this data set.",
         )
+    theirs, ours = ([name.casefold() for name in each] for each in (channels, made.channels))
+    if sorted(theirs) == sorted(set(ours)):
+        return [theirs.index(name) for name in ours]
+    if theirs != ours and len(ours) > 1:
+        pairs = ", ".join(f"{a} as {b}" for a, b in zip(channels, made.channels, strict=True))
+        events(Notice(f"The channels are taken in their order: {pairs}."))
+    return list(range(len(ours)))
 
 
 def _report(made: TrainingSet, refused: Mapping[str, str], events: EventSink) -> dict[str, Any]:
@@ -148,7 +161,12 @@ def _values(made: TrainingSet, found: LabelledSet, events: EventSink) -> Mapping
 
 
 def _add_labelled(
-    made: TrainingSet, case: Case, values: Mapping[int, int], *, as_proposal: bool
+    made: TrainingSet,
+    case: Case,
+    values: Mapping[int, int],
+    order: Sequence[int],
+    *,
+    as_proposal: bool,
 ) -> None:
     volume, label_map = read_case(case)
     array_DHW = np.zeros(label_map.array_DHW.shape, np.uint8)
@@ -165,7 +183,7 @@ def _add_labelled(
     name = made.free_name(case.name)
     names = {label.value: label.name for label in made.labels}
     renumbered = LabelMap(array_DHW, label_map.geometry)
-    made.add_case(name, *_writers(volume))
+    made.add_case(name, *_writers(volume, order))
     if as_proposal:
         write_label_map(renumbered, made.proposal(name), labels=made.labels, overwrite=True)
         made.update(name, status="proposed")
@@ -178,19 +196,17 @@ def _add_labelled(
     )
 
 
-def _add_unlabelled(made: TrainingSet, paths: Sequence[Path]) -> None:
+def _add_unlabelled(made: TrainingSet, paths: Sequence[Path], order: Sequence[int]) -> None:
     volume = read_volume(paths, num_channels=len(made.channels))
     name = case_name(paths[0])
     if len(paths) > 1:
         name = name.removesuffix("_0000")
-    made.add_case(made.free_name(name), *_writers(volume))
+    made.add_case(made.free_name(name), *_writers(volume, order))
 
 
-def _writers(volume: Volume) -> list[Callable[[Path], object]]:
-    """Return what writes each channel of a volume."""
-    channels = [
-        replace(volume, array_CDHW=channel_DHW[np.newaxis]) for channel_DHW in volume.array_CDHW
-    ]
+def _writers(volume: Volume, order: Sequence[int]) -> list[Callable[[Path], object]]:
+    """Return what writes each channel of a training set."""
+    channels = [replace(volume, array_CDHW=volume.array_CDHW[index, None]) for index in order]
     return [partial(write_volume, channel) for channel in channels]
 
 

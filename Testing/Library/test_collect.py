@@ -121,6 +121,12 @@ def test_cases_of_several_channels_keep_them(a_data_set, tmp_path, kind):
         first, second = read_volume(made.images(name)).array_CDHW
         assert (second == first + 1000).all()
 
+    other = TrainingSet.create(tmp_path / "other", channels=("t2", "t1"))
+    run_collect(CollectConfig(data=source, output=other.folder))
+    for name in ("b", "x"):
+        second, first = read_volume(other.images(name)).array_CDHW
+        assert (second == first + 1000).all()
+
 
 def test_a_data_set_with_other_channels_than_the_set_is_refused(a_data_set, tmp_path):
     TrainingSet.create(tmp_path / "set", channels=("T1", "T2"))

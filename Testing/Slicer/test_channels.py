@@ -59,6 +59,7 @@ def test_the_first_case_settles_what_all_consist_of_and_the_next_are_found_by_na
     tab,
     make_volume,
 ):
+    """Volumes of the first patient stay in the scene; names tell the two apart."""
     import slicer
 
     first, second = make_volume(name="p1_T1w"), make_volume(name="p1_FLAIR")
@@ -81,7 +82,6 @@ def test_the_first_case_settles_what_all_consist_of_and_the_next_are_found_by_na
     t1, flair = map(voxels, made.images("p1"))
     assert np.array_equal(flair, t1 + 1000)
 
-    slicer.mrmlScene.Clear()
     for name in ("p2_flair", "p2_t1w"):
         make_volume(name=name)
     a_segmentation(slicer.util.getNode("p2_flair"))

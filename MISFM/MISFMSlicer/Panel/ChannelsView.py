@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Any
 
 import qt
@@ -12,7 +13,14 @@ from slicer.i18n import tr as _
 from MISFMLib.annotation.training_set import TrainingSet
 
 from ..Guard import guarded
-from ..Scene.Channels import alongside, gridTexts, kindsOf, sceneVolumes, volumeNamed
+from ..Scene.Channels import (
+    alongside,
+    gridTexts,
+    kindsOf,
+    sceneVolumes,
+    sharedStart,
+    volumeNamed,
+)
 from ..Scene.SceneIO import isInScene
 from .Scrolling import bringIntoView
 
@@ -110,9 +118,10 @@ class ChannelsView:
         table = self._ui.channelsTable
         table.setHorizontalHeaderLabels([_("In each case"), _("Volume of this case")])
         table.setRowCount(len(channels))
+        named = _named(channels, self._volumes)
         everything = [*self._volumes, *(v for v in sceneVolumes() if v not in self._volumes)]
         self._volumes = everything
-        for row, (channel, found) in enumerate(zip(channels, _named(channels), strict=True)):
+        for row, (channel, found) in enumerate(zip(channels, named, strict=True)):
             table.setItem(row, 0, qt.QTableWidgetItem(channel))
             combo = qt.QComboBox()
             combo.addItem(_("Choose…"), _NONE)
@@ -191,9 +200,14 @@ class ChannelsView:
         self.end()
 
 
-def _named(channels: Sequence[str]) -> list[Any]:
-    """Return the volume of the scene that is named after each channel, None where there is none."""
+def _named(channels: Sequence[str], volumes: Sequence[Any]) -> list[Any]:
+    """Return the volume that is named after each channel, None where there is none.
+
+    A scene may hold several patients at the same place: of two volumes of a channel it is the one
+    that is named more like the first.
+    """
     found: list[Any] = []
+    alike = sorted(volumes, key=partial(sharedStart, volumes[0]), reverse=True)
     for channel in channels:
-        found.append(volumeNamed(channel, found))
+        found.append(volumeNamed(channel, alike, found))
     return found

@@ -94,7 +94,8 @@ class InputsView:
         taken = [self._parameters.volume(channel) for channel in range(len(channels))]
         for channel, name in enumerate(channels):
             if taken[channel] is None:
-                found = _shownVolume() if len(channels) == 1 else volumeNamed(name, taken)
+                isOnly = len(channels) == 1
+                found = _shownVolume() if isOnly else volumeNamed(name, sceneVolumes(), taken)
                 taken[channel] = found
                 if found is not None:
                     self._parameters.setVolume(found, channel)

@@ -41,10 +41,10 @@ def sceneVolumes() -> list[Any]:
     ]
 
 
-def volumeNamed(channel: str, taken: Sequence[Any]) -> Any:
-    """Return a free volume whose name has all words of a channel's name, else None."""
+def volumeNamed(channel: str, volumes: Sequence[Any], taken: Sequence[Any]) -> Any:
+    """Return a free one of the volumes whose name has all words of a channel's name, else None."""
     words = re.findall(r"\w+", channel.lower())
-    for volume in sceneVolumes():
+    for volume in volumes:
         name = (volume.GetName() or "").lower()
         if volume not in taken and words and all(word in name for word in words):
             return volume
@@ -177,6 +177,11 @@ def caseName(names: Sequence[str]) -> str:
         return names[0]
     parts = [re.split(r"(?<=[\W_])", name) for name in names]
     return re.sub(r"[\W_]+$", "", "".join(_shared(parts))) or names[0]
+
+
+def sharedStart(volume: Any, other: Any) -> int:
+    """Return with how many letters the names of two volumes begin alike."""
+    return len(_shared([volume.GetName(), other.GetName()]))
 
 
 def _shared(lists: Sequence[Sequence[str]]) -> list[str]:
