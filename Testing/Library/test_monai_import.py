@@ -108,7 +108,7 @@ STYLES = {
             transform("SpatialPadd", spatial_size=[29, -1, 17], method="end"),
             transform("DivisiblePadd", k=[8, 8, 4]),
         ],
-        {"roi_size": [20, 16, 16], "overlap": 0.8},
+        {"roi_size": [20, 40, 40], "overlap": 0.8},
         [after("Activationsd", softmax=True), INVERT, after("AsDiscreted", argmax=True)],
     ),
     "largest component": (
@@ -321,6 +321,7 @@ def test_swin_unetr_of_older_versions_merges_patches_as_it_was_trained(tmp_path)
         "in_channels": 1,
         "out_channels": 3,
         "feature_size": 12,
+        "depths": [1, 1, 1, 1],
     }
     logits = {}
     for version in ("1.4.0", "1.6.1"):
