@@ -151,7 +151,7 @@ class Drawn:
         strides = [[1] * dim, [2] * dim, last, [1] * dim][:count]
         total = np.prod(strides, axis=0).tolist()
         edges = [draw.choice([8, 12, 16, 20, 24]) for _ in range(dim)]
-        function = draw.choice(RESAMPLING) if self.kind == "3d_fullres" else RESAMPLING[0]
+        function = RESAMPLING[0] if self.dim == 2 else draw.choice(RESAMPLING)
         force = draw.choice([None, None, None, True, False])
 
         def arguments(order: int, is_seg: bool) -> dict[str, Any]:
