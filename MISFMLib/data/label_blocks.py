@@ -20,8 +20,8 @@ EDGE = 24
 """Voxels of the output along each axis of a block."""
 _FEW_SCORES = 2**16
 """Scores up to which a block is made longer than `EDGE`: fewer are not worth their overhead."""
-_MOST_SCORES = 2**26
-"""Scores of a block where blocks are large: a quarter of a gigabyte."""
+_MOST_SCORES = 2**24
+"""Scores of a block on a GPU: 64 MiB, of which there are a few copies."""
 _ROUNDING = 1e-6
 """How far interpolation in float32 may leave the range of its scores, as a share of the largest."""
 

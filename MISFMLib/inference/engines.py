@@ -14,7 +14,7 @@ from __future__ import annotations
 import logging
 import math
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Any
 
 import torch
@@ -26,6 +26,7 @@ from MISFMLib.errors import DeviceError
 from MISFMLib.inference import openvino_network
 from MISFMLib.inference.cuda_network import CUDANetwork, record
 from MISFMLib.inference.deviation import RefusedError
+from MISFMLib.inference.engine import Engine, UnavailableError, Work
 from MISFMLib.inference.openvino_network import OpenVINONetwork, Recipe
 from MISFMLib.inference.settled import Settled
 from MISFMLib.models.bundle import Bundle, read_part, read_previous
@@ -36,38 +37,6 @@ _log = logging.getLogger(__name__)
 
 _WORTH_RECORDING = 16 * 2**20
 """Voxels in windows from which a CUDA graph is recorded: what the recording computes, twice."""
-
-
-class UnavailableError(Exception):
-    """A way to compute is not used; the message says why, as a sentence."""
-
-
-@dataclass(frozen=True)
-class Engine:
-    """A network that is ready to compute windows."""
-
-    network: nn.Module
-    """Maps (B, C, d, h, w) to logits (B, K, d, h, w), on the device that was asked for."""
-    precision: SegmentPrecision
-    """Number format; PyTorch has to be put into it with `autocast`."""
-    name: str
-    """Program and version."""
-    reason: str = ""
-    """Why it is not what was asked for, as a sentence."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class Work:
-    """What has to be computed."""
-
-    device: torch.device
-    """Where."""
-    windows: int
-    """Number of the windows."""
-    window_shape: tuple[int, int, int, int]
-    """Channels, depth, height, width of a window."""
-    sample: Callable[[], torch.Tensor]
-    """Cuts one of the windows, (1, C, d, h, w), on the CPU."""
 
 
 class Engines:

@@ -16,7 +16,8 @@ from MISFMLib.device import resolve_precision, select_device
 from MISFMLib.errors import DeviceError, is_out_of_memory
 from MISFMLib.events import EventSink, ignore_events
 from MISFMLib.inference.domain import domain_warnings
-from MISFMLib.inference.engines import Engine, Engines, Work
+from MISFMLib.inference.engine import Engine, Work
+from MISFMLib.inference.engines import Engines
 from MISFMLib.inference.ladder import Rung, memory_ladder
 from MISFMLib.inference.patches import central_window
 from MISFMLib.inference.postprocessing import clean_labels

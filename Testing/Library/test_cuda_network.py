@@ -14,7 +14,8 @@ from MISFMLib.configs import NetworkConfig  # noqa: E402
 from MISFMLib.inference import cuda_network  # noqa: E402
 from MISFMLib.inference.cuda_network import CUDANetwork, record  # noqa: E402
 from MISFMLib.inference.deviation import BOUNDS, Deviation, RefusedError  # noqa: E402
-from MISFMLib.inference.engines import Engines, Work  # noqa: E402
+from MISFMLib.inference.engine import Work  # noqa: E402
+from MISFMLib.inference.engines import Engines  # noqa: E402
 from MISFMLib.networks import build_network  # noqa: E402
 
 pytestmark = pytest.mark.usefixtures("one_thread", "seed")

@@ -35,7 +35,8 @@ from MISFMLib.inference.deviation import (
     measure_deviation,
     reference_logits,
 )
-from MISFMLib.inference.engines import Engines, Work
+from MISFMLib.inference.engine import Work
+from MISFMLib.inference.engines import Engines
 from MISFMLib.inference.openvino_network import Recipe
 from MISFMLib.inference.segmenter import Segmenter, SegmenterOptions
 from MISFMLib.inference.settled import Settled

@@ -34,7 +34,8 @@ from MISFMLib.errors import (
     OutputError,
 )
 from MISFMLib.events import CaseDone, Notice, Progress
-from MISFMLib.inference.engines import Engine, Engines
+from MISFMLib.inference.engine import Engine
+from MISFMLib.inference.engines import Engines
 from MISFMLib.inference.segmenter import Segmenter
 from MISFMLib.jobs.segment.plan import SegmentCase, _check_results
 from MISFMLib.jobs.segment.segment import run_segment
