@@ -25,9 +25,12 @@ PREPARED = {
 
 @pytest.fixture
 def tab(panel, monkeypatch):
+    from MISFMSlicer.Jobs import TrainingProcess as module
     from MISFMSlicer.Jobs.TrainingProcess import TrainingProcess
     from MISFMSlicer.Panel import FoldersView
 
+    # Else a test waits until nobody else on the computer has anything to do.
+    monkeypatch.setattr(module, "_lowerPriority", lambda _pid: None)
     start = TrainingProcess.start
     script = Path(__file__).with_name("fake_training.py")
     monkeypatch.setattr(
