@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -27,9 +27,9 @@ def cases_of_files(
 ) -> tuple[list[FileCase], list[Path]]:
     """Put files together that are the volumes of one case.
 
-    The name of a file says which channel it is: by its number as nnU-Net has it (a_0000, a_0001) or
-    by the words of the channel (a_T1, a_T2), and the rest of the name is the case; where nothing is
-    left (a/T1, a/T2) the folder names it.
+    The name of a file says which channel it is: by the words of the channel (a_T1, a_T2), else by
+    its number as nnU-Net has it (a_0000, a_0001), and the rest of the name is the case; where
+    nothing is left (a/T1, a/T2) the folder names it. So T1_0001 and T2_0001 are one patient's.
 
     Args:
         paths: Volume files.
@@ -40,9 +40,21 @@ def cases_of_files(
     """
     if len(channels) == 1:
         return [FileCase(case_name(path), (path,)) for path in paths], []
+    cases, alone = _grouped(paths, channels, _by_words)
+    numbered, alone = _grouped(alone, channels, _by_number)
+    cases += numbered
+    place = {path: index for index, path in enumerate(paths)}
+    return sorted(cases, key=lambda case: min(map(place.__getitem__, case.files))), alone
+
+
+def _grouped(
+    paths: Sequence[Path],
+    channels: Sequence[str],
+    parts: Callable[[str, Sequence[str]], tuple[str, int]],
+) -> tuple[list[FileCase], list[Path]]:
     groups: dict[tuple[Path, str], dict[int, list[Path]]] = defaultdict(lambda: defaultdict(list))
     for path in paths:
-        name, channel = _parts(case_name(path), channels)
+        name, channel = parts(case_name(path), channels)
         groups[path.parent, name][channel].append(path)
     cases, alone = [], []
     for (folder, name), found in groups.items():
@@ -55,11 +67,16 @@ def cases_of_files(
     return cases, alone
 
 
-def _parts(name: str, channels: Sequence[str]) -> tuple[str, int]:
+def _by_number(name: str, channels: Sequence[str]) -> tuple[str, int]:
     """Return the name of the case and the number of the channel, -1 when the name tells none."""
     numbered = _NUMBER.fullmatch(name)
     if numbered and int(numbered[2]) < len(channels):
         return numbered[1], int(numbered[2])
+    return name, -1
+
+
+def _by_words(name: str, channels: Sequence[str]) -> tuple[str, int]:
+    """Return the name of the case and the number of the channel, -1 when the name tells none."""
     parts = re.findall(r"[^\W_]+", name)
     words = [part.casefold() for part in parts]
     wanted = [re.findall(r"[^\W_]+", channel.casefold()) for channel in channels]

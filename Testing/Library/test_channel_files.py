@@ -33,6 +33,14 @@ def test_the_longer_name_of_a_channel_wins():
     assert found(names, ["T1", "T1 Gd"])[0] == {"a": names}
 
 
+def test_numbers_of_patients_are_not_taken_for_channels():
+    names = ["T1_0000.nii", "T1_0001.nii", "T2_0000.nii", "T2_0001.nii"]
+    cases = {"0000": names[::2], "0001": names[1::2]}
+    assert found(names, ["T1", "T2"]) == (cases, [])
+    both = [*names, "a_T2_0000.nii", "a_T2_0001.nii"]  # the latter as nnU-Net has them
+    assert found(both, ["T1", "T2"])[0] == {**cases, "a_T2": both[4:]}
+
+
 def test_what_has_no_partner_or_two_is_left_alone():
     names = ["a_T1.nii", "b_T1.nii", "b_T2.nii", "c.nii", "d_T1.nii", "d_t1.nrrd", "d_T2.nii"]
     cases, alone = found(names, ["T1", "T2"])

@@ -8,9 +8,13 @@ import os
 import pytest
 import SimpleITK as sitk
 
+from MISFMLib.configs import LabelConfig, NetworkConfig, PreprocessingConfig
+from MISFMLib.data.cases import Split
+from MISFMLib.data.plan import TrainingPlan
 from MISFMLib.errors import ConfigError, DataError
 from MISFMLib.events import Metric, Notice
 from MISFMLib.jobs.train.finetune import run_finetune
+from MISFMLib.jobs.train.run_folder import RunFolder
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 
@@ -112,3 +116,18 @@ def test_a_damaged_plan_is_named(stopped, tmp_path):
     with pytest.raises(DataError) as caught:
         stopped()
     assert caught.value.code == "run-damaged"
+
+
+def test_cases_of_another_plan_are_prepared_anew(tmp_path):
+    """A training that was killed before its first checkpoint is planned anew."""
+    labels = (LabelConfig(value=1, name="spleen"),)
+    spaces = [PreprocessingConfig(spacing_dhw=(edge, 1.0, 1.0)) for edge in (1.0, 1.0, 2.0)]
+    there = []
+    for space in spaces:
+        plan = TrainingPlan(
+            network=NetworkConfig(), preprocessing=space, labels=labels, batch_size=1
+        )
+        RunFolder(tmp_path).write_plan(plan, Split(("a",), ()))
+        there.append((tmp_path / "cases" / "a").exists())
+        (tmp_path / "cases" / "a").mkdir(parents=True, exist_ok=True)
+    assert there == [False, True, False]

@@ -182,6 +182,10 @@ def test_the_question_tells_how_much_of_the_first_volume_is_covered(tab):
     tab.ui.channelsTable.cellWidget(1, 0).checked = True
     assert "mr lies on another grid than ct and covers" in tab.ui.channelsLabel.text
 
+    view = tab.tab.setView
+    view._use(TrainingSet.create(view.current.folder.with_name("another")))
+    assert not tab.shown("channelsFrame")  # else the case would go into the set before
+
 
 @pytest.mark.parametrize(
     ("names", "kinds"),

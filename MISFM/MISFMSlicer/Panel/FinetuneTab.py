@@ -94,7 +94,7 @@ class FinetuneTab:
 
     def sceneClosed(self) -> None:
         """Forget what went with the scene."""
-        self.setView.sceneClosed()
+        self.setView.askNothing()
         self.loop.sceneClosed()
 
     @property

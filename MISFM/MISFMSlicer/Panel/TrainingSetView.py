@@ -128,8 +128,8 @@ class TrainingSetView:
             made, volume, lambda volumes: self._mapping.begin(made, volumes, segmentation)
         )
 
-    def sceneClosed(self) -> None:
-        """Ask nothing about what went with the scene."""
+    def askNothing(self) -> None:
+        """End questions about a volume that is gone, or about another set."""
         self._channels.end()
         self._mapping.end()
 
@@ -143,6 +143,7 @@ class TrainingSetView:
         return [path for path in paths if path.is_dir()]
 
     def _use(self, trainingSet: TrainingSet) -> None:
+        self.askNothing()
         self._set = trainingSet
         folder = trainingSet.folder
         paths = [folder, *(path for path in self._paths() if path != folder)][:_MOST_SETS]

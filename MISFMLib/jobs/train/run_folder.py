@@ -13,7 +13,7 @@ from typing import Any, TypeVar
 from MISFMLib.configs import TrainingConfig, decode, encode
 from MISFMLib.data.cases import Split
 from MISFMLib.data.plan import TrainingPlan
-from MISFMLib.errors import ConfigError, DataError, OutputError
+from MISFMLib.errors import ConfigError, DataError, MISFMError, OutputError
 from MISFMLib.events import Event, EventSink, Metric, Notice, event_to_json
 from MISFMLib.files import output_error, read_json, write_json
 from MISFMLib.locks import lock
@@ -183,9 +183,20 @@ class RunFolder:
             ) from error
 
     def write_plan(self, plan: TrainingPlan, split: Split) -> None:
-        """Write down what was planned and which cases were held out."""
+        """Write down what was planned and which cases were held out.
+
+        Cases that were prepared by another plan, before a kill and a change of the data set, go.
+        """
+        if self._planned() != plan:
+            self._remove([self.cases.name])
         write_json(self.path / "plan.json", encode(plan), overwrite=True)
         write_json(self.path / "split.json", encode(split), overwrite=True)
+
+    def _planned(self) -> TrainingPlan | None:
+        with contextlib.suppress(MISFMError, TypeError):
+            content = read_json(self.path / "plan.json", DataError, code=_DAMAGED, remedy=_ANEW)
+            return decode(TrainingPlan, content)
+        return None
 
     @contextlib.contextmanager
     def logged(self, events: EventSink) -> Iterator[EventSink]:
