@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import importlib.util
 import json
 import shutil
@@ -15,8 +16,8 @@ import torch
 
 from MISFMLib.api import load_model
 from MISFMLib.cli import main
-from MISFMLib.errors import BundleError
-from MISFMLib.jobs.imports import totalsegmentator
+from MISFMLib.errors import BundleError, OutputError
+from MISFMLib.jobs.imports import sources, totalsegmentator
 from MISFMLib.jobs.segment import as_totalsegmentator, region
 from MISFMLib.models import store
 from MISFMLib.models.bundle import read_part, verify_bundle
@@ -155,6 +156,22 @@ def test_what_was_downloaded_before_a_part_failed_is_kept(weights, tmp_path, mon
         "Dataset902_part2.zip",
     ]
     assert list((store.home() / "downloads").iterdir()) == []
+
+
+def test_a_download_stays_where_a_full_disk_cannot_unpack_it(weights, tmp_path, monkeypatch):
+    def download(_source, target, _events):
+        target.parent.mkdir(parents=True, exist_ok=True)
+        shutil.make_archive(str(target.with_suffix("")), "zip", weights, target.stem)
+        monkeypatch.setattr(sources.shutil, "copyfileobj", full)
+
+    def full(*_arguments):
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setenv("TOTALSEG_HOME_DIR", str(tmp_path / "empty"))
+    monkeypatch.setattr(totalsegmentator, "download", download)
+    with pytest.raises(OutputError, match="No space is left"):
+        totalsegmentator.fetch_task(TASK)
+    assert (store.home() / "downloads" / "Dataset901_part1.zip").exists()
 
 
 def test_an_unknown_task_is_answered_with_those_it_may_mean(capsys):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import json
 import shutil
 import stat
@@ -14,6 +15,7 @@ from pathlib import Path, PurePosixPath
 from typing import Any
 
 from MISFMLib.errors import BundleError, DependencyError
+from MISFMLib.files import output_error
 
 _MAX_BYTES = 16 * 2**30
 """Five folds of the largest networks with their optimizers need half of it."""
@@ -30,6 +32,7 @@ def opened(path: Path, wanted: tuple[str, ...]) -> Iterator[Path]:
 
     Raises:
         BundleError: It does not exist, is neither of both, or is not safe to unpack.
+        OutputError: There is no space to unpack it.
     """
     if path.is_dir():
         yield path
@@ -127,6 +130,8 @@ def _unpack(path: Path, folder: Path, wanted: tuple[str, ...]) -> None:
                 with archive.open(info) as source, target.open("wb") as file:
                     shutil.copyfileobj(source, file, 2**20)
     except (zipfile.BadZipFile, zlib.error, EOFError, NotImplementedError, OSError) as error:
+        if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):
+            raise output_error(error, folder) from error  # the zip may be in order
         raise BundleError(
             f"{path} cannot be unpacked: {error}.",
             code="bundle-damaged",
