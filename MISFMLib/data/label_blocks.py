@@ -131,10 +131,11 @@ def block_steps(
 
 def _part(axis: Positions, start: int, stop: int, device: torch.device) -> Part:
     lower, upper, weight = (part[start:stop] for part in axis)
+    if not weight.any():
+        upper = lower
     first, last = int(lower.min()), int(upper.max())
     outputs, inputs = slice(start, stop), slice(first, last + 1)
     lower, upper = lower - first, upper - first
-    size = stop - start
-    if last + 1 - first == size and not weight.any() and torch.equal(lower, torch.arange(size)):
+    if not weight.any() and torch.equal(lower, torch.arange(stop - start)):
         return Part(outputs, inputs, None)
     return Part(outputs, inputs, (lower.to(device), upper.to(device), weight.to(device)))

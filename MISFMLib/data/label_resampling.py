@@ -107,6 +107,7 @@ class LabelResampler:
                 strict=True,
             )
         )
+        self._is_same_grid = tuple(input_shape) == output_DHW.shape and not places.coordinates
         self._slices = _Progress()
         self._row_progress = _Progress()
         self._last_KHW: torch.Tensor | None = None
@@ -174,12 +175,17 @@ class LabelResampler:
             else:
                 self._write_block(given_KdhW[..., column.inputs], (layer, line, column), labels)
 
-    def _possible(self, given_KdhW: torch.Tensor, columns: Sequence[Part]) -> list[Indices]:
-        """Return which labels each block of some slices and rows can have.
+    def _asks(self, given: torch.Tensor) -> bool:
+        """Tell whether it is worth asking which labels a block can have.
 
-        All, where somebody hears the scores, and on devices that want few large kernels.
+        Not where somebody hears all scores, nor on devices that want few large kernels, nor where
+        nothing is interpolated: the highest class is found in less time than the bounds.
         """
-        if self._on_block is not None or given_KdhW.device.type != "cpu":
+        return self._on_block is None and given.device.type == "cpu" and not self._is_same_grid
+
+    def _possible(self, given_KdhW: torch.Tensor, columns: Sequence[Part]) -> list[Indices]:
+        """Return which labels each block of some slices and rows can have; all, if not asked."""
+        if not self._asks(given_KdhW):
             return [np.arange(len(self._values))] * len(columns)
         lowest_KW, highest_KW = given_KdhW.amin(1).amin(1), given_KdhW.amax(1).amax(1)
         _check_finite(torch.stack([lowest_KW, highest_KW]))
@@ -206,7 +212,7 @@ class LabelResampler:
         depth, height, width = (part.outputs for part in parts)
         place = depth, height, width
         self._output_DHW[place] = self._values[labels].take(labels_dhw.cpu().numpy())
-        if self._on_block is None and scores_Kdhw.device.type == "cpu":
+        if self._asks(given_Kdhw):
             return  # what is given was found to be finite
         _check_finite(scores_Kdhw)
         if self._on_block is not None:

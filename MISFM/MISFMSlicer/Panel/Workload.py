@@ -106,6 +106,8 @@ def sumsPerClass(
 ) -> int:
     """Return how many sums of scores are kept of each class; as in MISFMLib.inference.logit_ring.
 
+    A volume of one window is forecast with more than it needs: some models need no sum there.
+
     Args:
         shape: Voxels of the model space, at least those of a window.
         patch: Voxels of a window.
