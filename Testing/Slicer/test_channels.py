@@ -1,7 +1,6 @@
 """Cases of several volumes: which belong together, one grid, one answer."""
 
 import json
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -108,13 +107,11 @@ def test_who_ticks_nothing_gets_cases_of_one_volume_and_is_not_asked_again(
     assert [row.name for row in tab.tab.setView.current.cases()] == ["a", "a_2"]
 
 
-def test_what_is_not_decided_or_double_or_gone_cannot_be_added(tab, make_volume):
+def test_what_is_not_decided_or_double_or_gone_cannot_be_added(tab, make_volume, tmp_path):
     import slicer
 
     first, second = make_volume(name="x"), make_volume(name="y")
-    tab.tab.setView._use(
-        TrainingSet.create(Path(slicer.app.temporaryPath) / "of-two", channels=("T1", "T2"))
-    )
+    tab.tab.setView._use(TrainingSet.create(tmp_path / "of-two", channels=("T1", "T2")))
     a_segmentation(first)
     tab.panel.choose(first)
     tab.ui.addSegmentationButton.click()
