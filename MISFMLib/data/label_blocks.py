@@ -131,11 +131,12 @@ def block_steps(
 
 def _part(axis: Positions, start: int, stop: int, device: torch.device) -> Part:
     lower, upper, weight = (part[start:stop] for part in axis)
-    if not weight.any():
+    is_between = bool(weight.any())
+    if not is_between:
         upper = lower
     first, last = int(lower.min()), int(upper.max())
     outputs, inputs = slice(start, stop), slice(first, last + 1)
     lower, upper = lower - first, upper - first
-    if not weight.any() and torch.equal(lower, torch.arange(stop - start)):
+    if not is_between and torch.equal(lower, torch.arange(stop - start)):
         return Part(outputs, inputs, None)
     return Part(outputs, inputs, (lower.to(device), upper.to(device), weight.to(device)))

@@ -136,3 +136,16 @@ def config(a_set, a_preset, tmp_path):
         return FinetuneConfig(**defaults | options)
 
     return make
+
+
+@pytest.fixture
+def a_job(monkeypatch):
+    """Catch the config that the command line gives to the job."""
+    configs = []
+
+    def run_job(_name, config, _events):
+        configs.append(config)
+        return {}
+
+    monkeypatch.setattr("MISFMLib.commands.jobs.run_job", run_job)
+    return configs

@@ -22,19 +22,6 @@ from MISFMLib.resources import read_preset
 pytestmark = pytest.mark.usefixtures("one_thread")
 
 
-@pytest.fixture
-def a_job(monkeypatch):
-    """Catch the config that the command line gives to the job."""
-    configs = []
-
-    def run_job(_name, config, _events):
-        configs.append(config)
-        return {}
-
-    monkeypatch.setattr("MISFMLib.commands.jobs.run_job", run_job)
-    return configs
-
-
 @pytest.mark.parametrize("name", typing.get_args(FinetunePreset))
 def test_a_preset_takes_the_place_of_the_defaults_but_not_of_own_options(name, a_job):
     words = ["finetune", "data", "-o", "model", "--init", "start"]

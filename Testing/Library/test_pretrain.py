@@ -472,19 +472,6 @@ def test_outputs_that_tell_levels_begin_at_their_shares(method, beyond, config, 
         assert (bias[5:].abs() < 1).tolist() == [True] * beyond
 
 
-@pytest.fixture
-def a_job(monkeypatch):
-    """Catch the config that the command line gives to the job."""
-    configs = []
-
-    def run_job(_name, config, _events):
-        configs.append(config)
-        return {}
-
-    monkeypatch.setattr("MISFMLib.commands.jobs.run_job", run_job)
-    return configs
-
-
 @pytest.mark.parametrize(
     ("preset", "steps", "halve_every"),
     [("1k", 100_000, 20_000), ("10k", 200_000, 40_000), ("110k", 400_000, 50_000)],
