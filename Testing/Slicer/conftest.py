@@ -1,6 +1,7 @@
 """Tests of the Slicer module: in the stand-in of Testing/Host and, unchanged, in real Slicer."""
 
 import sys
+from collections import Counter
 from pathlib import Path
 
 import pytest
@@ -35,12 +36,32 @@ __all__ = [
 ]
 
 
-def pytest_collection_modifyitems(items):
+def pytest_addoption(parser):
+    parser.addoption(
+        "--part", default="1/1", metavar="K/N", help="run the Kth of N parts of about equal size"
+    )
+
+
+def pytest_collection_modifyitems(config, items):
     other = "standin_only" if IN_SLICER else "slicer_only"
     for item in items:  # VTK does it, NumPy 2.5 deprecates it
         item.add_marker(pytest.mark.filterwarnings("ignore:Setting the shape:DeprecationWarning"))
         for mark in item.iter_markers(other):
             item.add_marker(pytest.mark.skip(reason=f"{other}: {mark.args[0]}"))
+    part, parts = map(int, config.getoption("--part", "1/1").split("/"))
+    kept = in_part(items, part, parts)
+    config.hook.pytest_deselected(items=[item for item in items if item not in kept])
+    items[:] = kept
+
+
+def in_part(items, part, parts):
+    """The tests of one of several processes: whole files, the longest dealt out first."""
+    to_run = Counter(item.path for item in items if not item.get_closest_marker("skip"))
+    loads, part_of = [0] * parts, {}
+    for path in sorted({item.path for item in items}, key=lambda path: (-to_run[path], path)):
+        part_of[path] = loads.index(min(loads))
+        loads[part_of[path]] += to_run[path]
+    return [item for item in items if part_of[item.path] == part - 1]
 
 
 @pytest.hookimpl(wrapper=True)
