@@ -47,7 +47,7 @@ class TotalTask:
     region: tuple[str, ...] = ()
     """Structures around which the task looks; everywhere when empty."""
     rough: str = ""
-    """Name of the model here that finds those."""
+    """Name of the model here that finds those, or without a region those that are asked for."""
     margin_mm: float = 0.0
     """Margin of the box around them."""
     needs_licence: bool

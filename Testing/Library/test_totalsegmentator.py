@@ -223,10 +223,10 @@ def tasks(weights, monkeypatch):
     return known
 
 
-def fine_labels(tmp_path, image) -> tuple[np.ndarray, str]:
+def fine_labels(tmp_path, image, *options) -> tuple[np.ndarray, str]:
     output, report = tmp_path / "fine.nii.gz", tmp_path / "fine.json"
     words = ["segment", str(image), "-m", FINE.name, "-o", str(output), "--precision", "fp32"]
-    words += ["--engine", "torch", "--overwrite", "--report", str(report)]
+    words += ["--engine", "torch", "--overwrite", "--report", str(report), *options]
     assert main([*words, "--uncertainty", str(tmp_path / "uncertainty.nii.gz")]) == 0
     found = sitk.ReadImage(str(output))
     told = json.loads(report.read_text("utf-8"))
@@ -238,19 +238,24 @@ def fine_labels(tmp_path, image) -> tuple[np.ndarray, str]:
     return labels_DHW, " ".join(told["notices"])
 
 
-def test_a_task_looks_where_the_rough_model_has_found_its_structures(tasks, image, tmp_path):
-    totalsegmentator.fetch_task(TASK)
+@pytest.fixture
+def calm_image(image):
+    """Leave structures to be found in a part of the image only."""
     given = sitk.ReadImage(str(image))
     is_calm = sitk.GetImageFromArray(np.ones((20, 30, 26), np.float32))
     is_calm[6:19, 9:20, 4:12] = 0.0
     is_calm.CopyInformation(given)
-    given = sitk.Mask(given, sitk.Cast(is_calm, sitk.sitkUInt8), -60, 1)
-    sitk.WriteImage(given, str(image))
-    liver = labels_of(tmp_path, image) == 2
-    margins = np.divide(4.0, given.GetSpacing()[::-1]).astype(int)
+    sitk.WriteImage(sitk.Mask(given, sitk.Cast(is_calm, sitk.sitkUInt8), -60, 1), str(image))
+    return image
+
+
+def labels_around(structure: np.ndarray, tmp_path, image, *options) -> np.ndarray:
+    """Return the labels of the box around a structure with the margin, cut out and put back."""
+    given = sitk.ReadImage(str(image))
+    margins = np.divide(FINE.margin_mm, given.GetSpacing()[::-1]).astype(int)
     box = tuple(
         slice(max(0, found.min() - margin), found.max() + 1 + margin)
-        for found, margin in zip(liver.nonzero(), margins, strict=True)
+        for found, margin in zip(structure.nonzero(), margins, strict=True)
     )
     part = given[
         tuple(
@@ -260,19 +265,44 @@ def test_a_task_looks_where_the_rough_model_has_found_its_structures(tasks, imag
     ]
     assert part.GetNumberOfPixels() < given.GetNumberOfPixels()
     sitk.WriteImage(part, str(tmp_path / "part.nii.gz"))
-    expected = np.zeros(liver.shape, np.uint8)
-    expected[box] = labels_of(tmp_path, tmp_path / "part.nii.gz")
-    labels, told = fine_labels(tmp_path, image)
+    expected = np.zeros(structure.shape, np.uint8)
+    expected[box] = labels_of(tmp_path, tmp_path / "part.nii.gz", *options)
+    return expected
+
+
+def test_a_task_looks_where_the_rough_model_has_found_its_structures(tasks, calm_image, tmp_path):
+    totalsegmentator.fetch_task(TASK)
+    liver = labels_of(tmp_path, calm_image) == 2
+    expected = labels_around(liver, tmp_path, calm_image)
+    labels, told = fine_labels(tmp_path, calm_image)
     np.testing.assert_array_equal(labels, expected)
     assert "liver" in told
-    from_python = load_model(FINE.name, precision="fp32", engine="torch").segment(image)
+    from_python = load_model(FINE.name, precision="fp32", engine="torch").segment(calm_image)
     np.testing.assert_array_equal(sitk.GetArrayFromImage(from_python), expected)
     # Nothing is found where the rough model finds nothing.
     tasks[FINE.name] = replace(FINE, region=("appendix",))
-    labels, told = fine_labels(tmp_path, image)
+    labels, told = fine_labels(tmp_path, calm_image)
     assert labels.shape == liver.shape
     assert not labels.any()
     assert "none of appendix" in told
+
+
+def test_structures_that_are_asked_for_are_looked_for_around_them_only(tasks, calm_image, tmp_path):
+    tasks[FINE.name] = replace(FINE, region=())
+    only = ("--only", "liver")
+    whole, told = fine_labels(tmp_path, calm_image, *only)  # the rough model is not installed
+    assert "box" not in told
+    totalsegmentator.fetch_task(TASK)
+    liver = labels_of(tmp_path, calm_image) == 2
+    labels, told = fine_labels(tmp_path, calm_image, *only)
+    np.testing.assert_array_equal(labels, labels_around(liver, tmp_path, calm_image, *only))
+    assert (labels != whole).any()
+    assert "box around liver" in told
+    # The whole volume is segmented where not all of them were found.
+    tasks[FINE.name] = replace(FINE, region=(), labels=("spleen", "liver2", "aorta", "heart"))
+    labels, told = fine_labels(tmp_path, calm_image, *only)
+    np.testing.assert_array_equal(labels, whole)
+    assert "found no liver2: the whole volume" in told
 
 
 def test_a_task_without_its_rough_model_says_so(tasks, image, tmp_path):

@@ -3,6 +3,9 @@
 Tasks for small structures see the part of a volume around larger ones only, such as the liver for
 its vessels: a model of 3 or 6 mm finds those, and the box around them is cut out with a margin. The
 tasks were trained on such parts, and find things elsewhere that are none.
+
+Of a task that sees everything a user may ask for some structures only: the same is done around
+those, since they are nowhere else.
 """
 
 from __future__ import annotations
@@ -34,6 +37,7 @@ class RegionFirst:
         Args:
             options: Of the task's own model; rough models take its device, engine and precision.
         """
+        self._only = options.only
         self._options = SegmenterOptions(
             device=options.device, precision=options.precision, engine=options.engine
         )
@@ -44,7 +48,8 @@ class RegionFirst:
     ) -> SegmentResult:
         """Segment a volume, or of tasks that have a region that; what lies outside is background.
 
-        Where the rough model is not installed the whole volume is segmented, which is told.
+        Where the rough model is not installed, or does not find all that a user asks for, the whole
+        volume is segmented, which is told.
 
         Args:
             model: Name of the model; any other than a task's sees the whole volume.
@@ -56,45 +61,87 @@ class RegionFirst:
             MISFMError: As `compute` and `Segmenter.segment`.
         """
         task = find_task(model)
-        if task is None or not task.region:
+        if task is None or not task.rough:
             return compute(volume, events)
+        if task.region:
+            return self._within(task, volume, compute, events)
+        asked = tuple(name for name in task.labels if task.value_of(name) in self._only)
+        if not asked or not is_installed(task.rough):
+            return compute(volume, events)
+        return self._around_asked(replace(task, region=asked), volume, compute, events)
+
+    def _within(
+        self, task: TotalTask, volume: Volume, compute: Compute, events: EventSink
+    ) -> SegmentResult:
+        """Segment the region of a task that finds nothing elsewhere."""
         names = ", ".join(task.region)
         if not is_installed(task.rough):
-            told = (
+            return _whole(
                 f"TotalSegmentator looks for this task around {names} only, which {task.rough} "
                 f"finds; that is not installed (misfm models fetch {task.rough}), so the whole "
-                "volume is segmented, and structures may be found where there are none."
+                "volume is segmented, and structures may be found where there are none.",
+                volume,
+                compute,
+                events,
             )
-            events(Notice(told))
-            result = compute(volume, events)
-            return replace(result, notices=(told, *result.notices))
-        events(Progress("segment", 0.0, f"looking for {names}"))
-        inside_DHW = self._find(task, volume, events)
+        inside_DHW = self._find(task, volume, events) > 0
         box = _box(inside_DHW, np.divide(task.margin_mm, volume.geometry.spacing_dhw))
-        if box is None:
-            told = f"{task.rough} found none of {names}, around which this task looks."
-            events(Notice(told))
-            # One voxel, since what computes is to be told as of any other volume.
-            box = (slice(0, 1), slice(0, 1), slice(0, 1))
-            result = compute(_cut(volume, box), events)
-            nothing = np.zeros_like(result.label_map.array_DHW)
-            label_map = LabelMap(nothing, result.label_map.geometry)
-            result = replace(result, label_map=label_map, places=())
-        else:
-            told = f"Segmented was the box around {names} as {task.rough} found them."
-            result = compute(_cut(volume, box), events)
+        if box is not None:
+            return _boxed(task, box, volume, compute, events)
+        told = f"{task.rough} found none of {names}, around which this task looks."
+        events(Notice(told))
+        # One voxel, since what computes is to be told as of any other volume.
+        box = (slice(0, 1), slice(0, 1), slice(0, 1))
+        result = compute(_cut(volume, box), events)
+        nothing = LabelMap(np.zeros_like(result.label_map.array_DHW), result.label_map.geometry)
+        result = replace(result, label_map=nothing, places=())
         return _put_back(replace(result, notices=(told, *result.notices)), volume, box)
 
-    def _find(self, task: TotalTask, volume: Volume, events: EventSink) -> npt.NDArray[np.bool_]:
-        """Return the voxels of the structures around which the task looks."""
+    def _around_asked(
+        self, task: TotalTask, volume: Volume, compute: Compute, events: EventSink
+    ) -> SegmentResult:
+        """Segment around the structures that are asked for, here the region of the task."""
+        found_DHW = self._find(task, volume, events)
+        numbers = np.bincount(found_DHW.ravel(), minlength=len(task.region) + 1)[1:]
+        missing = [name for name, n in zip(task.region, numbers, strict=True) if not n]
+        if missing:
+            told = f"{task.rough} found no {', '.join(missing)}: the whole volume is segmented."
+            return _whole(told, volume, compute, events)
+        box = _box(found_DHW > 0, np.divide(task.margin_mm, volume.geometry.spacing_dhw))
+        assert box is not None, "all of them were found"
+        return _boxed(task, box, volume, compute, events)
+
+    def _find(self, task: TotalTask, volume: Volume, events: EventSink) -> npt.NDArray[np.uint8]:
+        """Return the place of each voxel's structure among those of the region, from 1 on, or 0."""
+        events(Progress("segment", 0.0, f"looking for {', '.join(task.region)}"))
         bundle = find_model(task.rough)
-        wanted = [label.value for label in bundle.manifest.labels if label.name in task.region]
         if task.rough not in self._rough:
             self._rough[task.rough] = Segmenter.from_bundle(bundle, self._options)
+        labels = bundle.manifest.labels
+        places = np.zeros(max(label.value for label in labels) + 1, np.uint8)
+        for label in labels:
+            if label.name in task.region:
+                places[label.value] = task.region.index(label.name) + 1
         # A rough model may look somewhere only, in turn.
         result = self.segment(task.rough, volume, self._rough[task.rough].segment, events)
-        found: npt.NDArray[np.bool_] = np.isin(result.label_map.array_DHW, wanted)
-        return found
+        found_DHW: npt.NDArray[np.uint8] = places[result.label_map.array_DHW]
+        return found_DHW
+
+
+def _whole(told: str, volume: Volume, compute: Compute, events: EventSink) -> SegmentResult:
+    """Segment the whole volume for a reason that is told."""
+    events(Notice(told))
+    result = compute(volume, events)
+    return replace(result, notices=(told, *result.notices))
+
+
+def _boxed(
+    task: TotalTask, box: Box, volume: Volume, compute: Compute, events: EventSink
+) -> SegmentResult:
+    """Segment a box around the structures of the region."""
+    told = f"Segmented was the box around {', '.join(task.region)} as {task.rough} found them."
+    result = compute(_cut(volume, box), events)
+    return _put_back(replace(result, notices=(told, *result.notices)), volume, box)
 
 
 def _box(inside_DHW: npt.NDArray[np.bool_], margin_dhw: npt.NDArray[Any]) -> Box | None:
