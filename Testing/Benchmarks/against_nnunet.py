@@ -38,7 +38,7 @@ from typing import Any
 from unittest import mock
 
 from tables import mean_sd, table_row
-from trials import SETS, LabelledCases, claimed, judge_volumes, segment_volumes
+from trials import SETS, LabelledCases, TrialCommands, claimed, judge_volumes, segment_volumes
 
 from MISFMLib.configs import FinetuneConfig
 from MISFMLib.data.cases import Case
@@ -60,8 +60,9 @@ THEIRS: dict[str, dict[str, Any]] = {
 # ------------------------------------------------------------------------------------- our worker
 
 
-def train_ours(job: dict[str, Any]) -> None:
+def train_ours(arguments: argparse.Namespace) -> None:
     """Train for CPU seconds and segment the held-out volumes, in a process of its own."""
+    job = json.loads(arguments.job.read_text("utf-8"))
     config = FinetuneConfig(
         data=Path(job["data"]),
         output=Path(job["work"]) / "bundle",
@@ -269,11 +270,10 @@ def _draw(rows: dict[Row, list[dict[str, Any]]], picture: Path) -> None:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__)
-    commands = parser.add_subparsers(dest="command", required=True)
-    compute = commands.add_parser("run", help="compute what is not there yet")
-    compute.add_argument("data", type=Path)
-    compute.add_argument("work", type=Path)
+    commands = TrialCommands(
+        __doc__, run=run, report=lambda given: report(given.work, given.picture)
+    )
+    compute = commands.run
     compute.add_argument("--nnunet", type=Path, required=True, help="Python that has nnunetv2")
     compute.add_argument("--sets", nargs="+", default=SETS, choices=SETS)
     compute.add_argument("--cases", type=int, default=16)
@@ -282,18 +282,10 @@ def main() -> None:
     contestants = [*OURS, *THEIRS]
     compute.add_argument("--contestants", nargs="+", default=contestants, choices=contestants)
     compute.add_argument("--core", type=int, default=1)
-    ours = commands.add_parser("ours", help="worker of one training of ours")
+    commands.report.add_argument("--picture", type=Path)
+    ours = commands.add("ours", train_ours, "worker of one training of ours")
     ours.add_argument("job", type=Path)
-    show = commands.add_parser("report", help="print the table")
-    show.add_argument("work", type=Path)
-    show.add_argument("--picture", type=Path)
-    arguments = parser.parse_args()
-    if arguments.command == "run":
-        run(arguments)
-    elif arguments.command == "ours":
-        train_ours(json.loads(arguments.job.read_text("utf-8")))
-    else:
-        print(report(arguments.work, arguments.picture))
+    commands.start()
 
 
 if __name__ == "__main__":

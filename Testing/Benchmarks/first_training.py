@@ -28,7 +28,15 @@ from typing import Any
 from unittest import mock
 
 from tables import mean_sd, table_row
-from trials import SETS, LabelledCases, claimed, judge_volumes, segment_volumes, write_result
+from trials import (
+    SETS,
+    LabelledCases,
+    TrialCommands,
+    claimed,
+    judge_volumes,
+    segment_volumes,
+    write_result,
+)
 
 from MISFMLib.configs import FinetuneConfig
 from MISFMLib.data.cases import Case
@@ -124,23 +132,13 @@ def _row(key: tuple[str, int, str], results: Sequence[dict[str, Any]]) -> str:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__)
-    commands = parser.add_subparsers(dest="command", required=True)
-    compute = commands.add_parser("run", help="train and judge what is not there yet")
-    compute.add_argument("data", type=Path)
-    compute.add_argument("work", type=Path)
-    compute.add_argument("--sets", nargs="+", default=SETS, choices=SETS)
-    compute.add_argument("--cases", type=int, nargs="+", default=[4, 16])
-    compute.add_argument("--seeds", type=int, nargs="+", default=[1])
-    compute.add_argument("--preset", help="of misfm finetune, as few-shot")
-    compute.add_argument("--starts", nargs="+", default=["scratch"], choices=list(STARTS))
-    show = commands.add_parser("report", help="print the table")
-    show.add_argument("work", type=Path)
-    arguments = parser.parse_args()
-    if arguments.command == "run":
-        run(arguments)
-    else:
-        print(report(arguments.work))
+    commands = TrialCommands(__doc__, run=run, report=lambda given: report(given.work))
+    commands.run.add_argument("--sets", nargs="+", default=SETS, choices=SETS)
+    commands.run.add_argument("--cases", type=int, nargs="+", default=[4, 16])
+    commands.run.add_argument("--seeds", type=int, nargs="+", default=[1])
+    commands.run.add_argument("--preset", help="of misfm finetune, as few-shot")
+    commands.run.add_argument("--starts", nargs="+", default=["scratch"], choices=list(STARTS))
+    commands.start()
 
 
 if __name__ == "__main__":

@@ -24,7 +24,7 @@ from pathlib import Path
 from typing import Any
 
 from tables import case_means, difference, mean, mean_sd, table_row
-from trials import LabelledCases, claimed
+from trials import LabelledCases, TrialCommands, claimed
 
 from MISFMLib.configs import FinetuneConfig, PrepareConfig, PretrainConfig
 from MISFMLib.events import Event, Metric
@@ -263,8 +263,20 @@ def rows_of(comparison: Comparison) -> Iterator[tuple[str, int, int, Start]]:
 # ---------------------------------------------------------------------------------- the tables
 
 
-def report(bench: Bench, comparison: Comparison) -> str:
-    """Write a table in Markdown."""
+def run(arguments: argparse.Namespace) -> None:
+    """Compute what the tables lack."""
+    bench = Bench(arguments.data, arguments.work)
+    for name in arguments.tables:
+        bench.run(TABLES[name])
+
+
+def report(arguments: argparse.Namespace) -> str:
+    """Write the tables in Markdown."""
+    bench = Bench(Path(), arguments.work)
+    return "\n".join(_table(bench, TABLES[name]) for name in arguments.tables)
+
+
+def _table(bench: Bench, comparison: Comparison) -> str:
     lines = [f"### {comparison.title}", ""]
     for set_name in comparison.sets:
         for count in comparison.case_counts:
@@ -339,21 +351,10 @@ def _cells(
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__)
-    commands = parser.add_subparsers(dest="command", required=True)
-    run = commands.add_parser("run", help="compute what is not there yet")
-    run.add_argument("data", type=Path)
-    show = commands.add_parser("report", help="print the tables")
-    for command in (run, show):
-        command.add_argument("work", type=Path)
+    commands = TrialCommands(__doc__, run=run, report=report)
+    for command in (commands.run, commands.report):
         command.add_argument("--tables", nargs="+", choices=TABLES, default=list(TABLES))
-    options = parser.parse_args()
-    bench = Bench(getattr(options, "data", Path()), options.work)
-    for name in options.tables:
-        if options.command == "run":
-            bench.run(TABLES[name])
-        else:
-            print(report(bench, TABLES[name]))
+    commands.start()
 
 
 if __name__ == "__main__":

@@ -29,7 +29,7 @@ from unittest import mock
 import torch
 from tables import mean_sd, table_row
 from torch import nn
-from trials import LabelledCases, claimed, last_look, write_result
+from trials import LabelledCases, TrialCommands, claimed, last_look, write_result
 
 from MISFMLib.jobs.train import finetune
 from MISFMLib.training import loop, losses, parameters
@@ -265,23 +265,13 @@ def _row(key: tuple[int, str], results: Sequence[dict[str, Any]], labels: Sequen
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__)
-    commands = parser.add_subparsers(dest="command", required=True)
-    compute = commands.add_parser("run", help="compute what is not there yet")
-    compute.add_argument("data", type=Path)
-    compute.add_argument("work", type=Path)
-    compute.add_argument("--sets", nargs="+", default=["headneck_ct"], choices=list(SETS))
-    compute.add_argument("--seeds", type=int, nargs="+", default=[1, 2, 3])
-    compute.add_argument("--cases", type=int, nargs="+", default=[16])
-    compute.add_argument("--only", nargs="+", choices=list(RECIPES))
-    compute.add_argument("--inits", nargs="+", default=[], help="models to start from")
-    show = commands.add_parser("report", help="print the tables")
-    show.add_argument("work", type=Path)
-    arguments = parser.parse_args()
-    if arguments.command == "run":
-        run(arguments)
-    else:
-        print(report(arguments.work))
+    commands = TrialCommands(__doc__, run=run, report=lambda given: report(given.work))
+    commands.run.add_argument("--sets", nargs="+", default=["headneck_ct"], choices=list(SETS))
+    commands.run.add_argument("--seeds", type=int, nargs="+", default=[1, 2, 3])
+    commands.run.add_argument("--cases", type=int, nargs="+", default=[16])
+    commands.run.add_argument("--only", nargs="+", choices=list(RECIPES))
+    commands.run.add_argument("--inits", nargs="+", default=[], help="models to start from")
+    commands.start()
 
 
 if __name__ == "__main__":

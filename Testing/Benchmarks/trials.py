@@ -6,12 +6,13 @@ folder share the load, so that every benchmark can be stopped and started at wil
 
 from __future__ import annotations
 
+import argparse
 import fcntl
 import json
 import random
 import statistics
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from typing import Any
@@ -28,6 +29,43 @@ from MISFMLib.volumes.volume import read_label_map, read_volume, write_label_map
 SETS = ("headneck_ct", "hippocampus_mr", "left_atrium_mr")
 COMPLETE = {"headneck_ct": 4}
 """Of these sets only the first labels were drawn in every case."""
+
+
+class TrialCommands:
+    """Command line of a benchmark: ``run DATA WORK`` and ``report WORK``.
+
+    What else they take is added to `run` and `report`.
+    """
+
+    def __init__(
+        self,
+        description: str | None,
+        *,
+        run: Callable[[argparse.Namespace], None],
+        report: Callable[[argparse.Namespace], str],
+    ) -> None:
+        self._parser = argparse.ArgumentParser(description=description)
+        self._commands = self._parser.add_subparsers(dest="command", required=True)
+        self.run = self.add("run", run, "compute what is not there yet")
+        self.run.add_argument("data", type=Path)
+        self.report = self.add(
+            "report", lambda arguments: print(report(arguments)), "print the tables"
+        )
+        for command in (self.run, self.report):
+            command.add_argument("work", type=Path)
+
+    def add(
+        self, name: str, act: Callable[[argparse.Namespace], None], title: str
+    ) -> argparse.ArgumentParser:
+        """Add a command, and return its parser."""
+        command = self._commands.add_parser(name, help=title)
+        command.set_defaults(act=act)
+        return command
+
+    def start(self) -> None:
+        """Do what the command line asks for."""
+        arguments = self._parser.parse_args()
+        arguments.act(arguments)
 
 
 class LabelledCases:
