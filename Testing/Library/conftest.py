@@ -139,6 +139,26 @@ def config(a_set, a_preset, tmp_path):
 
 
 @pytest.fixture
+def stop_training():
+    """Stop a training of some settings at its first validation."""
+    from MISFMLib.events import Metric
+    from MISFMLib.jobs.train.finetune import run_finetune
+
+    class Stopped(Exception):
+        pass
+
+    def stop_at_first_score(event):
+        if isinstance(event, Metric) and "score" in event.values:
+            raise Stopped
+
+    def stop(config):
+        with pytest.raises(Stopped):
+            run_finetune(config, stop_at_first_score)
+
+    return stop
+
+
+@pytest.fixture
 def a_job(monkeypatch):
     """Catch the config that the command line gives to the job."""
     configs = []

@@ -101,18 +101,10 @@ def test_a_training_learns_to_find_bright_boxes(config):
     assert report["evaluation"]["mean Dice of the labels"] > 0.6
 
 
-def test_a_stopped_training_resumes_to_the_same_weights(config, tmp_path):
-    class Stopped(Exception):
-        pass
-
-    def stop_at_first_score(event):
-        if isinstance(event, Metric) and "score" in event.values:
-            raise Stopped
-
+def test_a_stopped_training_resumes_to_the_same_weights(config, stop_training, tmp_path):
     options = {"checkpoint_every": 1, "validate_every": 2}
     whole = run_finetune(config(output=tmp_path / "whole", **options))
-    with pytest.raises(Stopped):
-        run_finetune(config(**options), stop_at_first_score)
+    stop_training(config(**options))
     assert (tmp_path / "model.run" / "checkpoint.pt").exists()
 
     with pytest.raises(OutputError, match="unfinished training"):

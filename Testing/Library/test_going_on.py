@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 
 import pytest
 import SimpleITK as sitk
@@ -12,31 +13,44 @@ from MISFMLib.configs import LabelConfig, NetworkConfig, PreprocessingConfig
 from MISFMLib.data.cases import Split
 from MISFMLib.data.plan import TrainingPlan
 from MISFMLib.errors import ConfigError, DataError
-from MISFMLib.events import Metric, Notice
+from MISFMLib.events import Notice
 from MISFMLib.jobs.train.finetune import run_finetune
 from MISFMLib.jobs.train.run_folder import RunFolder
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 
 
+OPTIONS = {"checkpoint_every": 1, "validate_every": 2}
+
+
+@pytest.fixture(scope="module")
+def place(tmp_path_factory):
+    """What is trained once for all tests."""
+    return tmp_path_factory.mktemp("going_on")
+
+
 @pytest.fixture
-def stopped(config):
+def tmp_path(place):
+    """Empty the same folder for every test: a training goes on only where it was begun."""
+    shutil.rmtree(place / "test", ignore_errors=True)
+    (place / "test").mkdir()
+    return place / "test"
+
+
+@pytest.fixture
+def stopped(config, stop_training, place, tmp_path):
     """Stop a training after its first step, and return what goes on with it."""
-
-    class Stopped(Exception):
-        pass
-
-    def stop_at_first_score(event):
-        if isinstance(event, Metric) and "score" in event.values:
-            raise Stopped
-
-    options = {"checkpoint_every": 1, "validate_every": 2}
-    with pytest.raises(Stopped):
-        run_finetune(config(**options), stop_at_first_score)
+    kept = place / "stopped"
+    if not kept.exists():
+        stop_training(config(**OPTIONS))
+        shutil.copytree(tmp_path, kept)
+    else:
+        shutil.rmtree(tmp_path)
+        shutil.copytree(kept, tmp_path)
 
     def go_on():
         heard = []
-        report = run_finetune(config(**options, resume=True), heard.append)
+        report = run_finetune(config(**OPTIONS, resume=True), heard.append)
         notices = [event.message for event in heard if isinstance(event, Notice)]
         return report["weights_sha256"], notices
 
@@ -44,10 +58,13 @@ def stopped(config):
 
 
 @pytest.fixture
-def whole(config, tmp_path):
+def whole(stopped, config, place):
     """Train without a stop; returns the checksum of the weights."""
-    options = {"checkpoint_every": 1, "validate_every": 2, "output": tmp_path / "whole"}
-    return run_finetune(config(**options))["weights_sha256"]
+    kept = place / "whole.txt"
+    if not kept.exists():
+        report = run_finetune(config(**OPTIONS, output=place / "whole"))
+        kept.write_text(report["weights_sha256"])
+    return kept.read_text()
 
 
 def written(folder):

@@ -32,7 +32,7 @@ from MISFMLib.inference.sliding_window import Placement
 from MISFMLib.inference.windows import WindowConfig
 from MISFMLib.jobs.progress import counter
 from MISFMLib.jobs.train.finetune_job import FinetuneJob
-from MISFMLib.jobs.train.going_on import check_cases_left, check_labels_known, read_changed_anew
+from MISFMLib.jobs.train.going_on import kept_plan, kept_split, read_changed_anew
 from MISFMLib.jobs.train.planning import make_plan, sound_mirror_axes, with_schedule
 from MISFMLib.jobs.train.run_folder import RunFolder
 from MISFMLib.jobs.train.start import Start, find_start, start_network
@@ -146,9 +146,7 @@ def plan_training(
         files = listed([file.relative_to(_root(config.data)) for file in found.unpaired])
         events(Notice(f"{len(found.unpaired)} files have no counterpart and are left out: {files}"))
     start = find_start(config)
-    split = begun[1] if begun else given_split(found, config.split)
-    if begun:
-        check_cases_left(begun[1], found)
+    split = kept_split(begun[1], found) if begun else given_split(found, config.split)
     used = (*split.train, *split.validation) if split else [case.name for case in found.cases]
     facts = examine_cases(found, used, counter(events, "check", len(used)))
     if split is None:
@@ -158,9 +156,7 @@ def plan_training(
     _tell_of_cases(found, split, facts, events)
     check_patience(config, split.validation)
     of_training = [facts[name] for name in split.train]
-    if begun:
-        check_labels_known(begun[0], facts)
-    plan = begun[0] if begun else make_plan(config, found, of_training, start)
+    plan = kept_plan(begun[0], facts) if begun else make_plan(config, found, of_training, start)
     config = with_schedule(config, split, len(plan.labels), start)
     length = f"{config.steps} steps at most, learning rate {config.learning_rate:g}"
     summary = {**plan.summary(), "length": length}

@@ -13,27 +13,29 @@ from MISFMLib.events import EventSink, Notice
 from MISFMLib.jobs.train.finetune_job import FinetuneJob
 
 
-def check_cases_left(split: Split, found: LabelledSet) -> None:
-    """Refuse to go on without cases that the training has learnt from, or is judged by.
+def kept_split(split: Split, found: LabelledSet) -> Split:
+    """Return the split that a training goes on with.
 
     Raises:
-        ConfigError: Some are gone.
+        ConfigError: Cases are gone that it has learnt from, or is judged by.
     """
     gone = sorted({*split.train, *split.validation} - {case.name for case in found.cases})
     if gone:
         raise _other_data(f"its cases {listed(gone)} are not in the data set any more")
+    return split
 
 
-def check_labels_known(plan: TrainingPlan, facts: Mapping[str, CaseFacts]) -> None:
-    """Refuse to learn a label as background because it was not there when the training began.
+def kept_plan(plan: TrainingPlan, facts: Mapping[str, CaseFacts]) -> TrainingPlan:
+    """Return the plan that a training goes on with.
 
     Raises:
-        ConfigError: There is one.
+        ConfigError: A label would be learnt as background, since it was not there at the beginning.
     """
     known = {label.value for label in plan.labels}
     new = sorted({value for fact in facts.values() for value in fact.label_values} - known)
     if new:
         raise _other_data(f"its cases have the labels {listed(new)}, which it does not know")
+    return plan
 
 
 def read_changed_anew(job: FinetuneJob, events: EventSink) -> None:

@@ -5,15 +5,16 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import shutil
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any, TypeVar
 
 from MISFMLib.configs import TrainingConfig, decode, encode
 from MISFMLib.data.cases import Split
 from MISFMLib.data.plan import TrainingPlan
-from MISFMLib.errors import ConfigError, DataError, MISFMError, OutputError
+from MISFMLib.errors import ConfigError, DataError, OutputError
 from MISFMLib.events import Event, EventSink, Metric, Notice, event_to_json
 from MISFMLib.files import output_error, read_json, write_json
 from MISFMLib.locks import lock
@@ -82,6 +83,14 @@ class RunFolder:
     def cases(self) -> Path:
         """Prepared cases; can be made again from the data set."""
         return self.path / "cases"
+
+    @property
+    def _plan(self) -> Path:
+        return self.path / "plan.json"
+
+    @property
+    def _split(self) -> Path:
+        return self.path / "split.json"
 
     @property
     def draft(self) -> Path:
@@ -171,32 +180,23 @@ class RunFolder:
         Raises:
             DataError: They were damaged since.
         """
-        paths = self.path / "plan.json", self.path / "split.json"
-        if not has_checkpoint(self.checkpoint) or not all(path.exists() for path in paths):
-            return None
-        plan, split = (read_json(path, DataError, code=_DAMAGED, remedy=_ANEW) for path in paths)
-        try:
-            return decode(TrainingPlan, plan), decode(Split, split)
-        except (ConfigError, TypeError) as error:
-            raise DataError(
-                f"A file of {self.path} is damaged: {error}", code=_DAMAGED, remedy=_ANEW
-            ) from error
+        if has_checkpoint(self.checkpoint) and self._plan.exists() and self._split.exists():
+            plan = _read(self._plan, partial(decode, TrainingPlan))
+            return plan, _read(self._split, partial(decode, Split))
+        return None
 
     def write_plan(self, plan: TrainingPlan, split: Split) -> None:
         """Write down what was planned and which cases were held out.
 
         Cases that were prepared by another plan, before a kill and a change of the data set, go.
         """
-        if self._planned() != plan:
+        earlier = None
+        with contextlib.suppress(DataError):
+            earlier = _read(self._plan, partial(decode, TrainingPlan))
+        if earlier != plan:
             self._remove([self.cases.name])
-        write_json(self.path / "plan.json", encode(plan), overwrite=True)
-        write_json(self.path / "split.json", encode(split), overwrite=True)
-
-    def _planned(self) -> TrainingPlan | None:
-        with contextlib.suppress(MISFMError, TypeError):
-            content = read_json(self.path / "plan.json", DataError, code=_DAMAGED, remedy=_ANEW)
-            return decode(TrainingPlan, content)
-        return None
+        write_json(self._plan, encode(plan), overwrite=True)
+        write_json(self._split, encode(split), overwrite=True)
 
     @contextlib.contextmanager
     def logged(self, events: EventSink) -> Iterator[EventSink]:
@@ -263,9 +263,13 @@ def read_listing(path: Path, item_class: type[ItemT]) -> list[ItemT]:
     Raises:
         DataError: The file was damaged since.
     """
+    return _read(path, lambda content: [decode(item_class, item) for item in content])
+
+
+def _read(path: Path, make: Callable[[Any], ItemT]) -> ItemT:
     content = read_json(path, DataError, code=_DAMAGED, remedy=_ANEW)
     try:
-        return [decode(item_class, item) for item in content]
+        return make(content)
     except (ConfigError, TypeError) as error:
         raise DataError(f"{path} is damaged: {error}", code=_DAMAGED, remedy=_ANEW) from error
 
