@@ -66,7 +66,13 @@ STYLES = {
         [
             *LOAD,
             transform("ScaleIntensityRanged", a_min=-50, a_max=300, b_min=0, b_max=1, clip=True),
-            transform("CropForegroundd", source_key="image", margin=2, allow_smaller=True),
+            transform(
+                "CropForegroundd",
+                source_key="image",
+                margin=2,
+                allow_smaller=True,
+                mode=["minimum"],  # of no effect, since nothing is padded
+            ),
             transform("Orientationd", axcodes="LPS"),
             transform("Spacingd", pixdim="$(2.0, 1.5, 2.5)", mode="bilinear"),
         ],
@@ -352,6 +358,15 @@ def test_swin_unetr_of_older_versions_merges_patches_as_it_was_trained(tmp_path)
         (
             {"preprocessing": {"_target_": "Compose", "transforms": [transform("Lambdad")]}},
             "Lambdad",
+        ),
+        (
+            {
+                "preprocessing": {
+                    "_target_": "Compose",
+                    "transforms": [transform("CropForegroundd", mode="minimum", k_divisible=4)],
+                }
+            },
+            "CropForegroundd of the bundle pads",
         ),
         ({"inferer": {"_target_": "scripts.Inferer"}}, "Inferer"),
         (

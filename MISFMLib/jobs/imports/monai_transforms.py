@@ -147,14 +147,17 @@ def _crop(settings: Mapping[str, Any], version: tuple[int, ...]) -> dict[str, An
     unusual = [k for k in ("select_fn", "channel_indices") if settings.get(k) is not None]
     if unusual:
         raise refused(f"CropForegroundd of the bundle sets {unusual}.")
-    if settings.get("mode", "constant") != "constant":
+    margin = [int(edge) for edge in _three(settings.get("margin", 0))]
+    divisor = [int(edge) for edge in _three(settings.get("k_divisible", 1))]
+    allow_smaller = bool(settings.get("allow_smaller", version < _ONE_VERSION_AGO))
+    may_pad = max(divisor) > 1 or (max(margin) > 0 and not allow_smaller)
+    if may_pad and single(settings.get("mode", "constant")) != "constant":
         raise refused("CropForegroundd of the bundle pads otherwise than with zeros.")
-    margin = settings.get("margin", 0)
     return {
         "step": "crop-foreground",
-        "margin": [int(edge) for edge in _three(margin)],
-        "divisor": [int(edge) for edge in _three(settings.get("k_divisible", 1))],
-        "allow_smaller": bool(settings.get("allow_smaller", version < _ONE_VERSION_AGO)),
+        "margin": margin,
+        "divisor": divisor,
+        "allow_smaller": allow_smaller,
     }
 
 
