@@ -20,12 +20,17 @@ from typing import Any
 import torch
 from torch import nn
 
-from MISFMLib.configs import WORTH_CONVERTING, EngineName, SegmentPrecision
+from MISFMLib.configs import WORTH_CONVERTING, EngineName, Precision, SegmentPrecision
 from MISFMLib.device import inference_precisions
 from MISFMLib.errors import DeviceError
 from MISFMLib.inference import openvino_network
 from MISFMLib.inference.cuda_network import CUDANetwork, record
-from MISFMLib.inference.deviation import RefusedError
+from MISFMLib.inference.deviation import (
+    SAME_LABELS,
+    RefusedError,
+    deviation_of_autocast,
+    raise_for_other_labels,
+)
 from MISFMLib.inference.engine import Engine, UnavailableError, Work
 from MISFMLib.inference.openvino_network import OpenVINONetwork, Recipe
 from MISFMLib.inference.settled import Settled
@@ -64,6 +69,8 @@ class Engines:
         self._made: dict[tuple[Recipe, int], OpenVINONetwork | Exception] = {}
         self._recorded: dict[tuple[str, str, tuple[int, ...]], CUDANetwork | Exception] = {}
         self._voxels = 0
+        self._keeps_labels: bool | None = None
+        """Whether PyTorch gives the same labels in the CPU's best number format, once tried."""
 
     @classmethod
     def from_bundle(cls, bundle: Bundle) -> Engines:
@@ -112,6 +119,7 @@ class Engines:
         for chosen in inference_precisions(precision, work.device):
             try:
                 network = self._openvino(name, chosen, work, before_conversion)
+                raise_for_other_labels(network.mean_dice, chosen, wanted=precision)
             except RefusedError as error:
                 reason = str(error)  # a more exact number format may do
             except UnavailableError as error:
@@ -120,6 +128,8 @@ class Engines:
             else:
                 return Engine(network, chosen, f"OpenVINO {openvino_network.version()}")
         _log.debug("OpenVINO is not used: %s", reason)
+        if chosen != precision:
+            chosen = self._exact_enough(chosen, work)
         program = f"PyTorch {torch.__version__}"
         try:
             graph = self._cuda_graph(chosen, work)
@@ -215,6 +225,27 @@ class Engines:
             return replace(self.choose(name, "auto", work, before_conversion), reason=str(error))
         return Engine(network, "int8", f"OpenVINO {openvino_network.version()}")
 
+    def _exact_enough(self, precision: Precision, work: Work) -> Precision:
+        """Return a number format that nobody asked for, or float32 where PyTorch loses labels.
+
+        What MISFM has trained was validated in it. For what was imported it is tried, once, on one
+        window; where there are few, float32 takes less time than to find out.
+        """
+        is_imported = self._bundle and "imported_by" in self._bundle.manifest.provenance
+        if precision == "fp32" or work.device.type != "cpu" or not is_imported:
+            return precision
+        if self._keeps_labels is None and self._voxels >= WORTH_CONVERTING:
+            deviation = deviation_of_autocast(
+                self._network.to(work.device), work.sample(), precision, self._is_regional
+            )
+            self._keeps_labels = deviation.mean_dice >= SAME_LABELS
+        return precision if self._keeps_labels else "fp32"
+
+    @property
+    def _is_regional(self) -> bool:
+        preprocessing = self._bundle and self._bundle.manifest.preprocessing
+        return bool(preprocessing and preprocessing.decision == "regions")
+
     def _cuda_graph(
         self, precision: SegmentPrecision, work: Work, *, must_pay: bool = True
     ) -> CUDANetwork:
@@ -257,7 +288,13 @@ class Engines:
             before_conversion()
             network = self._network.to(work.device)
             made = _attempt(
-                "OpenVINO", openvino_network.build, recipe, threads, network, work.sample()
+                "OpenVINO",
+                openvino_network.build,
+                recipe,
+                threads,
+                network,
+                work.sample(),
+                self._is_regional,
             )
         # Nobody goes back to another number of threads, and a compiled network is large.
         kept = {key: value for key, value in self._made.items() if key[1] == threads}

@@ -89,6 +89,7 @@ class Recipe:
             "torch": torch.__version__,
             "openvino": version(),
             "norms": "summed by rows",
+            "judged by": "mean Dice",
             "cpu": [cpu_name(), *cpu_features()],
         }
 
@@ -120,9 +121,10 @@ class OpenVINONetwork(nn.Module):
     bfloat16 where the model gives that.
     """
 
-    def __init__(self, model: Any, precision: str, threads: int) -> None:
-        """Compile a model of OpenVINO for this CPU."""
+    def __init__(self, model: Any, precision: str, threads: int, mean_dice: float = 1.0) -> None:
+        """Compile a model of OpenVINO for this CPU; `mean_dice` is kept with it."""
         super().__init__()
+        self.mean_dice = mean_dice
         properties = {
             "INFERENCE_PRECISION_HINT": _hint(precision),
             "INFERENCE_NUM_THREADS": threads,
@@ -191,11 +193,16 @@ def load(recipe: Recipe, threads: int) -> OpenVINONetwork | None:
     model = import_openvino().Core().read_model(recipe.folder / _FILES[0])
     with contextlib.suppress(OSError):  # of another user
         os.utime(recipe.folder.parent)
-    return OpenVINONetwork(model, recipe.precision, threads)
+    mean_dice = record.get("deviation", {}).get("mean_dice", 1.0)
+    return OpenVINONetwork(model, recipe.precision, threads, mean_dice)
 
 
 def build(
-    recipe: Recipe, threads: int, network: nn.Module, image_BCDHW: torch.Tensor
+    recipe: Recipe,
+    threads: int,
+    network: nn.Module,
+    image_BCDHW: torch.Tensor,
+    is_regional: bool = False,
 ) -> OpenVINONetwork:
     """Convert a network, check it against PyTorch and keep it.
 
@@ -204,6 +211,7 @@ def build(
         threads: CPU threads.
         network: The network in float32, in eval mode, on the CPU.
         image_BCDHW: One window of a real volume.
+        is_regional: Every channel of the logits is a region of its own.
 
     Raises:
         RefusedError: The result lies too far from the reference.
@@ -214,11 +222,12 @@ def build(
     converted = OpenVINONetwork(model, recipe.precision, threads)
     with torch.inference_mode():
         logits_BKDHW = converted(image_BCDHW)
-        deviation = measure_deviation(logits_BKDHW, reference)
+        deviation = measure_deviation(logits_BKDHW, reference, is_regional=is_regional)
     if logits_BKDHW.numel() > _MANY_LOGITS and is_bfloat16(logits_BKDHW):
         del logits_BKDHW, converted
         model = with_bfloat16_logits(model)
         converted = OpenVINONetwork(model, recipe.precision, threads)
+    converted.mean_dice = deviation.mean_dice
     _log.info("OpenVINO in %s: %s", recipe.precision, deviation)
     refused = ""
     if deviation.exceeds(BOUNDS[recipe.precision]):

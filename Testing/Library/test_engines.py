@@ -72,7 +72,7 @@ NETWORKS = {
 }
 
 
-def a_bundle(folder, architecture="unet3d"):
+def a_bundle(folder, architecture="unet3d", provenance=None):
     """A bundle whose norms have statistics, and whose classes are all found."""
     torch.manual_seed(0)
     config = NETWORKS[architecture]
@@ -88,6 +88,7 @@ def a_bundle(folder, architecture="unet3d"):
             intensity=(IntensityConfig(scheme="mr-zscore"),), patch_size=PATCH
         ),
         labels=LABELS,
+        provenance=provenance or {},
     )
     return write_bundle(folder, manifest, weights_to_numpy(network))
 
@@ -124,6 +125,7 @@ class FakeOpenVINO:
 
     def __init__(self, monkeypatch):
         self.kept, self.refused, self.calls = set(), set(), []
+        self.mean_dice = {}
         self.error = None
         monkeypatch.setattr(openvino_network, "why_unavailable", lambda: "")
         monkeypatch.setattr(openvino_network, "version", lambda: "1.0")
@@ -140,9 +142,14 @@ class FakeOpenVINO:
         self.calls.append(("load", recipe.precision, threads))
         if recipe.precision in self.kept & self.refused:
             raise RefusedError("not accurate")
-        return nn.Identity() if recipe.precision in self.kept else None
+        return self.converted(recipe) if recipe.precision in self.kept else None
 
-    def build(self, recipe, threads, network, image_BCDHW):
+    def converted(self, recipe):
+        network = nn.Identity()
+        network.mean_dice = self.mean_dice.get(recipe.precision, 1.0)
+        return network
+
+    def build(self, recipe, threads, network, image_BCDHW, is_regional):
         self.calls.append(("build", recipe.precision, threads))
         assert isinstance(network, nn.Module)
         assert tuple(image_BCDHW.shape) == (1, *recipe.window_shape)
@@ -151,7 +158,7 @@ class FakeOpenVINO:
         self.kept.add(recipe.precision)
         if recipe.precision in self.refused:
             raise RefusedError("not accurate")
-        return nn.Identity()
+        return self.converted(recipe)
 
     @property
     def built(self):
@@ -181,6 +188,39 @@ def test_many_windows_are_converted_for_once(fake, bundle):
         assert (engine.name, engine.precision, engine.reason) == ("OpenVINO 1.0", "bf16", "")
     assert fake.built == ["bf16"]
     assert heard == [[]], "the listener hears of the conversion before it is made"
+
+
+@pytest.mark.parametrize(
+    ("wanted", "mean_dice", "precision"),
+    [("auto", 0.998, "bf16"), ("auto", 0.996, "fp32"), ("bf16", 0.9, "bf16")],
+)
+def test_a_number_format_that_changes_labels_has_to_be_asked_for(
+    fake, bundle, wanted, mean_dice, precision
+):
+    fake.mean_dice["bf16"] = mean_dice
+    engines = Engines.from_bundle(bundle)
+    for _ in range(2):
+        engine = engines.choose("auto", wanted, some_work(windows=MANY))
+        assert (engine.name, engine.precision) == ("OpenVINO 1.0", precision)
+
+
+@pytest.mark.parametrize(("noise", "precision"), [(0.0, "bf16"), (0.5, "fp32")])
+def test_pytorch_computes_imported_models_in_float32_until_their_labels_stay(
+    fake, tmp_path, noise, precision, monkeypatch
+):
+    def logits(_self, image_BCDHW):
+        error = noise if torch.is_autocast_enabled("cpu") else 0.0
+        return torch.cat([0.5 + error - image_BCDHW, image_BCDHW, torch.zeros_like(image_BCDHW)], 1)
+
+    bundle = a_bundle(tmp_path / "imported", provenance={"imported_by": "MISFM"})
+    engines = Engines.from_bundle(bundle)
+    monkeypatch.setattr(type(engines.network), "forward", logits)
+    few, many = (
+        engines.choose("torch", "auto", some_work(windows=windows)) for windows in (1, MANY)
+    )
+    assert (few.precision, many.precision) == ("fp32", precision)
+    assert engines.choose("torch", "auto", some_work()).precision == precision
+    assert engines.choose("torch", "bf16", some_work()).precision == "bf16"
 
 
 def test_the_windows_of_earlier_volumes_count(fake, bundle):
@@ -348,6 +388,21 @@ def test_a_deviation_is_relative_to_the_reference():
     logits[0, 1, 0, 0, 0] = 9.0
     assert measure_deviation(logits, reference).agreement == 0.5
     assert "50.0000%" in str(measure_deviation(logits, reference))
+
+
+@pytest.mark.parametrize(("is_regional", "dice"), [(False, 2 / 3), (True, (1 + 2 / 3) / 2)])
+def test_dice_is_the_mean_of_the_classes_that_are_large_enough(is_regional, dice):
+    reference = torch.full((1, 4, 1, 20, 40), -2.0)
+    reference[0, 0] = 0.0  # the background, a region where the channels are regions
+    reference[0, 1, 0, :, :15] = 5.0
+    reference[0, 2, 0, :2, 20:30] = 5.0  # 20 voxels say nothing
+    logits = reference.clone()
+    logits[0, 1, 0, :, 15:30] = 5.0  # twice as large
+    if is_regional:
+        reference[0, 0], logits[0, 0] = 1.0, 1.0
+    deviation = measure_deviation(logits, reference, is_regional=is_regional)
+    assert deviation.mean_dice == pytest.approx(dice)
+    assert measure_deviation(reference, reference, is_regional=is_regional).mean_dice == 1.0
 
 
 @pytest.mark.parametrize(
