@@ -443,3 +443,10 @@ def test_the_closed_set_of_expressions(expression, value):
 def test_nothing_else_is_evaluated(expression):
     with pytest.raises(BundleError, match="wanted"):
         MonaiConfig({"wanted": expression}).get("wanted")
+
+
+def test_there_is_nothing_behind_references_in_a_circle():
+    config = MonaiConfig({"a": "@b#c", "b": "@a#c"})
+    assert not config.has("a#c")
+    with pytest.raises(BundleError, match="a#c"):
+        config.get("a#c")

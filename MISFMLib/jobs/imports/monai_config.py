@@ -25,7 +25,7 @@ class MonaiConfig:
         """Tell whether there is something at ``a#b#0``."""
         try:
             self._raw(path)
-        except Unreadable:
+        except (Unreadable, RecursionError):
             return False
         return True
 
