@@ -663,6 +663,19 @@ def test_a_data_set_from_elsewhere_is_copied_into_a_training_set(tab, a_set, tmp
     assert "x: it is empty" in tab.ui.finetuneNoticeLabel.text
 
 
+def test_a_copy_that_fails_leaves_the_summary_of_the_set(tab, a_set, tmp_path, monkeypatch):
+    from MISFMSlicer.Panel import CollectView
+
+    monkeypatch.setattr(CollectView, "Command", FakeCommand)
+    before = tab.ui.setLabel.text
+    tab.tab.setView._collecting.begin(tmp_path / "nnunet", tmp_path / "new")
+    (command,) = tab.panel.commands
+    command.ended.emit(Failed("There is no label map.", "no-labels"))
+    assert before
+    assert tab.ui.setLabel.text == before
+    assert "There is no label map." in tab.ui.finetuneNoticeLabel.text
+
+
 def test_the_tab_is_narrow_enough(tab, a_set):
     assert tab.panel.widget.parent.minimumSizeHint.width() <= 400
 

@@ -61,7 +61,6 @@ class CollectView:
     def _onEnded(self, event: Finished | Failed) -> None:
         self._command = None
         if isinstance(event, Failed):
-            self._ui.setLabel.text = ""
             self.report(event)
             return
         self._opened(Path(event.report["set"]))

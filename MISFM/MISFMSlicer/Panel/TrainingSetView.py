@@ -64,7 +64,7 @@ class TrainingSetView:
         self._mapping = MappingView(ui, self._add, report)
         self._channels = ChannelsView(ui, report)
         self._files = VolumeFilesView(ui, self._add)
-        self._collecting = CollectView(ui, self._open, report)
+        self._collecting = CollectView(ui, self._open, self._onNotCollected)
         self._prepareTable()
         ui.setSelector.activated.connect(self._onSetChosen)
         ui.newSetButton.clicked.connect(self._onNew)
@@ -197,6 +197,10 @@ class TrainingSetView:
     @guarded
     def _onAddSegmentation(self, *_arguments: Any) -> None:
         self.addScene()
+
+    def _onNotCollected(self, problem: Any) -> None:
+        self.update()  # the line that told how far the copy was
+        self.report(problem)
 
     def _add(self, *_arguments: Any) -> None:
         self.update()
