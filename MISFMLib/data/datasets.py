@@ -28,6 +28,7 @@ from MISFMLib.data.cases import Case
 from MISFMLib.data.preprocessing import prepare_label_map, prepare_volume
 from MISFMLib.errors import DataError
 from MISFMLib.files import parse_json, read_text, write_json, written_atomically
+from MISFMLib.volumes.formats.text_headers import data_files
 
 _CENTRES_PER_CLASS = 1000
 _MOST_CLASSES = 256
@@ -142,7 +143,9 @@ def drop_changed(cases: Iterable[Case], folder: Path) -> list[str]:
 def _source(case: Case) -> list[list[Any]]:
     """Return what changes when somebody writes the files of a case."""
     paths = [*case.images, case.label]
-    files = [file for path in paths for file in (path, *sorted(path.glob("**/*")))]
+    files = [
+        file for path in paths for file in (path, *data_files(path), *sorted(path.glob("**/*")))
+    ]
     stats = [(file.name, file.stat()) for file in files if file.is_file()]
     return [[name, stat.st_size, stat.st_mtime_ns] for name, stat in stats]
 

@@ -11,6 +11,7 @@ from pathlib import Path
 from MISFMLib.data.cases import LabelledSet, find_cases
 from MISFMLib.errors import ConfigError, DataError
 from MISFMLib.files import real_path
+from MISFMLib.volumes.formats.text_headers import data_files
 from MISFMLib.volumes.volume import find_volumes
 
 logger = logging.getLogger(__name__)
@@ -109,7 +110,10 @@ def _source(path: Path, parts: Sequence[str], data_set: _DataSet | None = None) 
 
 
 def _signature(path: Path) -> str:
-    files = [path] if path.is_file() else [file for file in path.iterdir() if file.is_file()]
+    if path.is_file():
+        files = [path, *data_files(path)]
+    else:
+        files = [file for file in path.iterdir() if file.is_file()]
     facts = [file.stat() for file in files]
     newest = max(fact.st_mtime_ns for fact in facts)
     return f"{len(facts)}:{sum(fact.st_size for fact in facts)}:{newest}"

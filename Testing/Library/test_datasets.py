@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+
 import numpy as np
 import pytest
 import SimpleITK as sitk
@@ -10,7 +12,14 @@ import torch
 from MISFMLib.configs import PreprocessingConfig
 from MISFMLib.data.augmentation import Augmentation
 from MISFMLib.data.cases import Case
-from MISFMLib.data.datasets import Batch, PatchSource, PreparedCase, crop, prepare_case
+from MISFMLib.data.datasets import (
+    Batch,
+    PatchSource,
+    PreparedCase,
+    crop,
+    drop_changed,
+    prepare_case,
+)
 from MISFMLib.errors import DataError
 
 pytestmark = pytest.mark.usefixtures("one_thread")
@@ -88,6 +97,15 @@ def test_a_case_is_prepared_once(a_case, a_prepared_case, tmp_path):
     again = prepare_case(a_case, PreprocessingConfig(), (3, 7), tmp_path / "cases")
 
     assert again == a_prepared_case
+
+
+def test_voxels_beside_a_header_that_has_not_changed_are_read_anew(tmp_path, write_case):
+    case = Case("a", (tmp_path / "i.mhd",), tmp_path / "l.nii.gz")
+    write_case(case.images[0], case.label)
+    prepare_case(case, PreprocessingConfig(), (1,), tmp_path / "cases")
+    assert drop_changed([case], tmp_path / "cases") == []
+    os.utime(tmp_path / "i.raw", ns=(10**18, 10**18))
+    assert drop_changed([case], tmp_path / "cases") == ["a"]
 
 
 def test_a_label_that_vanishes_at_the_voxel_size_is_an_error(tmp_path, write_case):

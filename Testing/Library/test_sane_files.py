@@ -14,6 +14,7 @@ import SimpleITK as sitk
 from MISFMLib import memory
 from MISFMLib.errors import DataError, DeviceError, OutputError
 from MISFMLib.files import real_path
+from MISFMLib.volumes.formats.text_headers import data_files
 from MISFMLib.volumes.volume import Geometry, Volume, read_volume, write_volume
 
 GRID = Geometry((5, 5, 5), (1.0, 1.0, 1.0), (0.0, 0.0, 0.0), (1.0, 0, 0, 0, 1, 0, 0, 0, 1))
@@ -111,6 +112,28 @@ def a_list(folder, slices, listed, place="LIST"):
 def test_a_metaimage_of_many_files_is_read(tmp_path, place):
     volume = read_volume(a_list(tmp_path, 10, 10, place))
     assert volume.array_CDHW[0, :, 0, 0].tolist() == list(range(1, 11))
+
+
+@pytest.mark.parametrize(
+    ("place", "files"),
+    [("LIST", 10), ("slice%03d.raw 2 9 1", 8), ("slice003.raw", 1), ("LOCAL", 0), ("%d %d", 0)],
+)
+def test_the_files_beside_a_header_are_known(tmp_path, place, files):
+    path = a_list(tmp_path, 10, 10, place)
+    names = [f"slice{index:03d}.raw" for index in range(10)]
+    assert [file.name for file in data_files(path)] == {
+        10: names,
+        8: names[2:],
+        1: ["slice003.raw"],
+        0: [],
+    }[files]
+
+
+def test_the_file_beside_an_nrrd_header_is_known(tmp_path):
+    (tmp_path / "a.raw").write_bytes(bytes(8))
+    (tmp_path / "a.nhdr").write_text("NRRD0004\ntype: uchar\ndata file: a.raw\n")
+    assert data_files(tmp_path / "a.nhdr") == [tmp_path / "a.raw"]
+    assert data_files(tmp_path / "gone.nhdr") == []
 
 
 @pytest.mark.parametrize("place", ["LIST", "slice%03d.raw 0 6 1"])

@@ -137,6 +137,17 @@ def test_a_source_that_changes_changes_its_signature(write, tmp_path):
     assert len({first, second, third, signature()}) == 4
 
 
+def test_voxels_beside_a_header_change_its_signature(write, tmp_path):
+    write("set/a.mhd").write_text("ObjectType = Image\nElementDataFile = a.raw\n")
+    raw = write("set/a.raw")
+    signatures = set()
+    for _ in range(2):
+        signatures.add(find_sources([tmp_path / "set"])[0].signature)
+        raw.write_bytes(b"other voxels")
+        os.utime(raw, ns=(1, 1))
+    assert len(signatures) == 2
+
+
 def test_names_that_are_no_text_are_spelt_out(tmp_path):
     try:
         (tmp_path / os.fsdecode(b"caf\xe9.nii")).write_bytes(b"volume")

@@ -21,6 +21,7 @@ from MISFMLib.jobs.journal import Journal, Journals, nothing_to_merge
 from MISFMLib.jobs.progress import Pace
 from MISFMLib.jobs.workers import open_workers
 from MISFMLib.metrics import Agreement
+from MISFMLib.volumes.formats.text_headers import data_files
 
 _FEW = 4
 """Cases for fewer of which no process is started unasked."""
@@ -76,8 +77,8 @@ def _key(pair: Pair, names: Mapping[int, str], tolerance_mm: float) -> list[Any]
     key: list[Any] = [tolerance_mm, sorted([value, name] for value, name in names.items())]
     for path in (pair.prediction, pair.reference):
         with contextlib.suppress(OSError):
-            stat = path.stat()
-            key += [stat.st_size, stat.st_mtime_ns]
+            for stat in (file.stat() for file in (path, *data_files(path))):
+                key += [stat.st_size, stat.st_mtime_ns]
     return key
 
 

@@ -5,6 +5,7 @@ Formats: https://teem.sourceforge.net/nrrd/format.html and https://itk.org/Wiki/
 
 from __future__ import annotations
 
+import contextlib
 import math
 import re
 from collections.abc import Mapping, Sequence
@@ -25,6 +26,7 @@ from MISFMLib.volumes.formats.problems import (
 
 _PATTERN = re.compile(r"([^%]*)%(0?\d{0,2})d([^%]*?)\s+(\d{1,6})\s+(\d{1,6})(?:\s+(\d{1,6}))?")
 """Names of numbered files as in printf, then the first number, the last, and the step."""
+_DATA_FILE = re.compile(r"^(?:ElementDataFile\s*=|data ?file:)(.*)$", re.MULTILINE | re.IGNORECASE)
 _LONGEST_HEADER = 8_000_000
 """Bytes; the segments of a .seg.nrrd take about 500 each."""
 
@@ -50,6 +52,27 @@ def check_nrrd(path: Path, _num_frames: int = 1) -> None:
             expected = math.prod(sizes) * _nrrd_value_bytes(fields.get("type", ""))
             encoding = fields.get("encoding", "").lower()
             _check_data(file, path, expected, {"gz": "gzip"}.get(encoding, encoding))
+
+
+def data_files(path: Path) -> list[Path]:
+    """Return the files beside a header that hold its voxels, as far as they are there.
+
+    Whoever keeps what was made from a volume looks at them too: the header stays the same when only
+    the voxels are written again. None for files that hold their own voxels.
+    """
+    if path.suffix.lower() not in (".mhd", ".nhdr"):
+        return []
+    with contextlib.suppress(OSError, DataError):
+        with path.open("rb") as file:
+            header = file.read(_LONGEST_HEADER).decode("utf-8", "replace")
+        if match := _DATA_FILE.search(header):
+            place = match[1].strip()
+            names = header[match.end() :].splitlines() if place.startswith("LIST") else [place]
+            if "%" in place:
+                names = _numbered(path, place)
+            files = [path.parent / name.strip() for name in names if name.strip()]
+            return [file for file in files if file.is_file()]
+    return []
 
 
 def _check_numbers(path: Path, fields: Mapping[str, str]) -> None:
