@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import csv
 import json
+import os
 from pathlib import Path
 
 import numpy as np
 import pytest
+import SimpleITK as sitk
 
 from MISFMLib import cli
 from MISFMLib.configs import EvaluateConfig, LabelConfig
@@ -73,6 +75,9 @@ def test_every_case_and_label_has_a_row(folders):
     assert float(rows["b", "label 1"]["reference_ml"]) == pytest.approx(4 * 5 * 6 * 3 / 1000)
     assert report["cases"] == 3
     assert report["exit_code"] == 0
+    assert "Nothing names the labels 1, 2: --labels 1=liver does." in report["text"]
+    named = evaluate(folders, labels=("1=liver", "2=left_kidney"), overwrite=True)
+    assert "Nothing names" not in named["text"]
 
 
 def test_a_missed_label_scores_zero_and_has_no_distance(folders):
@@ -281,3 +286,28 @@ def test_a_stopped_evaluation_goes_on_with_what_has_changed_or_is_missing(folder
     report = evaluate(folders, heard.append)
     assert [event.case for event in heard if isinstance(event, CaseDone)] == ["a", "c"]
     assert evaluate(folders, output=folders / "whole")["labels"] == report["labels"]
+
+
+def test_voxels_beside_a_header_that_has_not_changed_are_compared_anew(folders):
+    path = folders / "found" / "a.mhd"
+    (folders / "found" / "a.nii.gz").unlink()
+
+    def write_beside(array):
+        image = sitk.GetImageFromArray(array)
+        image.CopyInformation(sitk.ReadImage(str(folders / "right" / "a.nii.gz")))
+        times = path.stat() if path.exists() else None
+        sitk.WriteImage(image, str(path))
+        if times:
+            os.utime(path, ns=(times.st_atime_ns, times.st_mtime_ns))
+
+    def stop(event):
+        if isinstance(event, CaseDone) and event.case == "b":
+            raise KeyboardInterrupt
+
+    write_beside(two_blocks())
+    with pytest.raises(KeyboardInterrupt):
+        evaluate(folders, stop)
+    write_beside(two_blocks(1))
+    heard = []
+    evaluate(folders, heard.append)
+    assert [event.case for event in heard if isinstance(event, CaseDone)] == ["a", "c"]

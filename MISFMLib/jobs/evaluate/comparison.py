@@ -54,6 +54,11 @@ def read_pair(pair: Pair, names: Mapping[int, str]) -> tuple[LabelMap, LabelMap]
     return (match_names(prediction, known, pair.prediction) if known else prediction), reference
 
 
+def unnamed(value: object) -> str:
+    """Return what a label is called that neither side, nor the user, gives a name."""
+    return f"label {value}"
+
+
 def _read(path: Path) -> LabelMap:
     return read_dicom_seg(path) if is_dicom_seg(path) else read_label_map(path)
 
@@ -73,7 +78,7 @@ def compare_pair(pair: Pair, names: Mapping[int, str], tolerance_mm: float) -> l
     values = sorted(
         {*known, *present_values(prediction.array_DHW), *present_values(reference.array_DHW)} - {0}
     )
-    labels = {value: known.get(value, f"label {value}") for value in values}
+    labels = {value: known.get(value, unnamed(value)) for value in values}
     return score_labels(pair.name, prediction, reference, labels, tolerance_mm)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import statistics
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
@@ -15,13 +16,14 @@ from MISFMLib.events import EventSink, Notice, ignore_events
 from MISFMLib.files import check_output, write_json
 from MISFMLib.jobs.evaluate import tables
 from MISFMLib.jobs.evaluate.comparing import compare_all
-from MISFMLib.jobs.evaluate.comparison import LabelScore, read_pair
+from MISFMLib.jobs.evaluate.comparison import LabelScore, read_pair, unnamed
 from MISFMLib.jobs.evaluate.pairs import Pair, Pairing, find_pairs
 from MISFMLib.jobs.journal import Journals
 from MISFMLib.models.terminology import label_config
 from MISFMLib.volumes.volume import on_grid, present_values, read_volume
 
 _FEW = 4
+_UNNAMED = re.compile(unnamed(r"(\d+)"))
 _LAST = "summary.json"
 """The table that is written last."""
 
@@ -111,6 +113,9 @@ def _remarks(summary: Mapping[str, Any], left_out: Mapping[str, str]) -> Iterato
     mean = summary["mean_dice_of_labels"]
     if mean is not None:
         yield f"Mean Dice of the labels: {mean:.4f} ({summary['cases']} cases)"
+    values = [match[1] for row in summary["labels"] if (match := _UNNAMED.fullmatch(row["label"]))]
+    if values:
+        yield f"Nothing names the labels {listed(values, _FEW)}: --labels {values[0]}=liver does."
     yield from (f"Left out: {name}: {why}" for name, why in list(left_out.items())[:_FEW])
     if len(left_out) > _FEW:
         yield f"and {len(left_out) - _FEW} more, see summary.json"
@@ -147,5 +152,5 @@ def _draw(pair: Pair, names: Mapping[int, str], dice: float, path: Path) -> None
     )
     known = {**reference.names, **names}
     values = present_values(prediction.array_DHW) | present_values(reference.array_DHW)
-    labels = [label_config(v, known.get(v, f"label {v}")) for v in sorted(values - {0})]
+    labels = [label_config(v, known.get(v, unnamed(v))) for v in sorted(values - {0})]
     write_comparison(volume, prediction, reference, labels, path, f"{pair.name}  Dice {dice:.3f}")
