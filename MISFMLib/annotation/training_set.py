@@ -43,7 +43,7 @@ from MISFMLib.annotation.dataset_json import (
 )
 from MISFMLib.configs import LabelConfig
 from MISFMLib.errors import DataError
-from MISFMLib.files import write_text, written_atomically
+from MISFMLib.files import output_error, write_text, written_atomically
 
 _TABLE, _PROPOSALS = "cases.csv", "proposals"
 
@@ -233,7 +233,8 @@ class TrainingSet:
 
         Raises:
             DataError: There is no such case.
-            OutputError: The label map cannot be written; what was there before stays.
+            OutputError: The label map cannot be written; what was there before stays. Or the image
+                cannot be moved to the labelled ones: `recover` does so later.
         """
         self.case(name)
         with written_atomically(self.label_map(name), overwrite=True) as temporary:
@@ -246,7 +247,10 @@ class TrainingSet:
         labelled.mkdir(exist_ok=True)
         for image in self.images(name):
             if image.parent != labelled:
-                image.replace(labelled / image.name)
+                try:
+                    image.replace(labelled / image.name)
+                except OSError as error:  # as on Windows, where another program has it open
+                    raise output_error(error, labelled / image.name) from error
         return self.update(name, **{"status": "corrected", **stamp(), **changes})
 
     def update(self, name: str, **changes: Any) -> CaseRow:

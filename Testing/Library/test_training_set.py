@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import errno
 import json
+from pathlib import Path
 
 import pytest
 
@@ -11,7 +13,7 @@ from MISFMLib.annotation.case_table import CaseRow, from_csv, to_csv
 from MISFMLib.annotation.labels import match_labels, new_label
 from MISFMLib.annotation.training_set import TrainingSet
 from MISFMLib.configs import LabelConfig
-from MISFMLib.errors import DataError
+from MISFMLib.errors import DataError, OutputError
 from MISFMLib.models.terminology import label_config
 
 LABELS = (label_config(1, "left kidney"), label_config(2, "spleen"))
@@ -118,6 +120,20 @@ def test_what_cannot_be_written_changes_nothing(a_set):
         a_set.add_case("b", fail)
     assert [row.name for row in a_set.cases()] == ["a"]
     assert list(a_set.folder.rglob(".misfm-*")) == []
+
+
+def test_an_image_that_another_program_holds_open_keeps_its_labels_for_later(a_set, monkeypatch):
+    a_set.add_case("a", write())
+
+    def refuse(path, _target):
+        raise PermissionError(errno.EACCES, "used by another process", str(path))
+
+    with monkeypatch.context() as windows:
+        windows.setattr(Path, "replace", refuse)
+        with pytest.raises(OutputError, match=r"a\.nii\.gz cannot be written: used by another"):
+            a_set._take_up("a")
+    a_set.save_labels("a", write("labels"))
+    assert a_set.case("a").status == "corrected"
 
 
 @pytest.mark.parametrize("step", ["after the label map", "after the image", "after the table"])
