@@ -125,6 +125,8 @@ class PreparedFile:
     """Voxel size in model space in mm."""
     problem: str = ""
     """Why it was left out; empty when it is of use."""
+    source: str = ""
+    """What the volume of a training store was made from; empty where `path` tells it."""
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -22,6 +22,8 @@ _PANEL_INCHES = 2.2
 _DOTS_PER_INCH = 100
 _CAPTION_POINTS, _CAPTION_LETTERS = 20, 12
 """Size, and letters in a line: it can be read where six panels have 400 pixels, as in 3D Slicer."""
+_CAPTION_LINES = 4
+"""At most; files may have long names."""
 _LEVEL_COLORS = "viridis"
 
 
@@ -65,9 +67,13 @@ def write_pretext_preview(rows: Sequence[Sequence[Panel]], path: Path) -> None:
 
 def _draw(axes: Axes, panel: Panel) -> None:
     axes.set_axis_off()
-    axes.set_title(
-        textwrap.fill(panel.caption, _CAPTION_LETTERS), color=_TEXT, fontsize=_CAPTION_POINTS
+    lines = textwrap.fill(
+        panel.caption,
+        _CAPTION_LETTERS,
+        max_lines=_CAPTION_LINES,
+        placeholder="\N{HORIZONTAL ELLIPSIS}",
     )
+    axes.set_title(lines, color=_TEXT, fontsize=_CAPTION_POINTS, parse_math=False)
     if panel.num_levels:
         colors, lowest, highest = _LEVEL_COLORS, 0, panel.num_levels
     else:

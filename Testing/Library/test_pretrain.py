@@ -374,10 +374,20 @@ def test_volumes_of_several_modalities_give_a_start_for_any(config, volumes, rng
 
 
 @pytest.mark.parametrize("method", METHODS)
-def test_the_preview_is_a_picture_of_every_method(method, config, tmp_path):
+def test_the_preview_is_a_picture_of_every_method(method, config, tmp_path, monkeypatch):
     from matplotlib.image import imread
 
+    captions, write = [], pretrain_validation.write_pretext_preview
+
+    def keep(rows, path):
+        captions.extend(row[0].caption for row in rows)
+        write(rows, path)
+
+    monkeypatch.setattr(pretrain_validation, "write_pretext_preview", keep)
     run_pretrain(config(method=method, preview=tmp_path / "preview.png"))
+    split = json.loads((tmp_path / "model.run/split.json").read_text())
+    (place,) = split["validation"]
+    assert set(captions) == {place.split("-")[1]}, "the volume is called what its file is"
     picture = imread(tmp_path / "preview.png")
     assert picture.shape[0] > 300
     assert picture.std() > 0.1

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -86,6 +87,13 @@ def test_all_usable_volumes_of_all_stores_are_learnt_from(make_store, tmp_path):
     assert isinstance(volumes, StoredArrays)
     assert {volumes.shape(index) for index in range(4)} == {(18, 20, 22)}
     assert not job.folder.cases.exists()
+
+
+def test_the_volumes_of_a_store_keep_the_names_of_their_files(make_store, tmp_path):
+    config = a_config(tmp_path, make_store(), validation_fraction=0.7)
+    assert len(set(planned(config).validation_names)) == 2
+    job = planned(replace(config, resume=True))
+    assert set(job.validation_names) < {"a", "b", "c"}
 
 
 def test_a_store_behind_a_url_is_planned_like_the_same_on_disk(make_store, tmp_path):

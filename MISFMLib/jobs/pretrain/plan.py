@@ -58,6 +58,8 @@ class PretrainJob:
     """Folders of the prepared volumes to learn from, or arrays of a training store."""
     validation: tuple[Path, ...]
     """Folders of those on which the task is judged."""
+    validation_names: tuple[str, ...]
+    """Names of the files that these come from."""
     skipped: tuple[PreparedFile, ...]
     """Volumes that are of no use, with the reason."""
 
@@ -91,10 +93,15 @@ def plan_pretraining(config: PretrainConfig, folder: RunFolder, events: EventSin
         preprocessing=_model_space(settings, list(usable.values()), patch_size),
         train=train,
         validation=validation,
+        validation_names=tuple(_name(usable[place]) for place in validation),
         skipped=skipped,
     )
     _write_down(job, events)
     return job
+
+
+def _name(file: PreparedFile) -> str:
+    return case_name(Path(file.source) if file.source else file.path)
 
 
 def _write_down(job: PretrainJob, events: EventSink) -> None:

@@ -91,6 +91,7 @@ def train(fabric: Fabric, job: PretrainJob, events: EventSink) -> None:
     judge = HeldOut(
         method=method,
         samples=_samples(job, method, job.validation),
+        names=job.validation_names,
         device=fabric.device,
         precision=config.precision,
         preview=config.preview,

@@ -14,11 +14,11 @@ from MISFMLib.training.pretext_losses import restored
 _DEGREE = "\N{DEGREE SIGN}"
 
 
-def show_volume(source: CropSource, index: int) -> Panel:
+def show_volume(source: CropSource, index: int, name: str) -> Panel:
     """Show the middle slice of a volume; the others are not read."""
     depth, height, width = source.shape(index)
     (image_HW,) = source.crop(index, (depth // 2, 0, 0), (1, height, width))
-    return Panel(f"volume {index + 1}", image_HW)
+    return Panel(name, image_HW)
 
 
 def show_fusion(sample: Sample, outputs: Any, num_levels: int) -> list[Panel]:

@@ -74,6 +74,7 @@ def stored_volumes(stores: Iterable[Path], listing: Path) -> dict[Path, Prepared
             orientation=entry.orientation,
             shape_dhw=entry.shape_dhw,
             spacing_dhw=entry.spacing_dhw,
+            source=entry.path,
         )
         for store in stores
         for entry in usable_entries(to_location(store))

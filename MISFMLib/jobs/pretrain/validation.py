@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -29,6 +29,8 @@ class HeldOut:
 
     method: Method
     samples: PretextSource
+    names: Sequence[str]
+    """Of its volumes."""
     device: torch.device
     precision: Precision
     preview: Path | None
@@ -53,8 +55,9 @@ class HeldOut:
         step, index = divmod(number, self.samples.batch_size)
         sample = self.samples.sample(step, index)
         outputs = self._outputs(sample.image_BCDHW)
-        volume = show_volume(self.samples.source, self.samples.volume(step, index))
-        return [volume, *self.method.show(sample, outputs)]
+        volume = self.samples.volume(step, index)
+        shown = show_volume(self.samples.source, volume, self.names[volume])
+        return [shown, *self.method.show(sample, outputs)]
 
     def _outputs(self, image_BCDHW: Tensor) -> Any:
         with autocast(self.device, self.precision):
