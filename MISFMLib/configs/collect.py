@@ -23,6 +23,8 @@ class CollectConfig:
     as_proposals: bool = False
     """Take the labels for proposals that are to be corrected in Slicer before anything is learnt
     from them, such as the to_correct.csv of a review."""
+    series: str | None = None
+    """Which volume of a DICOM folder that holds several, as `misfm segment --series` was told."""
     unlabelled: Path | None = None
     """Folder with volumes without labels to add as well; imagesTs/ of the data set when not
     given."""

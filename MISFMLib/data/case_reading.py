@@ -30,7 +30,7 @@ _GENERATED = re.compile(r"(segment|label)[_ ]?\d*", re.IGNORECASE)
 """Names that programs give to segments that nobody named."""
 
 
-def read_case(case: Case) -> tuple[Volume, LabelMap]:
+def read_case(case: Case, *, series: str | None = None) -> tuple[Volume, LabelMap]:
     """Read image and label map of a case.
 
     Segments of .seg.nrrd files are matched with the labels of the data set by name, since programs
@@ -38,6 +38,7 @@ def read_case(case: Case) -> tuple[Volume, LabelMap]:
 
     Args:
         case: Its files.
+        series: Which volume of a DICOM folder that holds several.
 
     Returns:
         The image and, on exactly its grid, the labels as the data set numbers them.
@@ -46,7 +47,7 @@ def read_case(case: Case) -> tuple[Volume, LabelMap]:
         DataError: A file cannot be read, the grids differ, or a segment has a name that is none of
             the data set's.
     """
-    volume = read_volume(case.images, num_channels=case.num_channels)
+    volume = read_volume(case.images, series=series, num_channels=case.num_channels)
     if case.label.is_dir():
         return volume, _merged_masks(case, volume)
     label_map = on_grid(read_label_map(case.label), replace(volume, name=case.name))

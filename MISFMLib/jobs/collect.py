@@ -21,6 +21,7 @@ from MISFMLib.jobs.collect_study import Scan, add_scans, find_scans
 from MISFMLib.jobs.progress import counter
 from MISFMLib.jobs.segment.channels import channels_together
 from MISFMLib.models.terminology import label_config
+from MISFMLib.volumes.series_choice import SeriesChoice
 from MISFMLib.volumes.volume import (
     LabelMap,
     Volume,
@@ -50,8 +51,10 @@ def run_collect(config: CollectConfig, events: EventSink = ignore_events) -> dic
 
     Raises:
         DataError: The data set cannot be read, or its cases have other channels than the set.
+        ConfigError: The choice of a series has another form.
         OutputError: The training set cannot be written.
     """
+    SeriesChoice.parse(config.series)
     scans = find_scans(config.data) if config.data.is_dir() else []
     if scans:
         return _collect_study(config, scans, events)
@@ -67,13 +70,13 @@ def run_collect(config: CollectConfig, events: EventSink = ignore_events) -> dic
     refused: dict[str, str] = {}
     for index, case in enumerate(found.cases, start=1):
         try:
-            _add_labelled(made, case, values, order, as_proposal=config.as_proposals)
+            _add_labelled(made, case, values, order, config)
         except MISFMError as error:
             refused[case.name] = error.message
         on_case(index)
     for index, paths in enumerate(images, start=len(found.cases) + 1):
         try:
-            _add_unlabelled(made, paths, order)
+            _add_unlabelled(made, paths, order, config.series)
         except MISFMError as error:
             refused[paths[0].name] = error.message
         on_case(index)
@@ -90,7 +93,7 @@ def _collect_study(config: CollectConfig, scans: list[Scan], events: EventSink) 
             code="channels-differ",
             remedy="Load the series of a patient in Slicer, and add them with their labels there.",
         )
-    refused = add_scans(made, scans, counter(events, "collect", len(scans)))
+    refused = add_scans(made, scans, config.series, counter(events, "collect", len(scans)))
     return _report(made, refused, events)
 
 
@@ -165,10 +168,9 @@ def _add_labelled(
     case: Case,
     values: Mapping[int, int],
     order: Sequence[int],
-    *,
-    as_proposal: bool,
+    config: CollectConfig,
 ) -> None:
-    volume, label_map = read_case(case)
+    volume, label_map = read_case(case, series=config.series)
     array_DHW = np.zeros(label_map.array_DHW.shape, np.uint8)
     for value, ours in values.items():
         array_DHW[label_map.array_DHW == value] = ours
@@ -184,7 +186,7 @@ def _add_labelled(
     names = {label.value: label.name for label in made.labels}
     renumbered = LabelMap(array_DHW, label_map.geometry)
     made.add_case(name, *_writers(volume, order))
-    if as_proposal:
+    if config.as_proposals:
         write_label_map(renumbered, made.proposal(name), labels=made.labels, overwrite=True)
         made.update(name, status="proposed")
         return
@@ -196,8 +198,10 @@ def _add_labelled(
     )
 
 
-def _add_unlabelled(made: TrainingSet, paths: Sequence[Path], order: Sequence[int]) -> None:
-    volume = read_volume(paths, num_channels=len(made.channels))
+def _add_unlabelled(
+    made: TrainingSet, paths: Sequence[Path], order: Sequence[int], series: str | None
+) -> None:
+    volume = read_volume(paths, series=series, num_channels=len(made.channels))
     name = case_name(paths[0])
     if len(paths) > 1:
         name = name.removesuffix("_0000")

@@ -17,6 +17,7 @@ from MISFMLib.errors import DataError, MISFMError
 from MISFMLib.volumes.dicom import SeriesInfo, is_series_folder, list_series
 from MISFMLib.volumes.dicom_seg import read_dicom_seg
 from MISFMLib.volumes.same_grid import on_grid
+from MISFMLib.volumes.series_choice import SeriesChoice
 from MISFMLib.volumes.volume import LabelMap, read_volume, write_label_map, write_volume
 
 
@@ -72,9 +73,15 @@ def _segmentations(folder: Path) -> Iterator[tuple[Path, str]]:
 
 
 def add_scans(
-    made: TrainingSet, scans: list[Scan], on_case: Callable[[int], None]
+    made: TrainingSet, scans: list[Scan], wanted: str | None, on_case: Callable[[int], None]
 ) -> dict[str, str]:
     """Add scans as cases, labelled where a segmentation of them is there.
+
+    Args:
+        made: The training set.
+        scans: The scans.
+        wanted: Which of them, and which volume of each, as ``--series`` says it.
+        on_case: Hears how many are done.
 
     Returns:
         Why a scan or its segmentation was left out, by its name.
@@ -85,15 +92,17 @@ def add_scans(
     refused = {}
     for index, scan in enumerate(scans, start=1):
         try:
-            _add(made, scan)
+            _add(made, scan, SeriesChoice.parse(wanted))
         except DataError as error:
             refused[scan.name] = error.message
         on_case(index)
     return refused
 
 
-def _add(made: TrainingSet, scan: Scan) -> None:
-    volume = read_volume(scan.folder, series=scan.series.uid or None)
+def _add(made: TrainingSet, scan: Scan, choice: SeriesChoice) -> None:
+    if scan.series.uid:
+        choice = SeriesChoice((("uid", scan.series.uid), *choice.wanted))
+    volume = read_volume(scan.folder, series=str(choice) or None)
     name = made.free_name(scan.name)
     made.add_case(name, lambda path: write_volume(volume, path))
     if not scan.segmentations:

@@ -14,6 +14,7 @@ from MISFMLib.errors import DataError, DependencyError, OutputError
 from MISFMLib.export.dicom_seg import check_dicom_source, write_dicom_seg
 from MISFMLib.jobs.collect import run_collect
 from MISFMLib.models.bundle import BundleManifest
+from MISFMLib.volumes.dicom import list_series
 from MISFMLib.volumes.dicom_seg import read_dicom_seg
 from MISFMLib.volumes.same_grid import placed_on
 from MISFMLib.volumes.volume import Geometry, LabelMap, Volume, read_label_map, read_volume
@@ -520,6 +521,15 @@ def test_a_study_without_segs_becomes_cases_without_labels(write_series, tmp_pat
     report = run_collect(CollectConfig(data=tmp_path / "series", output=tmp_path / "set"))
     assert (report["labelled"], report["unlabelled"]) == (0, 1)
     assert TrainingSet(tmp_path / "set").channels == ("CT",)
+
+
+def test_of_a_study_the_chosen_series_becomes_a_case(write_series, tmp_path):
+    write_series()
+    data = tmp_path / "series"
+    (series,) = list_series(data)
+    for words, count in (("description=no such", 0), (series.uid, 1)):
+        report = run_collect(CollectConfig(data=data, output=tmp_path / "set", series=words))
+        assert (report["unlabelled"], len(report["refused"])) == (count, 1 - count)
 
 
 def test_nothing_in_a_study_says_which_series_belong_to_a_case(write_series, tmp_path):

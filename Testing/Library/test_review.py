@@ -26,6 +26,7 @@ from MISFMLib.volumes.volume import (
     LabelMap,
     Volume,
     read_label_map,
+    read_volume,
     write_label_map,
     write_volume,
 )
@@ -250,6 +251,28 @@ def test_of_several_series_in_a_folder_the_chosen_one_is_shown(results):
     assert (Path(image).name[:5], reasons) == ("1.2.5", [])
     with pytest.raises(ConfigError):
         shown(series="eco=2")
+
+
+def test_the_chosen_series_is_collected_to_be_corrected(results):
+    folder = make(results / "scans" / "case8")
+    (results / "scans" / "case8_0000.nii.gz").unlink()
+    for number in (3, 5):
+        write_series(folder, f"1.2.{number}", 100 * number)
+    (results / "verdicts.csv").write_text("case,verdict,note\ncase8,wrong,\n", "utf-8")
+    review(results, images=results / "scans", verdicts=results / "verdicts.csv")
+    data = results / "page" / "to_correct.csv"
+
+    def collected(name, **options):
+        config = CollectConfig(data=data, output=results / name, as_proposals=True, **options)
+        report = run_collect(config)
+        return TrainingSet(results / name), list(report["refused"])
+
+    assert collected("none")[1] == ["case8"]
+    made, refused = collected("set", series="1.2.5")
+    assert refused == []
+    assert read_volume(made.images("case8")).array_CDHW.min() == 500
+    with pytest.raises(ConfigError):
+        collected("other", series="eco=2")
 
 
 def test_a_scan_that_cannot_be_read_does_not_hide_the_result(results):
