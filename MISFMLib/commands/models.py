@@ -181,12 +181,15 @@ class FetchModel(Command):
 
 @dataclass(frozen=True, kw_only=True)
 class CombineModels(Command):
-    """Make one model of several that find the same labels: the mean of their probabilities."""
+    """Make one model of several that find the same labels: their mean."""
 
     models: Positional[tuple[str, ...]]
     """Installed names, or paths of bundles, such as the folds of a cross-validation."""
     output: Annotated[Path, arg(aliases=["-o"])]
     """Bundle folder to write."""
+    mean_of: Literal["probabilities", "weights"] = "probabilities"
+    """The probabilities of any models, each of which is computed; or the weights of models that
+    were trained on from the same one, which gives one network, as fast as each of them."""
     overwrite: bool = False
     """Replace a bundle that is there."""
 
@@ -194,7 +197,10 @@ class CombineModels(Command):
         """Write the model."""
         from MISFMLib.jobs.combine import combine_models
 
-        return _imported(combine_models(self.models, self.output, overwrite=self.overwrite))
+        made = combine_models(
+            self.models, self.output, mean_of=self.mean_of, overwrite=self.overwrite
+        )
+        return _imported(made)
 
 
 @dataclass(frozen=True)

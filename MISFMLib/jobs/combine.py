@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 
@@ -15,22 +15,41 @@ from MISFMLib.models import store
 from MISFMLib.models.bundle import Bundle, check_bundle_output, read_weights, write_bundle
 from MISFMLib.models.bundle_manifest import BundleManifest, model_name
 
+MeanOf = Literal["probabilities", "weights"]
+"""What of the models is averaged."""
+Array = np.ndarray[Any, Any]
+Weights = Mapping[str, Array]
+
 _FEWEST = 2
+_RELATED = 0.3
+"""Cosine of the weights of two models from which they are of one descent. A model and what was
+trained on from it show 0.6 to 0.8, models from different seeds next to 0."""
 _SAME_SPACE = (
     "Train them with the same --spacing-dhw and --patch-size (for a benchmark in its options), "
     "on data of one kind."
 )
 
 
-def combine_models(sources: Sequence[str], output: Path, *, overwrite: bool = False) -> Bundle:
-    """Write a bundle whose network averages the class probabilities of others, window by window.
+def combine_models(
+    sources: Sequence[str],
+    output: Path,
+    *,
+    mean_of: MeanOf = "probabilities",
+    overwrite: bool = False,
+) -> Bundle:
+    """Write a bundle that is the mean of others.
 
-    Memory holds the weights of all members, and beside the features of one at a time the sum.
+    The mean of the class probabilities is taken window by window; memory holds the weights of all
+    members, and beside the features of one at a time the sum. The mean of the weights is one
+    network, as fast as each: between solutions that one training, or several that began at the
+    same model, went through, it is often better than they are (Izmailov et al., arXiv 1803.05407;
+    Wortsman et al., arXiv 2203.05482).
 
     Args:
         sources: Installed names, bundle folders or zips: models of the same labels and model space,
             such as the folds of a cross-validation; their networks may differ.
         output: Bundle folder to write.
+        mean_of: What is averaged.
         overwrite: Replace a bundle that is there.
 
     Raises:
@@ -45,11 +64,63 @@ def combine_models(sources: Sequence[str], output: Path, *, overwrite: bool = Fa
     for source, bundle in zip(sources, bundles, strict=True):
         _check_member(source, bundle.manifest)
         _check_same(sources[0], bundles[0].manifest, source, bundle.manifest)
-    weights: dict[str, np.ndarray[Any, Any]] = {}
-    for number, bundle in enumerate(bundles):
-        for name, array in read_weights(bundle).items():
-            weights[f"members.{number}.{name}"] = array
-    return write_bundle(output, _manifest(bundles, output), weights, overwrite=overwrite)
+    manifest = _manifest(bundles, output)
+    if mean_of == "weights":
+        _check_networks(sources, bundles)
+        weights = _mean_weights(sources, bundles)
+    else:
+        manifest = replace(manifest, network=_network([bundle.manifest for bundle in bundles]))
+        weights = {
+            f"members.{number}.{name}": array
+            for number, bundle in enumerate(bundles)
+            for name, array in read_weights(bundle).items()
+        }
+    return write_bundle(output, manifest, weights, overwrite=overwrite)
+
+
+def _mean_weights(sources: Sequence[str], bundles: Sequence[Bundle]) -> Weights:
+    """Average the weights, and the statistics of the norms with them; counters are the first's."""
+    first, *others = (read_weights(bundle) for bundle in bundles)
+    for source, other in zip(sources[1:], others, strict=True):
+        if _cosine(first, other) < _RELATED:
+            raise _refusal(
+                f"The weights of {source} and {sources[0]} have nothing to do with each other.",
+                "Average the weights of models that were trained on from the same one, or the "
+                "probabilities.",
+                code="weights-unrelated",
+            )
+    return {
+        name: _mean([array, *(other[name] for other in others)]) for name, array in first.items()
+    }
+
+
+def _mean(arrays: Sequence[Array]) -> Array:
+    if not np.issubdtype(arrays[0].dtype, np.floating):
+        return arrays[0]
+    total = sum(array.astype(np.float64) for array in arrays)
+    return np.asarray(total / len(arrays)).astype(arrays[0].dtype)
+
+
+def _cosine(first: Weights, second: Weights) -> float:
+    """Compare kernels and matrices; biases, norms and their statistics are alike in any network."""
+    kernels = [name for name, array in first.items() if array.ndim > 1]
+    ours, theirs = (
+        np.concatenate([weights[name].ravel().astype(np.float64) for name in kernels])
+        for weights in (first, second)
+    )
+    return float(ours @ theirs / np.sqrt((ours @ ours) * (theirs @ theirs)))
+
+
+def _check_networks(sources: Sequence[str], bundles: Sequence[Bundle]) -> None:
+    """Refuse the mean of the weights of different networks."""
+    for source, bundle in zip(sources, bundles, strict=True):
+        if bundle.manifest.network != bundles[0].manifest.network:
+            raise _refusal(
+                f"{source} and {sources[0]} are different networks.",
+                "Average the weights of models that were trained on from the same one, or the "
+                "probabilities.",
+                code="networks-differ",
+            )
 
 
 def _check_member(source: str, manifest: BundleManifest) -> None:
@@ -106,7 +177,6 @@ def _manifest(bundles: Sequence[Bundle], output: Path) -> BundleManifest:
         authors=_joined([manifest.authors for manifest in manifests]),
         license=_joined([manifest.license for manifest in manifests], " AND "),
         training_data=_joined([manifest.training_data for manifest in manifests]),
-        network=_network(manifests),
         evaluation={},
         provenance={
             f"member {number}": f"{manifest.name} {manifest.version}, {manifest.weights_sha256}"

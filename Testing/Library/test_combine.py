@@ -13,7 +13,7 @@ from MISFMLib.configs import IntensityConfig, LabelConfig, NetworkConfig, Prepro
 from MISFMLib.errors import ConfigError, OutputError
 from MISFMLib.inference.segmenter import Segmenter, SegmenterOptions
 from MISFMLib.jobs.combine import combine_models
-from MISFMLib.models.bundle import read_bundle, write_bundle
+from MISFMLib.models.bundle import read_bundle, read_weights, write_bundle
 from MISFMLib.models.bundle_manifest import BundleManifest
 from MISFMLib.networks import build_network, network_from_bundle, weights_to_numpy
 from MISFMLib.volumes.volume import Geometry, Volume
@@ -53,9 +53,23 @@ def a_model(folder, network=UNET, *, sure_of=None, **changes):
     return write_bundle(folder, manifest, weights_to_numpy(built, half=False))
 
 
-def combined(tmp_path, *models):
+def combined(tmp_path, *models, **options):
     paths = [str(model.path) for model in models]
-    return combine_models(paths, tmp_path / "together")
+    return combine_models(paths, tmp_path / "together", **options)
+
+
+def trained_on(folder, model):
+    """A model that was trained on for a while: its weights have moved."""
+    weights = {
+        name: array
+        + (0.5 * array.std() * np.random.default_rng(1).normal(size=array.shape)).astype(
+            array.dtype
+        )
+        if array.ndim > 1
+        else array + array.dtype.type(1)
+        for name, array in read_weights(model).items()
+    }
+    return write_bundle(folder, replace(model.manifest, name=folder.name), weights)
 
 
 def test_the_mean_is_that_of_the_probabilities(tmp_path):
@@ -67,6 +81,32 @@ def test_the_mean_is_that_of_the_probabilities(tmp_path):
         expected = sum(network_from_bundle(model)(image).softmax(1) for model in models) / 3
         found = network_from_bundle(read_bundle(bundle.path))(image)
     assert torch.allclose(found.exp(), expected, atol=1e-6)
+
+
+def test_the_mean_of_weights_is_one_network(tmp_path):
+    first = a_model(tmp_path / "first")
+    second = trained_on(tmp_path / "second", first)
+    bundle = combined(tmp_path, first, second, mean_of="weights")
+    assert bundle.manifest.network == UNET
+    assert bundle.manifest.provenance.keys() == {"member 1", "member 2"}
+    one, other, mean = (read_weights(model) for model in (first, second, bundle))
+    assert mean.keys() == one.keys()
+    for name, array in mean.items():
+        is_counter = array.dtype == np.int64
+        expected = one[name] if is_counter else (one[name] + other[name]) / 2
+        np.testing.assert_allclose(array, expected, rtol=1e-5, atol=1e-7)
+    assert network_from_bundle(bundle)(torch.randn(1, 1, *PATCH)).shape[1] == 3
+
+
+@pytest.mark.parametrize(
+    ("network", "code"), [(UNET, "weights-unrelated"), (SEGRESNET, "networks-differ")]
+)
+def test_weights_that_have_nothing_in_common_are_not_averaged(tmp_path, network, code):
+    models = a_model(tmp_path / "first"), a_model(tmp_path / "second", network)
+    with pytest.raises(ConfigError) as refused:
+        combined(tmp_path, *models, mean_of="weights")
+    assert refused.value.code == code
+    assert not (tmp_path / "together").exists()
 
 
 def test_networks_of_different_kinds_are_averaged(tmp_path):
