@@ -183,7 +183,7 @@ def main() -> None:
     parser.add_argument("--threads", type=int, default=1, help="CPU threads")
     parser.add_argument("--json", type=Path, help="also write the numbers here")
     arguments = parser.parse_args()
-    arguments.rounds = arguments.rounds or (2 if arguments.quick else 3)
+    arguments.rounds = arguments.rounds or (1 if arguments.quick else 3)
     if arguments.quick:
         arguments.network = "small"
     patch = QUICK_PATCH if arguments.quick else PATCH
