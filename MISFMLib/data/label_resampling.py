@@ -204,8 +204,8 @@ class LabelResampler:
             classes = labels[1:] - 1
         if len(classes) < len(given_Kdhw):
             given_Kdhw = given_Kdhw[torch.from_numpy(classes)]
-        # Who hears scores may change them, but not what was given. Side by side they are gathered in
-        # two thirds of the time.
+        # Who hears scores may change them, but not what was given. Where they lie side by side they
+        # are gathered in two thirds of the time.
         scores_Kdhw = given_Kdhw.to(torch.float32, copy=self._on_block is not None).contiguous()
         for axis in (3, 2, 1):
             scores_Kdhw = parts[axis - 1].interpolate(scores_Kdhw, axis)

@@ -318,6 +318,19 @@ def test_a_config_in_yaml_is_the_same_model(tmp_path):
     assert import_monai(root, tmp_path / "models", name="yaml").manifest.network == given.network
 
 
+def test_the_weights_may_be_loaded_only_where_they_are_there(tmp_path):
+    loader = {
+        "_target_": "CheckpointLoader",
+        "_disabled_": "$not os.path.exists(@ckpt_path)",
+        "load_path": "@ckpt_path",
+        "load_dict": {"model": "@network"},
+    }
+    paths = {"bundle_root": "/workspace/bundle", "ckpt_path": "$@bundle_root + '/models/best.pt'"}
+    root = write_bundle_of_monai(tmp_path, checkpointloader=loader, **paths)
+    (root / "models" / "model.pt").rename(root / "models" / "best.pt")
+    assert import_monai(root, tmp_path / "models").manifest.labels
+
+
 def test_swin_unetr_of_older_versions_merges_patches_as_it_was_trained(tmp_path):
     pytest.importorskip("einops")
     swin = {
@@ -409,9 +422,14 @@ def test_what_cannot_be_read_is_refused_by_name(changes, named, tmp_path):
         ("%#flags::fine", False),
         ("$'name of @a'", "name of @a"),
         ("@nested", 7),
+        ("$@list[1:]", [6, 7]),
+        ("$@list[::-2][0] + round(sum(@list) / 4)", 11),
+        ("$1 if os.path.exists(@bundle_root + '/there') else 0", 1),
+        ("$not os.path.exists('not there')", True),
     ],
 )
-def test_the_closed_set_of_expressions(expression, value):
+def test_the_closed_set_of_expressions(expression, value, tmp_path):
+    (tmp_path / "there").mkdir()
     content = {
         "a": ".",
         "flags": {"fine": False},
@@ -419,7 +437,7 @@ def test_the_closed_set_of_expressions(expression, value):
         "nested": "@list#2",
         "wanted": expression,
     }
-    assert MonaiConfig(content).get("wanted") == value
+    assert MonaiConfig(content, tmp_path).get("wanted") == value
 
 
 @pytest.mark.parametrize(
@@ -438,15 +456,17 @@ def test_the_closed_set_of_expressions(expression, value):
         "$@missing",
         "%file#key",
         "$1 +",
+        "$os.path.exists('/etc')",
+        "$os.path.exists('a/../../b')",
     ],
 )
-def test_nothing_else_is_evaluated(expression):
+def test_nothing_else_is_evaluated(expression, tmp_path):
     with pytest.raises(BundleError, match="wanted"):
-        MonaiConfig({"wanted": expression}).get("wanted")
+        MonaiConfig({"wanted": expression}, tmp_path).get("wanted")
 
 
-def test_there_is_nothing_behind_references_in_a_circle():
-    config = MonaiConfig({"a": "@b#c", "b": "@a#c"})
+def test_there_is_nothing_behind_references_in_a_circle(tmp_path):
+    config = MonaiConfig({"a": "@b#c", "b": "@a#c"}, tmp_path)
     assert not config.has("a#c")
     with pytest.raises(BundleError, match="a#c"):
         config.get("a#c")

@@ -79,7 +79,7 @@ class _Reading:
         if not found:
             raise refused(f"The bundle has none of configs/{', configs/'.join(_CONFIGS)}.")
         content = read_json(found[0]) if found[0].suffix == ".json" else read_yaml(found[0])
-        self._config = MonaiConfig({"bundle_root": ".", **content})
+        self._config = MonaiConfig(content, root)
         numbers = re.findall(r"\d+", str(self._metadata.get("monai_version", "")))[:2]
         self._version = tuple(map(int, numbers)) or (0,)
 

@@ -6,6 +6,7 @@ What cannot be known without running code is an error when, and only when, its v
 from __future__ import annotations
 
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
 from MISFMLib.jobs.imports.monai_expressions import REFERENCE, Unreadable, evaluated
@@ -17,8 +18,15 @@ _DEEPEST = 40
 class MonaiConfig:
     """The content of ``configs/inference.json`` with its references followed on demand."""
 
-    def __init__(self, content: Mapping[str, Any]) -> None:
-        self._content = content
+    def __init__(self, content: Mapping[str, Any], root: Path) -> None:
+        """Take a config over.
+
+        Args:
+            content: The config.
+            root: Folder of the bundle, ``bundle_root`` whatever the config says.
+        """
+        self._content = {**content, "bundle_root": "."}
+        self._root = root
         self._depth = 0
 
     def has(self, path: str) -> bool:
@@ -72,7 +80,16 @@ class MonaiConfig:
             return self.value(self._raw(raw[1:].lstrip("#:")))
         if match := REFERENCE.fullmatch(raw):
             return self.value(self._raw(match[1]))
-        return evaluated(raw[1:].strip(), self._reference) if raw.startswith("$") else raw
+        if raw.startswith("$"):
+            return evaluated(raw[1:].strip(), self._reference, self._exists)
+        return raw
+
+    def _exists(self, path: str) -> bool:
+        """Tell whether a file of the bundle is there; others are not looked for."""
+        file = (self._root / path).resolve()
+        if not file.is_relative_to(self._root.resolve()):
+            raise Unreadable(f"{path} is not in the bundle")
+        return file.exists()
 
     def _raw(self, path: str) -> Any:
         node: Any = self._content

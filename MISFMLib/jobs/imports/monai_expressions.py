@@ -1,7 +1,8 @@
 """Python expressions in configs of MONAI's form: parsed, never run.
 
 A closed set of forms is understood: literals, references, arithmetic, comparisons, choices, lists
-over a range, ``list``, ``len``, ``range``, ``os.path.join`` and ``x.to(device)``.
+over a range, parts of lists, ``len``, ``sum`` and the like, ``os.path.join``, whether a file of the
+bundle exists, and ``x.to(device)``.
 """
 
 from __future__ import annotations
@@ -22,6 +23,8 @@ _LARGEST_BASE, _LARGEST_POWER = 1024, 16
 
 Follow = Callable[[str], Any]
 """Gives the value of a reference."""
+Exists = Callable[[str], bool]
+"""Tells whether a file is there; raises `Unreadable` where that must not be asked."""
 
 _OPERATORS: Mapping[type[ast.operator], Callable[[Any, Any], Any]] = {
     ast.Add: operator.add,
@@ -55,12 +58,17 @@ class Unreadable(Exception):
     """A value cannot be known without running code."""
 
 
-def evaluated(text: str, follow: Follow) -> Any:
+def _nowhere(path: str) -> bool:
+    raise Unreadable(path)
+
+
+def evaluated(text: str, follow: Follow, exists: Exists = _nowhere) -> Any:
     """Return the value of an expression without its ``$``.
 
     Args:
         text: The expression.
         follow: Gives the value of a reference.
+        exists: Tells whether a file is there.
 
     Raises:
         Unreadable: It has other forms, or does not fit the values it uses.
@@ -77,7 +85,7 @@ def evaluated(text: str, follow: Follow) -> Any:
     except (SyntaxError, ValueError, RecursionError, MemoryError) as error:
         raise Unreadable(f"${text}") from error
     try:
-        return _Evaluator(follow, references).value(tree)
+        return _Evaluator(follow, references, exists).value(tree)
     except Unreadable:
         raise Unreadable(f"${text}") from None
     except (ArithmeticError, TypeError, ValueError, LookupError) as error:
@@ -102,8 +110,8 @@ def _repeated(left: Any, right: Any) -> list[Any]:
 class _Evaluator:
     """Evaluates the closed set of forms."""
 
-    def __init__(self, follow: Follow, references: list[str]) -> None:
-        self._follow, self._references = follow, references
+    def __init__(self, follow: Follow, references: list[str], exists: Exists) -> None:
+        self._follow, self._references, self._exists = follow, references, exists
         self._loops: dict[str, Any] = {}
         """Values of the names that run over a list at the moment."""
         self._steps = 0
@@ -213,6 +221,9 @@ class _Evaluator:
         return self.value(node.body if self.value(node.test) else node.orelse)
 
     def _item(self, node: ast.Subscript) -> Any:
+        if isinstance(node.slice, ast.Slice):
+            ends = (node.slice.lower, node.slice.upper, node.slice.step)
+            return self.value(node.value)[slice(*(end and self.value(end) for end in ends))]
         return self.value(node.value)[self.value(node.slice)]
 
     def _call(self, node: ast.Call) -> Any:
@@ -226,11 +237,17 @@ class _Evaluator:
             return list(range(*arguments))
         known: dict[str, Callable[..., Any]] = {
             "os.path.join": posixpath.join,
+            "os.path.exists": self._exists,
+            "os.path.isfile": self._exists,
             "list": list,
             "tuple": list,
             "len": len,
             "int": int,
             "float": float,
+            "bool": bool,
+            "abs": abs,
+            "round": round,
+            "sum": sum,
             "str": str,
             "min": min,
             "max": max,
