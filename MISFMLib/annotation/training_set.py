@@ -233,8 +233,8 @@ class TrainingSet:
 
         Raises:
             DataError: There is no such case.
-            OutputError: The label map cannot be written; what was there before stays. Or the image
-                cannot be moved to the labelled ones: `recover` does so later.
+            OutputError: The label map cannot be written, and what was there before stays; or the
+                image cannot be moved to the labelled ones, which `recover` does later.
         """
         self.case(name)
         with written_atomically(self.label_map(name), overwrite=True) as temporary:

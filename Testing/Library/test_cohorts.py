@@ -617,7 +617,7 @@ def test_the_time_to_plan_grows_with_the_number_of_volumes(tmp_path, monkeypatch
     count = 10_000 // channels
     endings = [f"_{number:04}" for number in range(channels)]
     found = [tmp_path / f"p{i:06}{end}.nii.gz" for i in range(count) for end in endings]
-    monkeypatch.setattr("MISFMLib.jobs.segment.plan.find_volumes", lambda _folder: found)
+    monkeypatch.setattr("MISFMLib.jobs.segment.inputs.find_volumes", lambda _folder: found)
     config = SegmentConfig(images=(tmp_path,), model="m", output=tmp_path / "out")
     start = time.process_time()
     plan = plan_cases(config, channels)

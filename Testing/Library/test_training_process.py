@@ -215,7 +215,7 @@ def test_a_real_training_is_killed_and_goes_on_to_its_model(tmp_path, write_case
         write_case(*files, shape=(12 + index, 14, 16))
     monkeypatch.setenv("MISFM_PYTHON", sys.executable)
     monkeypatch.setenv("PYTHONPATH", str(REPOSITORY))
-    config = {"data": str(tmp_path / "set"), "network": "unet3d-small", "steps": 40}
+    config = {"data": str(tmp_path / "set"), "network": "unet3d-small", "steps": 20}
     config |= {"checkpoint_every": 2, "validate_every": 20, "batch_size": 1, "device": "cpu"}
     training = newTraining("finetune", config, {"title": "T"})
     training.start()

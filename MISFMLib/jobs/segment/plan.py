@@ -5,19 +5,16 @@ from __future__ import annotations
 import importlib.util
 import itertools
 import os
-from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import overload
 
 from MISFMLib.configs import SegmentConfig
 from MISFMLib.errors import ConfigError, DataError, DependencyError
-from MISFMLib.files import RealNames, check_output, real_path
-from MISFMLib.jobs.segment.channels import channels_together, check_channels
-from MISFMLib.volumes.case_names import distinct_names, without_channel
+from MISFMLib.files import RealNames, check_output
+from MISFMLib.jobs.segment.inputs import find_inputs, unique_names
 from MISFMLib.volumes.dicom_seg import is_dicom_seg
-from MISFMLib.volumes.folders import find_volumes
 from MISFMLib.volumes.series_choice import SeriesChoice
 from MISFMLib.volumes.suffixes import volume_suffix
 
@@ -120,7 +117,7 @@ def plan_cases(config: SegmentConfig, num_channels: int) -> SegmentPlan:
         OutputError: A result of a single case is there already and may not be replaced.
     """
     SeriesChoice.parse(config.series)
-    inputs = list(_find_inputs(config, num_channels))
+    inputs = list(find_inputs(config, num_channels))
     if not inputs:
         raise DataError(
             f"There is no volume in {', '.join(map(str, config.images))}.",
@@ -128,7 +125,7 @@ def plan_cases(config: SegmentConfig, num_channels: int) -> SegmentPlan:
             remedy="Give volume files, DICOM folders, or a folder that holds them.",
         )
     is_file = _is_file_output(config.output, len(inputs))
-    names = _unique_names(inputs)
+    names = unique_names(inputs)
     cases = Cases(config, names, [tuple(map(str, paths)) for paths in inputs], is_file=is_file)
     del inputs
     _check_packages(config, cases)
@@ -139,61 +136,6 @@ def plan_cases(config: SegmentConfig, num_channels: int) -> SegmentPlan:
         for folder in {path.parent for path in cases[0].results}:  # the same of all cases
             check_output(folder / "cases.csv", overwrite=True)
     return SegmentPlan(cases, None if is_file else config.output)
-
-
-# ---------------------------------------------------------------------------------------- inputs
-
-
-def _find_inputs(config: SegmentConfig, num_channels: int) -> Iterator[tuple[Path, ...]]:
-    for image in config.images:
-        # A path that is there may have a comma in its name.
-        channels = (image,) if image.exists() else tuple(map(Path, str(image).split(",")))
-        if len(channels) > 1:
-            check_channels(channels, num_channels)
-            yield channels
-        elif image.is_dir():
-            yield from channels_together(list(_volumes_in(image, config)), num_channels)
-        else:
-            yield channels
-
-
-def _volumes_in(folder: Path, config: SegmentConfig) -> Iterator[Path]:
-    """Yield the volumes below a folder; segmentations and results of an earlier run are none."""
-    results = {real_path(path) for path in (config.output, config.uncertainty) if path is not None}
-    if real_path(folder) in results:
-        raise ConfigError(
-            f"The results would lie among the inputs in {folder}.",
-            code="output-is-input",
-            remedy="Choose another output folder.",
-        )
-    below = [result for result in results if real_path(folder) in result.parents]
-    for path in find_volumes(folder):
-        is_result = any(real_path(path).is_relative_to(result) for result in below)
-        if not is_result and not path.name.lower().endswith(".seg.nrrd"):
-            yield path
-
-
-def _unique_names(inputs: Sequence[tuple[Path, ...]]) -> list[str]:
-    """Name every case after its first file; where names repeat, put the folders that differ before.
-
-    Raises:
-        DataError: A volume was given twice, or two beside each other differ in suffix only.
-    """
-    names = without_channel(distinct_names([paths[0] for paths in inputs]))
-    repeated = [name for name, count in Counter(names).items() if count > 1]
-    if repeated:
-        files = [
-            str(paths[0]) for paths, name in zip(inputs, names, strict=True) if name in repeated
-        ]
-        more = f" and {len(files) - 4} more" if len(files) > 4 else ""
-        raise DataError(
-            f"Several inputs would share a result ({', '.join(repeated[:4])}): "
-            f"{', '.join(files[:4])}{more}.",
-            code="same-name",
-            remedy="Give each volume once. Of files that differ in their ending only keep one, or "
-            "move the others to another folder.",
-        )
-    return names
 
 
 # --------------------------------------------------------------------------------------- outputs
