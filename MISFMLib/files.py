@@ -252,6 +252,16 @@ def read_json(path: Path, error_class: type[MISFMError], *, code: str, remedy: s
         raise error_class(f"{path} cannot be read: {reason}.", code=code, remedy=remedy) from error
 
 
+def read_json_object(
+    path: Path, error_class: type[MISFMError], *, code: str, remedy: str
+) -> dict[str, Any]:
+    """Read a JSON file as `read_json` does, which has to hold an object."""
+    content = read_json(path, error_class, code=code, remedy=remedy)
+    if not isinstance(content, dict):
+        raise error_class(f"{path} holds no JSON object.", code=code, remedy=remedy)
+    return content
+
+
 def parse_json(text: str) -> Any:
     """Read JSON.
 

@@ -6,7 +6,6 @@ codes), and in an entry of ``training`` ``not_drawn``: labels whose absence ther
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -14,7 +13,7 @@ from typing import Any
 from MISFMLib.annotation.case_table import CaseRow
 from MISFMLib.configs import LabelConfig, decode, encode
 from MISFMLib.errors import ConfigError, DataError
-from MISFMLib.files import write_json
+from MISFMLib.files import parse_json, write_json
 
 FILE = "dataset.json"
 LABELLED_IMAGES, OTHER_IMAGES, LABELS = "imagesTr", "imagesTs", "labelsTr"
@@ -28,7 +27,7 @@ def read_description(folder: Path) -> dict[str, Any]:
         DataError: It is missing or damaged.
     """
     try:
-        content = json.loads((folder / FILE).read_text("utf-8"))
+        content = parse_json((folder / FILE).read_text("utf-8"))
     except (OSError, ValueError) as error:
         raise no_set(folder, str(error)) from error
     if not isinstance(content, dict):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from MISFMLib.configs import LabelConfig
 from MISFMLib.errors import DataError
@@ -78,13 +78,4 @@ def new_label(
             remedy="Leave some out, or train two models.",
         )
     described = label_config(value, name)
-    if color is None:
-        return described
-    return LabelConfig(
-        value=value,
-        name=name,
-        color=color,
-        category=described.category,
-        type=described.type,
-        modifier=described.modifier,
-    )
+    return described if color is None else replace(described, color=color)

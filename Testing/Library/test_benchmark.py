@@ -235,6 +235,14 @@ def test_options_that_cannot_be_used_are_refused_before_anything_is_trained(
     assert not (tmp_path / "out").exists()
 
 
+@pytest.mark.parametrize("content", ["[]", "{", "[" * 100_000], ids=["list", "half", "deep"])
+def test_a_damaged_record_of_the_first_time_is_named(data, tmp_path, content):
+    (tmp_path / "out").mkdir()
+    (tmp_path / "out" / "benchmark.json").write_text(content, "utf-8")
+    with pytest.raises(ConfigError, match=r"benchmark\.json"):
+        benchmark(data, tmp_path / "out")
+
+
 @pytest.mark.parametrize(
     ("settings", "devices", "expected"),
     [({}, 1, "auto"), ({"shard": "1/2"}, 1, "cuda:1"), ({"shard": "1/2"}, 2, "auto")],

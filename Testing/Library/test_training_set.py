@@ -122,6 +122,13 @@ def test_what_cannot_be_written_changes_nothing(a_set):
     assert list(a_set.folder.rglob(".misfm-*")) == []
 
 
+@pytest.mark.parametrize("content", ["[]", "{", "[" * 100_000], ids=["list", "half", "deep"])
+def test_a_damaged_description_is_named(a_set, content):
+    (a_set.folder / "dataset.json").write_text(content)
+    with pytest.raises(DataError, match=str(a_set.folder)):
+        TrainingSet(a_set.folder)
+
+
 def test_an_image_that_another_program_holds_open_keeps_its_labels_for_later(a_set, monkeypatch):
     a_set.add_case("a", write())
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import json
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from concurrent.futures.process import BrokenProcessPool
@@ -16,7 +15,7 @@ from MISFMLib.configs import BenchmarkConfig, FinetuneConfig, decode, encode
 from MISFMLib.data.cases import Case, LabelledSet, find_cases
 from MISFMLib.errors import BatchError, ConfigError, JobCancelled, MISFMError
 from MISFMLib.events import CaseDone, EventSink, Notice, ignore_events
-from MISFMLib.files import write_json
+from MISFMLib.files import read_json_object, write_json
 from MISFMLib.gpus import own_gpu
 from MISFMLib.jobs.benchmark.carry_out import carry_out, read_scores
 from MISFMLib.jobs.benchmark.pictures import draw_worst
@@ -179,16 +178,12 @@ def _read_options(config: BenchmarkConfig) -> dict[str, Any]:
     """Return the settings that all rows share, checked before anything is trained."""
     if config.options is None:
         return {}
-    try:
-        content = json.loads(config.options.read_text("utf-8"))
-        if not isinstance(content, dict):
-            raise ValueError("no JSON object")
-    except (OSError, ValueError, RecursionError) as error:
-        raise ConfigError(
-            f"The options {config.options} cannot be read: {error}.",
-            code="bad-options-file",
-            remedy='Write settings of `misfm finetune` as JSON, such as {"steps": 500}.',
-        ) from error
+    content = read_json_object(
+        config.options,
+        ConfigError,
+        code="bad-options-file",
+        remedy='Write settings of `misfm finetune` as JSON, such as {"steps": 500}.',
+    )
     own = sorted(set(content) & set(_OWN))
     if own:
         raise ConfigError(
@@ -211,7 +206,9 @@ def _check_same(config: BenchmarkConfig, settings: dict[str, Any]) -> None:
             raise nothing_to_merge(config.output)
         write_json(path, now)
         return
-    before = json.loads(path.read_text("utf-8"))
+    before = read_json_object(
+        path, ConfigError, code="other-benchmark", remedy="Choose another output."
+    )
     changed = sorted(name for name in now if before.get(name) != now[name])
     if changed:
         raise ConfigError(

@@ -16,7 +16,7 @@ from MISFMLib.data.cases import Split
 from MISFMLib.data.plan import TrainingPlan
 from MISFMLib.errors import ConfigError, DataError, OutputError
 from MISFMLib.events import Event, EventSink, Metric, Notice, event_to_json
-from MISFMLib.files import output_error, read_json, write_json
+from MISFMLib.files import output_error, read_json, read_json_object, write_json
 from MISFMLib.locks import lock
 from MISFMLib.replacing import TEMPORARY
 from MISFMLib.training.checkpoint import has_checkpoint, previous
@@ -160,7 +160,8 @@ class RunFolder:
         folder._check_ours()
         settings = folder.path / "settings.json"
         if settings.exists() and config.resume:
-            _check_same_settings(_read_settings(settings), config)
+            earlier = read_json_object(settings, DataError, code=_DAMAGED, remedy=_ANEW)
+            _check_same_settings(earlier, config)
             folder.control.unlink(missing_ok=True)  # it was meant for the process that has ended
         elif has_checkpoint(folder.checkpoint) and not config.overwrite:
             raise OutputError(
@@ -248,13 +249,6 @@ def _scalars(folder: Path) -> Iterator[Any]:
                 writer.add_scalar(name, value, event.step)
 
         yield add
-
-
-def _read_settings(path: Path) -> dict[str, Any]:
-    content = read_json(path, DataError, code=_DAMAGED, remedy=_ANEW)
-    if not isinstance(content, dict):
-        raise DataError(f"{path} holds no settings.", code=_DAMAGED, remedy=_ANEW)
-    return content
 
 
 def read_listing(path: Path, item_class: type[ItemT]) -> list[ItemT]:
