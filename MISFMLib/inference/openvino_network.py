@@ -136,16 +136,9 @@ class OpenVINONetwork(nn.Module):
         if properties["INFERENCE_PRECISION_HINT"] == "f32":
             sum_by_rows(model)
         pair_voxels(model, lanes=16 if "avx512f" in cpu_features() else 8)
-        openvino = import_openvino()
-        compiled = openvino.Core().compile_model(model, "CPU", properties)
-        self._request = compiled.create_infer_request()
+        self._compiled = import_openvino().Core().compile_model(model, "CPU", properties)
+        self._request: Any = None
         self._logits_1KDHW: torch.Tensor | None = None
-        output = compiled.output(0)
-        if output.get_element_type() == openvino.Type.bf16:  # which NumPy does not know
-            self._logits_1KDHW = torch.empty(list(output.shape), dtype=torch.bfloat16)
-            memory = self._logits_1KDHW.view(torch.int16).numpy()
-            shared = openvino.Tensor(memory, output.shape, openvino.Type.bf16)
-            self._request.set_output_tensor(shared)
 
     def forward(self, image_BCDHW: torch.Tensor) -> torch.Tensor:
         """Return the logits."""
@@ -154,12 +147,29 @@ class OpenVINONetwork(nn.Module):
             return self._infer(arrays)
         return torch.cat([self._infer(array_CDHW[None]).clone() for array_CDHW in arrays])
 
+    def release(self) -> None:
+        """Give back the memory that computing takes, most of a gigabyte, until the next window."""
+        self._request = self._logits_1KDHW = None
+        self._compiled.release_memory()
+
     def _infer(self, array_1CDHW: np.ndarray[Any, Any]) -> torch.Tensor:
+        if self._request is None:
+            self._prepare()
         results = self._request.infer({0: array_1CDHW}, share_outputs=True)
         if self._logits_1KDHW is not None:
             return self._logits_1KDHW
         (logits_1KDHW,) = results.values()
         return torch.from_numpy(logits_1KDHW)
+
+    def _prepare(self) -> None:
+        openvino = import_openvino()
+        self._request = self._compiled.create_infer_request()
+        output = self._compiled.output(0)
+        if output.get_element_type() == openvino.Type.bf16:  # which NumPy does not know
+            self._logits_1KDHW = torch.empty(list(output.shape), dtype=torch.bfloat16)
+            memory = self._logits_1KDHW.view(torch.int16).numpy()
+            shared = openvino.Tensor(memory, output.shape, openvino.Type.bf16)
+            self._request.set_output_tensor(shared)
 
 
 def _hint(precision: str) -> str:

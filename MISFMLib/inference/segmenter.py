@@ -19,6 +19,7 @@ from MISFMLib.inference.domain import domain_warnings
 from MISFMLib.inference.engine import Engine, Work
 from MISFMLib.inference.engines import Engines
 from MISFMLib.inference.ladder import Rung, memory_ladder
+from MISFMLib.inference.openvino_network import OpenVINONetwork
 from MISFMLib.inference.patches import central_window
 from MISFMLib.inference.postprocessing import clean_labels
 from MISFMLib.inference.restoration import LabelRestorer
@@ -192,19 +193,28 @@ class Segmenter:
         wanted = [model for model in (self, *self._parts) if model._is_wanted()]
         models = wanted or [self]
         prepare = Preparations(volume, [model._preprocessing for model in models]).prepare
-        results = [model._segment_alone(volume, prepare, events) for model in models]
+        if len(models) == 1:
+            return joined([models[0]._segment_alone(volume, prepare, events)], self._only)
+        # The label maps of five models and what their networks compute in would be gigabytes.
+        results: list[SegmentResult] = []
+        for model in models:
+            results.append(model._segment_alone(volume, prepare, events, gives_back=True))
+            results = [joined(results, ())]
         return joined(results, self._only)
 
     def _is_wanted(self) -> bool:
         return not self._only or any(label.value in self._only for label in self._labels)
 
-    def _segment_alone(self, volume: Volume, prepare: Prepare, events: EventSink) -> SegmentResult:
+    def _segment_alone(
+        self, volume: Volume, prepare: Prepare, events: EventSink, *, gives_back: bool = False
+    ) -> SegmentResult:
         """Segment a volume with one model.
 
         Args:
             volume: Volume with the model's channels.
             prepare: Brings it into model space.
             events: Hears progress and notices between windows; may raise `JobCancelled` to stop.
+            gives_back: Give back the memory that the network computes in.
 
         Raises:
             DataError: The volume has another number of channels than the model.
@@ -223,6 +233,8 @@ class Segmenter:
         rung, engine, (label_map, uncertainty) = self._climb_down(prepared, run)
         shape = prepared.record.model_shape_dhw
         del prepared  # frees its memory for the components
+        if gives_back and isinstance(engine.network, OpenVINONetwork):
+            engine.network.release()
         places: tuple[UncertainPlace, ...] = ()
         percents = None
         if uncertainty is not None:

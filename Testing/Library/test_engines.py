@@ -37,11 +37,11 @@ from MISFMLib.inference.deviation import (
 )
 from MISFMLib.inference.engine import Work
 from MISFMLib.inference.engines import Engines
-from MISFMLib.inference.openvino_network import Recipe
+from MISFMLib.inference.openvino_network import OpenVINONetwork, Recipe
 from MISFMLib.inference.segmenter import Segmenter, SegmenterOptions
 from MISFMLib.inference.settled import Settled
 from MISFMLib.metrics import dice
-from MISFMLib.models.bundle import BundleManifest, write_bundle
+from MISFMLib.models.bundle import BundleManifest, read_weights, write_bundle
 from MISFMLib.models.store import engines_folder, find_model
 from MISFMLib.networks import build_network, weights_to_numpy
 from MISFMLib.volumes.volume import Geometry, Volume
@@ -451,6 +451,36 @@ def test_openvino_gives_the_logits_of_pytorch(openvino, tmp_path, architecture):
     assert not measure_deviation(first(images), expected).exceeds(Deviation(5e-5, 5e-5, 0.9999))
     again = openvino_network.load(recipe, 1)
     assert torch.equal(again(images), first(images))
+
+
+def test_each_of_several_models_gives_back_the_memory_it_computed_in(
+    openvino, bundle, tmp_path, monkeypatch
+):
+    other = dataclasses.replace(
+        bundle.manifest,
+        labels=tuple(
+            dataclasses.replace(label, value=label.value + 2, name=f"other {label.name}")
+            for label in LABELS
+        ),
+    )
+    weights = read_weights(bundle)
+    whole = dataclasses.replace(bundle.manifest, labels=(*LABELS, *other.labels), parts=("other",))
+    several = write_bundle(tmp_path / "whole", whole, weights, parts={"other": (other, weights)})
+    released, release = [], OpenVINONetwork.release
+    monkeypatch.setattr(
+        OpenVINONetwork, "release", lambda network: released.append(network) or release(network)
+    )
+    options = SegmenterOptions(device="cpu", engine="openvino", precision="fp32")
+    alone = Segmenter.from_bundle(bundle, options).segment(a_volume()).label_map.array_DHW
+    assert not released
+    segmenter = Segmenter.from_bundle(several, options)
+    for _ in range(2):
+        found = segmenter.segment(a_volume()).label_map.array_DHW
+        np.testing.assert_array_equal(found, np.where(alone > 0, alone + 2, 0))
+        assert all(network._request is None for network in released)
+    assert len(np.unique(alone)) > 2
+    assert len(released) == 4
+    assert len(set(released)) == 2
 
 
 def a_staged_network(channels=(4, 8)):
