@@ -109,6 +109,30 @@ def planned(config):
 # --------------------------------------------------------------------------------------- methods
 
 
+@pytest.fixture
+def shown(monkeypatch):
+    """Keep the captions of the volumes in a preview."""
+    captions, write = [], pretrain_validation.write_pretext_preview
+
+    def keep(rows, path):
+        captions.extend(row[0].caption for row in rows)
+        write(rows, path)
+
+    monkeypatch.setattr(pretrain_validation, "write_pretext_preview", keep)
+    return captions
+
+
+def assert_a_picture_of_held_out_volumes(folder, captions):
+    from matplotlib.image import imread
+
+    picture = imread(folder / "preview.png")
+    assert picture.shape[0] > 300
+    assert picture.std() > 0.1
+    split = json.loads((folder / "model.run/split.json").read_text())
+    files = {place.split("-")[1] for place in split["validation"]}
+    assert set(captions) == files, "a volume is called what its file is"
+
+
 @pytest.mark.parametrize(
     ("method", "network"),
     [
@@ -121,11 +145,13 @@ def planned(config):
     ],
 )
 def test_every_method_ends_in_a_bundle_from_which_all_but_the_head_is_taken(
-    method, network, config
+    method, network, config, shown, tmp_path
 ):
     events = []
-    report = run_pretrain(config(method=method, network=network), events.append)
+    options = {"method": method, "network": network, "preview": tmp_path / "preview.png"}
+    report = run_pretrain(config(**options), events.append)
 
+    assert_a_picture_of_held_out_volumes(tmp_path, shown)
     bundle = read_bundle(Path(report["bundle"]))
     assert bundle.manifest.kind == "pretrained"
     outputs = {"volume-fusion": 5, "fusion-masking": 6}
@@ -371,26 +397,6 @@ def test_volumes_of_several_modalities_give_a_start_for_any(config, volumes, rng
 
 
 # ---------------------------------------------------------------------------------------- preview
-
-
-@pytest.mark.parametrize("method", METHODS)
-def test_the_preview_is_a_picture_of_every_method(method, config, tmp_path, monkeypatch):
-    from matplotlib.image import imread
-
-    captions, write = [], pretrain_validation.write_pretext_preview
-
-    def keep(rows, path):
-        captions.extend(row[0].caption for row in rows)
-        write(rows, path)
-
-    monkeypatch.setattr(pretrain_validation, "write_pretext_preview", keep)
-    run_pretrain(config(method=method, preview=tmp_path / "preview.png"))
-    split = json.loads((tmp_path / "model.run/split.json").read_text())
-    (place,) = split["validation"]
-    assert set(captions) == {place.split("-")[1]}, "the volume is called what its file is"
-    picture = imread(tmp_path / "preview.png")
-    assert picture.shape[0] > 300
-    assert picture.std() > 0.1
 
 
 @pytest.mark.parametrize(
