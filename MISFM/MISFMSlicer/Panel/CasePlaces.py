@@ -9,7 +9,7 @@ from slicer.i18n import tr as _
 
 from ..Guard import guarded
 from ..Scene.SliceViews import jumpTo
-from .Lists import fitRows
+from .Lists import fillRows
 
 _MAX_ROWS = 5
 _BACKGROUND = "background"
@@ -35,15 +35,11 @@ class CasePlaces:
         """Show the places of the library's report; nothing without."""
         places = report.get("where_to_look", ())
         self._places = [each["position_xyz"] for each in places]
-        placesList = self._ui.casePlacesList
-        placesList.blockSignals(True)
-        placesList.clear()
+        titles = []
         for number, each in enumerate(places, start=1):
             names = " / ".join(name for name in each["labels"] if name != _BACKGROUND)
-            placesList.addItem(_("{number}. {labels}").format(number=number, labels=names))
-        placesList.setCurrentRow(-1)
-        placesList.blockSignals(False)
-        fitRows(placesList, _MAX_ROWS)
+            titles.append(_("{number}. {labels}").format(number=number, labels=names))
+        fillRows(self._ui.casePlacesList, titles, _MAX_ROWS)
         self._ui.casePlacesBox.visible = bool(places)
         if places:
             jumpTo(_toRas(self._places[0]))

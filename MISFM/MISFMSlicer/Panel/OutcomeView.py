@@ -20,7 +20,7 @@ from MISFMLib.models.versions import bring_back, keep_model, list_versions
 from ..Guard import guarded
 from ..Jobs.TrainingProcess import TrainingProcess
 from ..Signal import Signal
-from .Lists import fitRows
+from .Lists import fillRows
 from .Scrolling import bringIntoView
 from .TrainView import reportOf
 
@@ -110,14 +110,11 @@ class OutcomeView:
     def _fillWorst(self, report: Mapping[str, Any]) -> None:
         worst = worstCases(report)
         self._worst = [name for name, _dice in worst]
-        cases = self._ui.worstList
-        cases.blockSignals(True)
-        cases.clear()
-        for name, dice in worst:
-            cases.addItem(_("{case}: Dice {dice}").format(case=name, dice=f"{dice:.2f}"))
-        cases.blockSignals(False)
-        fitRows(cases, _WORST)
-        cases.visible = self._ui.outcomeCasesLabel.visible = bool(worst)
+        titles = [
+            _("{case}: Dice {dice}").format(case=name, dice=f"{dice:.2f}") for name, dice in worst
+        ]
+        fillRows(self._ui.worstList, titles, _WORST)
+        self._ui.worstList.visible = self._ui.outcomeCasesLabel.visible = bool(worst)
         self._ui.outcomeCasesLabel.text = _("Held-out cases, the worst first:")
 
     # -------------------------------------------------------------------------------------- slots

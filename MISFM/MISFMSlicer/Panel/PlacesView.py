@@ -11,7 +11,7 @@ from slicer.i18n import tr as _
 from ..Guard import guarded
 from ..Job import JobResult, Place
 from ..Scene.SliceViews import Overlay, jumpTo
-from .Lists import fitRows
+from .Lists import fillRows
 
 _MAX_ROWS = 6
 _BACKGROUND = "background"
@@ -40,15 +40,8 @@ class PlacesView:
         """Show the places of a result; nothing when it has no uncertainty."""
         self.hide()
         self._places, self._uncertainty = result.places, result.uncertainty
-        placesList = self._ui.placesList
-        placesList.blockSignals(True)
-        placesList.clear()
-        for row, place in enumerate(self._places):
-            placesList.addItem(_title(place))
-            placesList.item(row).setToolTip(_title(place))
-        placesList.blockSignals(False)
-        fitRows(placesList, _MAX_ROWS)
-        placesList.visible = bool(self._places)
+        fillRows(self._ui.placesList, map(_title, self._places), _MAX_ROWS)
+        self._ui.placesList.visible = bool(self._places)
         self._ui.placesLabel.text = _("Where to look") if self._places else _("No unsure place")
         self._ui.placesBox.visible = self._uncertainty is not None
 

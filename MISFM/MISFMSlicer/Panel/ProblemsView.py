@@ -17,7 +17,7 @@ from ..Guard import guarded
 from ..LibraryMessages import forPanel
 from ..Scene.SliceViews import jumpTo
 from .Fixes import fixesOf, textOf
-from .Lists import fitRows
+from .Lists import fillRows
 from .NoticeView import failureOf
 
 _MAX_ROWS = 6
@@ -71,15 +71,8 @@ class ProblemsView:
         """Show problems, the first of them chosen; those of no problem take the list away."""
         self._problems = list(problems)
         problemsList, trainingSet = self._ui.problemsList, self._currentSet()
-        problemsList.blockSignals(True)
-        problemsList.clear()
-        for problem in self._problems if trainingSet is not None else ():
-            problemsList.addItem(textOf(problem, trainingSet))
-            last = problemsList.count - 1
-            problemsList.item(last).setToolTip(textOf(problem, trainingSet))
-        problemsList.setCurrentRow(-1)
-        problemsList.blockSignals(False)
-        fitRows(problemsList, _MAX_ROWS)
+        shown = self._problems if trainingSet is not None else ()
+        fillRows(problemsList, [textOf(each, trainingSet) for each in shown], _MAX_ROWS)
         problemsList.visible = bool(problemsList.count)
         self._ui.mendButton.visible = False
 
