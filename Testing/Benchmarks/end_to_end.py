@@ -200,7 +200,8 @@ def measure(arguments: argparse.Namespace, patch: Size, folder: Path) -> list[di
     bad = [name for name, row in rows.items() if row["agreement"] < LEAST_AGREEMENT]
     if bad:
         sys.exit(f"Other labels than {next(iter(rows))}: {[rows[name] for name in bad]}")
-    for name, seconds in take_turns(chosen, arguments.rounds).items():
+    turns = take_turns(chosen, arguments.rounds, is_warm=not arguments.quick)
+    for name, seconds in turns.items():
         rows[name] |= seconds
     return list(rows.values())
 

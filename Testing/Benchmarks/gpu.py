@@ -218,7 +218,7 @@ def main() -> None:
             runs = {"forward": forward, "segment": segment, "train": train}[part]
             runs = runs(arguments, device, patch)
             waiting = {name: waited(device, run) for name, run in runs.items()}
-            content[part] = take_turns(waiting, arguments.rounds)
+            content[part] = take_turns(waiting, arguments.rounds, is_warm=not arguments.quick)
             slowest = next(iter(content[part].values()))["wall_s"]
             for name, times in content[part].items():
                 seconds = times["wall_s"]
