@@ -160,13 +160,25 @@ class _Process(_Place):
             initargs=(self._threads, receiver),
         )
 
+    def submit(self, function: Callable[[TaskT], ResultT], task: TaskT) -> cf.Future[ResultT]:
+        """Begin a task, in another process if this one has died since its last one."""
+        try:
+            return super().submit(function, task)
+        except BrokenProcessPool:
+            self._given -= 1
+            self._renew()
+            return super().submit(function, task)
+
     def has_lost(self, future: cf.Future[ResultT]) -> bool:
         super().has_lost(future)
         if not isinstance(future.exception(), BrokenProcessPool):
             return False
+        self._renew()
+        return True
+
+    def _renew(self) -> None:
         self.drop()
         self._executor = self._open()
-        return True
 
     def close(self) -> None:
         """Let the process end."""

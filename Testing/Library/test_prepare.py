@@ -640,6 +640,22 @@ def test_a_task_that_brings_its_process_down_is_the_only_one_lost():
     assert outcomes["3 + 3"].result() == 6
 
 
+@pytest.mark.skipif(sys.platform == "win32", reason="kill -9")
+def test_a_process_that_dies_between_two_tasks_is_replaced():
+    def tasks():
+        yield "__import__('os').getpid()"
+        (worker,) = multiprocessing.active_children()
+        os.kill(worker.pid, signal.SIGKILL)
+        while multiprocessing.active_children():
+            time.sleep(0.01)
+        time.sleep(0.3)  # until the pool has noticed
+        yield "1 + 1"
+
+    with open_workers(1, None) as workers:
+        outcomes = [future.result() for _, future in workers.results(eval, tasks())]
+    assert outcomes[1:] == [2]
+
+
 def test_a_volume_that_kills_its_process_is_quarantined(config, tmp_path, monkeypatch):
     class Deadly:
         def results(self, function, tasks):
