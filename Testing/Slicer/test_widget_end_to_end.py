@@ -159,7 +159,9 @@ def test_the_library_tells_where_it_is_unsure(real):
     assert result.places
     volume = result.uncertainty
     indices = [index_of(volume, place.position) for place in result.places]
-    assert all(percent[index] > percent.mean() for index in indices)
+    # The middle of a place may be sure: it is that of what is unsure around it.
+    around = [tuple(slice(max(0, i - 2), i + 3) for i in index) for index in indices]
+    assert all(percent[box].mean() > 2 * percent.mean() for box in around)
     real.ui.placesList.setCurrentRow(0)
     assert not real.shown("failureFrame")
 

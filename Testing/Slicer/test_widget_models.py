@@ -101,7 +101,7 @@ def test_the_card_says_what_for_what_data_how_well_and_under_which_licence(model
     models.ui.modelList.setCurrentRow(1)
     models.settle()
     assert models.ui.modelSelector.currentData == "hippocampus-mr"
-    for words in ("anterior hippocampus", "MR volumes", "1 x 1 x 1 mm", "0.89", "CC-BY-SA-4.0"):
+    for words in ("MR volumes", "1 x 1 x 1 mm", "anterior hippocampus 0.90", "CC-BY-SA-4.0"):
         assert words in models.ui.cardLabel.text
 
 
