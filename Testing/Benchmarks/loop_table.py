@@ -90,8 +90,8 @@ def plot(walks: list[dict[str, Any]], path: Path) -> None:
         axes.plot(places, values, marker="o", color=colour, label=title)
     axes.set(xlabel="Cases with labels", ylabel="Dice on held-out cases")
     axes.grid(visible=True, alpha=0.3)
-    axes.legend()
-    figure.savefig(path, dpi=110)
+    axes.legend(loc="upper left", bbox_to_anchor=(1.0, 1.0))
+    figure.savefig(path, dpi=110, bbox_inches="tight")
 
 
 def main() -> None:
