@@ -193,14 +193,15 @@ test_in_slicer() {
   export MISFM_SLICER MISFM_PYTHON OMP_NUM_THREADS=1
   export MISFM_PYTEST_PACKAGES="$packages" SLICER_BACKGROUND_THREAD_PRIORITY=0
   export SLICER_TEST_TIMEOUT="${SLICER_TEST_TIMEOUT:-1800}"
-  if [ ${#paths[@]} -eq 0 ] || [ "${MISFM_SLICER##*/}" != run-slicer.sh ]; then
+  if [ $# -gt 0 ] || [ "${MISFM_SLICER##*/}" != run-slicer.sh ]; then
     pytest_in_slicer "$@" "${paths[@]}"
     return
   fi
-  # The kit gives every Slicer a screen and a home of its own, so that two can share the tests.
+  # The kit gives every Slicer a screen and a home of its own, so that two can share the tests. Of
+  # some that are chosen one of them might have none, which is an error to pytest.
   local second="$repository/.slicer/second.log" code=0
-  pytest_in_slicer --part 2/2 "$@" "${paths[@]}" >"$second" &
-  pytest_in_slicer --part 1/2 "$@" "${paths[@]}" || code=$?
+  pytest_in_slicer --part 2/2 "${paths[@]}" >"$second" &
+  pytest_in_slicer --part 1/2 "${paths[@]}" || code=$?
   wait $! || code=$?
   cat "$second"
   return "$code"

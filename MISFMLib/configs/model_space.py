@@ -140,6 +140,11 @@ class PreprocessingConfig:
         raise_problems(problems, "Correct the preprocessing settings.")
 
     @property
+    def is_regional(self) -> bool:
+        """Whether every output of the network is a region that may overlap others."""
+        return self.decision == "regions"
+
+    @property
     def input_channels(self) -> int:
         """Channels of the network's input."""
         return len(self.channels) + len(self.previous_labels)

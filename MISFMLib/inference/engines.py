@@ -243,8 +243,7 @@ class Engines:
 
     @property
     def _is_regional(self) -> bool:
-        preprocessing = self._bundle and self._bundle.manifest.preprocessing
-        return bool(preprocessing and preprocessing.decision == "regions")
+        return self._bundle is not None and self._bundle.manifest.preprocessing.is_regional
 
     def _cuda_graph(
         self, precision: SegmentPrecision, work: Work, *, must_pay: bool = True

@@ -69,7 +69,7 @@ class LabelRestorer:
             self._decided_DHW if space.decides_first else record.crop_view(self._array_DHW),
             values,
             self._uncertainty.add if self._uncertainty else None,
-            Decision(space.decision == "regions", _SCORES[space.scores]),
+            Decision(space.is_regional, _SCORES[space.scores]),
             Places() if space.decides_first else places,
         )
 

@@ -193,13 +193,12 @@ class Segmenter:
         wanted = [model for model in (self, *self._parts) if model._is_wanted()]
         models = wanted or [self]
         prepare = Preparations(volume, [model._preprocessing for model in models]).prepare
-        if len(models) == 1:
-            return joined([models[0]._segment_alone(volume, prepare, events)], self._only)
         # The label maps of five models and what their networks compute in would be gigabytes.
+        is_one_of_several = len(models) > 1
         results: list[SegmentResult] = []
         for model in models:
-            results.append(model._segment_alone(volume, prepare, events, gives_back=True))
-            results = [joined(results, ())]
+            own = model._segment_alone(volume, prepare, events, gives_back=is_one_of_several)
+            results = [joined([*results, own], ())]
         return joined(results, self._only)
 
     def _is_wanted(self) -> bool:

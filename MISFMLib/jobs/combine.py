@@ -28,6 +28,9 @@ _SAME_SPACE = (
     "Train them with the same --spacing-dhw and --patch-size (for a benchmark in its options), "
     "on data of one kind."
 )
+_SAME_DESCENT = (
+    "Average the weights of models that were trained on from the same one, or the probabilities."
+)
 
 
 def combine_models(
@@ -85,8 +88,7 @@ def _mean_weights(sources: Sequence[str], bundles: Sequence[Bundle]) -> Weights:
         if _cosine(first, other) < _RELATED:
             raise _refusal(
                 f"The weights of {source} and {sources[0]} have nothing to do with each other.",
-                "Average the weights of models that were trained on from the same one, or the "
-                "probabilities.",
+                _SAME_DESCENT,
                 code="weights-unrelated",
             )
     return {
@@ -117,8 +119,7 @@ def _check_networks(sources: Sequence[str], bundles: Sequence[Bundle]) -> None:
         if bundle.manifest.network != bundles[0].manifest.network:
             raise _refusal(
                 f"{source} and {sources[0]} are different networks.",
-                "Average the weights of models that were trained on from the same one, or the "
-                "probabilities.",
+                _SAME_DESCENT,
                 code="networks-differ",
             )
 
@@ -188,7 +189,7 @@ def _manifest(bundles: Sequence[Bundle], output: Path) -> BundleManifest:
 
 def _network(manifests: Sequence[BundleManifest]) -> NetworkConfig:
     networks = [manifest.network for manifest in manifests]
-    is_regional = manifests[0].preprocessing.decision == "regions"
+    is_regional = manifests[0].preprocessing.is_regional
     averaged = replace(networks[0], averaged="logits" if is_regional else "probabilities")
     if all(network == networks[0] for network in networks):
         return replace(averaged, members=len(networks))

@@ -66,7 +66,7 @@ class BundleManifest:
         names = [label.name for label in self.labels]
         values = [label.value for label in self.labels]
         channels = self.preprocessing.input_channels
-        is_regional = self.preprocessing.decision == "regions"
+        is_regional = self.preprocessing.is_regional
         classes = self.network.num_classes - (0 if is_regional else 1)
         checks = {
             f"name is {self.name!r}, allowed are letters, digits, '.', '-' and '_'": (
@@ -93,5 +93,5 @@ class BundleManifest:
     @property
     def own_labels(self) -> tuple[LabelConfig, ...]:
         """Labels of this model's network, without those of its parts."""
-        is_regional = self.preprocessing.decision == "regions"
+        is_regional = self.preprocessing.is_regional
         return self.labels[: self.network.num_classes - (0 if is_regional else 1)]

@@ -122,6 +122,3 @@ def rows_of(comparison: Comparison) -> Iterator[tuple[str, int, int, Start]]:
             for set_name in comparison.sets:
                 for start in comparison.starts:
                     yield set_name, count, seed, start
-
-
-# ---------------------------------------------------------------------------------- the tables

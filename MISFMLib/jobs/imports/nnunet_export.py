@@ -235,7 +235,7 @@ def _dataset(manifest: BundleManifest) -> dict[str, Any]:
     labels: dict[str, Any] = {"background": 0}
     order = [label.value for label in manifest.labels]
     more: dict[str, Any] = {}
-    if space.decision == "regions":
+    if space.is_regional:
         # Which labels a region joined is not known any more; predictions need the order only.
         for number, label in enumerate(manifest.labels):
             labels[label.name] = order[number:]
