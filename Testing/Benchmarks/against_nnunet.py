@@ -16,7 +16,7 @@ learning rate falls with them. Then whole held-out volumes are segmented, each b
 - ``nnunet-narrow``: 8 features instead of 32, 2 patches a step, in bfloat16 as ours, so that a step
   costs about as many operations as ours. In its favour: its own trainer has no bfloat16 on a CPU.
 
-What lies in WORK is not computed again; a run that was killed starts over.
+What lies in WORK is not computed again, and a training that was killed goes on from its checkpoint.
 """
 
 from __future__ import annotations
@@ -50,6 +50,7 @@ TURN_S = 20
 HELD_OUT = 20
 STEPS = 100_000
 """Longer than any budget here; the CPU seconds decide."""
+CHECKPOINT_EVERY = 50
 OURS = {"scratch": None, "start": "pretrained-general"}
 THEIRS: dict[str, dict[str, Any]] = {
     "nnunet-narrow": {"features": 8, "batch_size": 2, "bfloat16": True},
@@ -71,25 +72,29 @@ def train_ours(arguments: argparse.Namespace) -> None:
         minutes=job["budget_s"] / 60,
         validation_fraction=0.0,
         validate_every=STEPS,
-        checkpoint_every=STEPS,
+        checkpoint_every=CHECKPOINT_EVERY,
         device="cpu",
         threads=1,
         seed=job["seed"],
-        overwrite=True,
+        resume=True,
     )
-    clock = SimpleNamespace(monotonic=time.process_time)
-    with mock.patch("MISFMLib.training.loop.time", clock):
-        report = run_finetune(config)
-    images = [Path(image) for (image,) in job["images"]]
-    targets = [Path(f"{path}.nii.gz") for path in job["predictions"]]
-    segment_volumes(config.output, images, targets)
-    facts = {
-        "steps": report["steps"],
-        "cpu_seconds": report["training_seconds"],
-        "patch": read_bundle(config.output).manifest.preprocessing.patch_size,
-        "batch_size": config.batch_size,
-    }
-    Path(job["outcome"]).write_text(json.dumps(facts), "utf-8")
+    outcome = Path(job["outcome"])
+    if not outcome.exists():
+        clock = SimpleNamespace(monotonic=time.process_time)
+        with mock.patch("MISFMLib.training.loop.time", clock):
+            report = run_finetune(config)
+        facts = {
+            "steps": report["steps"],
+            "cpu_seconds": report["training_seconds"],
+            "patch": read_bundle(config.output).manifest.preprocessing.patch_size,
+            "batch_size": config.batch_size,
+        }
+        outcome.write_text(json.dumps(facts), "utf-8")
+    pairs = zip(job["images"], job["predictions"], strict=True)
+    left = [
+        (Path(image), path) for (image,), to in pairs if not (path := Path(f"{to}.nii.gz")).exists()
+    ]
+    segment_volumes(config.output, [image for image, _ in left], [path for _, path in left])
 
 
 # -------------------------------------------------------------------------------------- the driver
@@ -118,8 +123,7 @@ def _race(
         jobs = {}
         for contestant in left:
             work = folder / contestant
-            shutil.rmtree(work, ignore_errors=True)
-            (work / "predicted").mkdir(parents=True)
+            (work / "predicted").mkdir(parents=True, exist_ok=True)
             jobs[contestant] = {
                 "contestant": contestant,
                 "work": str(work),
@@ -180,6 +184,7 @@ def _take_turns(processes: Sequence[subprocess.Popen[bytes]]) -> None:
 def _write_raw(cases: LabelledCases, drawn: Sequence[Case], folder: Path) -> str:
     """Write a data set in nnU-Net's raw format; return its name."""
     name = "Dataset001_Race"
+    shutil.rmtree(folder, ignore_errors=True)
     for part in ("imagesTr", "labelsTr"):
         (folder / name / part).mkdir(parents=True)
     for case in drawn:

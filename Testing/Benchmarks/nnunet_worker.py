@@ -5,7 +5,8 @@
 The job names a data set in nnU-Net's raw format, a budget in CPU seconds, and a folder for the
 predictions. Plans, preprocessing, augmentation, network, loss, optimizer and prediction are those
 of nnunetv2; the training ends when the process has used its budget, and the learning rate falls
-with the budget instead of the epochs. Only training counts.
+with the budget instead of the epochs. Only training counts. A training that was killed goes on from
+its last checkpoint.
 """
 
 # ruff: noqa: E402, SIM112 (nnU-Net reads these variables when it is imported)
@@ -35,6 +36,8 @@ from nnunetv2.training.nnUNetTrainer.nnUNetTrainer import nnUNetTrainer
 
 CONFIGURATION = "3d_fullres"
 PARTS = 1000
+CHECKPOINT = Path(JOB["work"]) / "checkpoint.pth"
+CHECKPOINT_EVERY_S = 120
 
 
 def plan() -> tuple[dict, dict]:
@@ -62,7 +65,9 @@ def train(trainer: nnUNetTrainer) -> tuple[int, float]:
     """Train until the budget is used; return steps and CPU seconds."""
     trainer.num_epochs = PARTS
     trainer.on_train_start()
-    steps, start, used = 0, time.process_time(), 0.0
+    steps, used = load(trainer)
+    np.random.seed((JOB["seed"], steps))
+    start, saved = time.process_time() - used, used
     while used < JOB["budget_s"]:
         trainer.lr_scheduler.step(int(PARTS * used / JOB["budget_s"]))
         trainer.network.train()
@@ -70,7 +75,31 @@ def train(trainer: nnUNetTrainer) -> tuple[int, float]:
             trainer.train_step(next(trainer.dataloader_train))
         steps += 1
         used = time.process_time() - start
+        if used - saved >= CHECKPOINT_EVERY_S or used >= JOB["budget_s"]:
+            save(trainer, steps, used)
+            saved = used
     return steps, used
+
+
+def load(trainer: nnUNetTrainer) -> tuple[int, float]:
+    """Load network and optimizer if they were saved; return steps and CPU seconds so far."""
+    if not CHECKPOINT.exists():
+        return 0, 0.0
+    saved = torch.load(CHECKPOINT, weights_only=True)
+    trainer.network.load_state_dict(saved["network"])
+    trainer.optimizer.load_state_dict(saved["optimizer"])
+    return saved["steps"], saved["used"]
+
+
+def save(trainer: nnUNetTrainer, steps: int, used: float) -> None:
+    """Replace the checkpoint when the new one is complete."""
+    new = CHECKPOINT.with_suffix(".new")
+    states = {
+        "network": trainer.network.state_dict(),
+        "optimizer": trainer.optimizer.state_dict(),
+    }
+    torch.save({**states, "steps": steps, "used": used}, new)
+    new.replace(CHECKPOINT)
 
 
 def main() -> None:
@@ -78,7 +107,6 @@ def main() -> None:
     torch.set_num_threads(1)
     os.environ["nnUNet_n_proc_DA"] = "0"  # samples are made in this process; planning fails with 0
     torch.manual_seed(JOB["seed"])
-    np.random.seed(JOB["seed"])
     plans["continue_training"] = False  # 2.8.1's trainer takes this from the plans
     trainer = nnUNetTrainer(plans, CONFIGURATION, "all", dataset, device=torch.device("cpu"))
     trainer.initialize()
@@ -98,7 +126,7 @@ def main() -> None:
         trainer.inference_allowed_mirroring_axes,
     )
     predictor.predict_from_files_sequential(
-        JOB["images"], JOB["predictions"], save_probabilities=False, overwrite=True
+        JOB["images"], JOB["predictions"], save_probabilities=False, overwrite=False
     )
     configuration = plans["configurations"][CONFIGURATION]
     facts = {

@@ -355,6 +355,13 @@ def test_the_spread_bias_and_the_layout_are_made_once(monkeypatch):
     assert shift_mask.cache_info().misses == masks
 
 
+def test_what_the_mask_blocks_has_no_weight_at_all():
+    mask = shift_mask(4, 2, (True, False, True), torch.device("cpu"))
+    weights = (torch.linspace(-5, 5, mask.numel()).view_as(mask) + mask).softmax(-1)
+    assert (weights[mask < 0] == 0).all()  # a number below 1e-38 makes the softmax slow
+    assert (weights[mask == 0] > 0).all()
+
+
 def load_other_table(attention):
     attention.load_state_dict({**attention.state_dict(), "bias_table": torch.randn(125, 2)})
 
