@@ -8,8 +8,9 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from MISFMLib.configs import EngineName, SegmentPrecision, Size
+from MISFMLib.configs import EngineName, PreprocessingConfig, SegmentPrecision, Size
 from MISFMLib.inference.where_to_look import UncertainPlace
+from MISFMLib.inference.windows import WindowConfig, suitable_batch_size
 from MISFMLib.volumes.volume import LabelMap, Volume
 
 _NOTHING_FOUND = "No voxel of any label was found."
@@ -31,6 +32,19 @@ class SegmenterOptions:
     """Also find how uncertain every voxel is."""
     only: frozenset[int] = frozenset()
     """Labels that are wanted; all when empty."""
+
+    def windows(self, space: PreprocessingConfig) -> WindowConfig:
+        """Say how volumes in a model's space are cut into windows."""
+        return WindowConfig(
+            patch_size=space.patch_size,
+            overlap=space.overlap if self.overlap is None else self.overlap,
+            batch_size=self.batch_size or suitable_batch_size(space.patch_size),
+            mirroring=self.mirroring,
+            mirror_axes=space.mirror_axes,
+            placing=space.windows,
+            padding=space.padding,
+            weights=space.window_weights,
+        )
 
 
 @dataclass(frozen=True, kw_only=True)

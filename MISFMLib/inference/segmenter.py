@@ -2,52 +2,25 @@
 
 from __future__ import annotations
 
-import logging
-import time
 from collections.abc import Callable, Sequence
-from dataclasses import replace
-
-import torch
 
 from MISFMLib.configs import LabelConfig, PreprocessingConfig
 from MISFMLib.data.preparations import Preparations
-from MISFMLib.data.preprocessing import PreparedVolume
-from MISFMLib.device import resolve_precision, select_device
-from MISFMLib.errors import DeviceError, is_out_of_memory
 from MISFMLib.events import EventSink, ignore_events
-from MISFMLib.inference.domain import domain_warnings
-from MISFMLib.inference.engine import Engine, Work
 from MISFMLib.inference.engines import Engines
-from MISFMLib.inference.ladder import Rung, memory_ladder
-from MISFMLib.inference.openvino_network import OpenVINONetwork
-from MISFMLib.inference.patches import central_window
-from MISFMLib.inference.postprocessing import clean_labels
-from MISFMLib.inference.restoration import LabelRestorer
+from MISFMLib.inference.one_model import OneModel
 from MISFMLib.inference.results import SegmenterOptions, SegmentResult, joined
-from MISFMLib.inference.run import Run, window_progress
-from MISFMLib.inference.settled import Settled, check_wish
-from MISFMLib.inference.sliding_window import Placement, iterate_slabs
-from MISFMLib.inference.uncertainty import Uncertainty
-from MISFMLib.inference.where_to_look import UncertainPlace, find_uncertain_places
-from MISFMLib.inference.window_time import WindowFigures, counted_windows, window_seconds
-from MISFMLib.inference.windows import WindowConfig, count_windows, suitable_batch_size
+from MISFMLib.inference.window_time import WindowFigures
 from MISFMLib.models.bundle import Bundle
-from MISFMLib.volumes.volume import LabelMap, Volume
+from MISFMLib.volumes.volume import Volume
 
 __all__ = ["SegmentResult", "Segmenter", "SegmenterOptions"]
 
-_log = logging.getLogger(__name__)
-
-_DTYPE_NAMES = {"fp32": "float32", "bf16": "bfloat16", "fp16": "float16", "int8": "int8"}
-Prepare = Callable[[PreprocessingConfig, LabelMap | None], PreparedVolume]
-_Restored = tuple[LabelMap, Uncertainty | None]
-
 
 class Segmenter:
-    """Segments any number of volumes with one network, which is loaded once.
+    """Segments any number of volumes with a model, which is loaded once.
 
-    When a GPU runs out of memory, the volume is tried again in the ways of `memory_ladder`, each
-    announced as a notice. The next volume starts at the top again.
+    A model is one network, or several whose labels are put together; see `OneModel`.
     """
 
     def __init__(
@@ -60,7 +33,7 @@ class Segmenter:
         """Choose the device.
 
         Args:
-            engines: The network.
+            engines: The network, and those that segment together with it.
             preprocessing: The model space.
             labels: Labels of the network's classes 1, 2, ...
             options: How to run it.
@@ -69,42 +42,15 @@ class Segmenter:
             ConfigError: An option is not possible.
             DeviceError: The device is absent, broken, or lacks the number format.
         """
-        device = select_device(options.device)
-        if options.precision != "int8":
-            resolve_precision(options.precision, device)
-        self._engines = engines
-        self._previous: Segmenter | None = None
-        if engines.previous is not None and engines.previous.bundle is not None:
-            before = engines.previous.bundle.manifest
-            plain = replace(options, postprocessing=False, uncertainty=False)
-            self._previous = Segmenter(engines.previous, before.preprocessing, before.labels, plain)
         self._only = options.only
-        self._parts = [
-            Segmenter(
-                part, part.bundle.manifest.preprocessing, part.bundle.manifest.labels, options
-            )
-            for part in engines.parts
-            if part.bundle is not None
-        ]
-        self._engine_name = options.engine
-        self._volumes = 1
-        self._steps_down = 0
-        self._settled: Settled | None = None
-        self._preprocessing = preprocessing
-        self._labels = labels
-        self._does_postprocessing = options.postprocessing
-        self._with_uncertainty = options.uncertainty
-        self._placement = Placement(network=device, sums=device, precision=options.precision)
-        self._windows = WindowConfig(
-            patch_size=preprocessing.patch_size,
-            overlap=preprocessing.overlap if options.overlap is None else options.overlap,
-            batch_size=options.batch_size or suitable_batch_size(preprocessing.patch_size),
-            mirroring=options.mirroring,
-            mirror_axes=preprocessing.mirror_axes,
-            placing=preprocessing.windows,
-            padding=preprocessing.padding,
-            weights=preprocessing.window_weights,
-        )
+        self._first = OneModel(engines, preprocessing, labels, options)
+        self._models = [self._first]
+        for part in engines.parts:
+            if part.bundle is not None:
+                manifest = part.bundle.manifest
+                self._models.append(
+                    OneModel(part, manifest.preprocessing, manifest.labels, options)
+                )
 
     @classmethod
     def from_bundle(cls, bundle: Bundle, options: SegmenterOptions) -> Segmenter:
@@ -129,13 +75,9 @@ class Segmenter:
         Raises:
             OutputError: Something else was asked for.
         """
-        self._volumes = max(1, volumes)
-        self._settled = Settled.parse(earlier)
-        if self._settled is not None:
-            device, precision = self._placement.network.type, self._placement.precision
-            check_wish(self._settled, self._engine_name, precision, device)
-        for other in (*([self._previous] if self._previous else []), *self._parts):
-            other.settle(volumes)
+        self._first.settle(volumes, earlier)
+        for model in self._models[1:]:
+            model.settle(volumes)
 
     def step_down(self, steps: int) -> None:
         """Leave the first steps of the memory ladder out for the volumes that follow.
@@ -143,17 +85,15 @@ class Segmenter:
         Args:
             steps: How many; the last step is always tried.
         """
-        self._steps_down = steps
-        for other in (*([self._previous] if self._previous else []), *self._parts):
-            other.step_down(steps)
+        for model in self._models:
+            model.step_down(steps)
 
     def load_engine(self) -> None:
         """Load the engine that the next volume is likely to need, where one is kept on the disk.
 
         Only for the CPU: the memory of a GPU is taken when there is something to compute.
         """
-        if self._placement.network.type == "cpu":
-            self._load_kept()
+        self._first.load_engine()
 
     def measure_window(self, is_wanted: Callable[[], bool]) -> WindowFigures:
         """Measure how long a window takes with the engine that the next volume starts with.
@@ -164,192 +104,27 @@ class Segmenter:
         Raises:
             InterruptedMeasurementError: One does.
         """
-        engine = self._load_kept()
-        device = self._placement.network
-        channels = self._preprocessing.input_channels
-        placement = replace(self._placement, precision=engine.precision)
-        seconds = window_seconds(engine.network, channels, self._windows, placement, is_wanted)
-        peak = _device_peak(device)
-        if device.type != "cpu":  # its memory is for volumes
-            engine.network.cpu()
-            if device.type == "cuda":
-                torch.cuda.empty_cache()
-        can_convert = engine.name.startswith("PyTorch") and self._engines.can_convert(device)
-        return WindowFigures(str(device), engine.name, seconds, peak, can_convert)
-
-    def _load_kept(self) -> Engine:
-        window_shape = (self._preprocessing.input_channels, *self._windows.patch_size)
-        return self._engines.load_kept(
-            self._engine_name, self._placement.precision, window_shape, self._placement.network
-        )
+        return self._first.measure_window(is_wanted)
 
     def segment(self, volume: Volume, events: EventSink = ignore_events) -> SegmentResult:
-        """Segment a volume, with all models that belong to this one.
-
-        Of several models only those with a wanted label are run.
-
-        Args and errors are those of `_segment_alone`.
-        """
-        wanted = [model for model in (self, *self._parts) if model._is_wanted()]
-        models = wanted or [self]
-        prepare = Preparations(volume, [model._preprocessing for model in models]).prepare
-        # The label maps of five models and what their networks compute in would be gigabytes.
-        is_one_of_several = len(models) > 1
-        results: list[SegmentResult] = []
-        for model in models:
-            own = model._segment_alone(volume, prepare, events, gives_back=is_one_of_several)
-            results = [joined([*results, own], ())]
-        return joined(results, self._only)
-
-    def _is_wanted(self) -> bool:
-        return not self._only or any(label.value in self._only for label in self._labels)
-
-    def _segment_alone(
-        self, volume: Volume, prepare: Prepare, events: EventSink, *, gives_back: bool = False
-    ) -> SegmentResult:
-        """Segment a volume with one model.
+        """Segment a volume, with all networks that find one of the wanted labels.
 
         Args:
             volume: Volume with the model's channels.
-            prepare: Brings it into model space.
             events: Hears progress and notices between windows; may raise `JobCancelled` to stop.
-            gives_back: Give back the memory that the network computes in.
 
         Raises:
             DataError: The volume has another number of channels than the model.
             DeviceError: Memory does not suffice in any way, or the logits are not finite.
-            BundleError: The network does not fit its labels.
+            BundleError: A network does not fit its labels.
         """
-        run = Run(events)
-        previous = None
-        if self._previous is not None:
-            with run.timed("previous"):
-                previous = self._previous.segment(volume, events).label_map
-        with run.timed("preprocess"):
-            prepared = prepare(self._preprocessing, previous)
-            for warning in domain_warnings(volume, prepared.record, self._preprocessing):
-                run.notify(warning)
-        rung, engine, (label_map, uncertainty) = self._climb_down(prepared, run)
-        shape = prepared.record.model_shape_dhw
-        del prepared  # frees its memory for the components
-        if gives_back and isinstance(engine.network, OpenVINONetwork):
-            engine.network.release()
-        places: tuple[UncertainPlace, ...] = ()
-        percents = None
-        if uncertainty is not None:
-            with run.timed("uncertainty"):
-                places = find_uncertain_places(uncertainty, label_map, self._labels)
-            percents = Volume(uncertainty.percent_DHW[None], volume.geometry, volume.name)
-            del uncertainty  # frees its other half
-        if self._does_postprocessing:
-            with run.timed("postprocess"):
-                label_map = clean_labels(label_map, self._labels)
-        if not label_map.array_DHW.any():
-            run.notify("No voxel of any label was found.")
-        return SegmentResult(
-            label_map=label_map,
-            device=str(rung.placement.network),
-            precision=_DTYPE_NAMES[engine.precision],
-            engine=engine.name,
-            settled=str(_settled(engine, rung.placement)),
-            patch_size=rung.windows.patch_size,
-            model_shape_dhw=shape,
-            windows=count_windows(shape, rung.windows),
-            computed_windows=run.computed_windows,
-            timings_s=run.timings_s,
-            notices=tuple(run.notices),
-            device_peak_bytes=_device_peak(self._placement.network),
-            uncertainty=percents,
-            places=places,
-        )
-
-    def _climb_down(self, prepared: PreparedVolume, run: Run) -> tuple[Rung, Engine, _Restored]:
-        """Compute the label map on the first rung whose memory suffices."""
-        rungs = list(memory_ladder(self._windows, self._placement))
-        first = min(self._steps_down, len(rungs) - 1)
-        for rung in rungs[first:]:
-            if rung.change and rung is rungs[first]:
-                run.notify(f"A process died over it; trying {rung.change}.")
-            elif rung.change:
-                run.notify(f"The memory of the device does not suffice; trying {rung.change}.")
-            try:
-                return rung, *self._compute_on(rung, prepared, run)
-            except (RuntimeError, MemoryError) as error:
-                if not is_out_of_memory(error):
-                    raise
-                _log.warning("out of memory: %s", error)
-            self._engines.free_recordings()
-            if self._placement.network.type == "cuda":
-                torch.cuda.empty_cache()
-        raise DeviceError(
-            "There is too little memory for this volume.",
-            code="out-of-memory",
-            remedy="Close other programs, or use a machine with more memory.",
-        )
-
-    def _compute_on(
-        self, rung: Rung, prepared: PreparedVolume, run: Run
-    ) -> tuple[Engine, _Restored]:
-        """Compute the label map; when that fails, nothing here holds on to the engine's memory."""
-        engine = self._choose_engine(prepared, rung, run)
-        return engine, self._compute(prepared, rung, engine, run)
-
-    def _choose_engine(self, prepared: PreparedVolume, rung: Rung, run: Run) -> Engine:
-        patch_size, placement = rung.windows.patch_size, rung.placement
-        work = Work(
-            device=placement.network,
-            windows=count_windows(prepared.record.model_shape_dhw, rung.windows),
-            window_shape=(prepared.shape[0], *patch_size),
-            sample=lambda: central_window(prepared, rung.windows),
-        )
-        # What memory enforces is told to the user, and holds for its volume alone.
-        is_free = not rung.change or placement.network == self._placement.network
-        with run.timed("engine"):
-            if self._settled is not None and is_free:
-                return self._engines.again(self._settled, work, run.tell_conversion)
-            engine = self._engines.choose(
-                self._engine_name,
-                placement.precision,
-                replace(work, windows=work.windows * self._volumes),
-                run.tell_conversion,
-            )
-        if self._volumes > 1 and is_free:
-            self._settled = _settled(engine, placement)
-        if self._engine_name == "openvino" and engine.reason:
-            run.notify(f"PyTorch computes the network. {engine.reason}")
-        elif placement.precision == "int8" and engine.reason:
-            run.notify(f"The network is not computed in int8. {engine.reason}")
-        return engine
-
-    def _compute(self, prepared: PreparedVolume, rung: Rung, engine: Engine, run: Run) -> _Restored:
-        start = time.perf_counter()
-        restorer = LabelRestorer(
-            prepared.record,
-            self._labels,
-            space=self._preprocessing,
-            with_uncertainty=self._with_uncertainty,
-        )
-        slabs = iterate_slabs(
-            engine.network,
-            prepared,
-            rung.windows,
-            replace(rung.placement, precision=engine.precision),
-            window_progress(run.events),
-        )
-        run.timings_s["restore"] = 0.0
-        with counted_windows(engine.network) as batches:
-            for slab in slabs:
-                with run.timed("restore"):
-                    restorer.add(slab)
-        run.computed_windows = sum(batches)
-        seconds = time.perf_counter() - start
-        run.timings_s["network"] = seconds - run.timings_s["restore"]
-        return restorer.label_map(), restorer.uncertainty()
-
-
-def _settled(engine: Engine, placement: Placement) -> Settled:
-    return Settled.from_engine(engine.name, engine.precision, placement.network.type)
-
-
-def _device_peak(device: torch.device) -> int:
-    return torch.cuda.max_memory_allocated(device) if device.type == "cuda" else 0
+        wanted = [model for model in self._models if model.finds_one_of(self._only)]
+        models = (wanted or [self._first]) if self._only else self._models
+        prepare = Preparations(volume, [model.preprocessing for model in models]).prepare
+        # The label maps of five models and what their networks compute in would be gigabytes.
+        is_one_of_several = len(models) > 1
+        results: list[SegmentResult] = []
+        for model in models:
+            own = model.segment(volume, prepare, events, gives_back=is_one_of_several)
+            results = [joined([*results, own], ())]
+        return joined(results, self._only)

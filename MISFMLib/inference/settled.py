@@ -11,8 +11,11 @@ import re
 from dataclasses import dataclass
 from typing import Literal, cast, get_args
 
+import torch
+
 from MISFMLib.configs import SegmentPrecision
 from MISFMLib.errors import OutputError
+from MISFMLib.inference.engine import Engine
 
 Program = Literal["OpenVINO", "CUDA graph", "PyTorch"]
 
@@ -30,10 +33,10 @@ class Settled:
         return f"{self.program} in {self.precision} on {self.device}"
 
     @classmethod
-    def from_engine(cls, name: str, precision: SegmentPrecision, device: str) -> Settled:
-        """Name the choice behind an engine called like ``PyTorch 2.13.0, CUDA graph``."""
-        program = next(program for program in get_args(Program) if program in name)
-        return cls(cast(Program, program), precision, device)
+    def from_engine(cls, engine: Engine, device: torch.device) -> Settled:
+        """Name the choice behind an engine, called like ``PyTorch 2.13.0, CUDA graph``."""
+        program = next(program for program in get_args(Program) if program in engine.name)
+        return cls(cast(Program, program), engine.precision, device.type)
 
     @classmethod
     def parse(cls, text: str) -> Settled | None:

@@ -233,7 +233,7 @@ def test_the_windows_of_earlier_volumes_count(fake, bundle):
 def test_the_engine_of_a_batch_is_had_again_for_one_window_or_refused(fake, bundle):
     engines = Engines.from_bundle(bundle)
     first = engines.choose("auto", "auto", some_work(windows=MANY))
-    settled = Settled.from_engine(first.name, first.precision, "cpu")
+    settled = Settled.from_engine(first, torch.device("cpu"))
     assert Settled.parse(str(settled)) == settled
     again = Engines.from_bundle(bundle).again(settled, some_work())
     assert (again.name, again.precision) == (first.name, first.precision)

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+from types import SimpleNamespace
+
 import numpy as np
 import pytest
 import torch
@@ -97,6 +100,27 @@ def test_windows_are_computed_together_as_asked_for_or_as_suits_the_patch(rng, b
     result = a_segmenter(network, batch_size=batch_size).segment(a_volume(array))
     np.testing.assert_array_equal(result.label_map.array_DHW, expected_labels(array))
     assert max(sizes) == largest
+
+
+class GreyBesideWhite(nn.Module):
+    """Finds grey where the network before it has found white, and white where that found grey."""
+
+    def forward(self, image_and_labels):
+        image, grey, white = image_and_labels.split(1, dim=1)
+        return torch.cat([torch.full_like(image, 0.5), white, grey], dim=1)
+
+
+def test_the_network_before_keeps_labels_that_nobody_asked_for(rng):
+    """The network of a cascade has learnt to see all of them."""
+    array = rng.integers(0, 500, (10, 12, 14)).astype(np.int16)
+    space = PreprocessingConfig(intensity=(RAW,), patch_size=(8, 8, 8))
+    engines = Engines(GreyBesideWhite())
+    before = SimpleNamespace(preprocessing=space, labels=LABELS)
+    engines.previous = Engines(Thresholds(), SimpleNamespace(manifest=before))
+    options = SegmenterOptions(device="cpu", precision="fp32", engine="torch", only=frozenset([4]))
+    cascade = Segmenter(engines, replace(space, previous_labels=(4, 2)), LABELS, options)
+    labels = cascade.segment(a_volume(array)).label_map.array_DHW
+    np.testing.assert_array_equal(labels, np.where(array > 300, 4, 0))
 
 
 def test_half_precision_is_reported(rng):
@@ -298,7 +322,7 @@ def test_a_gpu_without_memory_is_left_step_by_step(
             raise torch.OutOfMemoryError("CUDA out of memory.")
         return iterate_slabs(network, image, windows, Placement(), on_window)
 
-    module = "MISFMLib.inference.segmenter"
+    module = "MISFMLib.inference.one_model"
     monkeypatch.setattr(f"{module}.select_device", lambda _name: CUDA)
     monkeypatch.setattr(f"{module}.resolve_precision", lambda _precision, _device: torch.float32)
     monkeypatch.setattr(f"{ENGINES}.inference_precisions", lambda _precision, _device: ("fp32",))

@@ -13,7 +13,7 @@ COVERED = (
     "MISFMLib/commands/failures.py",
     "MISFMLib/device.py",
     "MISFMLib/models/download.py",
-    "MISFMLib/inference/segmenter.py",
+    "MISFMLib/inference/one_model.py",
     "MISFMLib/inference/restoration.py",
     "MISFMLib/data/label_resampling.py",
 )
