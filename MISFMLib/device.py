@@ -271,6 +271,11 @@ def _cpuinfo(key: str, path: Path = Path("/proc/cpuinfo")) -> str:
     return next(values, "")
 
 
+def cuda_peak_bytes(device: torch.device) -> int:
+    """Return the most memory that was in use on a CUDA device; 0 on others."""
+    return torch.cuda.max_memory_allocated(device) if device.type == "cuda" else 0
+
+
 def seed_everything(seed: int) -> None:
     """Seed Python's, NumPy's and torch's global random numbers, on every device."""
     random.seed(seed)

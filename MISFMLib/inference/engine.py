@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import nn
 
 from MISFMLib.configs import SegmentPrecision
+from MISFMLib.inference.deviation import RefusedError
+
+_log = logging.getLogger(__name__)
 
 
 class UnavailableError(Exception):
@@ -41,3 +46,14 @@ class Work:
     """Channels, depth, height, width of a window."""
     sample: Callable[[], torch.Tensor]
     """Cuts one of the windows, (1, C, d, h, w), on the CPU."""
+
+
+def attempt(what: str, make: Callable[..., Any], *arguments: Any) -> Any:
+    """Return what is made, None, or the error that says why nothing could be."""
+    try:
+        return make(*arguments)
+    except RefusedError as error:
+        return error
+    except Exception as error:  # of a program that is not ours: plain PyTorch can do its work
+        _log.warning("%s failed.", what, exc_info=True)
+        return UnavailableError(f"{what} failed: {error}")

@@ -15,7 +15,6 @@ import logging
 import math
 from collections.abc import Callable
 from dataclasses import replace
-from typing import Any
 
 import torch
 from torch import nn
@@ -24,6 +23,7 @@ from MISFMLib.configs import WORTH_CONVERTING, EngineName, Precision, SegmentPre
 from MISFMLib.device import inference_precisions
 from MISFMLib.errors import DeviceError
 from MISFMLib.inference import openvino_network
+from MISFMLib.inference.conversions import Conversions
 from MISFMLib.inference.cuda_network import CUDANetwork, record
 from MISFMLib.inference.deviation import (
     SAME_LABELS,
@@ -31,8 +31,7 @@ from MISFMLib.inference.deviation import (
     deviation_of_autocast,
     raise_for_other_labels,
 )
-from MISFMLib.inference.engine import Engine, UnavailableError, Work
-from MISFMLib.inference.openvino_network import OpenVINONetwork, Recipe
+from MISFMLib.inference.engine import Engine, UnavailableError, Work, attempt
 from MISFMLib.inference.settled import Settled
 from MISFMLib.models.bundle import Bundle, read_part, read_previous
 from MISFMLib.networks import network_from_bundle
@@ -66,7 +65,7 @@ class Engines:
         """Network of the model before in a cascade."""
         self.parts: list[Engines] = []
         """Networks of the models that segment together with it."""
-        self._made: dict[tuple[Recipe, int], OpenVINONetwork | Exception] = {}
+        self.conversions = Conversions(self._network, bundle)
         self._recorded: dict[tuple[str, str, tuple[int, ...]], CUDANetwork | Exception] = {}
         self._voxels = 0
         self._keeps_labels: bool | None = None
@@ -118,7 +117,8 @@ class Engines:
         reason = ""
         for chosen in inference_precisions(precision, work.device):
             try:
-                network = self._openvino(name, chosen, work, before_conversion)
+                pays = name == "openvino" or self._voxels >= WORTH_CONVERTING
+                network = self.conversions.get(name, chosen, work, before_conversion, pays=pays)
                 raise_for_other_labels(network.mean_dice, chosen, wanted=precision)
             except RefusedError as error:
                 reason = str(error)  # a more exact number format may do
@@ -154,7 +154,7 @@ class Engines:
         precision, program = settled.precision, f"PyTorch {torch.__version__}"
         try:
             if settled.program == "OpenVINO":
-                network = self._openvino("openvino", precision, work, before_conversion)
+                network = self.conversions.get("openvino", precision, work, before_conversion)
                 return Engine(network, precision, f"OpenVINO {openvino_network.version()}")
             if settled.program == "CUDA graph":
                 graph = self._cuda_graph(precision, work, must_pay=False)
@@ -190,37 +190,16 @@ class Engines:
         work = Work(device=device, windows=0, window_shape=window_shape, sample=torch.Tensor)
         return self.choose(name, precision, work, before_conversion=_not_now)
 
-    def can_convert(self, device: torch.device) -> bool:
-        """Tell whether `choose` converts the network for a device once that pays."""
-        is_possible = self._bundle is not None and device.type == "cpu"
-        return is_possible and not openvino_network.why_unavailable()
-
     @property
     def network(self) -> nn.Module:
         """The network in float32."""
         return self._network
 
-    def add_int8(self, window_shape: tuple[int, int, int, int], network: OpenVINONetwork) -> None:
-        """Use a network as the int8 version for windows of a shape (C, d, h, w)."""
-        recipe = self.recipe("int8", window_shape)
-        self._made[(recipe, torch.get_num_threads())] = network
-
-    def recipe(self, precision: str, window_shape: tuple[int, int, int, int]) -> Recipe:
-        """Describe the converted network for windows of a shape (C, d, h, w).
-
-        Raises:
-            UnavailableError: The network is of no bundle.
-        """
-        if self._bundle is None:
-            raise UnavailableError("Only networks of bundles are converted to OpenVINO.")
-        manifest = self._bundle.manifest
-        return Recipe(manifest.weights_sha256, manifest.network, window_shape, precision)
-
     def _int8_or_auto(
         self, name: EngineName, work: Work, before_conversion: Callable[[], None]
     ) -> Engine:
         try:
-            network = self._openvino(name, "int8", work, before_conversion)
+            network = self.conversions.get(name, "int8", work, before_conversion)
         except (RefusedError, UnavailableError) as error:
             return replace(self.choose(name, "auto", work, before_conversion), reason=str(error))
         return Engine(network, "int8", f"OpenVINO {openvino_network.version()}")
@@ -231,19 +210,16 @@ class Engines:
         What MISFM has trained was validated in it. For what was imported it is tried, once, on one
         window; where there are few, float32 takes less time than to find out.
         """
-        is_imported = self._bundle and "imported_by" in self._bundle.manifest.provenance
-        if precision == "fp32" or work.device.type != "cpu" or not is_imported:
+        if precision == "fp32" or work.device.type != "cpu" or self._bundle is None:
+            return precision
+        manifest = self._bundle.manifest
+        if "imported_by" not in manifest.provenance:
             return precision
         if self._keeps_labels is None and self._voxels >= WORTH_CONVERTING:
-            deviation = deviation_of_autocast(
-                self._network.to(work.device), work.sample(), precision, self._is_regional
-            )
+            network, is_regional = self._network.to(work.device), manifest.preprocessing.is_regional
+            deviation = deviation_of_autocast(network, work.sample(), precision, is_regional)
             self._keeps_labels = deviation.mean_dice >= SAME_LABELS
         return precision if self._keeps_labels else "fp32"
-
-    @property
-    def _is_regional(self) -> bool:
-        return self._bundle is not None and self._bundle.manifest.preprocessing.is_regional
 
     def _cuda_graph(
         self, precision: SegmentPrecision, work: Work, *, must_pay: bool = True
@@ -256,7 +232,7 @@ class Engines:
                 raise UnavailableError(f"{work.device} is no NVIDIA GPU.")
             if must_pay and self._voxels < _WORTH_RECORDING:
                 raise UnavailableError("A recording does not pay yet.")
-            made = _attempt(
+            made = attempt(
                 "The CUDA graph", record, self._network, work.device, precision, work.sample()
             )
             self._recorded[key] = made
@@ -264,67 +240,6 @@ class Engines:
             raise made
         return made
 
-    def _openvino(
-        self,
-        name: EngineName,
-        precision: SegmentPrecision,
-        work: Work,
-        before_conversion: Callable[[], None],
-    ) -> OpenVINONetwork:
-        """Return the converted network: from this process, from the disk, or made now."""
-        recipe, threads = self._recipe(name, precision, work), torch.get_num_threads()
-        made = self._made.get((recipe, threads))
-        if made is None:
-            must_pay = name == "auto" and precision != "int8"
-            if must_pay and self._voxels < WORTH_CONVERTING and not recipe.is_kept():
-                raise UnavailableError("A conversion to OpenVINO does not pay yet.")
-            made = _attempt("OpenVINO", openvino_network.load, recipe, threads)
-        if made is None and precision == "int8":
-            raise UnavailableError(
-                "This computer has no int8 version of the model; `misfm quantize` makes one."
-            )
-        if made is None:
-            before_conversion()
-            network = self._network.to(work.device)
-            made = _attempt(
-                "OpenVINO",
-                openvino_network.build,
-                recipe,
-                threads,
-                network,
-                work.sample(),
-                self._is_regional,
-            )
-        # Nobody goes back to another number of threads, and a compiled network is large.
-        kept = {key: value for key, value in self._made.items() if key[1] == threads}
-        self._made = {**kept, (recipe, threads): made}
-        if isinstance(made, Exception):
-            raise made
-        return made
-
-    def _recipe(self, name: EngineName, precision: str, work: Work) -> Recipe:
-        """Describe the converted network, if there can be one."""
-        if name == "torch":
-            raise UnavailableError("PyTorch was asked for.")
-        if work.device.type != "cpu":
-            raise UnavailableError(f"OpenVINO is used on CPUs only, not on {work.device}.")
-        recipe = self.recipe(precision, work.window_shape)
-        problem = openvino_network.why_unavailable()
-        if problem:
-            raise UnavailableError(problem)
-        return recipe
-
 
 def _not_now() -> None:
     raise UnavailableError("No conversion to OpenVINO is kept.")
-
-
-def _attempt(what: str, make: Callable[..., Any], *arguments: Any) -> Any:
-    """Return what is made, None, or the error that says why nothing could be."""
-    try:
-        return make(*arguments)
-    except RefusedError as error:
-        return error
-    except Exception as error:  # of a program that is not ours: plain PyTorch can do its work
-        _log.warning("%s failed.", what, exc_info=True)
-        return UnavailableError(f"{what} failed: {error}")

@@ -11,7 +11,7 @@ import torch
 
 from MISFMLib.configs import LabelConfig, PreprocessingConfig
 from MISFMLib.data.preprocessing import PreparedVolume
-from MISFMLib.device import resolve_precision, select_device
+from MISFMLib.device import cuda_peak_bytes, resolve_precision, select_device
 from MISFMLib.errors import DeviceError, is_out_of_memory
 from MISFMLib.events import EventSink
 from MISFMLib.inference.domain import domain_warnings
@@ -142,17 +142,20 @@ class OneModel:
         channels = self.preprocessing.input_channels
         placement = replace(self._placement, precision=engine.precision)
         seconds = window_seconds(engine.network, channels, self._windows, placement, is_wanted)
-        peak = _device_peak(device)
+        peak = cuda_peak_bytes(device)
         if device.type != "cpu":  # its memory is for volumes
             engine.network.cpu()
             torch.cuda.empty_cache()
-        can_convert = engine.name.startswith("PyTorch") and self._engines.can_convert(device)
+        can_convert = engine.name.startswith("PyTorch") and self._engines.conversions.are_possible(
+            device
+        )
         return WindowFigures(str(device), engine.name, seconds, peak, can_convert)
 
     def _load_kept(self) -> Engine:
-        window_shape = (self.preprocessing.input_channels, *self._windows.patch_size)
+        placement = self._placement
+        shape = (self.preprocessing.input_channels, *self._windows.patch_size)
         return self._engines.load_kept(
-            self._engine_name, self._placement.precision, window_shape, self._placement.network
+            self._engine_name, placement.precision, shape, placement.network
         )
 
     def segment(
@@ -209,7 +212,7 @@ class OneModel:
             computed_windows=run.computed_windows,
             timings_s=run.timings_s,
             notices=tuple(run.notices),
-            device_peak_bytes=_device_peak(self._placement.network),
+            device_peak_bytes=cuda_peak_bytes(self._placement.network),
             uncertainty=percents,
             places=places,
         )
@@ -217,9 +220,9 @@ class OneModel:
     def _climb_down(self, prepared: PreparedVolume, run: Run) -> tuple[Rung, Engine, _Restored]:
         """Compute the label map on the first rung whose memory suffices."""
         rungs = list(memory_ladder(self._windows, self._placement))
-        first = min(self._steps_down, len(rungs) - 1)
-        for rung in rungs[first:]:
-            if rung.change and rung is rungs[first]:
+        rungs = rungs[min(self._steps_down, len(rungs) - 1) :]
+        for rung in rungs:
+            if rung.change and rung is rungs[0]:
                 run.notify(f"A process died over it; trying {rung.change}.")
             elif rung.change:
                 run.notify(f"The memory of the device does not suffice; trying {rung.change}.")
@@ -295,7 +298,3 @@ class OneModel:
         seconds = time.perf_counter() - start
         run.timings_s["network"] = seconds - run.timings_s["restore"]
         return restorer.label_map(), restorer.uncertainty()
-
-
-def _device_peak(device: torch.device) -> int:
-    return torch.cuda.max_memory_allocated(device) if device.type == "cuda" else 0

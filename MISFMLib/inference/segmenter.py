@@ -21,6 +21,9 @@ class Segmenter:
     """Segments any number of volumes with a model, which is loaded once.
 
     A model is one network, or several whose labels are put together; see `OneModel`.
+
+    Attributes:
+        engines: The ways to compute the first network, which hold those of the others.
     """
 
     def __init__(
@@ -42,6 +45,7 @@ class Segmenter:
             ConfigError: An option is not possible.
             DeviceError: The device is absent, broken, or lacks the number format.
         """
+        self.engines = engines
         self._only = options.only
         self._first = OneModel(engines, preprocessing, labels, options)
         self._models = [self._first]

@@ -19,7 +19,7 @@ from MISFMLib.data.split import choose_split
 from MISFMLib.device import set_threads
 from MISFMLib.errors import ConfigError, DataError
 from MISFMLib.events import EventSink, Progress, ignore_events
-from MISFMLib.inference import openvino_conversion, openvino_network, quantization
+from MISFMLib.inference import kept_conversions, openvino_conversion, quantization
 from MISFMLib.inference.engines import Engines
 from MISFMLib.inference.openvino_network import OpenVINONetwork
 from MISFMLib.inference.patches import central_window
@@ -60,7 +60,7 @@ def run_quantize(config: QuantizeConfig, events: EventSink = ignore_events) -> d
     engines, manifest = Engines.from_bundle(bundle), bundle.manifest
     network, model = _quantized(engines.network, to_calibrate, manifest.preprocessing, events)
     window_shape = (len(manifest.preprocessing.channels), *manifest.preprocessing.patch_size)
-    engines.add_int8(window_shape, network)
+    engines.conversions.add_int8(window_shape, network)
     exact, int8 = (
         Segmenter(engines, manifest.preprocessing, manifest.labels, options)
         for options in (_EXACT, replace(_EXACT, precision="int8"))
@@ -77,8 +77,8 @@ def run_quantize(config: QuantizeConfig, events: EventSink = ignore_events) -> d
     refused = ""
     if losses[worst] >= MOST_LOSS:
         refused = f"In int8 the Dice of {worst} falls by {losses[worst]:.4f}."
-    recipe = engines.recipe("int8", window_shape)
-    openvino_network.keep(recipe, model, {"dice": scores, "cases": len(to_compare)}, refused)
+    recipe = engines.conversions.recipe("int8", window_shape)
+    kept_conversions.keep(recipe, model, {"dice": scores, "cases": len(to_compare)}, refused)
     lines = [
         f"{name}: Dice {d['float32']:.4f}, in int8 {d['int8']:.4f}" for name, d in scores.items()
     ]

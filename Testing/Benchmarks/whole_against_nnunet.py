@@ -41,7 +41,7 @@ from MISFMLib.configs import (
     PreprocessingConfig,
 )
 from MISFMLib.data.preprocessing import prepare_volume
-from MISFMLib.inference import openvino_conversion, openvino_network, quantization
+from MISFMLib.inference import kept_conversions, openvino_conversion, quantization
 from MISFMLib.inference.engines import Engines
 from MISFMLib.inference.patches import central_window
 from MISFMLib.inference.windows import WindowConfig
@@ -166,12 +166,12 @@ def make_int8(case: str, image: Path) -> None:
     engines, preprocessing = Engines.from_bundle(bundle), bundle.manifest.preprocessing
     windows = WindowConfig(patch_size=preprocessing.patch_size, padding=preprocessing.padding)
     window = central_window(prepare_volume(read_volume(image), preprocessing), windows)
-    recipe = engines.recipe("int8", tuple(window.shape[1:]))
+    recipe = engines.conversions.recipe("int8", tuple(window.shape[1:]))
     if recipe.is_kept():
         return
     model = openvino_conversion.convert(engines.network, window)
     model = quantization.quantize(model, [window], accurate=False)
-    openvino_network.keep(recipe, model, {"made_by": "whole_against_nnunet.py"}, "")
+    kept_conversions.keep(recipe, model, {"made_by": "whole_against_nnunet.py"}, "")
 
 
 def print_table(work: Path) -> None:

@@ -27,7 +27,7 @@ from MISFMLib.device import inference_precisions
 from MISFMLib.errors import DeviceError, JobCancelled
 from MISFMLib.events import Progress
 from MISFMLib.inference import engines as engines_module
-from MISFMLib.inference import openvino_conversion, openvino_network
+from MISFMLib.inference import kept_conversions, openvino_conversion, openvino_network
 from MISFMLib.inference.deviation import (
     BOUNDS,
     Deviation,
@@ -37,7 +37,8 @@ from MISFMLib.inference.deviation import (
 )
 from MISFMLib.inference.engine import Work
 from MISFMLib.inference.engines import Engines
-from MISFMLib.inference.openvino_network import OpenVINONetwork, Recipe
+from MISFMLib.inference.kept_conversions import Recipe
+from MISFMLib.inference.openvino_network import OpenVINONetwork
 from MISFMLib.inference.segmenter import Segmenter, SegmenterOptions
 from MISFMLib.inference.settled import Settled
 from MISFMLib.metrics import dice
@@ -129,8 +130,8 @@ class FakeOpenVINO:
         self.error = None
         monkeypatch.setattr(openvino_network, "why_unavailable", lambda: "")
         monkeypatch.setattr(openvino_network, "version", lambda: "1.0")
-        monkeypatch.setattr(openvino_network, "load", self.load)
-        monkeypatch.setattr(openvino_network, "build", self.build)
+        monkeypatch.setattr(kept_conversions, "load", self.load)
+        monkeypatch.setattr(kept_conversions, "build", self.build)
         monkeypatch.setattr(Recipe, "is_kept", lambda recipe: recipe.precision in self.kept)
         monkeypatch.setattr(
             engines_module,
@@ -438,7 +439,7 @@ def a_recipe(bundle, precision="fp32"):
 def converted(bundle, **settings):
     recipe = a_recipe(bundle, **settings)
     network = engines_module.network_from_bundle(bundle)
-    return recipe, network, openvino_network.build(recipe, 1, network, an_image())
+    return recipe, network, kept_conversions.build(recipe, 1, network, an_image())
 
 
 @pytest.mark.parametrize("architecture", NETWORKS)
@@ -449,7 +450,7 @@ def test_openvino_gives_the_logits_of_pytorch(openvino, tmp_path, architecture):
     with torch.inference_mode():
         expected = network(images)
     assert not measure_deviation(first(images), expected).exceeds(Deviation(5e-5, 5e-5, 0.9999))
-    again = openvino_network.load(recipe, 1)
+    again = kept_conversions.load(recipe, 1)
     assert torch.equal(again(images), first(images))
 
 
@@ -508,12 +509,12 @@ def test_many_logits_in_bfloat16_stay_so(openvino, bundle, monkeypatch):
         pytest.skip("this CPU does not compute in bfloat16")
     monkeypatch.setitem(BOUNDS, "bf16", Deviation(0.1, 0.1, 0.5))  # with random weights
     network = a_staged_network((16, 32))
-    wide = openvino_network.build(recipe, 1, network, an_image())(an_image(seed=1))
+    wide = kept_conversions.build(recipe, 1, network, an_image())(an_image(seed=1))
     assert wide.dtype == torch.float32
-    monkeypatch.setattr(openvino_network, "_MANY_LOGITS", 1000)
-    narrow = openvino_network.build(recipe, 1, network, an_image())
+    monkeypatch.setattr(kept_conversions, "_MANY_LOGITS", 1000)
+    narrow = kept_conversions.build(recipe, 1, network, an_image())
     assert narrow(an_image(seed=1)).dtype == torch.bfloat16
-    for made in (narrow, openvino_network.load(recipe, 1)):
+    for made in (narrow, kept_conversions.load(recipe, 1)):
         assert torch.equal(made(an_image(seed=1)).float(), wide)
 
 
@@ -546,7 +547,7 @@ def test_a_damaged_or_outdated_conversion_is_not_used(openvino, bundle, damage, 
         record.write_text(record.read_text("utf-8")[:-9], "utf-8")
     else:
         monkeypatch.setattr(openvino_network, "version", lambda: "another")
-    assert openvino_network.load(recipe, 1) is None
+    assert kept_conversions.load(recipe, 1) is None
     assert recipe.is_kept() == (damage in ("bits", "gone"))
 
 
@@ -555,7 +556,7 @@ def test_a_damaged_conversion_is_made_again(openvino, bundle):
     (recipe.folder / "network.xml").write_text("<net/>", "utf-8")
     engine = Engines.from_bundle(bundle).choose("openvino", "fp32", some_work())
     assert engine.name == f"OpenVINO {openvino_network.version()}"
-    assert openvino_network.load(recipe, 1) is not None
+    assert kept_conversions.load(recipe, 1) is not None
 
 
 def test_a_failed_conversion_leaves_the_warnings_of_others_audible(openvino, caplog):
@@ -576,7 +577,7 @@ def test_a_network_off_the_reference_is_refused_and_not_tried_again(openvino, bu
     recipe = a_recipe(bundle)
     assert [path.name for path in recipe.folder.iterdir()] == ["record.json"]
     with pytest.raises(RefusedError, match="not accurate enough"):
-        openvino_network.load(recipe, 1)
+        kept_conversions.load(recipe, 1)
     engine = Engines.from_bundle(bundle).choose("openvino", "fp32", some_work())
     assert engine.name.startswith("PyTorch")
 
@@ -593,7 +594,7 @@ def test_a_conversion_that_cannot_be_kept_serves_all_the_same(
 
 
 def test_the_conversions_of_the_models_used_last_are_kept(openvino, bundle):
-    most = openvino_network._MOST_MODELS
+    most = kept_conversions._MOST_MODELS
     others = [engines_folder(str(number)) for number in range(most + 2)]
     for age, folder in enumerate(others):
         (folder / "x").mkdir(parents=True)
@@ -604,7 +605,7 @@ def test_the_conversions_of_the_models_used_last_are_kept(openvino, bundle):
         *others[: most - 1],
     }
     os.utime(recipe.folder.parent, (1000, 1000))
-    openvino_network.load(recipe, 1)
+    kept_conversions.load(recipe, 1)
     assert recipe.folder.parent.stat().st_mtime > 1000
 
 

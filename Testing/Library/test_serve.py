@@ -291,10 +291,10 @@ def test_the_network_is_loaded_once_for_the_same_model(a_model, monkeypatch):
     cache = SegmenterCache()
     first = cache.get(a_model, SegmenterOptions(device="cpu"))
     second = cache.get(a_model, SegmenterOptions(device="cpu", overlap=0.25))
-    assert first._engines is second._engines
-    assert second._windows.overlap == 0.25
+    assert first.engines is second.engines
+    assert second._first._windows.overlap == 0.25
     other = write_model(a_model.path.with_name("other"), seed=1)
-    assert cache.get(other, SegmenterOptions(device="cpu"))._engines is not first._engines
+    assert cache.get(other, SegmenterOptions(device="cpu")).engines is not first.engines
     cache.get(a_model, SegmenterOptions(device="cpu"))
     assert loaded == [a_model, other, a_model]
 
@@ -307,14 +307,14 @@ def test_a_model_that_was_trained_anew_under_its_name_is_loaded_anew(a_model, tm
     a_model.path.rename(tmp_path / "old")
     retrained.path.rename(a_model.path)
     second = cache.get(type(a_model)(a_model.path, retrained.manifest), SegmenterOptions())
-    assert second._engines is not first._engines
+    assert second.engines is not first.engines
 
 
 def test_clear_lets_go_of_the_network(a_model):
     cache = SegmenterCache()
-    first = cache.get(a_model, SegmenterOptions(device="cpu"))._engines
+    first = cache.get(a_model, SegmenterOptions(device="cpu")).engines
     cache.clear()
-    assert cache.get(a_model, SegmenterOptions(device="cpu"))._engines is not first
+    assert cache.get(a_model, SegmenterOptions(device="cpu")).engines is not first
 
 
 def test_the_job_finds_what_was_loaded_ahead(a_model):
@@ -329,7 +329,7 @@ def test_the_job_finds_what_was_loaded_ahead(a_model):
     loaded = []
     assert list(steps) == []
     assert loaded == [("auto", "auto", (1, 16, 16, 16), torch.device("cpu"))]
-    assert jobs._segmenters.get(a_model, SegmenterOptions(device="cpu"))._engines is engines
+    assert jobs._segmenters.get(a_model, SegmenterOptions(device="cpu")).engines is engines
 
 
 def test_only_segmentation_gets_the_cache(monkeypatch):
