@@ -6,6 +6,7 @@ import itertools
 import json
 from contextlib import nullcontext
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -152,6 +153,12 @@ def benchmark(data, output, events=lambda _event: None, **options):
     return run_benchmark(config, events)
 
 
+@pytest.mark.parametrize("content", ["{", "[]", '{"scores": 3}', '{"scores": [{"of": 1}]}'])
+def test_damaged_scores_count_for_none(tmp_path, content):
+    (tmp_path / "scores.json").write_text(content, "utf-8")
+    assert carry_out.read_scores(SimpleNamespace(folder=tmp_path)) is None
+
+
 @pytest.mark.slow
 def test_a_benchmark_that_was_stopped_ends_with_the_same_table(data, tmp_path, monkeypatch):
     whole = benchmark(data, tmp_path / "whole")
@@ -168,6 +175,7 @@ def test_a_benchmark_that_was_stopped_ends_with_the_same_table(data, tmp_path, m
         benchmark(data, tmp_path / "stopped")
     monkeypatch.undo()
     heard = []
+    (tmp_path / "stopped" / "runs" / "small-1-1" / "scores.json").write_text("{", "utf-8")
     benchmark(data, tmp_path / "stopped", heard.append)
     assert next(e.status for e in heard if isinstance(e, CaseDone)) == "skipped"
     for name in ("table.csv", "cases.csv"):

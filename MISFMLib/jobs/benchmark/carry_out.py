@@ -28,16 +28,19 @@ _COST = "training.json"
 
 
 def read_scores(run: Run) -> tuple[list[LabelScore], dict[str, Any]] | None:
-    """Return the scores of a training that is done, and what it cost; None for others."""
-    path = run.folder / _SCORES
-    if not path.is_file():
+    """Return the scores of a training that is done, and what it cost; None for others.
+
+    A damaged file counts for none: the model is there, and judges the cases again.
+    """
+    try:
+        content = json.loads((run.folder / _SCORES).read_text("utf-8"))
+        scores = [
+            LabelScore(**{**row, "agreement": Agreement(**_with_nan(row["agreement"]))})
+            for row in content["scores"]
+        ]
+        return scores, dict(content["cost"])
+    except (FileNotFoundError, ValueError, LookupError, TypeError, AttributeError):
         return None
-    content = json.loads(path.read_text("utf-8"))
-    scores = [
-        LabelScore(**{**row, "agreement": Agreement(**_with_nan(row["agreement"]))})
-        for row in content["scores"]
-    ]
-    return scores, content["cost"]
 
 
 def carry_out(
@@ -103,10 +106,11 @@ def _trained(
 
 
 def _training_cost(run: Run) -> dict[str, Any]:
-    """Return what the training cost; nothing when it was killed before it was written down."""
-    path = run.folder / _COST
-    cost: dict[str, Any] = json.loads(path.read_text("utf-8")) if path.is_file() else {}
-    return cost
+    """Return what the training cost; nothing when that was not written down, or is damaged."""
+    try:
+        return dict(json.loads((run.folder / _COST).read_text("utf-8")))
+    except (FileNotFoundError, ValueError, TypeError):
+        return {}
 
 
 def _judged(
