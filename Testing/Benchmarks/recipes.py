@@ -17,22 +17,25 @@ import json
 import logging
 import statistics
 from collections import defaultdict
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import AbstractContextManager, contextmanager
+from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
-from functools import partial
 from itertools import product
 from pathlib import Path
 from typing import Any
-from unittest import mock
 
-import torch
+from recipe_changes import (
+    averaged_weights,
+    dice_per_sample,
+    instance_norm,
+    muon,
+    sgd,
+    weighted_cross_entropy,
+    with_background,
+    without_prior,
+)
 from tables import mean_sd, table_row
-from torch import nn
 from trials import LabelledCases, TrialCommands, claimed, last_look, write_result
-
-from MISFMLib.jobs.train import finetune
-from MISFMLib.training import loop, losses, parameters
 
 HELD_OUT = 12
 SETS: dict[str, dict[str, Any]] = {
@@ -58,107 +61,6 @@ class Recipe:
     """Number of steps as a part of the usual one, where a step sees more or fewer voxels."""
 
 
-# ---------------------------------------------------------------- what the product does not offer
-
-
-def without_prior() -> AbstractContextManager[Any]:
-    """Let fresh outputs begin with all classes alike."""
-    return mock.patch.object(finetune, "set_class_prior", return_value=[])
-
-
-class _WeightedLoss(losses.SegmentationLoss):
-    """Cross-entropy weighted by the square root of the inverse share of a class."""
-
-    shares: torch.Tensor
-
-    def __init__(self) -> None:
-        super().__init__()
-        weight = self.shares.clamp(min=1e-5).rsqrt()
-        weight /= (weight * self.shares).sum()
-        self.dice_and_cross_entropy.cross_entropy = nn.CrossEntropyLoss(weight=weight)
-
-
-@contextmanager
-def weighted_cross_entropy() -> Iterator[None]:
-    """Weight the cross-entropy by the classes' shares."""
-    count = finetune.class_shares
-
-    def counted(*arguments: Any) -> torch.Tensor:
-        _WeightedLoss.shares = count(*arguments)
-        return _WeightedLoss.shares
-
-    with (
-        mock.patch.object(finetune, "class_shares", counted),
-        mock.patch.object(finetune, "SegmentationLoss", _WeightedLoss),
-    ):
-        yield
-
-
-class _PerSampleLoss(losses.SegmentationLoss):
-    """Dice of every sample for itself."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.dice_and_cross_entropy.dice.batch = False
-
-
-def dice_per_sample() -> AbstractContextManager[Any]:
-    """Compute Dice for each sample of a batch for itself."""
-    return mock.patch.object(finetune, "SegmentationLoss", _PerSampleLoss)
-
-
-def with_background() -> AbstractContextManager[Any]:
-    """Count the background in Dice, as published."""
-    loss = partial(losses.SegmentationLoss, include_background=True)
-    return mock.patch.object(finetune, "SegmentationLoss", loss)
-
-
-def sgd() -> AbstractContextManager[Any]:
-    """Train with SGD and Nesterov momentum, as nnU-Net does."""
-    kind = partial(torch.optim.SGD, momentum=0.99, nesterov=True)
-    return mock.patch.dict(parameters._KINDS, adamw=kind)
-
-
-class _InstanceNorm(nn.InstanceNorm3d):
-    def __init__(self, channels: int) -> None:
-        super().__init__(channels, affine=True)
-
-
-def instance_norm() -> AbstractContextManager[Any]:
-    """Normalise every sample for itself."""
-    return mock.patch.object(nn, "BatchNorm3d", _InstanceNorm)
-
-
-@contextmanager
-def averaged_weights(decay: float = 0.98) -> Iterator[None]:
-    """Judge the moving average of the weights instead of the weights."""
-    averages: dict[nn.Parameter, torch.Tensor] = {}
-    build, validate = loop.build_optimizer, finetune._validate
-
-    def built(*arguments: Any, **options: Any) -> Any:
-        optimizer, rates = build(*arguments, **options)
-
-        def follow(optimizer: torch.optim.Optimizer, *_: Any) -> None:
-            for group in optimizer.param_groups:
-                for weight in group["params"]:
-                    average = averages.setdefault(weight, weight.detach().clone())
-                    average.lerp_(weight.detach(), 1 - decay)
-
-        optimizer.register_step_post_hook(follow)
-        return optimizer, rates
-
-    def judged(*arguments: Any) -> Any:
-        for weight, average in averages.items():
-            weight.data.copy_(average)
-        return validate(*arguments)
-
-    with (
-        mock.patch.object(loop, "build_optimizer", built),
-        mock.patch.object(finetune, "_validate", judged),
-    ):
-        yield
-
-
 # ------------------------------------------------------------------------------------ the recipes
 
 RECIPES = {
@@ -181,6 +83,7 @@ RECIPES = {
     "foreground-1/3": Recipe("a third of the patches on a label", {"foreground_share": 0.33}),
     "foreground-1": Recipe("all patches on a label", {"foreground_share": 1.0}),
     "sgd": Recipe("SGD 1e-2, momentum 0.99", {"learning_rate": 1e-2}, (sgd,)),
+    "muon": Recipe("Muon, AdamW for biases and norms", {}, (muon,)),
     "instance-norm": Recipe("instance norm", {}, (instance_norm,)),
     "average": Recipe("moving average of the weights (0.98)", {}, (averaged_weights,)),
     "no-deep-supervision": Recipe("finest output only", {"deep_supervision": False}),
