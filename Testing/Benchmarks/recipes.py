@@ -1,7 +1,7 @@
 """What was tried to make a training from scratch find every label: one change at a time.
 
     python Testing/Benchmarks/recipes.py run DATA WORK [--sets headneck_ct] [--seeds 1 2 3]
-        [--cases 4 16] [--only NAME ...] [--inits MODEL ...]
+        [--cases 4 16] [--only NAME ...] [--inits MODEL ... [--rate 1e-3]]
     python Testing/Benchmarks/recipes.py report WORK        # prints the tables
 
 DATA holds the labelled sets. Every row is the training of ``misfm finetune`` with the settings of
@@ -100,15 +100,22 @@ RECIPES = {
 _CT_ONLY = ("ct-percentile",)
 
 
-def _from(init: str) -> Recipe:
-    return Recipe(f"from {Path(init).name}", {"init": init})
+def _starts(inits: Sequence[str], rate: float | None) -> dict[str, Recipe]:
+    """Return the trainings that begin with a model, at the usual learning rate or another."""
+    suffix, settings = (f" at {rate:g}", {"learning_rate": rate}) if rate else ("", {})
+    return {
+        f"{Path(init).name}{suffix.replace(' ', '-')}": Recipe(
+            f"from {Path(init).name}{suffix}", {"init": init, **settings}
+        )
+        for init in inits
+    }
 
 
 def run(arguments: argparse.Namespace) -> None:
     """Compute what is not there yet, and no other process is computing."""
     for name in arguments.sets:
         cases = LabelledCases(arguments.data / name, arguments.work)
-        starts = {Path(init).name: _from(init) for init in arguments.inits}
+        starts = _starts(arguments.inits, arguments.rate)
         recipes = {key: RECIPES[key] for key in arguments.only or ([] if starts else RECIPES)}
         trials = product(arguments.seeds, arguments.cases, {**recipes, **starts}.items())
         for seed, count, (key, recipe) in trials:
@@ -174,6 +181,7 @@ def main() -> None:
     commands.run.add_argument("--cases", type=int, nargs="+", default=[16])
     commands.run.add_argument("--only", nargs="+", choices=list(RECIPES))
     commands.run.add_argument("--inits", nargs="+", default=[], help="models to start from")
+    commands.run.add_argument("--rate", type=float, help="learning rate of those")
     commands.start()
 
 
