@@ -22,6 +22,7 @@ What lies in WORK is not computed again, and a training that was killed goes on 
 from __future__ import annotations
 
 import argparse
+import ctypes
 import json
 import os
 import shutil
@@ -159,9 +160,15 @@ def _started(arguments: argparse.Namespace, job: dict[str, Any]) -> subprocess.P
             stderr=subprocess.STDOUT,
             start_new_session=True,
             env={**os.environ, "OMP_NUM_THREADS": "1"},
+            preexec_fn=_die_with_the_driver,
         )
     os.killpg(process.pid, signal.SIGSTOP)
     return process
+
+
+def _die_with_the_driver() -> None:
+    """Let Linux kill this process when its parent ends; held, it would stay in memory for good."""
+    ctypes.CDLL(None).prctl(1, signal.SIGKILL)
 
 
 def _take_turns(processes: Sequence[subprocess.Popen[bytes]]) -> None:
