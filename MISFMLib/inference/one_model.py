@@ -56,18 +56,7 @@ class OneModel:
         labels: Sequence[LabelConfig],
         options: SegmenterOptions,
     ) -> None:
-        """Choose the device.
-
-        Args:
-            engines: The network.
-            preprocessing: The model space.
-            labels: Labels of the network's classes 1, 2, ...
-            options: How to run it.
-
-        Raises:
-            ConfigError: An option is not possible.
-            DeviceError: The device is absent, broken, or lacks the number format.
-        """
+        """Choose the device; args and errors are those of `Segmenter`."""
         device = select_device(options.device)
         if options.precision != "int8":
             resolve_precision(options.precision, device)
@@ -93,15 +82,7 @@ class OneModel:
         return any(label.value in values for label in self._labels)
 
     def settle(self, volumes: int, earlier: str = "") -> None:
-        """Compute all volumes that follow with one engine.
-
-        Args:
-            volumes: How many there will be, about as large as the first; it decides what pays.
-            earlier: What has computed others of the same batch, as `SegmentResult.settled` says.
-
-        Raises:
-            OutputError: Something else was asked for.
-        """
+        """Do as `Segmenter.settle` says, with the network before this one too."""
         self._volumes = max(1, volumes)
         self._settled = Settled.parse(earlier)
         if self._settled is not None:
@@ -111,32 +92,18 @@ class OneModel:
             self._previous.settle(volumes)
 
     def step_down(self, steps: int) -> None:
-        """Leave the first steps of the memory ladder out for the volumes that follow.
-
-        Args:
-            steps: How many; the last step is always tried.
-        """
+        """Do as `Segmenter.step_down` says, with the network before this one too."""
         self._steps_down = steps
         if self._previous is not None:
             self._previous.step_down(steps)
 
     def load_engine(self) -> None:
-        """Load the engine that the next volume is likely to need, where one is kept on the disk.
-
-        Only for the CPU: the memory of a GPU is taken when there is something to compute.
-        """
+        """Do as `Segmenter.load_engine` says."""
         if self._placement.network.type == "cpu":
             self._load_kept()
 
     def measure_window(self, is_wanted: Callable[[], bool]) -> WindowFigures:
-        """Measure how long a window takes with the engine that the next volume starts with.
-
-        Args:
-            is_wanted: Asked again and again whether a volume waits for the network.
-
-        Raises:
-            InterruptedMeasurementError: One does.
-        """
+        """Do as `Segmenter.measure_window` says; args and errors are the same."""
         engine = self._load_kept()
         device = self._placement.network
         channels = self.preprocessing.input_channels

@@ -30,21 +30,24 @@ import signal
 import statistics
 import subprocess
 import sys
-import time
 from collections.abc import Sequence
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any
-from unittest import mock
 
 from race_report import report
-from trials import SETS, LabelledCases, TrialCommands, claimed, judge_volumes, segment_volumes
+from trials import (
+    SETS,
+    LabelledCases,
+    TrialCommands,
+    claimed,
+    judge_volumes,
+    segment_volumes,
+    train_once,
+)
 
 from MISFMLib.configs import FinetuneConfig
 from MISFMLib.data.cases import Case
 from MISFMLib.device import cpu_name
-from MISFMLib.jobs.train.finetune import run_finetune
-from MISFMLib.models.bundle import read_bundle
 
 TURN_S = 20
 HELD_OUT = 20
@@ -78,23 +81,10 @@ def train_ours(arguments: argparse.Namespace) -> None:
         seed=job["seed"],
         resume=True,
     )
-    outcome = Path(job["outcome"])
-    if not outcome.exists():
-        clock = SimpleNamespace(monotonic=time.process_time)
-        with mock.patch("MISFMLib.training.loop.time", clock):
-            report = run_finetune(config)
-        facts = {
-            "steps": report["steps"],
-            "cpu_seconds": report["training_seconds"],
-            "patch": read_bundle(config.output).manifest.preprocessing.patch_size,
-            "batch_size": config.batch_size,
-        }
-        outcome.write_text(json.dumps(facts), "utf-8")
-    pairs = zip(job["images"], job["predictions"], strict=True)
-    left = [
-        (Path(image), path) for (image,), to in pairs if not (path := Path(f"{to}.nii.gz")).exists()
-    ]
-    segment_volumes(config.output, [image for image, _ in left], [path for _, path in left])
+    train_once(config, Path(job["outcome"]))
+    images = [Path(image) for (image,) in job["images"]]
+    targets = [Path(f"{path}.nii.gz") for path in job["predictions"]]
+    segment_volumes(config.output, images, targets)
 
 
 # -------------------------------------------------------------------------------------- the driver

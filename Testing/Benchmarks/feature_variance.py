@@ -4,8 +4,7 @@
 
 Prints the eigenvalues of the covariance of the features that the finest output sees, largest first,
 on the window in the middle of a volume that was prepared as the model wants it; and the same of the
-network with fresh weights. Features that were trained for a question with one number as its answer
-say little more than that number.
+network with fresh weights.
 """
 
 from __future__ import annotations

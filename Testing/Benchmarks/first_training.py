@@ -18,14 +18,11 @@ import argparse
 import json
 import logging
 import statistics
-import time
 from collections import defaultdict
 from collections.abc import Sequence
 from itertools import product
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any
-from unittest import mock
 
 from tables import mean_sd, table_row
 from trials import (
@@ -35,14 +32,13 @@ from trials import (
     claimed,
     judge_volumes,
     segment_volumes,
+    train_once,
     write_result,
 )
 
 from MISFMLib.configs import FinetuneConfig
 from MISFMLib.data.cases import Case
 from MISFMLib.device import cpu_name
-from MISFMLib.jobs.train.finetune import run_finetune
-from MISFMLib.models.bundle import read_bundle
 from MISFMLib.resources import read_preset
 
 HELD_OUT = 20
@@ -80,18 +76,13 @@ def _train(
         resume=True,
         **settings,
     )
-    clock = SimpleNamespace(monotonic=time.process_time)
-    with mock.patch("MISFMLib.training.loop.time", clock):
-        report = run_finetune(config)
+    facts = train_once(config, work / "trained.json")
     held_out = cases.held_out(HELD_OUT, without=drawn)
     predicted = [work / "predicted" / f"{case.name}.nii.gz" for case in held_out]
     segment_volumes(config.output, [Path(case.images[0]) for case in held_out], predicted)
     scores = judge_volumes(cases, held_out, predicted)
-    preprocessing = read_bundle(config.output).manifest.preprocessing
     return {
-        "steps": report["steps"],
-        "patch": preprocessing.patch_size,
-        "cpu_seconds": report["training_seconds"],
+        **facts,
         "cpu": cpu_name(),
         "dice": {label: statistics.fmean(values) for label, values in scores.items()},
         "cases": scores,

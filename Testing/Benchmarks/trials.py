@@ -15,7 +15,9 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
+from unittest import mock
 
 from MISFMLib.configs import FinetuneConfig
 from MISFMLib.data.cases import Case, LabelledSet, find_cases
@@ -188,12 +190,34 @@ def last_look(data: Path, output: Path, changes: Sequence[Any] = (), **settings:
     return {"dice": dice, "loss": values["loss"], "cpu_seconds": time.process_time() - start}
 
 
+def train_once(config: FinetuneConfig, record: Path) -> dict[str, Any]:
+    """Train by the clock of CPU seconds, or go on, unless the record tells that this is done.
+
+    Returns:
+        Steps, CPU seconds, patch and samples a step, as they are written to the record.
+    """
+    if not record.exists():
+        clock = SimpleNamespace(monotonic=time.process_time)
+        with mock.patch("MISFMLib.training.loop.time", clock):
+            report = run_finetune(config)
+        facts = {
+            "steps": report["steps"],
+            "cpu_seconds": report["training_seconds"],
+            "patch": read_bundle(config.output).manifest.preprocessing.patch_size,
+            "batch_size": config.batch_size,
+        }
+        record.write_text(json.dumps(facts), "utf-8")
+    done: dict[str, Any] = json.loads(record.read_text("utf-8"))
+    return done
+
+
 def segment_volumes(model: Path, images: Sequence[Path], targets: Sequence[Path]) -> None:
-    """Segment volumes of one channel with a trained model, and write the label maps."""
+    """Segment volumes of one channel with a trained model where the label map is not there yet."""
     segmenter = Segmenter.from_bundle(read_bundle(model), SegmenterOptions(device="cpu"))
     for image, target in zip(images, targets, strict=True):
-        target.parent.mkdir(parents=True, exist_ok=True)
-        write_label_map(segmenter.segment(read_volume((image,))).label_map, target, overwrite=True)
+        if not target.exists():
+            target.parent.mkdir(parents=True, exist_ok=True)
+            write_label_map(segmenter.segment(read_volume((image,))).label_map, target)
 
 
 def judge_volumes(
