@@ -121,10 +121,15 @@ def run(arguments: argparse.Namespace) -> None:
         for seed, count, (key, recipe) in trials:
             if key in _CT_ONLY and not name.endswith("_ct"):
                 continue
-            file = f"{count}-{key.replace('/', '-')}-{seed}.json"
-            with claimed(arguments.work / name / file, wait=False) as is_open:
-                if is_open:
-                    _try(recipe, cases, count, seed, arguments.work / name / file)
+            try_once(key, recipe, cases, count, seed)
+
+
+def try_once(key: str, recipe: Recipe, cases: LabelledCases, count: int, seed: int) -> None:
+    """Train and judge unless it is done, or another process is at it."""
+    result = cases.work / cases.name / f"{count}-{key.replace('/', '-')}-{seed}.json"
+    with claimed(result, wait=False) as is_open:
+        if is_open:
+            _try(recipe, cases, count, seed, result)
 
 
 def _try(recipe: Recipe, cases: LabelledCases, count: int, seed: int, result: Path) -> None:
@@ -149,16 +154,23 @@ def report(work: Path) -> str:
         order = {recipe.title: place for place, recipe in enumerate(RECIPES.values())}
         keys = sorted(rows, key=lambda key: (-key[0], order.get(key[1], len(order)), key[1]))
         labels = list(rows[keys[0]][0]["dice"])
-        head = ["cases", "training", "seeds", "Dice", *labels, "lost labels", "CPU s"]
+        head = ["cases", "training", "seeds", "Dice", "against the default"]
+        head += [*labels, "lost labels", "CPU s"]
         lines = [f"{folder.name}:", "", table_row(head), table_row(["---"] * len(head))]
-        lines += [_row(key, rows[key], labels) for key in keys]
+        default = RECIPES["default"].title
+        lines += [_row(key, rows[key], rows.get((key[0], default), []), labels) for key in keys]
         sections.append("\n".join(lines))
     return "\n\n".join(sections)
 
 
-def _row(key: tuple[int, str], results: Sequence[dict[str, Any]], labels: Sequence[str]) -> str:
+def _row(
+    key: tuple[int, str],
+    results: Sequence[dict[str, Any]],
+    default: Sequence[dict[str, Any]],
+    labels: Sequence[str],
+) -> str:
     lost = sum(dice < 0.3 for result in results for dice in result["dice"].values())
-    means = [statistics.fmean(result["dice"].values()) for result in results]
+    means = {result["seed"]: statistics.fmean(result["dice"].values()) for result in results}
     each = [mean_sd([result["dice"].get(label, 0) for result in results]) for label in labels]
     seconds = statistics.fmean(result["cpu_seconds"] for result in results)
     count = len(labels) * len(results)
@@ -166,12 +178,24 @@ def _row(key: tuple[int, str], results: Sequence[dict[str, Any]], labels: Sequen
         [
             *map(str, key),
             str(len(results)),
-            mean_sd(means),
+            mean_sd(list(means.values())),
+            "" if results is default else _difference(means, default),
             *each,
             f"{lost} of {count}",
             f"{seconds:.0f}",
         ]
     )
+
+
+def _difference(means: dict[int, float], default: Sequence[dict[str, Any]]) -> str:
+    """Write what the default's Dice of the same seeds is exceeded by: on average, and each."""
+    pairs = [
+        100 * (means[result["seed"]] - statistics.fmean(result["dice"].values()))
+        for result in default
+        if result["seed"] in means
+    ]
+    each = ", ".join(f"{pair:+.1f}" for pair in pairs)
+    return f"{statistics.fmean(pairs):+.1f} ({each})" if pairs else ""
 
 
 def main() -> None:

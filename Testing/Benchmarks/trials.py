@@ -73,24 +73,21 @@ class TrialCommands:
 class LabelledCases:
     """A labelled set with its own split, reduced to the labels that all cases have."""
 
-    def __init__(self, folder: Path, work: Path, more_held_out: int = 0) -> None:
-        """Open a set; some training cases may be held out too, where few others are."""
-        self.name = folder.name
+    def __init__(self, folder: Path, work: Path) -> None:
+        self.name, self.work = folder.name, work
         self.found: LabelledSet = find_cases(_first_labels(folder, work))
         self._cases = {case.name: case for case in self.found.cases}
-        train = sorted(self.found.split.train)
-        self.train = train[more_held_out:]
+        self.train = sorted(self.found.split.train)
         """Cases that may be learnt from, with or without their labels."""
-        self._validation = sorted(self.found.split.validation) + train[:more_held_out]
+        self._validation = sorted(self.found.split.validation)
 
     def images(self) -> list[Path]:
         """Return the volumes that a pretraining may see."""
         return [self._cases[name].images[0] for name in self.train]
 
-    def drawn(self, count: int | None, seed: int) -> list[Case]:
-        """Draw training cases, as a user has them; all of them without a count."""
-        chosen = self.train if count is None else random.Random(seed).sample(self.train, count)
-        return [self._cases[name] for name in chosen]
+    def drawn(self, count: int, seed: int) -> list[Case]:
+        """Draw training cases, as a user has them."""
+        return [self._cases[name] for name in random.Random(seed).sample(self.train, count)]
 
     def held_out(self, most: int | None = None, *, without: Sequence[Case] = ()) -> list[Case]:
         """Return cases that no training sees; with a small validation part training cases too."""
