@@ -120,10 +120,16 @@ def check_parts(facts: Mapping[str, CaseFacts], found: LabelledSet, split: Split
     """Check that the two parts of a split can teach and judge.
 
     Raises:
-        DataError: A class occurs in no training case, or training and validation share an image or
-            label map. All problems are named.
+        DataError: A class occurs in no training case, two labels have one name or one has none, or
+            training and validation share an image or label map. All problems are named.
     """
-    raise_problems([*_missing_classes(facts, found, split), *_shared_content(facts, split)])
+    raise_problems(
+        [
+            *_unusable_names(found.label_names),
+            *_missing_classes(facts, found, split),
+            *_shared_content(facts, split),
+        ]
+    )
 
 
 def examine_case(case: Case) -> CaseFacts:
@@ -201,6 +207,20 @@ def _digest(array: np.ndarray) -> str:
     digest = hashlib.blake2b(repr(array.shape).encode(), digest_size=16)
     digest.update(np.ascontiguousarray(array).data)
     return digest.hexdigest()
+
+
+def _unusable_names(label_names: Mapping[int, str]) -> Iterable[Problem]:
+    """Find what a model would refuse in the end, since its labels go by their names."""
+    values_of: dict[str, list[int]] = {}
+    for value, name in label_names.items():
+        values_of.setdefault(name.strip(), []).append(value)
+    remedy = "Give each its own name (--labels, labels.json, dataset.json), or both one value."
+    for name, values in values_of.items():
+        message = f"the labels {listed(values)} are all named {name}"
+        if not name:
+            message = f"the label {listed(values)} has no name"
+        if not name or len(values) > 1:
+            yield Problem("", "label-names", message, remedy, values=tuple(values))
 
 
 def _missing_classes(

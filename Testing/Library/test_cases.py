@@ -329,9 +329,21 @@ def same_label_map_twice(folder):
     return r"c \(validation\) has the same label map as a \(train\)"
 
 
+def one_name_for_two_labels(folder):
+    (folder / "labels.json").write_text(json.dumps({"1": "tumour", "2": "tumour "}))
+    return "the labels 1, 2 are all named tumour"
+
+
+def a_label_without_name(folder):
+    (folder / "labels.json").write_text(json.dumps({"1": "tumour", "2": ""}))
+    return "the label 2 has no name"
+
+
 @pytest.mark.parametrize(
     "spoil",
     [
+        one_name_for_two_labels,
+        a_label_without_name,
         unknown_value,
         fractional_value,
         other_grid,
