@@ -82,6 +82,13 @@ RECIPES = {
     "batch-1": Recipe("1 patch a step, twice the steps", {"batch_size": 1}, faster=2),
     "foreground-1/3": Recipe("a third of the patches on a label", {"foreground_share": 0.33}),
     "foreground-1": Recipe("all patches on a label", {"foreground_share": 1.0}),
+    "label-patch": Recipe(
+        "patches of the size of a label (16), 16 a step",
+        {"patch_size": (16, 16, 16), "batch_size": 16},
+    ),
+    "large-patch": Recipe(
+        "patches of 48, 2 a step, a third of the steps", {"patch_size": (48, 48, 48)}, faster=1 / 3
+    ),
     "sgd": Recipe("SGD 1e-2, momentum 0.99", {"learning_rate": 1e-2}, (sgd,)),
     "muon": Recipe("Muon, AdamW for biases and norms", {}, (muon,)),
     "instance-norm": Recipe("instance norm", {}, (instance_norm,)),
