@@ -217,22 +217,6 @@ def real_path(path: Path) -> Path:
     return Path(os.path.realpath(path))
 
 
-class RealNames:
-    """Names of paths without links, for many paths in few folders."""
-
-    def __init__(self) -> None:
-        self._folders: dict[str, str] = {}
-
-    def of(self, path: Path) -> str:
-        """Return what `real_path` does, as text."""
-        folder, name = os.path.split(path)
-        if os.path.islink(path) or name in ("", ".", ".."):  # noqa: PTH114 many times
-            return os.path.realpath(path)
-        if folder not in self._folders:
-            self._folders[folder] = os.path.realpath(folder)
-        return os.path.join(self._folders[folder], name)  # noqa: PTH118 many times
-
-
 def read_json(path: Path, error_class: type[MISFMError], *, code: str, remedy: str) -> Any:
     """Read a JSON file that a person, another program or an earlier run has written.
 

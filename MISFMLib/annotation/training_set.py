@@ -136,11 +136,9 @@ class TrainingSet:
 
     def images(self, name: str) -> tuple[Path, ...]:
         """Return the image of each channel of a case, wherever its status has put them."""
-        return tuple(map(self._image, image_files(name, len(self.channels))))
-
-    def _image(self, file: str) -> Path:
-        labelled = self.folder / LABELLED_IMAGES / file
-        return labelled if labelled.exists() else self.folder / OTHER_IMAGES / file
+        labelled, others = self.folder / LABELLED_IMAGES, self.folder / OTHER_IMAGES
+        files = image_files(name, len(self.channels))
+        return tuple((labelled if (labelled / file).exists() else others) / file for file in files)
 
     def label_map(self, name: str) -> Path:
         """Return the label map of a case, which is there when the case is labelled."""
@@ -255,13 +253,10 @@ class TrainingSet:
 
     def update(self, name: str, **changes: Any) -> CaseRow:
         """Change the row of a case; one that gets labels gets its side of the split, for good."""
-        rows = self.cases()
-        index = [row.name for row in rows].index(self.case(name).name)
-        row = dataclasses.replace(rows[index], **changes)
+        rows, row = self.cases(), dataclasses.replace(self.case(name), **changes)
         if row.is_labelled and not row.split:
             row = dataclasses.replace(row, split=next_split(rows))
-        rows[index] = row
-        self._save(rows)
+        self._save([row if each.name == name else each for each in rows])
         return row
 
     def set_status(self, name: str, status: Status) -> CaseRow:

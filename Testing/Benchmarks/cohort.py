@@ -89,8 +89,7 @@ def predict(folder: Path, name: str, command: str, half: int) -> float:
     words += ["-tr", trainer, "-p", plans, "-c", configuration, "-f", "0", "-device", "cpu"]
     start = time.monotonic()
     environment = {**ENVIRONMENT, **places, "nnUNet_compile": "f"}
-    quiet = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
-    subprocess.run(words, env=environment, check=True, **quiet)
+    subprocess.run(words, env=environment, check=True, capture_output=True)
     assert len(list(out.glob("*.nii.gz"))) == len(list(scans.iterdir()))
     return time.monotonic() - start
 

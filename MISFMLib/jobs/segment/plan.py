@@ -12,7 +12,7 @@ from typing import overload
 
 from MISFMLib.configs import SegmentConfig
 from MISFMLib.errors import ConfigError, DataError, DependencyError
-from MISFMLib.files import RealNames, check_output
+from MISFMLib.files import check_output
 from MISFMLib.jobs.segment.inputs import find_inputs, unique_names
 from MISFMLib.volumes.dicom_seg import is_dicom_seg
 from MISFMLib.volumes.series_choice import SeriesChoice
@@ -218,7 +218,7 @@ def _check_results(config: SegmentConfig, cases: Sequence[SegmentCase]) -> None:
     """Refuse results that would replace an input or each other, or lie among DICOM files."""
     if config.statistics is not None and config.statistics.suffix != ".csv":
         raise _wrong_ending(config.statistics, ".csv")
-    real = RealNames()
+    real = _RealNames()
     inputs = {real.of(path) for case in cases for path in case.inputs}
     seen: set[str] = set()
     results = (path for case in cases for path in case.results)
@@ -238,6 +238,22 @@ def _check_results(config: SegmentConfig, cases: Sequence[SegmentCase]) -> None:
                 remedy="Give every result a name of its own.",
             )
         seen.add(name)
+
+
+class _RealNames:
+    """Names of paths without links, for many paths in few folders."""
+
+    def __init__(self) -> None:
+        self._folders: dict[str, str] = {}
+
+    def of(self, path: Path) -> str:
+        """Return what `real_path` does, as text."""
+        folder, name = os.path.split(path)
+        if os.path.islink(path) or name in ("", ".", ".."):  # noqa: PTH114 many times
+            return os.path.realpath(path)
+        if folder not in self._folders:
+            self._folders[folder] = os.path.realpath(folder)
+        return os.path.join(self._folders[folder], name)  # noqa: PTH118 many times
 
 
 def _check_absent(config: SegmentConfig, case: SegmentCase) -> None:
