@@ -84,6 +84,12 @@ class PreparedCase:
         with np.load(self.folder / _CENTRES) as of_classes:
             return list(of_classes.values())
 
+    def classes(self) -> set[int]:
+        """Return the classes that the case has voxels of."""
+        label_DHW = self.label()
+        present = {int(label_DHW[tuple(rows[0])]) for rows in self.centres()}
+        return present - set(self.not_drawn)
+
 
 def prepare_case(
     case: Case, preprocessing: PreprocessingConfig, label_values: Sequence[int], folder: Path

@@ -251,7 +251,7 @@ class _Training:
             with yielding(state.network, is_stopped) as waited_s:
                 validation = self._task.validate()
             self._events(Metric(state.step, validation.numbers()))
-            notice = told(state.step, validation.missing, state.missing)
+            notice = told(state, validation.missing, is_last=self._is_over())
             self._events(notice) if notice else None
             state.missing = validation.missing
             if validation.score is not None:

@@ -5,19 +5,24 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from MISFMLib.events import Notice
+from MISFMLib.training.checkpoint import TrainState
 
 
-def told(step: int, missing: Sequence[str], before: Sequence[str]) -> Notice | None:
+def told(state: TrainState, missing: Sequence[str], *, is_last: bool) -> Notice | None:
     """Say what has not been found yet, or that at last all is.
 
     Args:
-        step: Optimizer steps done.
+        state: Of the training, with what the validation before did not find.
         missing: Names of the labels that this validation did not find.
-        before: Those that the one before did not.
+        is_last: Whether no step follows: then nothing can be done about them here.
     """
+    if missing and is_last:
+        return None
     if missing:
         return Notice(
-            f"Not found after {step} steps: {', '.join(missing)}. Their voxels count more in the "
-            "loss until they are, and the training does not end early."
+            f"Not found after {state.step} steps: {', '.join(missing)}. Their voxels count more in "
+            "the loss until they are, and the training does not end early."
         )
-    return Notice(f"All labels are found after {step} steps.", level="info") if before else None
+    if state.missing:
+        return Notice(f"All labels are found after {state.step} steps.", level="info")
+    return None

@@ -283,13 +283,68 @@ def test_labels_that_are_not_found_are_told_and_count_more(config, monkeypatch):
     told = [message for message in notices(events) if message.startswith("Not found")]
     assert [message.split(":")[0] for message in told] == [
         "Not found after 1 steps",
-        "Not found after 2 steps",
         "Not found in 2 steps",
     ]
     found = [
         e.values["labels found"] for e in events if isinstance(e, Metric) and "score" in e.values
     ]
     assert found == [0, 0]
+
+
+def leave_spleen_in(folder, names):
+    """Remove the label 5 from the other cases."""
+    for path in sorted((folder / "labelsTr").iterdir()):
+        if path.name[0] not in names:
+            image = sitk.ReadImage(str(path))
+            sitk.WriteImage(sitk.ChangeLabel(image, {5: 0}), str(path))
+
+
+def test_a_label_that_no_held_out_case_has_is_looked_for_in_a_training_case(a_set, config):
+    leave_spleen_in(a_set, "b")
+    events = []
+    report = run_finetune(config(steps=2, learning_rate=1e-9), events.append)
+
+    told = notices(events)
+    assert any(message.startswith("No held-out case has spleen: how well") for message in told)
+    assert any(
+        message.startswith("Not found after 1 steps: left kidney, spleen") for message in told
+    )
+    assert report["not_found"] == ["left kidney", "spleen"]
+    scores = [e.values for e in events if isinstance(e, Metric) and "score" in e.values]
+    assert scores[0]["labels"] == 2
+    assert "dice/spleen" not in scores[0]  # nobody knows how well it is found elsewhere
+
+
+def test_labels_that_are_not_found_are_told_where_nothing_is_held_out(config):
+    events = []
+    report = run_finetune(config(learning_rate=1e-9, validation_fraction=0.0), events.append)
+    assert "No case is held out, so the model will not be evaluated." in notices(events)
+    assert (report["not_found"], report["best_step"]) == (["left kidney", "spleen"], 2)
+
+
+def test_why_nothing_can_be_held_out_is_told(a_set, config):
+    for number, name in enumerate("abcd", start=1):
+        path = str(a_set / f"labelsTr/{name}.nii.gz")
+        values = sitk.ChangeLabel(sitk.ReadImage(path), {2: 0, 5: number})
+        sitk.WriteImage(values, path)
+    (a_set / "dataset.json").unlink()
+    events = []
+    run_finetune(config(steps=1), events.append)
+    assert any(
+        m.startswith("Each case has a label that no other has: No case") for m in notices(events)
+    )
+
+
+def test_a_label_too_small_for_the_voxel_size_is_told_before_the_training(a_set, config):
+    for path in sorted((a_set / "labelsTr").iterdir()):
+        array = sitk.GetArrayFromImage(sitk.ReadImage(str(path)))
+        array[array == 5] = 0
+        array[9, 12, 14] = 5
+        sitk.WriteImage(sitk.GetImageFromArray(array), str(path))
+    events = []
+    run_finetune(config(steps=1, spacing_dhw=(2.0, 2.0, 2.0)), events.append)
+    told = "At the voxel size of the training, 2 x 2 x 2 mm, no voxel is left of spleen in 4 of 4"
+    assert any(message.startswith(told) for message in notices(events))
 
 
 def test_labels_that_are_found_count_as_always(config, monkeypatch):

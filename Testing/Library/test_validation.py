@@ -15,7 +15,7 @@ from MISFMLib.data.datasets import PreparedCase
 from MISFMLib.inference.sliding_window import Placement
 from MISFMLib.inference.windows import WindowConfig
 from MISFMLib.jobs.train import validation
-from MISFMLib.jobs.train.validation import evaluate, subset, validate
+from MISFMLib.jobs.train.validation import choose_cases, evaluate, subset, validate
 from MISFMLib.volumes.volume import LabelMap, read_label_map
 
 pytestmark = pytest.mark.usefixtures("one_thread")
@@ -25,6 +25,8 @@ LABELS = (LabelConfig(value=3, name="first"), LabelConfig(value=7, name="second"
 def prepared(folder, label):
     """Write a prepared case whose image is its label map."""
     folder.mkdir()
+    centres = [np.argwhere(label == index) for index in np.unique(label[label > 0])]
+    np.savez(folder / "centres.npz", *centres)
     np.save(folder / "image.npy", label[None].astype(np.float16))
     np.save(folder / "label.npy", label.astype(np.uint8))
     return PreparedCase(folder.name, folder)
@@ -105,6 +107,38 @@ def test_a_validation_takes_evenly_spread_cases_within_its_budget(tmp_path, monk
     monkeypatch.setattr(validation, "_MAX_VOXELS", 1)
     assert len(subset(cases)) == 4
     assert subset(cases[:2]) == cases[:2]
+
+
+def test_every_label_is_looked_at_in_a_case_that_has_it(tmp_path, monkeypatch):
+    monkeypatch.setattr(validation, "_MAX_VOXELS", 1)
+    label = np.zeros((4, 5, 5))
+    label[0] = 1
+    held_out = [prepared(tmp_path / str(index), label) for index in range(9)]
+    label[1] = 2
+    rare = prepared(tmp_path / "rare", label)
+    label[2] = 3
+    training = [prepared(tmp_path / "t", label * (label < 3)), prepared(tmp_path / "u", label)]
+
+    short, learnt_from = choose_cases([*held_out[:4], rare, *held_out[4:]], training)
+    assert [case.name for case in short] == ["0", "3", "5", "8", "rare"]
+    assert [case.name for case in learnt_from] == ["u"]
+    assert choose_cases([], training) == ([], [training[1]])
+
+
+def test_a_training_case_tells_only_whether_a_label_is_found(tmp_path):
+    label = np.zeros((4, 4, 4))
+    label[:2] = 1
+    held_out = prepared(tmp_path / "held-out", label)
+    label[2:] = 2
+    learnt_from = [prepared(tmp_path / "training", label)]
+    windows = WindowConfig(patch_size=(4, 4, 4))
+
+    found = validate(ReadsTheLabel(), [held_out], LABELS, windows, Placement(), learnt_from)
+    assert (found.score, found.missing) == (1.0, ("second",))
+    assert found.values == {"dice/first": 1.0, "labels": 2, "labels found": 1}
+
+    found = validate(FindsEverywhere(), [], LABELS, windows, Placement(), learnt_from)
+    assert (found.score, found.missing) == (None, ())
 
 
 def test_held_out_cases_are_compared_on_their_own_grid(tmp_path, write_case):

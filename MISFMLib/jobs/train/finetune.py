@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import asdict
 from functools import partial
 from pathlib import Path
@@ -31,14 +31,19 @@ from MISFMLib.events import EventSink, Notice, ignore_events
 from MISFMLib.inference.sliding_window import Placement
 from MISFMLib.inference.windows import WindowConfig
 from MISFMLib.jobs.progress import counter
+from MISFMLib.jobs.train.case_notices import (
+    tell_of_cases,
+    tell_of_lost_labels,
+    warn_of_mirrored_labels,
+)
 from MISFMLib.jobs.train.finetune_job import FinetuneJob
 from MISFMLib.jobs.train.going_on import kept_plan, kept_split, read_changed_anew
-from MISFMLib.jobs.train.planning import make_plan, sound_mirror_axes, with_schedule
+from MISFMLib.jobs.train.planning import make_plan, with_schedule
 from MISFMLib.jobs.train.run_folder import RunFolder
 from MISFMLib.jobs.train.start import Start, find_start, start_network
 from MISFMLib.jobs.train.trained_bundle import write_trained_bundle
 from MISFMLib.jobs.train.training_run import check_patience, fit_settings, open_run, run_training
-from MISFMLib.jobs.train.validation import subset, validate
+from MISFMLib.jobs.train.validation import choose_cases, validate
 from MISFMLib.jobs.train.watching import write_watched
 from MISFMLib.networks import SegmentationNetwork
 from MISFMLib.networks.trainable import count_weights, level_rate
@@ -103,18 +108,21 @@ def _check(config: FinetuneConfig, events: EventSink) -> dict[str, Any]:
 def _lead(config: FinetuneConfig, events: EventSink, processes: Processes) -> dict[str, Any]:
     with open_run(config, events, processes) as run:
         yielding = yielding_events(run.events)
-        job = _plan_job(config, run.folder, yielding)
+        job, facts = _plan_job(config, run.folder, yielding)
         read_changed_anew(job, yielding)
         on_case = counter(yielding, "prepare", job.case_count)
-        _prepared(job, [*job.train, *job.validation], on_case)
+        prepared = _prepared(job, [*job.train, *job.validation], on_case)
+        tell_of_lost_labels(job.plan, facts, prepared, yielding)
         return write_trained_bundle(job, run.train(train, job), yielding)
 
 
-def _plan_job(config: FinetuneConfig, folder: RunFolder, events: EventSink) -> FinetuneJob:
+def _plan_job(
+    config: FinetuneConfig, folder: RunFolder, events: EventSink
+) -> tuple[FinetuneJob, dict[str, CaseFacts]]:
     """Find, split and check the cases, plan the training, and write both down."""
-    config, found, split, plan, start, _facts = plan_training(config, events, folder.begun())
+    config, found, split, plan, start, facts = plan_training(config, events, folder.begun())
     folder.write_plan(plan, split)
-    return FinetuneJob(
+    job = FinetuneJob(
         config=config,
         plan=plan,
         start=start,
@@ -122,6 +130,7 @@ def _plan_job(config: FinetuneConfig, folder: RunFolder, events: EventSink) -> F
         train=_named(found, split.train),
         validation=_named(found, split.validation),
     )
+    return job, facts
 
 
 def plan_training(
@@ -153,7 +162,7 @@ def plan_training(
         labels_of = {name: fact.label_values for name, fact in facts.items()}
         split = draw_split(found, config.validation_fraction, config.seed, labels_of)
     check_parts(facts, found, split)
-    _tell_of_cases(found, split, facts, events)
+    tell_of_cases(config, found, split, facts, events)
     check_patience(config, split.validation)
     of_training = [facts[name] for name in split.train]
     plan = kept_plan(begun[0], facts) if begun else make_plan(config, found, of_training, start)
@@ -162,49 +171,12 @@ def plan_training(
     summary = {**plan.summary(), "length": length}
     lines = "\n".join(f"{topic:<12}{text}" for topic, text in summary.items())
     events(Notice(f"Plan\n{lines}", level="info"))
-    _warn_of_mirrored_labels(plan, of_training, events)
+    warn_of_mirrored_labels(plan, of_training, events)
     return config, found, split, plan, start, facts
 
 
 def _root(data: Path) -> Path:
     return data if data.is_dir() else data.parent
-
-
-def _tell_of_cases(
-    found: LabelledSet, split: Split, facts: Mapping[str, CaseFacts], events: EventSink
-) -> None:
-    """Say which cases take no part, hold no label, and whether any are held out."""
-    if not split.validation:
-        events(Notice("No case is held out, so the model will not be evaluated."))
-    elif not any(facts[name].label_values for name in split.validation):
-        events(Notice("The held-out cases have no label: how good the model is cannot be told."))
-    left_out = sorted({case.name for case in found.cases} - set(facts))
-    if left_out:
-        events(Notice(f"The split leaves {len(left_out)} cases out: {listed(left_out)}."))
-    empty = [name for name, fact in facts.items() if not fact.label_values]
-    if empty:
-        events(
-            Notice(
-                f"{len(empty)} label maps are empty and taken as those of healthy cases: "
-                f"{listed(empty)}. Leave out cases that nobody has labelled."
-            )
-        )
-
-
-def _warn_of_mirrored_labels(
-    plan: TrainingPlan, facts: Sequence[CaseFacts], events: EventSink
-) -> None:
-    """Tell when mirrored patches would teach the network to confuse labels, such as sides."""
-    sound = sound_mirror_axes(plan.labels, facts, plan.preprocessing.orientation)
-    mirrored = plan.preprocessing.mirror_axes
-    if not set(mirrored) <= set(sound):
-        advice = " ".join(["--mirror-axes", *(str(axis) for axis in mirrored if axis in sound)])
-        events(
-            Notice(
-                "Some labels differ in their side or end only, and patches are mirrored along that "
-                f"axis, which makes them hard to tell apart. Use {advice} to keep them apart."
-            )
-        )
 
 
 def _named(found: LabelledSet, names: Sequence[str]) -> tuple[Case, ...]:
@@ -235,6 +207,7 @@ def train(fabric: Fabric, job: FinetuneJob, events: EventSink) -> None:
         lines = f"Start: {load_report.summary()}\n{trained} of {total} weights are trained"
         events(Notice(lines, level="info"))
     patches = _patches(job)
+    cases = choose_cases(_prepared(job, job.validation), patches.cases)
     first = first_batches(patches.batch, config.batch_size)
     fresh = load_report.newly_initialised if load_report else None
     shares_K = class_shares(first, plan.network.num_classes)
@@ -248,7 +221,7 @@ def train(fabric: Fabric, job: FinetuneJob, events: EventSink) -> None:
         schedule=partial(polynomial_decay, steps=config.steps),
         rise=partial(linear_rise, warm_up=min(config.warm_up_steps, config.steps // _MOST_WARM_UP)),
         rate=partial(level_rate, decay=config.layer_decay, levels=len(plan.network.level_channels)),
-        validate=partial(_validate, fabric, job, network, events) if job.validation else None,
+        validate=partial(_validate, fabric, job, network, events, cases),
     )
     fit(fabric, task, fit_settings(config), job.folder.checkpoint, events)
 
@@ -279,7 +252,11 @@ def _patches(job: FinetuneJob) -> PatchSource:
 
 
 def _validate(
-    fabric: Fabric, job: FinetuneJob, network: SegmentationNetwork, events: EventSink
+    fabric: Fabric,
+    job: FinetuneJob,
+    network: SegmentationNetwork,
+    events: EventSink,
+    cases: tuple[Sequence[PreparedCase], Sequence[PreparedCase]],
 ) -> Validation:
     window = WindowConfig(
         patch_size=job.plan.preprocessing.patch_size,
@@ -287,7 +264,7 @@ def _validate(
         batch_size=job.config.batch_size,
     )
     placement = Placement(network=fabric.device, sums=fabric.device, precision=job.config.precision)
-    cases = subset(_prepared(job, job.validation))
-    validation = validate(network, cases, job.plan.labels, window, placement)
+    held_out, learnt_from = cases
+    validation = validate(network, held_out, job.plan.labels, window, placement, learnt_from)
     write_watched(job, network, window, placement, events)
     return validation

@@ -9,7 +9,7 @@ import statistics
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, fields
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -49,11 +49,41 @@ class FinestOutput(nn.Module):
         return logits
 
 
+def choose_cases(
+    held_out: Sequence[PreparedCase], training: Sequence[PreparedCase]
+) -> tuple[list[PreparedCase], list[PreparedCase]]:
+    """Choose cases for a short validation that sees every label.
+
+    Returns:
+        Some of the held-out cases, evenly spread, with all classes that one of them has; and some
+        training cases with the classes that none of them has.
+    """
+    classes = {case.name: case.classes() for case in (*held_out, *training)}
+    chosen = subset(held_out) if held_out else []
+    chosen += _having(held_out, classes, seen_in=chosen)
+    return chosen, _having(training, classes, seen_in=chosen)
+
+
 def subset(cases: Sequence[PreparedCase]) -> list[PreparedCase]:
     """Choose some of the cases, at least one, evenly spread, that make a short validation."""
     median = float(np.median([case.label().size for case in cases]))
     count = min(len(cases), max(_MIN_CASES, int(_MAX_VOXELS / median)))
     return [cases[index] for index in np.linspace(0, len(cases) - 1, count).round().astype(int)]
+
+
+def _having(
+    cases: Sequence[PreparedCase],
+    classes: Mapping[str, set[int]],
+    seen_in: Sequence[PreparedCase],
+) -> list[PreparedCase]:
+    """Choose few cases that have all classes which have not been seen in others."""
+    wanted = set[int]().union(*(classes[case.name] for case in cases))
+    wanted -= set[int]().union(*(classes[case.name] for case in seen_in))
+    chosen = []
+    while wanted:
+        chosen.append(max(cases, key=lambda case: len(wanted & classes[case.name])))
+        wanted -= classes[chosen[-1].name]
+    return chosen
 
 
 def validate(
@@ -62,32 +92,70 @@ def validate(
     labels: Sequence[LabelConfig],
     window: WindowConfig,
     placement: Placement,
+    learnt_from: Sequence[PreparedCase] = (),
 ) -> Validation:
     """Segment whole prepared volumes and compare them with their labels in model space.
+
+    Args:
+        network: In eval mode.
+        cases: Held-out cases.
+        labels: Classes of the network without the background.
+        window: How the network is applied.
+        placement: Where.
+        learnt_from: Training cases; of labels that no held-out case has they tell whether the
+            network has found them, and nothing else.
 
     Returns:
         Dice of each label that one of the cases has, the mean over those in which it is defined; as
         score their mean, None where no case has a label; how many labels are found, and which are
         not, judged by the cases that have them.
     """
-    scores: dict[str, list[float]] = {label.name: [] for label in labels}
-    where_it_is: dict[str, list[float]] = {label.name: [] for label in labels}
-    for case in cases:
-        image_CDHW = torch.from_numpy(case.image().astype(np.float32))
-        logits_KDHW = predict_logits(FinestOutput(network), image_CDHW, window, placement)
-        prediction_DHW = logits_KDHW.argmax(0).numpy()
-        reference_DHW = np.asarray(case.label())
-        prediction_DHW = without_unlabelled(prediction_DHW, reference_DHW, UNLABELLED)
-        for index, name in enumerate(scores, start=1):
-            if index not in case.not_drawn:
-                is_label_DHW = reference_DHW == index
-                scores[name].append(dice(prediction_DHW == index, is_label_DHW))
-                where_it_is[name] += scores[name][-1:] if is_label_DHW.any() else []
-    means = {name: _mean(scores[name]) for name, values in where_it_is.items() if values}
-    defined = {f"dice/{name}": mean for name, mean in means.items() if mean is not None}
-    missing = tuple(name for name in means if (_mean(where_it_is[name]) or 0.0) < _FOUND_DICE)
-    counts = {"labels": len(defined), "labels found": len(defined) - len(missing)}
-    return Validation(_mean(list(defined.values())), {**defined, **counts}, missing)
+    names = [label.name for label in labels]
+    held_out = [_compare(network, case, names, window, placement) for case in cases]
+    learnt = [_compare(network, case, names, window, placement) for case in learnt_from]
+    means: dict[str, float] = {}
+    where_it_is: dict[str, float] = {}
+    for name in names:
+        judged = _mean([of_case[name].dice for of_case in held_out if of_case[name].is_there])
+        if judged is not None:
+            means[name] = _mean([of_case[name].dice for of_case in held_out]) or 0.0
+        else:
+            judged = _mean([of_case[name].dice for of_case in learnt if of_case[name].is_there])
+        if judged is not None:
+            where_it_is[name] = judged
+    missing = tuple(name for name, value in where_it_is.items() if value < _FOUND_DICE)
+    counts = {"labels": len(where_it_is), "labels found": len(where_it_is) - len(missing)}
+    of_labels = {f"dice/{name}": value for name, value in means.items()}
+    return Validation(_mean(list(means.values())), {**of_labels, **counts}, missing)
+
+
+class _Found(NamedTuple):
+    """What a network has found of a label in a case."""
+
+    dice: float
+    """nan where it is in neither, or nobody has drawn it."""
+    is_there: bool
+
+
+def _compare(
+    network: nn.Module,
+    case: PreparedCase,
+    names: Sequence[str],
+    window: WindowConfig,
+    placement: Placement,
+) -> dict[str, _Found]:
+    image_CDHW = torch.from_numpy(case.image().astype(np.float32))
+    logits_KDHW = predict_logits(FinestOutput(network), image_CDHW, window, placement)
+    reference_DHW = np.asarray(case.label())
+    prediction_DHW = without_unlabelled(logits_KDHW.argmax(0).numpy(), reference_DHW, UNLABELLED)
+    found = {}
+    for index, name in enumerate(names, start=1):
+        found[name] = _Found(math.nan, is_there=False)
+        if index not in case.not_drawn:
+            is_label_DHW = reference_DHW == index
+            score = dice(prediction_DHW == index, is_label_DHW)
+            found[name] = _Found(score, is_there=bool(is_label_DHW.any()))
+    return found
 
 
 def _mean(values: Sequence[float]) -> float | None:
