@@ -27,7 +27,8 @@ class FinetuneConfig(TrainingConfig):
     batch_size: int = 2
     learning_rate: float | None = None
     """Learning rate at the start; decays polynomially to zero. When not given 3e-3, and 3e-4 from a
-    model that segments as many labels, since a high rate would leave little of what it knows."""
+    model that segments the same labels, by their names and order, since a high rate would leave
+    little of what it knows."""
     validate_every: int = 250
     checkpoint_every: int = 250
     spacing_dhw: Spacing | None = None
@@ -41,7 +42,8 @@ class FinetuneConfig(TrainingConfig):
     """Names of the labels, as 1=left_kidney 2=right_kidney; else those that the data set gives, in
     dataset.json, labels.json, the segments of .seg.nrrd files or the names of masks."""
     same_labels: bool = False
-    """The labels mean the same as those of `init`, whose names and codes the model then takes."""
+    """The labels mean the same as those of `init`, whose names and codes the model then takes. Only
+    from a model with the same labels the class outputs are taken over."""
     check_only: bool = False
     """Check the data set and show the plan, or all problems with what to do about each; train
     nothing."""

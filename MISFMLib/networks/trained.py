@@ -40,19 +40,25 @@ def network_from_bundle(bundle: Bundle, *, deep_supervision: bool = False) -> Se
 
 
 def initialise(
-    network: SegmentationNetwork, source: Bundle | Path, *, encoder_only: bool = False
+    network: SegmentationNetwork,
+    source: Bundle | Path,
+    *,
+    encoder_only: bool = False,
+    is_other_task: bool = False,
 ) -> LoadReport:
     """Start a network from trained weights, for fine-tuning.
 
     Everything that fits is loaded. The class convolutions stay fresh when the classes differ or the
-    source is a pretrained bundle, the input convolution when the channels differ, the bias tables
-    of other window sizes, and the decoder of a bundle that holds an encoder only.
+    source was trained for another task, as a pretrained bundle was, the input convolution when the
+    channels differ, the bias tables of other window sizes, and the decoder of a bundle that holds
+    an encoder only.
 
     Args:
         network: The network to train.
         source: A bundle, or the path of a published PyMIC checkpoint (.pt).
         encoder_only: Leave decoder and class convolutions fresh, as the published fine-tuning does
             after pretraining by restoring volumes (`openmedlab/MIS-FM`, `weights_load_mode`).
+        is_other_task: Whether the classes of the source are others, even if they are as many.
 
     Returns:
         What became of every tensor, with reasons.
@@ -64,12 +70,14 @@ def initialise(
         config = source.manifest.network
         _refuse_other_structure(network.config, config)
         weights = _taken(network, read_weights(source), encoder_only)
-        is_pretext = encoder_only or source.manifest.kind == "pretrained"
+        is_pretext = encoder_only or is_other_task or source.manifest.kind == "pretrained"
         return load_trained(network, config, weights, is_pretext=is_pretext)
     published = read_published(source, network.config.resolution_mode)
     _refuse_other_structure(network.config, published.config)
     tensors = _taken(network, published.weights, encoder_only)
-    report = load_trained(network, published.config, tensors, is_pretext=encoder_only)
+    report = load_trained(
+        network, published.config, tensors, is_pretext=encoder_only or is_other_task
+    )
     return complete_report(published, report)
 
 

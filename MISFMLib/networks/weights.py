@@ -110,7 +110,7 @@ def load_trained(
         network: The network to load into.
         source: Settings of the network that the weights come from.
         weights: Tensors by the names of the network's state.
-        is_pretext: Whether the weights were pretrained on a pretext task.
+        is_pretext: Whether the weights were trained for a pretext task, or other classes.
 
     Raises:
         BundleError: Anything else differs.
@@ -125,7 +125,9 @@ def load_trained(
     if is_pretext and not any(name.startswith(network.decoder_parts) for name in weights):
         decoder = [name for name in state if name.startswith((*network.decoder_parts, "heads."))]
         reasons |= dict.fromkeys(decoder, "the source brings no decoder")
-    reasons |= dict.fromkeys(classes, "the source was pretrained on another task")
+    reasons |= {
+        name: reasons[name] or "the source was trained for another task" for name in classes
+    }
     return load_weights(
         network,
         weights,

@@ -36,7 +36,7 @@ def first_biases(monkeypatch):
     class SeenError(Exception):
         pass
 
-    def biases(config):
+    def biases(config, events=lambda _event: None):
         seen = {}
 
         def fit(_fabric, task, *_):
@@ -46,7 +46,7 @@ def first_biases(monkeypatch):
 
         monkeypatch.setattr("MISFMLib.jobs.train.finetune.fit", fit)
         with pytest.raises(SeenError):
-            run_finetune(config)
+            run_finetune(config, events)
         return [value for name, value in seen.items() if name.endswith("conv.bias")]
 
     return biases
@@ -71,13 +71,31 @@ def test_only_the_class_outputs_that_a_start_lacks_begin_at_the_shares(
         assert float(bias_K.exp().sum()) == pytest.approx(1, abs=1e-4)
 
 
+@pytest.mark.parametrize("labels", [("2=spleen", "5=left kidney"), ("2=nerve", "5=vessel")])
+def test_class_outputs_of_other_labels_are_not_taken_over(config, a_source, first_biases, labels):
+    """As many are not the same: swapped or other ones were learnt to Dice 0 at the low rate."""
+    events = []
+    for bias_K in first_biases(config(init=str(a_source.path), labels=labels), events.append):
+        assert float(bias_K.exp().sum()) == pytest.approx(1, abs=1e-4)
+    (told,) = [m for m in notices(events) if m.startswith("The labels of")]
+    assert "are Left Kidney, Spleen: its class outputs are not taken over" in told
+
+
+def test_class_outputs_of_a_published_pretraining_are_not_taken_over(
+    config, published_fixtures, first_biases
+):
+    start = published_fixtures / "pct_mode0_single_c3.pt"
+    for bias_K in first_biases(config(init=str(start), resolution_mode=0)):
+        assert float(bias_K.exp().sum()) == pytest.approx(1, abs=1e-4)
+
+
 def notices(events):
     return [event.message for event in events if isinstance(event, Notice)]
 
 
 @pytest.fixture
 def a_source(tmp_path, a_preset):
-    """A model of labels 2 and 5, as MISFM writes it."""
+    """A model of the labels of the set, as MISFM writes it."""
     torch.manual_seed(3)
     settings = decode(NetworkConfig, a_preset["network"])
     network = build_network(replace(settings, num_classes=3, patch_size=(16, 16, 16)))
@@ -86,8 +104,8 @@ def a_source(tmp_path, a_preset):
         network=network.config,
         preprocessing=PreprocessingConfig(modality="MR", patch_size=(16, 16, 16)),
         labels=(
-            LabelConfig(value=2, name="Nerve", color=(1, 2, 3), keep_largest=True),
-            LabelConfig(value=5, name="Vessel"),
+            LabelConfig(value=2, name="Left Kidney", color=(1, 2, 3), keep_largest=True),
+            LabelConfig(value=5, name="Spleen"),
         ),
     )
     return write_bundle(tmp_path / "source", manifest, weights_to_numpy(network))
@@ -101,6 +119,7 @@ def a_source(tmp_path, a_preset):
         ({"init_parts": "encoder"}, (2, 5), 3e-3),
         ({"init": None}, (2, 5), 3e-3),
         ({}, (2, 5, 7), 3e-3),
+        ({"labels": ("2=Spleen", "5=left_kidney")}, (2, 5), 3e-3),
     ],
 )
 def test_a_model_that_knows_the_labels_is_trained_at_a_low_rate(

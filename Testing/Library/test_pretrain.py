@@ -167,7 +167,7 @@ def test_every_method_ends_in_a_bundle_from_which_all_but_the_head_is_taken(
             assert {name.split(".")[0] for name in new} == {"decoder", "heads"}
             assert set(new.values()) == {
                 "the source brings no decoder",
-                "the source was pretrained on another task",
+                "the source was trained for another task",
             }
         else:
             head = {name for name in fresh.state_dict() if re.match(r"heads\.\d\.conv", name)}

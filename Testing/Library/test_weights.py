@@ -280,7 +280,7 @@ def test_classes_of_a_pretext_task_are_not_taken_over_even_if_they_fit(tmp_path)
     report = initialise(network, bundle)
     assert set(report.newly_initialised) == class_convolutions(1) == differing(network, source)
     assert set(report.unused) == class_convolutions(1)
-    assert set(report.newly_initialised.values()) == {"the source was pretrained on another task"}
+    assert set(report.newly_initialised.values()) == {"the source was trained for another task"}
 
 
 def test_an_encoder_starts_a_fine_tuning_without_its_decoder(tmp_path):

@@ -1,4 +1,4 @@
-"""What a training has to say of its cases before it begins."""
+"""What a training has to say of its cases and their labels before it begins."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ from MISFMLib.data.label_check import CaseFacts
 from MISFMLib.data.plan import TrainingPlan
 from MISFMLib.events import EventSink, Notice
 from MISFMLib.jobs.train.planning import sound_mirror_axes
+from MISFMLib.jobs.train.start import Start
 
 
 def tell_of_cases(
@@ -97,5 +98,22 @@ def warn_of_mirrored_labels(
             Notice(
                 "Some labels differ in their side or end only, and patches are mirrored along that "
                 f"axis, which makes them hard to tell apart. Use {advice} to keep them apart."
+            )
+        )
+
+
+def tell_of_other_labels(
+    config: FinetuneConfig, plan: TrainingPlan, start: Start, events: EventSink
+) -> None:
+    """Tell when a start has as many labels, which nothing shows to be the same."""
+    if start.bundle is None or config.init_parts != "all":
+        return
+    if start.segments(len(plan.labels)) and not start.knows(plan.labels):
+        names = listed([label.name for label in start.bundle.manifest.own_labels])
+        events(
+            Notice(
+                f"The labels of {config.init} are {names}: its class outputs are not taken over. "
+                "If the labels mean the same, in this order, name them so with --labels, or use "
+                "--same-labels."
             )
         )

@@ -34,6 +34,7 @@ from MISFMLib.jobs.progress import counter
 from MISFMLib.jobs.train.case_notices import (
     tell_of_cases,
     tell_of_lost_labels,
+    tell_of_other_labels,
     warn_of_mirrored_labels,
 )
 from MISFMLib.jobs.train.finetune_job import FinetuneJob
@@ -166,12 +167,13 @@ def plan_training(
     check_patience(config, split.validation)
     of_training = [facts[name] for name in split.train]
     plan = kept_plan(begun[0], facts) if begun else make_plan(config, found, of_training, start)
-    config = with_schedule(config, split, len(plan.labels), start)
+    config = with_schedule(config, split, plan.labels, start)
     length = f"{config.steps} steps at most, learning rate {config.learning_rate:g}"
     summary = {**plan.summary(), "length": length}
     lines = "\n".join(f"{topic:<12}{text}" for topic, text in summary.items())
     events(Notice(f"Plan\n{lines}", level="info"))
     warn_of_mirrored_labels(plan, of_training, events)
+    tell_of_other_labels(config, plan, start, events)
     return config, found, split, plan, start, facts
 
 

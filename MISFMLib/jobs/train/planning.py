@@ -90,7 +90,7 @@ def make_plan(
 
 
 def with_schedule(
-    config: FinetuneConfig, split: Split, label_count: int, start: Start
+    config: FinetuneConfig, split: Split, labels: Sequence[LabelConfig], start: Start
 ) -> FinetuneConfig:
     """Plan rate and length of a training, and its end when the score stands still.
 
@@ -99,16 +99,16 @@ def with_schedule(
     Args:
         config: The user's settings.
         split: Cases to learn from, and those held out, without which there is no score.
-        label_count: Labels to find.
+        labels: To find.
         start: What the training starts from.
     """
     if config.learning_rate is None:
-        knows_labels = start.segments(label_count) and config.init_parts == "all"
+        knows_labels = start.knows(labels) and config.init_parts == "all"
         config = replace(config, learning_rate=LOW_RATE if knows_labels else FULL_RATE)
     if config.steps is not None:
         return config
     patience = config.patience or (_PATIENCE if split.validation else None)
-    return replace(config, steps=plan_steps(len(split.train), label_count), patience=patience)
+    return replace(config, steps=plan_steps(len(split.train), len(labels)), patience=patience)
 
 
 def _model_space(

@@ -4,16 +4,19 @@ from __future__ import annotations
 
 import hashlib
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 from MISFMLib.configs import (
     FinetuneConfig,
+    LabelConfig,
     NetworkConfig,
     NetworkPreset,
     TrainingConfig,
     decode,
 )
+from MISFMLib.data.case_reading import plain
 from MISFMLib.data.nnunet_rules import StageRules
 from MISFMLib.data.plan import TrainingPlan
 from MISFMLib.device import seed_everything
@@ -57,6 +60,16 @@ class Start:
         if self.bundle is None or self.bundle.manifest.kind == "pretrained":
             return False
         return self.network.num_classes == label_count + 1
+
+    def knows(self, labels: Sequence[LabelConfig]) -> bool:
+        """Tell whether this is a trained model of these labels, by their names and order.
+
+        That it has as many proves nothing: they may be others, or numbered in another order.
+        """
+        if self.bundle is None or not self.segments(len(labels)):
+            return False
+        theirs = self.bundle.manifest.own_labels
+        return [plain(each.name) for each in theirs] == [plain(each.name) for each in labels]
 
     def sha256(self) -> str:
         """Return the SHA-256 of the source; empty for fresh weights."""
@@ -109,7 +122,10 @@ def start_network(
     if start.source is None:
         return network, None
     encoder_only = config.init_parts == "encoder"
-    report = initialise(network, start.source, encoder_only=encoder_only)
+    is_other_task = not start.knows(plan.labels)
+    report = initialise(
+        network, start.source, encoder_only=encoder_only, is_other_task=is_other_task
+    )
     choose_trainable(network, config.trainable, report.newly_initialised)
     return network, report
 
