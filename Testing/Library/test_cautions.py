@@ -19,22 +19,40 @@ def a_job(train=8, validation=6, *, chosen="unknown", start=None):
     )
 
 
+def a_result(score=0.9, missing=()):
+    return SimpleNamespace(score=score, missing=missing)
+
+
+def test_held_out_cases_without_labels_show_nothing():
+    text = limitations(a_job(), a_result(score=None))
+    assert "the 6 cases held out have no label, so that nothing is known" in text
+    assert "highest Dice" not in text
+
+
+def test_labels_that_were_not_found_are_named():
+    assert "Not found by the end of the training: liver, rib." in limitations(
+        a_job(), a_result(missing=("liver", "rib"))
+    )
+
+
 def test_without_held_out_cases_nothing_is_claimed():
-    text = limitations(a_job(train=1, validation=0))
+    text = limitations(a_job(train=1, validation=0), a_result())
     assert "Trained on 1 case; none was held out" in text
     assert "highest Dice" not in text
     assert "evaluated" not in text
 
 
 def test_few_held_out_cases_bring_a_caution():
-    assert "So few held-out cases (4)" in limitations(a_job(validation=4))
-    assert "So few" not in limitations(a_job(validation=5))
+    assert "So few held-out cases (4)" in limitations(a_job(validation=4), a_result())
+    assert "So few" not in limitations(a_job(validation=5), a_result())
 
 
 def test_a_start_that_may_know_the_held_out_cases_is_said_so():
-    assert "its start was trained on the held-out cases" in limitations(a_job(start="MIT"))
-    assert "its start" not in limitations(a_job())
-    assert "its start" not in limitations(a_job(validation=0, start="MIT"))
+    assert "its start was trained on the held-out cases" in limitations(
+        a_job(start="MIT"), a_result()
+    )
+    assert "its start" not in limitations(a_job(), a_result())
+    assert "its start" not in limitations(a_job(validation=0, start="MIT"), a_result())
 
 
 @pytest.mark.parametrize(

@@ -6,6 +6,7 @@ import csv
 import errno
 import json
 import sys
+from pathlib import Path
 
 import pytest
 import SimpleITK as sitk
@@ -320,6 +321,8 @@ def test_labels_that_are_not_found_are_told_where_nothing_is_held_out(config):
     report = run_finetune(config(learning_rate=1e-9, validation_fraction=0.0), events.append)
     assert "No case is held out, so the model will not be evaluated." in notices(events)
     assert (report["not_found"], report["best_step"]) == (["left kidney", "spleen"], 2)
+    card = read_bundle(Path(report["bundle"])).manifest.limitations
+    assert "Not found by the end of the training: left kidney, spleen." in card
 
 
 def test_why_nothing_can_be_held_out_is_told(a_set, config):

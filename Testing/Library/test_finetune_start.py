@@ -271,7 +271,8 @@ def test_the_report_compares_with_the_model_it_started_from(config, tmp_path):
     first = run_finetune(config(output=tmp_path / "first"))
     same = {"init": str(tmp_path / "first"), "learning_rate": 1e-12, "precision": "fp32"}
 
-    comparison = run_finetune(config(validation_fraction=0.5, **same))["comparison"]
+    events = []
+    comparison = run_finetune(config(validation_fraction=0.5, **same), events.append)["comparison"]
 
     assert "comparison" not in first
     assert len(comparison["cases"]) == 2
@@ -279,6 +280,29 @@ def test_the_report_compares_with_the_model_it_started_from(config, tmp_path):
     assert comparison["gain"] == pytest.approx(0, abs=0.02)
     assert comparison["is_better"] is False
     assert (tmp_path / "model.run/before.csv").exists()
+    last = notices(events)[-1].splitlines()[-1]
+    assert re.fullmatch(r"Against .*first on the 2 held-out cases: [+-]0.0\d\d of Dice, .*", last)
+
+
+def test_what_a_start_has_learnt_from_is_not_held_out(config, tmp_path):
+    def split_of(name, **options):
+        events = []
+        run_finetune(config(output=tmp_path / name, steps=1, **options), events.append)
+        told = [m for m in notices(events) if m.startswith("The start was trained on cases")]
+        return json.loads((tmp_path / f"{name}.run/split.json").read_text()), told
+
+    first, _ = split_of("first", validation_fraction=0.5)
+    from_first = {"init": str(tmp_path / "first")}
+    for seed in (1, 2):
+        second, told = split_of("second", **from_first, seed=seed, overwrite=True)
+        assert set(second["validation"]) < set(first["validation"])
+        assert not told
+
+    (tmp_path / "own.json").write_text(
+        json.dumps({"train": first["validation"], "validation": first["train"]})
+    )
+    _, (told,) = split_of("own", **from_first, split=tmp_path / "own.json")
+    assert f"held out now: {', '.join(sorted(first['train']))}. Their scores will be" in told
 
 
 def test_training_starts_from_a_published_checkpoint(config, published_fixtures, tmp_path):

@@ -62,6 +62,18 @@ def _tell_of_judging(
         )
 
 
+def tell_of_learnt_cases(split: Split, earlier: Split | None, events: EventSink) -> None:
+    """Tell when the start has learnt from cases that are held out now."""
+    learnt = sorted(set(split.validation) & set(earlier.train)) if earlier else []
+    if learnt:
+        events(
+            Notice(
+                f"The start was trained on cases of these names, which are held out now: "
+                f"{listed(learnt)}. Their scores will be too good; hold out others with --split."
+            )
+        )
+
+
 def tell_of_lost_labels(
     plan: TrainingPlan,
     facts: Mapping[str, CaseFacts],

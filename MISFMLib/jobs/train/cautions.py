@@ -5,15 +5,18 @@ from __future__ import annotations
 import re
 
 from MISFMLib.jobs.train.finetune_job import FinetuneJob
+from MISFMLib.training.checkpoint import TrainResult
 
 _FEW_CASES = 5
 _SHARE_ALIKE = re.compile(r"-SA\b|GPL|share.?alike", re.IGNORECASE)
 _UNKNOWN = ("", "unknown")
 
 
-def limitations(job: FinetuneJob) -> str:
+def limitations(job: FinetuneJob, result: TrainResult) -> str:
     """Say on what a model was trained and judged, and what that does not show."""
-    parts = [_training(job)]
+    parts = [_training(job, result)]
+    if result.missing:
+        parts.append(f"Not found by the end of the training: {', '.join(result.missing)}.")
     count = len(job.validation)
     if 0 < count < _FEW_CASES:
         parts.append(
@@ -29,12 +32,17 @@ def limitations(job: FinetuneJob) -> str:
     return " ".join(parts)
 
 
-def _training(job: FinetuneJob) -> str:
+def _training(job: FinetuneJob, result: TrainResult) -> str:
     trained = _cases(len(job.train))
     if not job.validation:
         return (
             f"Trained on {trained}; none was held out, so that nothing is known of its results on "
             "other volumes. The weights are those of the last step."
+        )
+    if result.score is None:
+        return (
+            f"Trained on {trained}; the {_cases(len(job.validation))} held out have no label, so "
+            "that nothing is known of its results. The weights are those of the last step."
         )
     return (
         f"Trained on {trained} and evaluated on {_cases(len(job.validation))} of the same source; "

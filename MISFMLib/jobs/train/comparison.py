@@ -119,6 +119,21 @@ def judge(gains: Sequence[float]) -> dict[str, Any]:
     }
 
 
+def compared(start: str | None, comparison: Mapping[str, Any]) -> list[str]:
+    """Say in a line what a fine-tuning was worth; nothing where that is not known.
+
+    Args:
+        start: What it started from.
+        comparison: What `compare_with_start` has found.
+    """
+    cases = comparison.get("cases", [])
+    if not cases:
+        return []
+    held_out = "the held-out case" if len(cases) == 1 else f"the {len(cases)} held-out cases"
+    worth = "more than chance brings" if comparison["is_better"] else "which may be chance"
+    return [f"Against {start} on {held_out}: {comparison['gain']:+.3f} of Dice, {worth}."]
+
+
 def _bound(freedom: int) -> float:
     if freedom <= len(_ONE_SIDED_95):
         return _ONE_SIDED_95[freedom - 1]

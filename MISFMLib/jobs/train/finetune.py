@@ -33,12 +33,18 @@ from MISFMLib.inference.windows import WindowConfig
 from MISFMLib.jobs.progress import counter
 from MISFMLib.jobs.train.case_notices import (
     tell_of_cases,
+    tell_of_learnt_cases,
     tell_of_lost_labels,
     tell_of_other_labels,
     warn_of_mirrored_labels,
 )
 from MISFMLib.jobs.train.finetune_job import FinetuneJob
-from MISFMLib.jobs.train.going_on import kept_plan, kept_split, read_changed_anew
+from MISFMLib.jobs.train.going_on import (
+    kept_plan,
+    kept_split,
+    read_changed_anew,
+    split_of_start,
+)
 from MISFMLib.jobs.train.planning import make_plan, with_schedule
 from MISFMLib.jobs.train.run_folder import RunFolder
 from MISFMLib.jobs.train.start import Start, find_start, start_network
@@ -161,9 +167,11 @@ def plan_training(
     facts = examine_cases(found, used, counter(events, "check", len(used)))
     if split is None:
         labels_of = {name: fact.label_values for name, fact in facts.items()}
-        split = draw_split(found, config.validation_fraction, config.seed, labels_of)
+        earlier = split_of_start(start)
+        split = draw_split(found, config.validation_fraction, config.seed, labels_of, earlier)
     check_parts(facts, found, split)
     tell_of_cases(config, found, split, facts, events)
+    tell_of_learnt_cases(split, split_of_start(start), events)
     check_patience(config, split.validation)
     of_training = [facts[name] for name in split.train]
     plan = kept_plan(begun[0], facts) if begun else make_plan(config, found, of_training, start)

@@ -15,7 +15,7 @@ from MISFMLib.inference.segmenter import Segmenter, SegmenterOptions
 from MISFMLib.jobs.progress import counter
 from MISFMLib.jobs.provenance import command_line, without_folder
 from MISFMLib.jobs.train.cautions import license_of, limitations
-from MISFMLib.jobs.train.comparison import compare_with_start
+from MISFMLib.jobs.train.comparison import compare_with_start, compared
 from MISFMLib.jobs.train.finetune_job import FinetuneJob
 from MISFMLib.jobs.train.validation import evaluate
 from MISFMLib.memory import peak_memory_bytes
@@ -54,7 +54,8 @@ def write_trained_bundle(
     )
     comparison = compare_with_start(job, events)
     folder.clean()
-    events(Notice(_outcome(bundle, job.plan.labels), level="info"))
+    outcome = [_outcome(bundle, job.plan.labels), *compared(config.init, comparison)]
+    events(Notice("\n".join(outcome), level="info"))
     return {
         "bundle": str(bundle.path),
         "evaluation": evaluation,
@@ -101,7 +102,7 @@ def _manifest(job: FinetuneJob, result: TrainResult) -> BundleManifest:
             f"Research on {modality} volumes that show what the training volumes show, at a "
             "similar voxel size and with similar protocols."
         ).replace("  ", " "),
-        limitations=limitations(job),
+        limitations=limitations(job, result),
         authors=config.authors,
         license=license_of(job),
         training_data=config.training_data,
