@@ -296,6 +296,12 @@ def test_the_systems_refusal_becomes_our_error(tmp_path, number, code, words):
     assert list(tmp_path.iterdir()) == []
 
 
+def test_a_disk_that_takes_a_part_of_an_array_is_full(tmp_path):
+    with pytest.raises(OutputError) as caught:
+        stop_while_writing(tmp_path / "x", OSError("73728 requested and 40896 written"))
+    assert caught.value.code == "disk-full"
+
+
 def test_a_refusal_without_a_number_still_says_why(tmp_path):
     with pytest.raises(OutputError, match="the writer gave up"):
         stop_while_writing(tmp_path / "x", OSError("the writer gave up"))

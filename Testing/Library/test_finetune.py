@@ -292,6 +292,21 @@ def test_labels_that_are_not_found_are_told_and_count_more(config, monkeypatch):
     assert found == [0, 0]
 
 
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs a device that is always full")
+def test_a_disk_that_is_full_when_the_log_is_written_is_said_so(config, tmp_path):
+    def fill(event):
+        if isinstance(event, Progress) and event.stage == "train":
+            log.unlink(missing_ok=True)
+            log.symlink_to("/dev/full")
+
+    log = tmp_path / "model.run/log.jsonl"
+    with pytest.raises(OutputError) as caught:
+        run_finetune(config(), fill)
+    assert caught.value.code == "disk-full"
+    log.unlink()
+    assert run_finetune(config(resume=True))["steps"] == 2
+
+
 def leave_spleen_in(folder, names):
     """Remove the label 5 from the other cases."""
     for path in sorted((folder / "labelsTr").iterdir()):

@@ -15,7 +15,7 @@ from MISFMLib.configs import TrainingConfig, decode, encode
 from MISFMLib.data.cases import Split
 from MISFMLib.data.plan import TrainingPlan
 from MISFMLib.errors import ConfigError, DataError, OutputError
-from MISFMLib.events import Event, EventSink, Metric, Notice, event_to_json
+from MISFMLib.events import EventSink
 from MISFMLib.files import output_error, read_json, read_json_object, write_json
 from MISFMLib.locks import lock
 from MISFMLib.replacing import TEMPORARY
@@ -210,26 +210,10 @@ class RunFolder:
         write_json(self._plan, encode(plan), overwrite=True)
         write_json(self._split, encode(split), overwrite=True)
 
-    @contextlib.contextmanager
-    def logged(self, events: EventSink) -> Iterator[EventSink]:
-        """Give an event sink that passes events on and keeps notices and numbers in files.
-
-        The numbers also go to TensorBoard when it is installed.
-        """
-        with (
-            (self.path / "log.jsonl").open("a", encoding="utf-8") as log,
-            _scalars(self.path) as add,
-        ):
-
-            def keep(event: Event) -> None:
-                if isinstance(event, Metric | Notice):
-                    log.write(event_to_json(event) + "\n")
-                    log.flush()
-                if isinstance(event, Metric):
-                    add(event)
-                events(event)
-
-            yield keep
+    @property
+    def log(self) -> Path:
+        """Notices and numbers of the training, one JSON object in a line."""
+        return self.path / "log.jsonl"
 
     def clean(self) -> None:
         """Remove what is of no use once the bundle is there: prepared cases, draft, checkpoint."""
@@ -242,24 +226,6 @@ class RunFolder:
                 shutil.rmtree(path, ignore_errors=True)
             else:
                 path.unlink(missing_ok=True)
-
-
-@contextlib.contextmanager
-def _scalars(folder: Path) -> Iterator[Any]:
-    """Give a function that writes the numbers of an event for TensorBoard, if that is installed."""
-    try:
-        from torch.utils.tensorboard import SummaryWriter
-    except ImportError:
-        yield lambda _event: None
-        return
-
-    with SummaryWriter(folder / "tensorboard") as writer:
-
-        def add(event: Metric) -> None:
-            for name, value in event.values.items():
-                writer.add_scalar(name, value, event.step)
-
-        yield add
 
 
 def read_listing(path: Path, item_class: type[ItemT]) -> list[ItemT]:

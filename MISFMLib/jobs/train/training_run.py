@@ -13,6 +13,7 @@ from MISFMLib.device import set_threads
 from MISFMLib.errors import ConfigError
 from MISFMLib.events import EventSink, Notice
 from MISFMLib.jobs.train.run_folder import RunFolder
+from MISFMLib.jobs.train.run_log import logged
 from MISFMLib.models.bundle import check_bundle_output
 from MISFMLib.training.checkpoint import TrainResult, has_checkpoint, read_result
 from MISFMLib.training.launch import Processes, Training
@@ -90,12 +91,10 @@ def open_run(
     with contextlib.ExitStack() as stack:
         stack.enter_context(RunFolder.of(config).alone(events))
         folder = RunFolder.open(config)
-        logged = stack.enter_context(folder.logged(events))
+        keep = stack.enter_context(logged(folder.log, events))
         if config.resume and not has_checkpoint(folder.checkpoint):
-            logged(
-                Notice("There is no checkpoint to resume: the training starts at its beginning.")
-            )
-        yield TrainingRun(folder, logged, processes)
+            keep(Notice("There is no checkpoint to resume: the training starts at its beginning."))
+        yield TrainingRun(folder, keep, processes)
 
 
 def check_patience(config: TrainingConfig, held_out: Sized) -> None:
