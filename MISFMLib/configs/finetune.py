@@ -27,8 +27,8 @@ class FinetuneConfig(TrainingConfig):
     batch_size: int = 2
     learning_rate: float | None = None
     """Learning rate at the start; decays polynomially to zero. When not given 3e-3, and 3e-4 from a
-    model that segments the same labels, by their names and order, since a high rate would leave
-    little of what it knows."""
+    model that segments the same labels, by their names and order, and comes from other cases, since
+    a high rate would leave little of what it knows."""
     validate_every: int = 250
     checkpoint_every: int = 250
     spacing_dhw: Spacing | None = None

@@ -289,8 +289,10 @@ def test_what_a_start_has_learnt_from_is_not_held_out(config, tmp_path):
         events = []
         run_finetune(config(output=tmp_path / name, steps=1, **options), events.append)
         told = [m for m in notices(events) if m.startswith("The start was trained on cases")]
+        rates.append(re.search(r"learning rate (\S+)", "\n".join(notices(events)))[1])
         return json.loads((tmp_path / f"{name}.run/split.json").read_text()), told
 
+    rates = []
     first, _ = split_of("first", validation_fraction=0.5)
     from_first = {"init": str(tmp_path / "first")}
     for seed in (1, 2):
@@ -302,6 +304,7 @@ def test_what_a_start_has_learnt_from_is_not_held_out(config, tmp_path):
         json.dumps({"train": first["validation"], "validation": first["train"]})
     )
     _, (told,) = split_of("own", **from_first, split=tmp_path / "own.json")
+    assert rates[1:] == ["0.003", "0.003", "0.0003"]  # the last learns from none of its cases
     assert f"held out now: {', '.join(sorted(first['train']))}. Their scores will be" in told
 
 

@@ -162,20 +162,20 @@ def plan_training(
         files = listed([file.relative_to(_root(config.data)) for file in found.unpaired])
         events(Notice(f"{len(found.unpaired)} files have no counterpart and are left out: {files}"))
     start = find_start(config)
+    earlier = split_of_start(start)
     split = kept_split(begun[1], found) if begun else given_split(found, config.split)
     used = (*split.train, *split.validation) if split else [case.name for case in found.cases]
     facts = examine_cases(found, used, counter(events, "check", len(used)))
     if split is None:
         labels_of = {name: fact.label_values for name, fact in facts.items()}
-        earlier = split_of_start(start)
         split = draw_split(found, config.validation_fraction, config.seed, labels_of, earlier)
     check_parts(facts, found, split)
     tell_of_cases(config, found, split, facts, events)
-    tell_of_learnt_cases(split, split_of_start(start), events)
+    tell_of_learnt_cases(split, earlier, events)
     check_patience(config, split.validation)
     of_training = [facts[name] for name in split.train]
     plan = kept_plan(begun[0], facts) if begun else make_plan(config, found, of_training, start)
-    config = with_schedule(config, split, plan.labels, start)
+    config = with_schedule(config, split, plan.labels, start, earlier)
     length = f"{config.steps} steps at most, learning rate {config.learning_rate:g}"
     summary = {**plan.summary(), "length": length}
     lines = "\n".join(f"{topic:<12}{text}" for topic, text in summary.items())

@@ -90,7 +90,11 @@ def make_plan(
 
 
 def with_schedule(
-    config: FinetuneConfig, split: Split, labels: Sequence[LabelConfig], start: Start
+    config: FinetuneConfig,
+    split: Split,
+    labels: Sequence[LabelConfig],
+    start: Start,
+    earlier: Split | None = None,
 ) -> FinetuneConfig:
     """Plan rate and length of a training, and its end when the score stands still.
 
@@ -101,10 +105,14 @@ def with_schedule(
         split: Cases to learn from, and those held out, without which there is no score.
         labels: To find.
         start: What the training starts from.
+        earlier: Split of the training that it came from, where that is known. If all its cases are
+            learnt from again, there is more to learn than to keep: Docs/loop.md.
     """
     if config.learning_rate is None:
         knows_labels = start.knows(labels) and config.init_parts == "all"
-        config = replace(config, learning_rate=LOW_RATE if knows_labels else FULL_RATE)
+        is_theirs = earlier is not None and set(earlier.train) <= set(split.train)
+        low = knows_labels and not is_theirs
+        config = replace(config, learning_rate=LOW_RATE if low else FULL_RATE)
     if config.steps is not None:
         return config
     patience = config.patience or (_PATIENCE if split.validation else None)
