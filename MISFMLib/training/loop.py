@@ -195,7 +195,7 @@ class _Training:
         value, gradient = torch.stack([torch.stack(losses).sum(), norm]).tolist()
         # In float16 an infinite gradient is normal: the scaler leaves out the step and scales less.
         if not math.isfinite(value) or not (self._scales_gradients or math.isfinite(gradient)):
-            raise not_finite(step + 1, value, gradient)
+            raise not_finite(step + 1, value, gradient, self._checkpoint)
         self._optimizer.step()
         return float(value)
 

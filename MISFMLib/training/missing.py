@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from MISFMLib.data.cases import listed
 from MISFMLib.events import Notice
 from MISFMLib.training.checkpoint import TrainState
 
@@ -20,7 +21,7 @@ def told(state: TrainState, missing: Sequence[str], *, is_last: bool) -> Notice 
         return None
     if missing:
         return Notice(
-            f"Not found after {state.step} steps: {', '.join(missing)}. Their voxels count more in "
+            f"Not found after {state.step} steps: {listed(missing)}. Their voxels count more in "
             "the loss until they are, and the training does not end early."
         )
     if state.missing:

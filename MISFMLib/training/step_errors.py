@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 from MISFMLib.errors import DeviceError, TrainingError, first_line
+from MISFMLib.training.checkpoint import has_checkpoint
 
 
 def too_little_memory(error: BaseException) -> DeviceError:
@@ -15,16 +18,24 @@ def too_little_memory(error: BaseException) -> DeviceError:
     )
 
 
-def not_finite(step: int, loss: float, gradient: float) -> TrainingError:
+def not_finite(step: int, loss: float, gradient: float, checkpoint: Path) -> TrainingError:
     """Return the error for a step whose loss or gradient is no number.
 
     Args:
         step: Counted from 1.
         loss: As it came out.
         gradient: Its length.
+        checkpoint: From which the training can go on, if it has been written.
     """
+    remedy = "Lower --learning-rate, or compute with --precision fp32."
+    if has_checkpoint(checkpoint):
+        remedy = (
+            "Start over with --overwrite and a lower --learning-rate. Or go on from the last "
+            "checkpoint with --resume: with --precision fp32, if it was another; or with --minutes "
+            "0.01, which ends there and makes a model of the best weights."
+        )
     return TrainingError(
         f"Step {step} gave the loss {loss} and a gradient of length {gradient}.",
         code="loss-not-finite",
-        remedy="Lower --learning-rate, or compute with --precision fp32.",
+        remedy=remedy,
     )

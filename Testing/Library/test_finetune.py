@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import errno
 import json
+import math
 import sys
 from pathlib import Path
 
@@ -16,7 +17,7 @@ from MISFMLib.configs import (
     encode,
 )
 from MISFMLib.data.cases import Split
-from MISFMLib.errors import ConfigError, DataError, OutputError
+from MISFMLib.errors import ConfigError, DataError, OutputError, TrainingError
 from MISFMLib.events import Metric, Notice, Progress
 from MISFMLib.jobs.train import trained_bundle, validation, watching
 from MISFMLib.jobs.train.finetune import run_finetune
@@ -290,6 +291,24 @@ def test_labels_that_are_not_found_are_told_and_count_more(config, monkeypatch):
         e.values["labels found"] for e in events if isinstance(e, Metric) and "score" in e.values
     ]
     assert found == [0, 0]
+
+
+def test_the_best_weights_of_a_training_that_broke_down_become_a_model(config, monkeypatch):
+    """As the message says that tells of a loss that is no number."""
+    options = {"steps": 4, "checkpoint_every": 1, "precision": "fp32"}
+    forward = SegmentationLoss.forward
+    with monkeypatch.context() as broken:
+        broken.setattr(
+            SegmentationLoss,
+            "forward",
+            lambda loss, *arguments: forward(loss, *arguments) * (1 if calls.pop() else math.nan),
+        )
+        calls = [False, True, True]
+        with pytest.raises(TrainingError, match="Step 3 ") as error:
+            run_finetune(config(**options))
+    assert "--minutes 0.01" in error.value.remedy
+    report = run_finetune(config(**options, resume=True, minutes=1e-9))
+    assert (report["steps"], report["ended_by"]) == (3, "minutes")
 
 
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs a device that is always full")

@@ -427,6 +427,7 @@ def test_a_loss_or_gradient_that_is_not_finite_stops_with_its_step(tmp_path, los
     with pytest.raises(TrainingError, match="Step 3 ") as error:
         run(tmp_path, loss=breaking)
     assert error.value.code == "loss-not-finite"
+    assert "--resume" in error.value.remedy
     assert torch.load(tmp_path / "checkpoint.pt", weights_only=True)["step"] == 2
 
 

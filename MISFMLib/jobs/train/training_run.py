@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from MISFMLib.configs import TrainingConfig
+from MISFMLib.data.cases import listed
 from MISFMLib.device import set_threads
 from MISFMLib.errors import ConfigError
 from MISFMLib.events import EventSink, Notice
@@ -69,7 +70,7 @@ class TrainingRun:
         if result.missing:
             self.events(
                 Notice(
-                    f"Not found in {result.steps} steps: {', '.join(result.missing)}. More --steps "
+                    f"Not found in {result.steps} steps: {listed(result.missing)}. More --steps "
                     "may find them, or more cases that have them; look also whether they are too "
                     "small for the voxel size of the plan."
                 )
