@@ -7,11 +7,12 @@ machine, or all together by torchrun or SLURM (``srun``), on any number of machi
 from __future__ import annotations
 
 import contextlib
+import logging
 import multiprocessing
 import os
 import threading
 import warnings
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
 from functools import partial
@@ -83,14 +84,15 @@ class Processes:
         machines = _machines() if self._starter else 1
         _check_devices(device, self.count // machines)
         is_one_gpu = device.type == "cuda" and self.count == 1
-        self._fabric = Fabric(
-            accelerator=device.type,
-            devices=[device.index or 0] if is_one_gpu else self.count // machines,
-            num_nodes=machines,
-            strategy=self._strategy(),
-            precision=_PRECISIONS[dtype],
-            plugins=self._starter or LightningEnvironment(),
-        )
+        with _only_warnings():
+            self._fabric = Fabric(
+                accelerator=device.type,
+                devices=[device.index or 0] if is_one_gpu else self.count // machines,
+                num_nodes=machines,
+                strategy=self._strategy(),
+                precision=_PRECISIONS[dtype],
+                plugins=self._starter or LightningEnvironment(),
+            )
 
     @classmethod
     def of(cls, config: TrainingConfig) -> Processes:
@@ -177,6 +179,18 @@ def _check_devices(device: torch.device, wanted: int) -> None:
             code="too-few-devices",
             remedy="Ask for fewer, or let every process see all devices of its machine.",
         )
+
+
+@contextlib.contextmanager
+def _only_warnings() -> Iterator[None]:
+    """Keep Fabric's remarks, in no words of ours, out of what the user reads."""
+    logger = logging.getLogger("lightning_fabric")
+    level = logger.level
+    logger.setLevel(logging.WARNING)
+    try:
+        yield
+    finally:
+        logger.setLevel(level)
 
 
 def _starter() -> ClusterEnvironment | None:

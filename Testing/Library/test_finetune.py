@@ -293,6 +293,18 @@ def test_labels_that_are_not_found_are_told_and_count_more(config, monkeypatch):
     assert found == [0, 0]
 
 
+def test_a_training_that_is_stopped_says_how_it_goes_on(config, tmp_path):
+    def pause(event):
+        events.append(event)
+        if isinstance(event, Progress) and event.stage == "train":
+            (tmp_path / "model.run/control").write_text("pause")
+
+    events = []
+    with pytest.raises(KeyboardInterrupt):
+        run_finetune(config(steps=12), pause)
+    assert notices(events)[-1].endswith("model.run: --resume goes on with it.")
+
+
 def test_the_best_weights_of_a_training_that_broke_down_become_a_model(config, monkeypatch):
     """As the message says that tells of a loss that is no number."""
     options = {"steps": 4, "checkpoint_every": 1, "precision": "fp32"}

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import importlib
 import itertools
+import logging
 import os
 import signal
 import subprocess
@@ -880,3 +881,9 @@ def test_more_devices_than_the_machine_has_are_refused(monkeypatch):
     monkeypatch.setattr(torch.cuda, "device_count", lambda: 1)
     with pytest.raises(ConfigError, match="2 devices were asked for, this machine has 1"):
         Processes(torch.device("cuda"), torch.float32, 2)
+
+
+def test_what_lightning_remarks_is_not_told(caplog):
+    caplog.set_level(logging.INFO)
+    Processes(torch.device("cpu"), torch.bfloat16)
+    assert not caplog.records

@@ -61,7 +61,13 @@ class TrainingRun:
 
     def train(self, training: Training, job: Any) -> TrainResult:
         """Train in all processes, and read what came out."""
-        self.processes.run(training, job, events=self.events)
+        try:
+            self.processes.run(training, job, events=self.events)
+        except KeyboardInterrupt:
+            if has_checkpoint(self.folder.checkpoint):
+                message = f"The training rests in {self.folder.path}: --resume goes on with it."
+                self.events(Notice(message, level="info"))
+            raise
         result = read_result(self.folder.checkpoint)
         if result.ended_early:
             reason = _REASONS[result.ended_early]
