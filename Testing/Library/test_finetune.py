@@ -362,6 +362,16 @@ def test_a_label_that_no_held_out_case_has_is_looked_for_in_a_training_case(a_se
     assert "dice/spleen" not in scores[0]  # nobody knows how well it is found elsewhere
 
 
+def test_cases_with_rare_labels_are_visited_more_often(a_set, config, monkeypatch):
+    leave_spleen_in(a_set, "b")
+    monkeypatch.setattr("MISFMLib.data.visits._SMALLEST_SHARE", 0.5)
+    monkeypatch.setattr("MISFMLib.data.visits._SHARED", 1)
+    events = []
+    run_finetune(config(steps=1), events.append)
+    told = "Cases with rare labels are visited more often: a round of all has 4 visits."
+    assert told in notices(events)
+
+
 def test_labels_that_are_not_found_are_told_where_nothing_is_held_out(config):
     events = []
     report = run_finetune(config(learning_rate=1e-9, validation_fraction=0.0), events.append)

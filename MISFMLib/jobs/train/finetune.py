@@ -26,6 +26,7 @@ from MISFMLib.data.label_check import CaseFacts, check_parts, examine_cases
 from MISFMLib.data.label_doubts import find_doubts
 from MISFMLib.data.plan import TrainingPlan
 from MISFMLib.data.split import draw_split, given_split
+from MISFMLib.data.visits import visited
 from MISFMLib.device import set_threads
 from MISFMLib.events import EventSink, Notice, ignore_events
 from MISFMLib.inference.sliding_window import Placement
@@ -217,6 +218,10 @@ def train(fabric: Fabric, job: FinetuneJob, events: EventSink) -> None:
         lines = f"Start: {load_report.summary()}\n{trained} of {total} weights are trained"
         events(Notice(lines, level="info"))
     patches = _patches(job)
+    visits = len(patches.cases)
+    if visits > len(job.train) and fabric.is_global_zero:
+        told = f"Cases with rare labels are visited more often: a round of all has {visits} visits."
+        events(Notice(told, level="info"))
     cases = choose_cases(_prepared(job, job.validation), patches.cases)
     first = first_batches(patches.batch, config.batch_size)
     fresh = load_report.newly_initialised if load_report else None
@@ -247,7 +252,7 @@ def _patches(job: FinetuneJob) -> PatchSource:
     """Give the training patches of a job."""
     config, plan = job.config, job.plan
     return PatchSource(
-        cases=_prepared(job, job.train),
+        cases=visited(_prepared(job, job.train)),
         patch_size=plan.preprocessing.patch_size,
         batch_size=config.batch_size,
         foreground_share=config.foreground_share,
