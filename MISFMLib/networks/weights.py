@@ -125,9 +125,7 @@ def load_trained(
     if is_pretext and not any(name.startswith(network.decoder_parts) for name in weights):
         decoder = [name for name in state if name.startswith((*network.decoder_parts, "heads."))]
         reasons |= dict.fromkeys(decoder, "the source brings no decoder")
-    reasons |= {
-        name: reasons[name] or "the source was trained for another task" for name in classes
-    }
+    reasons |= dict.fromkeys(classes, "the source was trained for another task")
     return load_weights(
         network,
         weights,
