@@ -31,6 +31,8 @@ from MISFMLib.files import parse_json, read_text, write_json, written_atomically
 from MISFMLib.volumes.formats.text_headers import data_files
 
 _CENTRES_PER_CLASS = 1000
+_LARGEST = float(np.finfo(np.float16).max)
+"""Beyond it float16 is infinite; native intensities, as some models want them, may be larger."""
 _MOST_CLASSES = 256
 UNLABELLED = 255
 """Class index of voxels that nobody labelled; no loss and no score looks at them."""
@@ -117,7 +119,8 @@ def prepare_case(
             _check_left(label_DHW, case.name)
         with written_atomically(target) as temporary:
             temporary.mkdir()
-            np.save(temporary / _IMAGE, prepared.image_CDHW.numpy().astype(np.float16))
+            image_CDHW = prepared.image_CDHW.clamp(-_LARGEST, _LARGEST).numpy()
+            np.save(temporary / _IMAGE, image_CDHW.astype(np.float16))
             np.save(temporary / _LABEL, label_DHW)
             np.savez(temporary / _CENTRES, *_centres(label_DHW))
             write_json(temporary / _SOURCE, source)

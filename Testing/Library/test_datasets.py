@@ -9,7 +9,7 @@ import pytest
 import SimpleITK as sitk
 import torch
 
-from MISFMLib.configs import PreprocessingConfig
+from MISFMLib.configs import IntensityConfig, PreprocessingConfig
 from MISFMLib.data.augmentation import Augmentation
 from MISFMLib.data.cases import Case
 from MISFMLib.data.datasets import (
@@ -218,3 +218,13 @@ def test_a_crop_repeats_the_border():
     assert crop(array, np.array([-2, 0, 0]), np.array([3, 1, 1])).ravel().tolist() == [0, 0, 0]
     assert crop(array, np.array([0, 0, 3]), np.array([1, 1, 3])).ravel().tolist() == [3, 3, 3]
     assert crop(array[None], np.array([0, 0, -1]), np.array([1, 1, 6])).shape == (1, 1, 1, 6)
+
+
+def test_native_intensities_beyond_float16_stay_finite(a_case, tmp_path):
+    """Some networks want them as they are, and uptake in Bq/ml has six digits."""
+    bright = sitk.ReadImage(str(a_case.images[0])) * 1e4
+    sitk.WriteImage(bright, str(a_case.images[0]))
+    native = PreprocessingConfig(intensity=(IntensityConfig(scheme="none"),))
+    image_CDHW = prepare_case(a_case, native, (3, 7), tmp_path / "cases").image()
+    assert np.isfinite(image_CDHW).all()
+    assert image_CDHW.max() == np.finfo(np.float16).max
