@@ -73,8 +73,9 @@ class TrialCommands:
 class LabelledCases:
     """A labelled set with its own split, reduced to the labels that all cases have."""
 
-    def __init__(self, folder: Path, work: Path) -> None:
-        self.name, self.work = folder.name, work
+    def __init__(self, folder: Path, work: Path, name: str = "") -> None:
+        """Open a set; its trials go into the folder of its name in `work`, or of another name."""
+        self.name, self.work = name or folder.name, work
         self.found: LabelledSet = find_cases(_first_labels(folder, work))
         self._cases = {case.name: case for case in self.found.cases}
         self.train = sorted(self.found.split.train)
