@@ -26,6 +26,7 @@ from typing import Any
 
 from tables import mean_sd, table_row
 from trials import (
+    LOST,
     SETS,
     LabelledCases,
     TrialCommands,
@@ -42,7 +43,6 @@ from MISFMLib.device import cpu_name
 from MISFMLib.resources import read_preset
 
 HELD_OUT = 20
-LOST = 0.3
 STARTS = {"scratch": None, "pretrained-general": "pretrained-general"}
 
 

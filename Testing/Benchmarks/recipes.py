@@ -35,7 +35,7 @@ from recipe_changes import (
     without_prior,
 )
 from tables import mean_sd, table_row
-from trials import LabelledCases, TrialCommands, claimed, last_look, write_result
+from trials import LOST, LabelledCases, TrialCommands, claimed, last_look, write_result
 
 HELD_OUT = 12
 SETS: dict[str, dict[str, Any]] = {
@@ -178,7 +178,7 @@ def _row(
     default: Sequence[dict[str, Any]],
     labels: Sequence[str],
 ) -> str:
-    lost = sum(dice < 0.3 for result in results for dice in result["dice"].values())
+    lost = sum(dice < LOST for result in results for dice in result["dice"].values())
     means = {result["seed"]: statistics.fmean(result["dice"].values()) for result in results}
     each = [mean_sd([result["dice"].get(label, 0) for result in results]) for label in labels]
     seconds = statistics.fmean(result["cpu_seconds"] for result in results)

@@ -31,6 +31,8 @@ from MISFMLib.volumes.volume import read_label_map, read_volume, write_label_map
 SETS = ("headneck_ct", "hippocampus_mr", "left_atrium_mr")
 COMPLETE = {"headneck_ct": 4}
 """Of these sets only the first labels were drawn in every case."""
+LOST = 0.3
+"""Dice below which a label is lost."""
 
 
 class TrialCommands:

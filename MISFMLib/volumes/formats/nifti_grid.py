@@ -83,8 +83,7 @@ def _regular(header: NiftiHeader, path: Path) -> Array:
     if not is_rounded and not np.allclose(lengths, spacing, rtol=_SPACING_TOLERANCE, atol=0):
         what = f"two voxel sizes, {numbers(spacing)} mm (pixdim) and {numbers(lengths)} mm (sform)"
         raise _contradiction(path, what)
-    cosines = (axes / lengths).T @ (axes / lengths)
-    if np.abs(cosines - np.eye(3)).max() <= _SHEAR_TOLERANCE:
+    if not _is_sheared(axes / lengths):
         return sform
     qform = header.qform
     if qform is not None and _apart(sform, qform, header.sizes) <= tolerance:
@@ -98,6 +97,11 @@ def _regular(header: NiftiHeader, path: Path) -> Array:
         100 * off / lengths.min(),
     )
     return nearest
+
+
+def _is_sheared(axes: Array) -> bool:
+    """Tell whether ITK takes columns of unit length for no right angles, and gives up the sform."""
+    return bool(np.abs(axes.T @ axes - np.eye(3)).max() > _SHEAR_TOLERANCE)
 
 
 def _nearest_grid(sform: Array, sizes: tuple[int, ...]) -> Array:
@@ -142,8 +146,7 @@ def is_grid_of_itk(header: NiftiHeader, geometry: Geometry | None) -> bool:
     if geometry is None or header.sform is None or not _uses_sform(header):
         return True
     lengths = np.linalg.norm(header.sform[:, :3], axis=0)
-    axes = header.sform[:, :3] / lengths
-    if np.abs(axes.T @ axes - np.eye(3)).max() > _SHEAR_TOLERANCE:
+    if _is_sheared(header.sform[:, :3] / lengths):
         # ITK takes the qform, and fails without one.
         return header.qform is not None and np.allclose(geometry.origin_xyz, header.qform[:, 3])
     off = np.abs(lengths - header.spacing_xyz) * (np.array(header.sizes[:3]) - 1)
