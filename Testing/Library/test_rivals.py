@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -24,6 +25,7 @@ from MISFMLib.data.nnunet_rules import StageRules, nnunet_spacing, plan_stages
 from MISFMLib.errors import BundleError, ConfigError
 from MISFMLib.events import ignore_events
 from MISFMLib.inference.segmenter import Segmenter, SegmenterOptions
+from MISFMLib.jobs import networks
 from MISFMLib.jobs.networks import list_networks
 from MISFMLib.jobs.pretrain.methods import build_method, with_outputs
 from MISFMLib.jobs.train.planning import make_plan
@@ -475,6 +477,12 @@ def test_the_listing_counts_weights_and_operations():
     assert first["multiply_adds"] > 27 * 8 * 32 * 32 * 64
     assert second["architecture"] == "unetrpp"
     assert "unetrpp-small" in report["text"]
+
+
+def test_a_busy_moment_is_not_taken_for_the_networks_time():
+    pauses = iter((0.0, 0.3, 0.0, 0.0))
+    assert networks._quickest(lambda: time.sleep(next(pauses))) < 0.1
+    assert next(pauses, None) is None
 
 
 @pytest.mark.slow
