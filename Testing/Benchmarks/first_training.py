@@ -1,7 +1,8 @@
 """What ``misfm finetune`` gives to someone with a few labelled cases who sets nothing, or a preset.
 
     python Testing/Benchmarks/first_training.py run DATA WORK [--sets hippocampus_mr ...]
-        [--cases 4 16] [--seeds 1] [--starts scratch pretrained-general] [--preset few-shot]
+        [--cases 4 16] [--seeds 1] [--preset few-shot]
+        [--starts scratch pretrained-general unet3d-small]
     python Testing/Benchmarks/first_training.py report WORK
 
 A seed draws the cases. They alone are given to the training, which holds out a part of them for
@@ -43,7 +44,12 @@ from MISFMLib.device import cpu_name
 from MISFMLib.resources import read_preset
 
 HELD_OUT = 20
-STARTS = {"scratch": None, "pretrained-general": "pretrained-general"}
+STARTS = {
+    "scratch": {},
+    "pretrained-general": {"init": "pretrained-general"},
+    "unet3d-small": {"network": "unet3d-small"},
+}
+"""The small PCT-Net with fresh weights and with pretrained ones, and another fresh network."""
 
 
 def run(arguments: argparse.Namespace) -> None:
@@ -57,7 +63,7 @@ def run(arguments: argparse.Namespace) -> None:
         with claimed(result, wait=False) as is_open:
             if is_open:
                 settings = read_preset(f"finetune-{arguments.preset}") if preset else {}
-                settings |= {"seed": seed, "init": STARTS[start]}
+                settings |= {"seed": seed, **STARTS[start]}
                 cases = LabelledCases(arguments.data / name, arguments.work)
                 facts = _train(cases, cases.drawn(count, seed), result, settings)
                 write_result(result, {"start": "-".join([start, *preset]), **facts})
