@@ -9,6 +9,7 @@ import numpy as np
 
 from MISFMLib.data.cases import LabelledSet, Split, listed
 from MISFMLib.data.descriptions import read_split
+from MISFMLib.data.known_cases import NONE_KNOWN, KnownCases
 from MISFMLib.errors import DataError
 
 
@@ -47,7 +48,7 @@ def draw_split(
     validation_fraction: float,
     seed: int,
     labels_of: Mapping[str, Collection[int]] | None = None,
-    earlier: Split | None = None,
+    known: KnownCases = NONE_KNOWN,
 ) -> Split:
     """Draw a split at random that keeps every label in the training part, and holds some out.
 
@@ -56,8 +57,8 @@ def draw_split(
         validation_fraction: Part of the cases to hold out.
         seed: Seed of the draw.
         labels_of: Labels in each case, as far as they are known.
-        earlier: That of the training which this one goes on from: where possible its held-out cases
-            are held out again, then new ones, and none that it has learnt from.
+        known: To the model that a training starts from: where possible the cases that have judged
+            it are held out again, then new ones, and none that it has learnt from.
 
     Raises:
         DataError: Nothing would be left to learn from.
@@ -75,9 +76,7 @@ def draw_split(
             "model is then not evaluated.",
         )
     shuffled = [names[index] for index in np.random.default_rng(seed).permutation(len(names))]
-    if earlier:
-        learnt, judged = set(earlier.train), set(earlier.validation)
-        shuffled.sort(key=lambda name: (name in learnt, name not in judged))
+    shuffled.sort(key=lambda name: (name in known.train, name not in known.validation))
     train, validation = shuffled[held_out:], shuffled[:held_out]
     _hold_a_label_out(train, validation, labels_of or {})
     _keep_rare_labels(train, validation, labels_of or {})

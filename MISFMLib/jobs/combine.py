@@ -13,7 +13,7 @@ from MISFMLib.configs import NetworkConfig, encode
 from MISFMLib.errors import ConfigError
 from MISFMLib.models import store
 from MISFMLib.models.bundle import Bundle, check_bundle_output, read_weights, write_bundle
-from MISFMLib.models.bundle_manifest import BundleManifest, model_name
+from MISFMLib.models.bundle_manifest import UNKNOWN_IMAGES, BundleManifest, model_name
 
 MeanOf = Literal["probabilities", "weights"]
 """What of the models is averaged."""
@@ -170,6 +170,8 @@ def _refusal(message: str, remedy: str, code: str = "bad-ensemble") -> ConfigErr
 def _manifest(bundles: Sequence[Bundle], output: Path) -> BundleManifest:
     manifests = [bundle.manifest for bundle in bundles]
     first = manifests[0]
+    learnt = {image for m in manifests for image in m.training_images or [UNKNOWN_IMAGES]}
+    judged = {image for m in manifests for image in m.held_out_images}
     return replace(
         first,
         name=model_name(output.name),
@@ -179,6 +181,8 @@ def _manifest(bundles: Sequence[Bundle], output: Path) -> BundleManifest:
         license=_joined([manifest.license for manifest in manifests], " AND "),
         training_data=_joined([manifest.training_data for manifest in manifests]),
         evaluation={},
+        training_images=tuple(sorted(learnt)),
+        held_out_images=tuple(sorted(judged - learnt)),
         provenance={
             f"member {number}": f"{manifest.name} {manifest.version}, {manifest.weights_sha256}"
             for number, manifest in enumerate(manifests, start=1)

@@ -8,6 +8,8 @@ from typing import Any, Literal
 
 from MISFMLib.configs import LabelConfig, NetworkConfig, PreprocessingConfig, raise_problems
 
+UNKNOWN_IMAGES = "unknown"
+"""Stands for the digests of what a model has learnt from that does not say so."""
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
 
 
@@ -57,6 +59,11 @@ class BundleManifest:
     in ``parts``; their labels go over this model's, later ones over earlier ones."""
     evaluation: dict[str, Any] = field(default_factory=dict)
     """Held-out results: metrics by label name, and facts such as the number of cases."""
+    training_images: tuple[str, ...] = ()
+    """Digests of the images that the model has learnt from: they tell cases that it knows, and
+    nothing about anybody who has not the images."""
+    held_out_images: tuple[str, ...] = ()
+    """Digests of the images that its training was judged on."""
     provenance: dict[str, Any] = field(default_factory=dict)
     """How the weights were made: command, seed, versions, source files."""
     weights_sha256: str = ""

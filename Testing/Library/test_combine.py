@@ -167,6 +167,14 @@ def test_one_model_an_ensemble_and_a_bundle_that_is_there_are_refused(tmp_path):
         combine_models([str(bundle.path), str(models[0].path)], tmp_path / "more")
 
 
+def test_it_has_learnt_from_what_its_members_have(tmp_path):
+    first = a_model(tmp_path / "a", training_images=("1", "2"), held_out_images=("3",))
+    second = a_model(tmp_path / "b", training_images=("3", "2"), held_out_images=("4", "1"))
+    manifest = combined(tmp_path, first, second).manifest
+    assert manifest.training_images == ("1", "2", "3")
+    assert manifest.held_out_images == ("4",)
+
+
 def test_licences_and_members_are_told(tmp_path):
     first = a_model(tmp_path / "a")
     second = a_model(tmp_path / "b", license="CC-BY-4.0")

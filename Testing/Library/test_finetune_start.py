@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import re
+import shutil
 from dataclasses import replace
 from pathlib import Path
 
@@ -17,13 +18,15 @@ from MISFMLib.configs import (
     PreprocessingConfig,
     decode,
 )
+from MISFMLib.data.cases import find_cases
+from MISFMLib.data.known_cases import known_cases
 from MISFMLib.data.plan import TrainingPlan
 from MISFMLib.errors import ConfigError
 from MISFMLib.events import Notice
 from MISFMLib.jobs.train import start as training_start
 from MISFMLib.jobs.train.finetune import run_finetune
 from MISFMLib.models.bundle import read_bundle, read_weights, write_bundle
-from MISFMLib.models.bundle_manifest import BundleManifest
+from MISFMLib.models.bundle_manifest import UNKNOWN_IMAGES, BundleManifest
 from MISFMLib.networks import build_network, weights_to_numpy
 
 pytestmark = pytest.mark.usefixtures("one_thread")
@@ -294,7 +297,9 @@ def test_what_a_start_has_learnt_from_is_not_held_out(config, tmp_path):
 
     run_finetune(config(output=tmp_path / "first", validation_fraction=0.5, steps=1))
     first = json.loads((tmp_path / "first.run/split.json").read_text())
-    from_first = {"init": str(tmp_path / "first")}
+    shutil.rmtree(tmp_path / "first.run")
+    (tmp_path / "first").rename(tmp_path / "kept")  # as in Slicer, when the model is kept
+    from_first = {"init": str(tmp_path / "kept")}
     for seed in range(1, 5):
         held_out, rate, told = check(**from_first, seed=seed)
         assert (held_out < set(first["validation"]), rate, told) == (True, "0.003", [])
@@ -305,6 +310,44 @@ def test_what_a_start_has_learnt_from_is_not_held_out(config, tmp_path):
     _, rate, (told,) = check(**from_first, split=tmp_path / "own.json")
     assert rate == "0.0003"  # it learns from none of the cases that its start knows
     assert f"held out now: {', '.join(sorted(first['train']))}. Their scores will be" in told
+
+
+def test_cases_are_known_by_their_images_and_not_by_their_names(config, tmp_path):
+    run_finetune(config(output=tmp_path / "first", validation_fraction=0.5, steps=1))
+    manifest = read_bundle(tmp_path / "first").manifest
+    split = json.loads((tmp_path / "first.run/split.json").read_text())
+    found = find_cases(tmp_path / "set/dataset.json")
+    renamed = [replace(case, name=f"other {case.name}") for case in found.cases]
+    known = known_cases(renamed, manifest)
+    assert known.train == {f"other {name}" for name in split["train"]}
+    assert known.validation == {f"other {name}" for name in split["validation"]}
+    assert known.is_whole
+
+    (changed,) = (case for case in found.cases if case.name == split["train"][0])
+    with changed.images[0].open("ab") as file:
+        file.write(b" ")
+    known = known_cases(found.cases, manifest)
+    assert known.train == set(split["train"][1:])
+    assert not known.is_whole
+
+
+@pytest.mark.parametrize("parts", ["all", "encoder"])
+def test_a_model_that_was_trained_on_has_learnt_from_all_cases_of_its_start_too(
+    config, a_source, tmp_path, parts
+):
+    """Those of this start are not known, and only its encoder has not learnt the labels there."""
+    run_finetune(config(init=str(a_source.path), modality="MR", init_parts=parts, steps=1))
+    first = read_bundle(tmp_path / "model").manifest
+    assert (UNKNOWN_IMAGES in first.training_images) == (parts == "all")
+    cases = find_cases(tmp_path / "set/dataset.json").cases
+    assert known_cases(cases, first).is_whole == (parts == "encoder")
+
+    (tmp_path / "model").rename(tmp_path / "first")
+    again = config(init=str(tmp_path / "first"), validation_fraction=0.5, steps=1, overwrite=True)
+    run_finetune(again)
+    second = read_bundle(tmp_path / "model").manifest
+    assert set(first.training_images) <= set(second.training_images)
+    assert not set(second.held_out_images) & set(second.training_images)
 
 
 def test_training_starts_from_a_published_checkpoint(config, published_fixtures, tmp_path):

@@ -9,7 +9,6 @@ from fake_worker import FakeCommand, segment_case
 from tab_fixtures import LABELS
 
 from MISFMLib.annotation.training_set import TrainingSet
-from MISFMLib.configs.finetune import FULL_RATE
 from MISFMLib.events import Failed, Finished
 from MISFMLib.foreground import claims_folder, is_claimed
 from MISFMLib.models import store
@@ -578,7 +577,7 @@ def test_after_some_corrections_the_training_goes_on_by_itself(tab, a_set):
     tab.wait(lambda: a_set.case("d").status == "proposed")
     tab.ui.nextCaseButton.click()
     tab.ui.doneButton.click()
-    assert tab.tab.train.training.job["config"]["learning_rate"] == FULL_RATE
+    assert tab.tab.train.training.job["config"]["init"] == "organs"
     tab.wait(lambda: "The proposals come from the new model now" in tab.ui.trainLabel.text)
     assert not tab.shown("outcomeFrame")
     assert tab.tab.loop.case.name == "d", "the open case is left alone"

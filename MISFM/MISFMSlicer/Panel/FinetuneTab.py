@@ -9,7 +9,6 @@ import qt
 import slicer
 from slicer.i18n import tr as _
 
-from MISFMLib.configs.finetune import FULL_RATE
 from MISFMLib.events import Failed
 from MISFMLib.models.bundle_manifest import model_name
 from MISFMLib.models.versions import keep_model
@@ -166,8 +165,6 @@ class FinetuneTab:
         config = self.form.config(trainingSet, rows)
         if init:
             config["init"] = init
-        if config["init"] and config["init"] == self._models.chosen(trainingSet):
-            config["learning_rate"] = FULL_RATE  # it has seen few cases and has more to learn
         about = {
             "set": str(trainingSet.folder),
             "start": config["init"] or "",

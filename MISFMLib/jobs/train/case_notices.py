@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from MISFMLib.configs import FinetuneConfig
 from MISFMLib.data.cases import LabelledSet, Split, listed
 from MISFMLib.data.datasets import PreparedCase
+from MISFMLib.data.known_cases import KnownCases
 from MISFMLib.data.label_check import CaseFacts
 from MISFMLib.data.plan import TrainingPlan
 from MISFMLib.events import EventSink, Notice
@@ -62,14 +63,14 @@ def _tell_of_judging(
         )
 
 
-def tell_of_learnt_cases(split: Split, earlier: Split | None, events: EventSink) -> None:
+def tell_of_learnt_cases(split: Split, known: KnownCases, events: EventSink) -> None:
     """Tell when the start has learnt from cases that are held out now."""
-    learnt = sorted(set(split.validation) & set(earlier.train)) if earlier else []
+    learnt = sorted(known.train.intersection(split.validation))
     if learnt:
         events(
             Notice(
-                f"The start was trained on cases of these names, which are held out now: "
-                f"{listed(learnt)}. Their scores will be too good; hold out others with --split."
+                f"The start was trained on cases that are held out now: {listed(learnt)}. Their "
+                "scores will be too good; hold out others with --split."
             )
         )
 

@@ -22,6 +22,7 @@ from MISFMLib.data.cases import (
     with_label_names,
 )
 from MISFMLib.data.datasets import PatchSource, PreparedCase, prepare_case
+from MISFMLib.data.known_cases import NONE_KNOWN, known_cases
 from MISFMLib.data.label_check import CaseFacts, check_parts, examine_cases
 from MISFMLib.data.label_doubts import find_doubts
 from MISFMLib.data.plan import TrainingPlan
@@ -44,7 +45,6 @@ from MISFMLib.jobs.train.going_on import (
     kept_plan,
     kept_split,
     read_changed_anew,
-    split_of_start,
 )
 from MISFMLib.jobs.train.planning import make_plan, with_schedule
 from MISFMLib.jobs.train.run_folder import RunFolder
@@ -163,20 +163,20 @@ def plan_training(
         files = listed([file.relative_to(_root(config.data)) for file in found.unpaired])
         events(Notice(f"{len(found.unpaired)} files have no counterpart and are left out: {files}"))
     start = find_start(config)
-    earlier = split_of_start(start)
+    known = known_cases(found.cases, start.bundle.manifest) if start.bundle else NONE_KNOWN
     split = kept_split(begun[1], found) if begun else given_split(found, config.split)
     used = (*split.train, *split.validation) if split else [case.name for case in found.cases]
     facts = examine_cases(found, used, counter(events, "check", len(used)))
     if split is None:
         labels_of = {name: fact.label_values for name, fact in facts.items()}
-        split = draw_split(found, config.validation_fraction, config.seed, labels_of, earlier)
+        split = draw_split(found, config.validation_fraction, config.seed, labels_of, known)
     check_parts(facts, found, split)
     tell_of_cases(config, found, split, facts, events)
-    tell_of_learnt_cases(split, earlier, events)
+    tell_of_learnt_cases(split, known, events)
     check_patience(config, split.validation)
     of_training = [facts[name] for name in split.train]
     plan = kept_plan(begun[0], facts) if begun else make_plan(config, found, of_training, start)
-    config = with_schedule(config, split, plan.labels, start, earlier)
+    config = with_schedule(config, split, plan.labels, start, known)
     length = f"{config.steps} steps at most, learning rate {config.learning_rate:g}"
     summary = {**plan.summary(), "length": length}
     lines = "\n".join(f"{topic:<12}{text}" for topic, text in summary.items())

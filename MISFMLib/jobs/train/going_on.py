@@ -1,7 +1,4 @@
-"""A training that goes on keeps its plan and split, whatever has become of the data set since.
-
-One that goes on from the model of another keeps apart what that one has learnt from.
-"""
+"""A training that goes on keeps plan and split, whatever has become of the data set since."""
 
 from __future__ import annotations
 
@@ -14,8 +11,6 @@ from MISFMLib.data.plan import TrainingPlan
 from MISFMLib.errors import ConfigError
 from MISFMLib.events import EventSink, Notice
 from MISFMLib.jobs.train.finetune_job import FinetuneJob
-from MISFMLib.jobs.train.run_folder import RunFolder
-from MISFMLib.jobs.train.start import Start
 
 
 def kept_split(split: Split, found: LabelledSet) -> Split:
@@ -41,11 +36,6 @@ def kept_plan(plan: TrainingPlan, facts: Mapping[str, CaseFacts]) -> TrainingPla
     if new:
         raise _other_data(f"its cases have the labels {listed(new)}, which it does not know")
     return plan
-
-
-def split_of_start(start: Start) -> Split | None:
-    """Return the split of the training that a start came from; None where that is not known."""
-    return RunFolder.beside(start.bundle.path).split() if start.bundle else None
 
 
 def read_changed_anew(job: FinetuneJob, events: EventSink) -> None:

@@ -20,6 +20,7 @@ from MISFMLib.configs.finetune import FULL_RATE, LOW_RATE
 from MISFMLib.data.case_reading import plain
 from MISFMLib.data.cases import LabelledSet, Split
 from MISFMLib.data.descriptions import has_other_than_ct
+from MISFMLib.data.known_cases import KnownCases
 from MISFMLib.data.label_check import CaseFacts
 from MISFMLib.data.label_sides import mirror_axes
 from MISFMLib.data.nnunet_rules import nnunet_spacing, plan_stages
@@ -35,7 +36,7 @@ from MISFMLib.data.plan import (
     plan_steps,
 )
 from MISFMLib.errors import ConfigError
-from MISFMLib.jobs.train.start import Start
+from MISFMLib.jobs.train.start import Start, trains_on
 from MISFMLib.models.terminology import label_config
 from MISFMLib.networks import choose_resolution_mode, stride_dhw
 from MISFMLib.networks.resolution import OF_ONE_SIZE, check_patch, fitting_patch
@@ -94,7 +95,7 @@ def with_schedule(
     split: Split,
     labels: Sequence[LabelConfig],
     start: Start,
-    earlier: Split | None = None,
+    known: KnownCases,
 ) -> FinetuneConfig:
     """Plan rate and length of a training, and its end when the score stands still.
 
@@ -105,13 +106,12 @@ def with_schedule(
         split: Cases to learn from, and those held out, without which there is no score.
         labels: To find.
         start: What the training starts from.
-        earlier: Split of the training that it came from, where that is known. If all its cases are
-            learnt from again, there is more to learn than to keep: Docs/loop.md.
+        known: To that start. If all that it has learnt from is learnt from again, there is more to
+            learn than to keep: Docs/loop.md.
     """
     if config.learning_rate is None:
-        knows_labels = start.knows(labels) and config.init_parts == "all"
-        is_theirs = earlier is not None and set(earlier.train) <= set(split.train)
-        low = knows_labels and not is_theirs
+        has_all_again = known.is_whole and known.train <= set(split.train)
+        low = trains_on(config, start, labels) and not has_all_again
         config = replace(config, learning_rate=LOW_RATE if low else FULL_RATE)
     if config.steps is not None:
         return config

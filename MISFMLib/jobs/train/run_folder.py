@@ -84,12 +84,6 @@ class RunFolder:
         """Prepared cases; can be made again from the data set."""
         return self.path / "cases"
 
-    def split(self) -> Split | None:
-        """Return the split of the training; None where there was none, or it cannot be read."""
-        with contextlib.suppress(DataError):
-            return _read(self._split, partial(decode, Split))
-        return None
-
     @property
     def _plan(self) -> Path:
         return self.path / "plan.json"
@@ -116,12 +110,7 @@ class RunFolder:
     @classmethod
     def of(cls, config: TrainingConfig) -> RunFolder:
         """Return the folder of a run, which may not exist yet."""
-        return cls.beside(config.output)
-
-    @classmethod
-    def beside(cls, model: Path) -> RunFolder:
-        """Return the folder of the run that a model came from, which may not exist any more."""
-        return cls(model.with_name(f"{model.name}.run"))
+        return cls(config.output.with_name(f"{config.output.name}.run"))
 
     @contextlib.contextmanager
     def alone(self, events: EventSink) -> Iterator[None]:

@@ -104,6 +104,11 @@ def find_start(config: FinetuneConfig) -> Start:
     return Start(bundle.manifest.network, math.prod(patch_size), bundle=bundle)
 
 
+def trains_on(config: FinetuneConfig, start: Start, labels: Sequence[LabelConfig]) -> bool:
+    """Tell whether a model that knows the labels is trained on, its class outputs too."""
+    return start.knows(labels) and config.init_parts == "all"
+
+
 def start_network(
     config: FinetuneConfig, plan: TrainingPlan, start: Start
 ) -> tuple[SegmentationNetwork, LoadReport | None]:

@@ -10,6 +10,7 @@ import torch
 
 import MISFMLib
 from MISFMLib.configs import LabelConfig
+from MISFMLib.data.known_cases import image_digests
 from MISFMLib.events import EventSink, Notice, ignore_events
 from MISFMLib.inference.segmenter import Segmenter, SegmenterOptions
 from MISFMLib.jobs.progress import counter
@@ -17,10 +18,11 @@ from MISFMLib.jobs.provenance import command_line, without_folder
 from MISFMLib.jobs.train.cautions import license_of, limitations
 from MISFMLib.jobs.train.comparison import compare_with_start, compared
 from MISFMLib.jobs.train.finetune_job import FinetuneJob
+from MISFMLib.jobs.train.start import trains_on
 from MISFMLib.jobs.train.validation import evaluate
 from MISFMLib.memory import peak_memory_bytes
 from MISFMLib.models.bundle import Bundle, write_bundle
-from MISFMLib.models.bundle_manifest import BundleManifest, model_name
+from MISFMLib.models.bundle_manifest import UNKNOWN_IMAGES, BundleManifest, model_name
 from MISFMLib.networks import build_network, load_weights, weights_to_numpy
 from MISFMLib.networks.low_rank import merged
 from MISFMLib.training.checkpoint import TrainResult
@@ -93,6 +95,7 @@ def _manifest(job: FinetuneJob, result: TrainResult) -> BundleManifest:
     config, plan = job.config, job.plan
     title = config.name or config.output.name
     names = ", ".join(label.name for label in plan.labels)
+    learnt, judged = _images_learnt_from(job), set(image_digests(job.validation).values())
     modality = {"CT": "CT", "MR": "MR"}.get(plan.preprocessing.modality, "")
     return BundleManifest(
         name=model_name(config.output.name),
@@ -109,8 +112,18 @@ def _manifest(job: FinetuneJob, result: TrainResult) -> BundleManifest:
         network=plan.network,
         preprocessing=plan.preprocessing,
         labels=plan.labels,
+        training_images=tuple(sorted(learnt)),
+        held_out_images=tuple(sorted(judged - learnt)),
         provenance=_provenance(job, result),
     )
+
+
+def _images_learnt_from(job: FinetuneJob) -> set[str]:
+    """Return digests of all images that the weights have seen with these labels."""
+    learnt = set(image_digests(job.train).values())
+    if job.start.bundle and trains_on(job.config, job.start, job.plan.labels):
+        learnt.update(job.start.bundle.manifest.training_images or [UNKNOWN_IMAGES])
+    return learnt
 
 
 def _provenance(job: FinetuneJob, result: TrainResult) -> dict[str, Any]:
