@@ -51,16 +51,18 @@ Write = Callable[[Path], object]
 """Writes a volume or label map to a path that ends in .nii.gz."""
 
 
+@dataclasses.dataclass(frozen=True)
 class TrainingSet:
-    """The set in a folder; holds nothing in memory but the folder."""
+    """The set in a folder; holds nothing in memory but the folder, so those of one are equal."""
 
-    def __init__(self, folder: Path) -> None:
+    folder: Path
+
+    def __post_init__(self) -> None:
         """Open a set.
 
         Raises:
             DataError: The folder holds no training set, or a damaged one.
         """
-        self.folder = folder
         self._description()
         self.cases()
 

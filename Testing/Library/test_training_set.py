@@ -151,7 +151,7 @@ def test_labels_are_not_lost_when_the_program_is_killed_while_it_saves(a_set, mo
         raise SystemExit
 
     if step == "after the label map":
-        monkeypatch.setattr(a_set, "images", die)
+        monkeypatch.setattr(TrainingSet, "images", die)
     elif step == "after the image":
         monkeypatch.setattr(training_set, "to_csv", die)
     else:

@@ -491,14 +491,58 @@ def test_unknown_values_are_given_a_label_and_cases_a_side(tab, a_set, monkeypat
     assert tab.tab.loop.case is None
 
 
-def test_nothing_is_mended_behind_edits_that_are_not_kept(tab, a_set):
+def draw_all_over(case):
+    """Give all voxels of an open case to the first label."""
     import slicer
 
-    tab.tab.loop.open("a")
-    case = tab.tab.loop.case
     labels = np.ones(case.before.shape, np.uint8)
     key = next(iter(case.values(LABELS)))
     slicer.util.updateSegmentBinaryLabelmapFromArray(labels, case.segmentation, key, case.volume)
+
+
+def test_edits_are_lost_only_when_the_user_says_so(tab, a_set, host):
+    loop, asked = tab.tab.loop, len(host.dialogs.shown)
+    loop.open("a")
+    draw_all_over(loop.case)
+    tab.tab._onOpenCase("a")  # as from the next line of Check about the same case
+    assert loop.unsaved() == "a"
+    assert len(host.dialogs.shown) == asked
+    host.dialogs.answer("No")
+    tab.ui.casesTable.cellDoubleClicked.emit(1, 0)
+    assert loop.unsaved() == "a"
+    host.dialogs.answer("No")
+    tab.ui.nextCaseButton.click()
+    assert loop.unsaved() == "a"
+    host.dialogs.answer("Yes")
+    tab.ui.nextCaseButton.click()
+    assert loop.case.name == "c"
+    loop.open("b")
+    assert loop.case.name == "b", "nothing was changed: nothing to ask"
+    assert len(host.dialogs.shown) == asked + 3
+
+
+def test_what_is_copied_meanwhile_leaves_the_open_case(tab, a_set, host, tmp_path, monkeypatch):
+    from MISFMSlicer.Panel import CollectView
+
+    monkeypatch.setattr(CollectView, "Command", FakeCommand)
+    TrainingSet.create(tmp_path / "new", LABELS)
+    tab.tab.loop.open("a")
+    draw_all_over(tab.tab.loop.case)
+    view = tab.tab.setView
+    for folder in (a_set.folder, tmp_path / "new"):  # a study for this set; another data set
+        view._collecting.begin(tmp_path / "source", folder)
+        if folder != a_set.folder:
+            host.dialogs.answer("No")
+        tab.panel.commands[-1].ended.emit(Finished({"set": str(folder)}))
+        assert tab.tab.loop.unsaved() == "a"
+        assert view.current == a_set
+    selector = tab.ui.setSelector
+    assert [selector.itemText(row) for row in (0, 1)] == ["organs", "new"]
+
+
+def test_nothing_is_mended_behind_edits_that_are_not_kept(tab, a_set):
+    tab.tab.loop.open("a")
+    draw_all_over(tab.tab.loop.case)
     twins = {"code": "case-on-both-sides", "message": "", "cases": ["a", "b"]}
     tab.tab._problems.showList([twins])
     tab.tab._problems._offer(twins)

@@ -1,4 +1,4 @@
-"""Slicer is closed while a training runs: what becomes of it is asked once."""
+"""What closing would end or lose, a training or the changes of a case, is asked first."""
 
 from __future__ import annotations
 
@@ -19,16 +19,36 @@ def settleTrainings(trainings: Sequence[TrainingProcess]) -> None:
 
 
 def _goesOn() -> bool:
-    box = qt.QMessageBox(
-        qt.QMessageBox.Question,
+    return _ask(
         _("Close Slicer"),
         _(
             "A training is running. It can go on without Slicer, and is found again when Slicer is"
             " opened; or it stops now and keeps what it has learnt, to go on later."
         ),
+        _("Go on in the background"),
+        _("Stop and keep"),
+    )
+
+
+def isGivenUp(case: str) -> bool:
+    """Ask whether what was changed in the open case shall be lost."""
+    return _ask(
+        _("Leave {case}").format(case=case),
+        _("{case} has changes that are not in the set yet.").format(case=case),
+        _("Discard the changes"),
+        _("Go on correcting"),
+    )
+
+
+def _ask(title: str, question: str, yes: str, no: str) -> bool:
+    """Ask with two named buttons; Esc is the second."""
+    box = qt.QMessageBox(
+        qt.QMessageBox.Question,
+        title,
+        question,
         qt.QMessageBox.Yes | qt.QMessageBox.No,
         slicer.util.mainWindow(),
     )
-    box.button(qt.QMessageBox.Yes).setText(_("Go on in the background"))
-    box.button(qt.QMessageBox.No).setText(_("Stop and keep"))
+    box.button(qt.QMessageBox.Yes).setText(yes)
+    box.button(qt.QMessageBox.No).setText(no)
     return bool(box.exec_() != qt.QMessageBox.No)

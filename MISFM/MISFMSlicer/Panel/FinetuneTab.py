@@ -52,7 +52,7 @@ class FinetuneTab:
         self._check.passed = self._onPassed
         self._models = ProposingModels()
         self._proposals = Proposals()
-        self.setView = TrainingSetView(ui, sceneCase, self.report)
+        self.setView = TrainingSetView(ui, sceneCase, lambda: self.loop.leave(), self.report)
         self.loop = LoopView(ui, self._proposals, self.report)
         self.form = TrainingForm(ui, self._settings, self.report)
         self.train = TrainView(ui, self.report)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from typing import Any
 
 import slicer
@@ -25,6 +25,7 @@ from ..Scene.TrainingCases import OpenCase, compare, openCase
 from ..Signal import Signal
 from .CasePlaces import CasePlaces
 from .CaseTexts import loopText, orderTexts
+from .Closing import isGivenUp
 from .CorrectionEditor import CorrectionEditor
 from .NotDrawnView import NotDrawnView
 from .WorthView import WorthView
@@ -90,7 +91,7 @@ class LoopView:
             rows: Its cases.
             hasModel: Whether there is a model that proposes.
         """
-        if trainingSet is not self._set:
+        if trainingSet != self._set:
             self._close()
         self._set, self._rows, self._hasModel = trainingSet, rows, hasModel
         self._plan()
@@ -98,25 +99,36 @@ class LoopView:
 
     def open(self, name: str) -> None:
         """Open a case with its labels, or else with what is proposed for it."""
-        row = self._set.case(name)
-        if row.is_labelled:
-            self._openNow(row, self._set.label_map(name))
-        elif self._proposals.isCurrent(row) or not self._hasModel:
-            proposal = self._set.proposal(name)
-            self._openNow(row, proposal if proposal.exists() else None)
-        else:
-            self._waitingFor = name
-            self._plan()
-            self._show()
+        row, self._waitingFor = self._set.case(name), ""
+        isOpen = self._case is not None and self._case.name == name
+        if not isOpen and self.leave():
+            if row.is_labelled:
+                self._openNow(row, self._set.label_map(name))
+            elif self._proposals.isCurrent(row) or not self._hasModel:
+                proposal = self._set.proposal(name)
+                self._openNow(row, proposal if proposal.exists() else None)
+            else:
+                self._waitingFor = name
+        self._plan()
+        self._show()
 
     def unsaved(self) -> str:
         """Return the name of the open case if it was edited since it was opened."""
-        if self._case is None:
+        if self._case is None or not self._case.isInScene:
             return ""
         with contextlib.suppress(MISFMError):  # labels that overlap have been edited
             if (self._case.array(self._set.labels) == self._case.before).all():
                 return ""
         return self._case.name
+
+    def leave(self) -> bool:
+        """Close the open case; the user may say that its changes shall not be lost."""
+        name = self.unsaved()
+        if name and not isGivenUp(name):
+            return False
+        self._close()
+        self._show()
+        return True
 
     def reopen(self) -> None:
         """Show the open case as it is now in the set; one that is left out goes away."""
@@ -179,8 +191,6 @@ class LoopView:
     # ------------------------------------------------------------------------------------ the case
 
     def _openNow(self, row: CaseRow, labelFile: Any) -> None:
-        self._waitingFor = ""
-        self._close()
         labels = self._set.labels
         if not labels:
             raise DataError(
@@ -196,8 +206,6 @@ class LoopView:
         self._editor.open(self._case.segmentation, self._case.volume)
         self._notDrawn.show(labels, row.not_drawn)
         self._places.show(self._proposals.report(row.name) if not row.is_labelled else {})
-        self._plan()
-        self._show()
 
     def _close(self) -> None:
         if self._case is not None:
@@ -220,7 +228,11 @@ class LoopView:
         array = case.array(labels)
         row = self._set.case(case.name)
         change = compare(case.before, array)
-        measured = {} if row.is_labelled else self._measured(row, change)
+        minutes = round((time.monotonic() - self._openedAt) / 60, 2)
+        measured = {} if row.is_labelled else {"minutes": minutes}
+        if row.status == "proposed":
+            dice = None if change.dice is None else round(change.dice, 4)
+            measured |= {"dice": dice, "changed_voxels": change.changedVoxels}
         row = self._set.save_labels(
             case.name,
             lambda path: case.write(array, path),
@@ -237,16 +249,6 @@ class LoopView:
         self._show()
         if wasNew:
             self.corrected.emit(row)
-
-    def _measured(self, row: CaseRow, change: Any) -> Mapping[str, Any]:
-        minutes = round((time.monotonic() - self._openedAt) / 60, 2)
-        if row.status != "proposed":
-            return {"minutes": minutes}
-        return {
-            "minutes": minutes,
-            "dice": None if change.dice is None else round(change.dice, 4),
-            "changed_voxels": change.changedVoxels,
-        }
 
     @guarded
     def _onLeaveOut(self, *_arguments: Any) -> None:
@@ -280,7 +282,10 @@ class LoopView:
     @guarded
     def _onFailed(self, name: str, failure: Failed) -> None:
         if name == self._waitingFor:
+            self._waitingFor = ""
             self._openNow(self._set.case(name), None)
+            self._plan()
+            self._show()
         self._ui.caseLabel.text = _("No proposal for {case}: {why}").format(
             case=name, why=forPanel(failure.message)
         )

@@ -42,6 +42,7 @@ class TrainingSetView:
         self,
         ui: Any,
         sceneCase: Callable[[], tuple[Any, Any]],
+        leaveCase: Callable[[], bool],
         report: Callable[[Exception], None],
     ) -> None:
         """Connect the widgets.
@@ -50,6 +51,7 @@ class TrainingSetView:
             ui: Widgets of the .ui file by their names.
             sceneCase: Returns the volume and the segmentation that are shown; None for what is
                 not there.
+            leaveCase: Closes the case that is open, unless the user says that it must stay.
             report: Shows an error to the user.
         """
         self.changed = Signal()
@@ -57,6 +59,7 @@ class TrainingSetView:
         self.report = report
         self._ui = ui
         self._sceneCase = sceneCase
+        self._leaveCase = leaveCase
         self._store = slicer.app.userSettings()
         self._set: TrainingSet | None = None
         self._rows: list[CaseRow] = []
@@ -143,14 +146,22 @@ class TrainingSetView:
         return [path for path in paths if path.is_dir()]
 
     def _use(self, trainingSet: TrainingSet) -> None:
-        self.askNothing()
-        self._set = trainingSet
+        self._remember(trainingSet)
+        if trainingSet != self._set:
+            if not self._leaveCase():
+                self._remember(self._set)
+                return
+            self.askNothing()
+            self._set = trainingSet
+        self.update()
+        self.changed.emit()
+
+    def _remember(self, trainingSet: TrainingSet) -> None:
+        """Let a set be the first of those that can be chosen."""
         folder = trainingSet.folder
         paths = [folder, *(path for path in self._paths() if path != folder)][:_MOST_SETS]
         self._store.setValue(_SETS, json.dumps([str(path) for path in paths]))
         self._showSets()
-        self.update()
-        self.changed.emit()
 
     def _open(self, path: Path) -> None:
         trainingSet = TrainingSet(path)

@@ -1299,6 +1299,22 @@
         <source>Stop and keep</source>
         <translation>停止并保留</translation>
     </message>
+    <message>
+        <source>Leave {case}</source>
+        <translation>离开 {case}</translation>
+    </message>
+    <message>
+        <source>{case} has changes that are not in the set yet.</source>
+        <translation>{case} 有尚未存入训练集的修改。</translation>
+    </message>
+    <message>
+        <source>Discard the changes</source>
+        <translation>放弃修改</translation>
+    </message>
+    <message>
+        <source>Go on correcting</source>
+        <translation>继续修正</translation>
+    </message>
 </context>
 <context>
     <name>Panel.CollectView</name>
