@@ -29,7 +29,8 @@ class FinetuneConfig(TrainingConfig):
     """Learning rate at the start; decays polynomially to zero. When not given 3e-3, and 3e-4 from a
     model that segments the same labels, by their names and order, and comes from other cases, since
     a high rate would leave little of what it knows."""
-    validate_every: int = 250
+    validate_every: int | None = None
+    """Steps between validations; when not given a quarter of all steps, and 250 at most."""
     checkpoint_every: int = 250
     spacing_dhw: Spacing | None = None
     """Voxel size in mm to train at; the median of the training volumes when not given."""

@@ -62,7 +62,7 @@ class TrainingConfig:
     shrink away; see Docs/evidence.md."""
     gradient_clip: float = 12.0
     """Largest gradient norm; longer gradients are shortened to it."""
-    validate_every: int
+    validate_every: int | None
     """Steps between validations."""
     checkpoint_every: int
     """Steps between checkpoints."""

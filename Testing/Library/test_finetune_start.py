@@ -149,6 +149,25 @@ def test_a_model_that_knows_the_labels_is_trained_at_a_low_rate(
 
 
 @pytest.mark.parametrize(
+    ("steps", "given", "every"),
+    [(3, None, 1), (300, None, 75), (4000, None, 250), (300, 100, 100), (None, None, 187)],
+)
+def test_short_trainings_look_often_enough_which_labels_are_not_found(
+    config, monkeypatch, steps, given, every
+):
+    class SeenError(Exception):
+        pass
+
+    def fit(_fabric, _task, settings, *_):
+        assert settings.validate_every == every
+        raise SeenError
+
+    monkeypatch.setattr("MISFMLib.jobs.train.finetune.fit", fit)
+    with pytest.raises(SeenError):
+        run_finetune(config(steps=steps, validate_every=given))
+
+
+@pytest.mark.parametrize(
     ("trainable", "same", "changed"),
     [
         ("head", ("project", "encoder", "bottom", "decoder"), ("heads.0",)),

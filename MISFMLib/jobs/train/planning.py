@@ -43,6 +43,9 @@ from MISFMLib.networks.resolution import OF_ONE_SIZE, check_patch, fitting_patch
 
 _PATIENCE = 4
 """Validations without a better score before a training of planned length comes to its end."""
+_LONGEST_BLIND = 250
+"""Most steps between validations; in short trainings fewer, so that labels which are not found then
+can count more while there is time to learn them."""
 
 
 def make_plan(
@@ -97,7 +100,7 @@ def with_schedule(
     start: Start,
     known: KnownCases,
 ) -> FinetuneConfig:
-    """Plan rate and length of a training, and its end when the score stands still.
+    """Plan rate, length and validations of a training, and its end when the score stands still.
 
     What the user has said stays.
 
@@ -113,10 +116,13 @@ def with_schedule(
         has_all_again = known.is_whole and known.train <= set(split.train)
         low = trains_on(config, start, labels) and not has_all_again
         config = replace(config, learning_rate=LOW_RATE if low else FULL_RATE)
-    if config.steps is not None:
-        return config
-    patience = config.patience or (_PATIENCE if split.validation else None)
-    return replace(config, steps=plan_steps(len(split.train), len(labels)), patience=patience)
+    if config.steps is None:
+        patience = config.patience or (_PATIENCE if split.validation else None)
+        steps = plan_steps(len(split.train), len(labels))
+        config = replace(config, steps=steps, patience=patience)
+    assert config.steps is not None
+    validate_every = config.validate_every or max(1, min(_LONGEST_BLIND, config.steps // 4))
+    return replace(config, validate_every=validate_every)
 
 
 def _model_space(
