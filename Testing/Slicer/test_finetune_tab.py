@@ -521,6 +521,24 @@ def test_edits_are_lost_only_when_the_user_says_so(tab, a_set, host):
     assert len(host.dialogs.shown) == asked + 3
 
 
+@pytest.mark.slicer_only("the stand-in has no effects")
+def test_the_tools_are_put_away_when_another_module_is_opened(tab, a_set):
+    """Else Paint in the module Segment Editor would go on drawing in the open case."""
+    import qt
+    import slicer
+
+    tab.tab.loop.open("a")
+    editor = tab.ui.editorBox.findChild(qt.QWidget, "qMRMLSegmentEditorWidget")
+    editor.setActiveEffectByName("Paint")
+    assert editor.activeEffect() is not None
+    slicer.util.selectModule("Data")
+    slicer.util.selectModule("MISFM")
+    assert editor.activeEffect() is None
+    assert tab.tab.loop.case.name == "a"
+    keys = [each.key.toString() for each in tab.ui.editorBox.findChildren(qt.QShortcut)]
+    assert "Ctrl+Z" in keys
+
+
 def test_what_is_copied_meanwhile_leaves_the_open_case(tab, a_set, host, tmp_path, monkeypatch):
     from MISFMSlicer.Panel import CollectView
 

@@ -24,17 +24,24 @@ class CorrectionEditor:
             self._editor = slicer.qMRMLSegmentEditorWidget()
             self._editor.setMRMLScene(slicer.mrmlScene)
             self._ui.editorBox.layout().addWidget(self._editor)
+            # Those of a widget that is not seen rest: in other tabs and modules, without a case.
+            self._editor.installKeyboardShortcuts(self._ui.editorBox)
         self._editor.setMRMLSegmentEditorNode(self._parameters())
         self._editor.setSegmentationNode(segmentation)
         self._editor.setSourceVolumeNode(volume)
         self._ui.editorBox.visible = True
 
-    def close(self) -> None:
-        """Put the tools away and edit nothing."""
+    def putAway(self) -> None:
+        """Take no tool; else what is drawn in another module would come in here."""
         if self._editor is not None:
             self._editor.setActiveEffect(None)
-            self._editor.setSegmentationNode(None)
             self._editor.removeViewObservations()
+
+    def close(self) -> None:
+        """Put the tools away and edit nothing."""
+        self.putAway()
+        if self._editor is not None:
+            self._editor.setSegmentationNode(None)
         self._ui.editorBox.visible = False
 
     def _parameters(self) -> Any:

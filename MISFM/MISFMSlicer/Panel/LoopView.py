@@ -60,7 +60,7 @@ class LoopView:
         self._openedAt = 0.0
         self._waitingFor = ""
         self._unpacking = Unpacking()
-        self._editor = CorrectionEditor(ui)
+        self.editor = CorrectionEditor(ui)
         self._places = CasePlaces(ui, report)
         self._notDrawn = NotDrawnView(ui)
         self._worth = WorthView(ui, report)
@@ -153,14 +153,14 @@ class LoopView:
     def sceneClosed(self) -> None:
         """Forget the case that went with the scene; it is still in the set as it was."""
         self._case, self._waitingFor = None, ""
-        self._editor.close()
+        self.editor.close()
         self._show()
 
     def close(self) -> None:
         """Let go of the signals and the editor."""
         for signal, slot in self._signals.items():
             signal.disconnect(slot)
-        self._editor.close()
+        self.editor.close()
         self._unpacking.close()
 
     # ----------------------------------------------------------------------------------- the order
@@ -203,13 +203,13 @@ class LoopView:
             row.name, *files, channels=self._set.channels, readFrom=self._unpacking.ready
         )
         self._openedAt = time.monotonic()
-        self._editor.open(self._case.segmentation, self._case.volume)
+        self.editor.open(self._case.segmentation, self._case.volume)
         self._notDrawn.show(labels, row.not_drawn)
         self._places.show(self._proposals.report(row.name) if not row.is_labelled else {})
 
     def _close(self) -> None:
         if self._case is not None:
-            self._editor.close()
+            self.editor.close()
             self._case.close()
             self._case = None
         self._places.hide()

@@ -147,6 +147,11 @@ class MISFMWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
                 tab.lookAround()
         self._useParameterNode()
 
+    def exit(self) -> None:
+        """Leave the views to the module that is opened."""
+        if self._finetuneTab is not None:
+            self._finetuneTab.loop.editor.putAway()
+
     def onReload(self) -> None:
         """Load all of our source again, not MISFM.py alone."""
         for name in list(sys.modules):
@@ -156,15 +161,15 @@ class MISFMWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
 
     def _addShortcuts(self, panel: Any) -> None:
         self._shortcuts = []
-        for keys, slot in (
-            ("Ctrl+Return", self._onRunKey),
-            ("Ctrl+Enter", self._onRunKey),
-            ("Esc", self._onCancelKey),
-            ("Ctrl+PgDown", self._onNextKey),
-            ("Ctrl+Down", self._onNextPlaceKey),
-            ("Ctrl+D", self._onDoneKey),
+        for keys, slot, where in (
+            ("Ctrl+Return", self._onRunKey, panel),
+            ("Ctrl+Enter", self._onRunKey, panel),
+            ("Esc", self._onCancelKey, self.ui.segmentTab),  # elsewhere it puts away a tool
+            ("Ctrl+PgDown", self._onNextKey, panel),
+            ("Ctrl+Down", self._onNextPlaceKey, panel),
+            ("Ctrl+D", self._onDoneKey, panel),
         ):
-            shortcut = qt.QShortcut(qt.QKeySequence(keys), panel)
+            shortcut = qt.QShortcut(qt.QKeySequence(keys), where)
             shortcut.setContext(qt.Qt.WidgetWithChildrenShortcut)
             shortcut.activated.connect(slot)
             self._shortcuts.append(shortcut)

@@ -288,3 +288,6 @@ class qMRMLSegmentEditorWidget(qMRMLWidget):
 
     def removeViewObservations(self) -> None:
         """Nothing is observed."""
+
+    def installKeyboardShortcuts(self, parent: QtWidgets.QWidget | None = None) -> None:
+        """There is nothing to choose."""
