@@ -9,6 +9,7 @@ import math
 import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
 import SimpleITK as sitk
 import torch
@@ -478,6 +479,17 @@ def test_a_folder_that_is_no_run_is_left_alone(config, tmp_path):
     with pytest.raises(OutputError, match="in the way"):
         run_finetune(config(overwrite=True))
     assert (tmp_path / "model.run" / "precious.txt").exists()
+
+
+def test_more_labels_than_a_network_learns_are_refused_before_the_training(config, tmp_path):
+    """The last class index means that nobody labelled a voxel."""
+    volume = sitk.GetImageFromArray(np.resize(np.arange(256, dtype=np.uint8), (8, 8, 8)))
+    for folder in (tmp_path / "many/images", tmp_path / "many/labels"):
+        folder.mkdir(parents=True)
+        sitk.WriteImage(volume, str(folder / "a.nii.gz"))
+    with pytest.raises(ConfigError, match="hold 255 labels, a network learns up to 254") as caught:
+        run_finetune(config(data=tmp_path / "many", validation_fraction=0.0))
+    assert caught.value.code == "too-many-labels"
 
 
 def test_a_bad_data_set_leaves_no_bundle(config, a_set, tmp_path):

@@ -19,6 +19,7 @@ from MISFMLib.configs import (
 from MISFMLib.configs.finetune import FULL_RATE, LOW_RATE
 from MISFMLib.data.case_reading import plain
 from MISFMLib.data.cases import LabelledSet, Split
+from MISFMLib.data.datasets import UNLABELLED
 from MISFMLib.data.descriptions import has_other_than_ct
 from MISFMLib.data.known_cases import KnownCases
 from MISFMLib.data.label_check import CaseFacts
@@ -207,9 +208,16 @@ def _labels(
     taken only when the user says that the labels are the same: equal values prove nothing.
 
     Raises:
-        ConfigError: The labels were said to be those of the source, and their values differ.
+        ConfigError: The labels were said to be those of the source, and their values differ; or
+            there are too many.
     """
     values = sorted({value for fact in facts for value in fact.label_values})
+    if len(values) >= UNLABELLED:
+        raise ConfigError(
+            f"The label maps hold {len(values)} labels, a network learns up to {UNLABELLED - 1}.",
+            code="too-many-labels",
+            remedy="Share the labels between several models, and segment with all of them.",
+        )
     of_source = start.bundle.manifest.labels if start.bundle else ()
     if config.same_labels:
         theirs = [label.value for label in of_source]
