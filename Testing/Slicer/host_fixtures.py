@@ -122,6 +122,24 @@ def make_volume(host: Host) -> Callable[..., Any]:
     return make
 
 
+@pytest.fixture
+def as_surfaces(host: Host) -> Callable[[Any], tuple[Any, str]]:
+    """Make a segmentation of the first segment's surface alone, as Slicer loads one from STL."""
+
+    def make(segmentation: Any) -> tuple[Any, str]:
+        import slicer
+        from MISFMSlicer.Scene.Surfaces import exactSurface
+
+        segment_id = segmentation.GetSegmentation().GetNthSegmentID(0)
+        name = segmentation.GetSegmentation().GetSegment(segment_id).GetName()
+        node = slicer.mrmlScene.AddNewNodeByClass("vtkMRMLSegmentationNode")
+        node.SetSourceRepresentationToClosedSurface()
+        surface = exactSurface(segmentation, segment_id)
+        return node, node.AddSegmentFromClosedSurfaceRepresentation(surface, name, [1, 0, 0])
+
+    return make
+
+
 def fail_on_swallowed_errors(item: pytest.Item) -> None:
     """Fail a test after which an exception in a slot, timer or observer, or a dialog, is left."""
     host = getattr(item, "funcargs", {}).get("host")

@@ -443,6 +443,30 @@ def test_updating_replaces_segments_of_the_same_name_only(segment, make_volume):
     assert len(nodes_of("vtkMRMLTableNode")) == 1
 
 
+def test_surfaces_from_a_file_become_voxels_when_a_result_is_put_among_them(
+    logic, segment, make_volume, as_surfaces
+):
+    import slicer
+
+    volume = make_volume()
+    drawn = np.zeros((12, 16, 20), np.uint8)
+    drawn[6:8, 8:10, 8:12] = 1
+    painted = slicer.mrmlScene.AddNewNodeByClass("vtkMRMLSegmentationNode")
+    painted.SetReferenceImageGeometryParameterFromVolumeNode(volume)
+    mine = painted.GetSegmentation().AddEmptySegment("", "mine")
+    slicer.util.updateSegmentBinaryLabelmapFromArray(drawn, painted, mine, volume)
+    node, _segment_id = as_surfaces(painted)
+
+    segment(volume, output=node)
+
+    labels = slicer.util.arrayFromVolume(volume)
+    np.testing.assert_array_equal(array_of(node, "left hippocampus", volume), labels > 100)
+    np.testing.assert_array_equal(array_of(node, "mine", volume), drawn)
+    logic.restorePrevious(node)
+    assert names_of(node) == ["mine"]
+    assert node.GetSegmentation().GetSourceRepresentationName() == "Closed surface"
+
+
 def test_restore_previous_brings_everything_back_and_can_be_undone(logic, segment, make_volume):
     import slicer
 

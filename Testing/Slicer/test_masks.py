@@ -71,6 +71,25 @@ def test_on_its_own_grid_a_mask_is_what_it_was_also_under_a_transform(put, impor
     assert not np.array_equal(maskOn(node, segment_id, volume), mask)
 
 
+@pytest.mark.parametrize("shift", [0.0, 30.0])
+def test_a_surface_from_a_file_is_the_voxels_inside_of_it(put, imported, as_surfaces, shift):
+    """Slicer says of such a segment that it has no voxels."""
+    import slicer
+    from MISFMSlicer.Scene.Masks import maskOn
+
+    mask, volume = ball(9, 3), put(9, 2.0)
+    node, segment_id = as_surfaces(imported(volume, mask)[0])
+    transform = slicer.mrmlScene.AddNewNodeByClass("vtkMRMLLinearTransformNode")
+    moved = np.eye(4)
+    moved[0, 3] = shift
+    transform.SetMatrixTransformToParent(slicer.util.vtkMatrixFromArray(moved))
+    node.SetAndObserveTransformNodeID(transform.GetID())
+    origin = np.add(volume.GetOrigin(), (shift, 0, 0))
+    volume.SetOrigin(*origin)
+    assert np.array_equal(maskOn(node, segment_id, volume), mask)
+    assert not node.GetSegmentation().ContainsRepresentation("Binary labelmap")
+
+
 def test_a_segment_without_voxels_is_nowhere(put):
     import slicer
     from MISFMSlicer.Scene.Masks import maskOn

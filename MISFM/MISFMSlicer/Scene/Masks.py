@@ -9,6 +9,8 @@ import slicer
 import vtk
 from vtk.util.numpy_support import vtk_to_numpy
 
+from .Transforms import ijkToRas, isBent, toWorld
+
 LABELMAP = "Binary labelmap"
 """Name of the representation; vtkSegmentationConverter returns the same."""
 _SAME_GRID = 1e-6
@@ -26,12 +28,13 @@ def maskOn(segmentation: Any, segmentId: str, volume: Any) -> np.ndarray:
 
     A voxel is in the segment when the segment's voxel nearest to its centre is. Slicer's own export
     (slicer-core 5.13) says the same only where the grids are one: on a finer one it lets a segment,
-    which is kept cropped, grow by half of its own voxels on all sides.
+    which is kept cropped, grow by half of its own voxels on all sides. A segment that is a surface
+    or contours, as from STL or RTSTRUCT, becomes voxels as small as the volume's first.
     """
     onGrid = _onItsGrid(segmentation, segmentId, volume)
     if onGrid is not None:
         return onGrid
-    labelMap = labelMapOf(segmentation, segmentId)
+    labelMap = _converted(segmentation, segmentId, volume) or labelMapOf(segmentation, segmentId)
     if not labelMap.GetNumberOfPoints():
         return np.zeros(volume.GetImageData().GetDimensions()[::-1], bool)
     toVolume = vtk.vtkGeneralTransform()
@@ -44,6 +47,28 @@ def maskOn(segmentation: Any, segmentId: str, volume: Any) -> np.ndarray:
     )
     voxels = vtk_to_numpy(image.GetPointData().GetScalars())
     return np.reshape(voxels, image.GetDimensions()[::-1]) > 0
+
+
+def _converted(segmentation: Any, segmentId: str, volume: Any) -> Any:
+    """Return the voxels of a segment that has none; None for others. The node stays as it is."""
+    inside = segmentation.GetSegmentation()
+    source, segment = inside.GetSourceRepresentationName(), inside.GetSegment(segmentId)
+    isOther = segment is not None and segment.GetRepresentation(source) is not None
+    if source == LABELMAP or not isOther or segment.GetRepresentation(LABELMAP) is not None:
+        return None
+    grid = gridOf(volume)
+    if not isBent(segmentation) and not isBent(volume):
+        matrix = np.linalg.inv(toWorld(segmentation)) @ toWorld(volume) @ ijkToRas(volume)
+        grid.SetGeometryFromImageToWorldMatrix(slicer.util.vtkMatrixFromArray(matrix))
+    name = slicer.vtkSegmentationConverter.GetReferenceImageGeometryParameterName()
+    own, converted = slicer.vtkSegmentation(), slicer.vtkSegment()
+    own.SetSourceRepresentationName(source)
+    own.CopyConversionParameters(inside)
+    own.SetConversionParameter(name, slicer.vtkSegmentationConverter.SerializeImageGeometry(grid))
+    converted.AddRepresentation(source, segment.GetRepresentation(source))
+    own.AddSegment(converted, segmentId)
+    own.CreateRepresentation(LABELMAP)
+    return converted.GetRepresentation(LABELMAP)
 
 
 def liesOnGrid(segmentation: Any, volume: Any) -> bool:

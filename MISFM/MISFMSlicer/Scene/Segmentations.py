@@ -125,6 +125,10 @@ def putSegments(
     wasModifying = node.StartModify()
     followVolume(node, volume)  # first: the grid is written down as it lies under this transform
     node.SetReferenceImageGeometryParameterFromVolumeNode(volume)
+    if node.GetSegmentation().GetSourceRepresentationName() != LABELMAP:
+        # As Segment Editor does with surfaces from STL; else those of the result would be all.
+        node.GetSegmentation().CreateRepresentation(LABELMAP)
+        node.SetSourceRepresentationToBinaryLabelmap()
     voxels = {item.name: item.voxels for item in found}
     for segmentId, segment in takeOut(source):
         _putSegment(node.GetSegmentation(), segmentId, segment, voxels[segment.GetName()] > 0)
