@@ -10,6 +10,10 @@ from typing import TypeVar
 
 import torch
 
+from MISFMLib.cores import usable_cores
+
+_MOST_MAKERS = 4
+"""Threads that make samples for a GPU; on a CPU more than one would only slow the network."""
 S = TypeVar("S")
 T = TypeVar("T")
 
@@ -40,3 +44,8 @@ def ahead(
             yield pending.popleft().result()
     finally:
         pool.shutdown(wait=True, cancel_futures=True)
+
+
+def makers_for(device: torch.device) -> int:
+    """Choose how many threads make samples for a device."""
+    return 1 if device.type == "cpu" else max(1, min(_MOST_MAKERS, usable_cores() - 1))

@@ -40,6 +40,14 @@ def last_step(state: TrainState, settings: FitSettings) -> int:
     return min(settings.steps, state.stalled_at + _cooling_steps(state.stalled_at, settings))
 
 
+def quarter(state: TrainState, settings: FitSettings) -> int:
+    """Return how many quarters of its time a training has used: after each it has to be judged.
+
+    Steps alone do not tell when, where few of them fit into the time.
+    """
+    return int(4 * state.seconds / settings.budget_s)
+
+
 def scheduled_step(state: TrainState, settings: FitSettings) -> float:
     """Return the step that the learning rate should be at.
 

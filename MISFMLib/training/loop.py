@@ -19,23 +19,20 @@ import torch
 from lightning_fabric import Fabric
 from torch import nn
 
-from MISFMLib.cores import usable_cores
-from MISFMLib.data.ahead import ahead
+from MISFMLib.data.ahead import ahead, makers_for
 from MISFMLib.data.datasets import Batch
 from MISFMLib.errors import is_out_of_memory
 from MISFMLib.events import EventSink, Metric, Notice, Progress
 from MISFMLib.memory import keep_freed_memory
 from MISFMLib.networks.base import recompute_levels
 from MISFMLib.training.checkpoint import BestWeights, TrainState, has_checkpoint, network_weights
-from MISFMLib.training.ending import has_stalled, last_step, scheduled_step
+from MISFMLib.training.ending import has_stalled, last_step, quarter, scheduled_step
 from MISFMLib.training.missing import told
 from MISFMLib.training.parameters import build_optimizer, frozen_parts
 from MISFMLib.training.step_errors import not_finite, too_little_memory
 from MISFMLib.training.stop import Request, stop_requests, yielded_s, yielding
 from MISFMLib.training.task import FitSettings, Task
 
-_MOST_MAKERS = 4
-"""Threads that make samples for a GPU; on a CPU more than one would only slow the network."""
 _REPORT_EVERY = 10
 """Steps between two events with loss and progress."""
 
@@ -110,7 +107,7 @@ class _Training:
             if notice and fabric.is_global_zero:
                 events(Notice(notice))
             task.attend(self._state.missing)
-        self._state.speed.makers = _makers(fabric.device)
+        self._state.speed.makers = makers_for(fabric.device)
         self._scales_gradients = fabric.strategy.precision.precision == "16-mixed"
         self._first_step, self._first_seconds = self._state.step, self._state.seconds
         self._losses: list[float] = []
@@ -127,11 +124,11 @@ class _Training:
             for parts in state.speed.waiting(batches):
                 with state.speed.computing(len(self._share)):
                     self._losses.append(self._step(parts))
-                state.step += 1
+                state.step, before = state.step + 1, quarter(state, settings)
                 state.seconds = self._first_seconds + time.monotonic() - started
                 request = self._agreed(stop.request())
                 self._end_early(request)
-                if self._is_due(settings.validate_every):
+                if self._is_due(settings.validate_every) or quarter(state, settings) > before:
                     started += self._validate(stop.request)
                 self._report()
                 is_stopped = request == "pause" and not self._is_over()
@@ -290,10 +287,6 @@ class _Training:
             message = f"step {step}, loss {loss:.4f}"
         fraction = scheduled_step(self._state, self._settings) / self._settings.steps
         self._events(Progress("train", fraction, message, left_s))
-
-
-def _makers(device: torch.device) -> int:
-    return 1 if device.type == "cpu" else max(1, min(_MOST_MAKERS, usable_cores() - 1))
 
 
 def _step_seed(seed: int, step: int, rank: int) -> int:

@@ -22,6 +22,7 @@ import torch
 from torch import nn
 
 from MISFMLib.configs import NetworkConfig
+from MISFMLib.data import ahead
 from MISFMLib.data.datasets import Batch
 from MISFMLib.errors import BundleError, ConfigError, DeviceError, TrainingError
 from MISFMLib.events import Metric, Notice, Progress, ignore_events
@@ -580,7 +581,7 @@ def test_several_threads_make_the_samples_for_a_gpu_and_change_nothing(tmp_path,
         time.sleep(0.05)
         return batches(step, indices)
 
-    monkeypatch.setattr(loop, "_makers", lambda _device: 3)
+    monkeypatch.setattr(loop, "makers_for", lambda _device: 3)
     three = run(tmp_path / "three", batches=seen_batches)
     assert len(makers) == 3
     assert three["speed"]["makers"] == 3
@@ -593,8 +594,8 @@ def test_several_threads_make_the_samples_for_a_gpu_and_change_nothing(tmp_path,
 def test_a_gpu_is_fed_by_as_many_threads_as_there_are_cores_to_spare(
     monkeypatch, device, cores, makers
 ):
-    monkeypatch.setattr(loop, "usable_cores", lambda: cores)
-    assert loop._makers(torch.device(device)) == makers
+    monkeypatch.setattr(ahead, "usable_cores", lambda: cores)
+    assert ahead.makers_for(torch.device(device)) == makers
 
 
 def test_the_optimizer_is_fused_on_the_cpu_whatever_the_checkpoint_says(tmp_path, monkeypatch):
@@ -653,6 +654,15 @@ def test_a_time_budget_ends_the_training_with_a_validation(tmp_path, clock):
     assert metrics[-1].values["learning_rate"] == pytest.approx(SETTINGS.learning_rate / 3)
     (progress,) = [event for event in events if isinstance(event, Progress)]
     assert (progress.fraction, progress.eta_s) == (1, 0)
+
+
+def test_a_training_by_the_clock_is_judged_after_each_quarter_of_its_time(tmp_path, clock):
+    """However few steps fit into it: what is not found then has time to be learnt."""
+    events = []
+    settings = replace(SETTINGS, steps=100, minutes=4, validate_every=100)
+    run(tmp_path, settings, events.append, validate=scoring([0.1, 0.2, 0.3, 0.4]))
+    metrics = [event for event in events if isinstance(event, Metric)]
+    assert [metric.step for metric in metrics if "score" in metric.values] == [4, 8, 12, 16]
 
 
 def test_a_training_that_ended_early_does_not_go_on(tmp_path, clock):
