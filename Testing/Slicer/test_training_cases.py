@@ -68,6 +68,37 @@ def test_a_case_without_labels_has_an_empty_segment_for_each(scene, make_volume,
     assert len(case.values(LABELS)) == 2
 
 
+def test_a_case_that_was_moved_in_the_scene_fits_its_file(scene, make_volume, tmp_path):
+    """Someone hardens a transform of the volume and its segmentation to look at them."""
+    from MISFMSlicer.Scene.Export import writeLabelMap
+    from MISFMSlicer.Scene.TrainingCases import openCase, writeImage
+    from MISFMSlicer.Scene.Transforms import ijkToRas
+
+    image, labels, again = (tmp_path / f"{name}.nii.gz" for name in "ila")
+    volume = make_volume()
+    array = np.zeros(scene.util.arrayFromVolume(volume).shape, np.uint8)
+    array[1:3, 2:5, 2:5] = 2
+    writeImage(volume, image)
+    writeLabelMap(array, volume, labels)
+    case = openCase("a", [image], labels, LABELS)
+    moved = np.eye(4)
+    moved[0, 3] = 50.0
+    transform = scene.mrmlScene.AddNewNodeByClass("vtkMRMLLinearTransformNode")
+    transform.SetMatrixTransformToParent(scene.util.vtkMatrixFromArray(moved))
+    for node in (case.volume, case.segmentation):
+        node.SetAndObserveTransformNodeID(transform.GetID())
+        node.HardenTransform()
+
+    case.write(case.array(LABELS), again)
+
+    written = scene.util.loadLabelVolume(str(again))
+    assert ijkToRas(written) == pytest.approx(ijkToRas(scene.util.loadVolume(str(image))))
+    assert np.array_equal(scene.util.arrayFromVolume(written), array)
+    scene.util.updateVolumeFromArray(case.volume, array[1:].astype(np.int16))
+    with pytest.raises(DataError, match="another number of voxels"):
+        case.array(LABELS)
+
+
 def test_segments_that_overlap_are_refused_by_name(scene, make_volume):
     from MISFMSlicer.Scene.TrainingCases import labelArray, segmentNames
 

@@ -86,12 +86,12 @@ def writeLabelMap(labels: np.ndarray, volume: Any, path: Path) -> None:
     storage.SetFileName(path.as_posix())
     storage.SetSingleFile(True)
     if not storage.WriteData(node) or not storage.ReadData(read):
-        raise _notWritten(path)
+        raise notWritten(path)
     # A left-handed grid comes back with its slices reversed, in the same places.
     steps = np.linalg.inv(ijkToRas(volume)) @ ijkToRas(read)
     found = slicer.util.arrayFromVolume(read)[:: -1 if steps[2, 2] < 0 else 1]
     if not np.array_equal(found, labels):
-        raise _notWritten(path)
+        raise notWritten(path)
     places = corners(read) @ steps.T
     if np.abs(np.sort(places, axis=0) - np.sort(corners(volume), axis=0)).max() > SAME_VOXELS:
         raise DataError(
@@ -196,10 +196,11 @@ def _writeSurface(surface: vtk.vtkPolyData, path: Path) -> None:
         writer.SetInputData(triangles.GetOutput())
         size = _STL_HEAD_BYTES + _STL_TRIANGLE_BYTES * triangles.GetOutput().GetNumberOfCells()
         if not writer.Write() or not temporary.exists() or len(temporary.read_bytes()) != size:
-            raise _notWritten(path)
+            raise notWritten(path)
 
 
-def _notWritten(path: Path) -> OutputError:
+def notWritten(path: Path) -> OutputError:
+    """Say that a file cannot be written."""
     return OutputError(
         _("{path} cannot be written.").format(path=path),
         code="output-not-writable",

@@ -13,9 +13,9 @@ from slicer.i18n import tr as _
 
 from MISFMLib.annotation.labels import match_labels, plain
 from MISFMLib.configs import LabelConfig
-from MISFMLib.errors import DataError, OutputError
+from MISFMLib.errors import DataError
 
-from .Export import writeLabelMap
+from .Export import notWritten, writeLabelMap
 from .GridBox import boxOf
 from .Masks import maskOn
 from .SceneIO import checkVolume, isInScene, readLabels
@@ -49,11 +49,7 @@ def writeImage(volume: Any, path: Path) -> None:
     storage = slicer.vtkMRMLVolumeArchetypeStorageNode()
     storage.SetFileName(path.as_posix())
     if not storage.WriteData(volume) or not path.exists():
-        raise OutputError(
-            _("{path} cannot be written.").format(path=path),
-            code="output-not-writable",
-            remedy=_("Choose a folder where you may write, on a disk with space left."),
-        )
+        raise notWritten(path)
 
 
 def labelArray(segmentation: Any, volume: Any, values: Mapping[str, int]) -> np.ndarray:
@@ -100,6 +96,12 @@ class OpenCase:
     before: np.ndarray
     """Labels (k, j, i) when it was opened."""
 
+    def __post_init__(self) -> None:
+        """Remember where its file has the voxels, in a node that is in no scene."""
+        self._grid = slicer.vtkMRMLScalarVolumeNode()
+        self._grid.CopyOrientation(self.volume)
+        self._grid.SetAndObserveImageData(self.volume.GetImageData())
+
     @property
     def volume(self) -> Any:
         """The volume of the first channel."""
@@ -131,12 +133,25 @@ class OpenCase:
         return values
 
     def array(self, labels: Sequence[LabelConfig]) -> np.ndarray:
-        """Return the labels as they are now."""
-        return labelArray(self.segmentation, self.volume, self.values(labels))
+        """Return the labels as they are now.
+
+        Raises:
+            DataError: They cannot be a label map, or the volume has other voxels than its file.
+        """
+        array = labelArray(self.segmentation, self.volume, self.values(labels))
+        if self.before.size and array.shape != self.before.shape:
+            raise DataError(
+                _("{case} has another number of voxels than in the training set.").format(
+                    case=self.name
+                ),
+                code="case-resampled",
+                remedy=_("Open it again from the list of the training set."),
+            )
+        return array
 
     def write(self, array: np.ndarray, path: Path) -> None:
-        """Write labels on the grid of the volume."""
-        writeLabelMap(array, self.volume, path)
+        """Write labels where the file of the volume is, also when the node was moved."""
+        writeLabelMap(array, self._grid, path)
 
     def close(self) -> None:
         """Take the case out of the scene."""

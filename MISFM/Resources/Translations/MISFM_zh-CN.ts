@@ -2783,10 +2783,6 @@
 <context>
     <name>Scene.TrainingCases</name>
     <message>
-        <source>Choose a folder where you may write, on a disk with space left.</source>
-        <translation>请选择可写入且有剩余空间的文件夹。</translation>
-    </message>
-    <message>
         <source>Remove the overlap in the Segment Editor.</source>
         <translation>请在分割编辑器中去除重叠。</translation>
     </message>
@@ -2803,8 +2799,12 @@
         <translation>{first} 与 {second} 重叠，标签图中每个体素只能有一个标签。</translation>
     </message>
     <message>
-        <source>{path} cannot be written.</source>
-        <translation>无法写入 {path}。</translation>
+        <source>{case} has another number of voxels than in the training set.</source>
+        <translation>{case} 的体素数与训练集中的不同。</translation>
+    </message>
+    <message>
+        <source>Open it again from the list of the training set.</source>
+        <translation>请从训练集的列表中重新打开它。</translation>
     </message>
 </context>
 <context>
