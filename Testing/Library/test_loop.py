@@ -643,7 +643,10 @@ def clock(monkeypatch):
 def test_a_time_budget_ends_the_training_with_a_validation(tmp_path, clock):
     events = []
     settings = replace(SETTINGS, steps=10, minutes=0.75, validate_every=100)
-    options = {"validate": scoring([0.5]), "schedule": partial(polynomial_decay, steps=10, power=1)}
+    options = {
+        "validate": scoring([0.1, 0.2, 0.5]),
+        "schedule": partial(polynomial_decay, steps=10, power=1),
+    }
 
     run(tmp_path, settings, events.append, **options)
 
