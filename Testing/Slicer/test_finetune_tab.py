@@ -76,6 +76,42 @@ def test_a_segmented_volume_is_added_by_one_click_and_brings_its_labels(tab, mak
     assert tab.ui.trainButton.enabled
 
 
+def a_loaded_segmentation(volume, first_slice, path):
+    """Save a segmentation of a volume, and load it as from a data set: it names no volume."""
+    import slicer
+
+    drawn = slicer.mrmlScene.AddNewNodeByClass("vtkMRMLSegmentationNode")
+    drawn.SetReferenceImageGeometryParameterFromVolumeNode(volume)
+    array = np.zeros(slicer.util.arrayFromVolume(volume).shape, np.uint8)
+    array[first_slice : first_slice + 2, 2:5, 2:5] = 1
+    key = drawn.GetSegmentation().AddEmptySegment("", "spleen")
+    slicer.util.updateSegmentBinaryLabelmapFromArray(array, drawn, key, volume)
+    assert slicer.util.saveNode(drawn, str(path))
+    slicer.mrmlScene.RemoveNode(drawn)
+    return slicer.util.loadSegmentation(str(path))
+
+
+def test_the_chosen_volume_is_added_with_the_segmentation_that_was_loaded(
+    tab, make_volume, tmp_path
+):
+    tab.segment_and_add(make_volume, "segmented before")
+    volume = make_volume(name="annotated")
+    loaded = [a_loaded_segmentation(volume, at, tmp_path / f"{at}.seg.nrrd") for at in (3, 6)]
+    tab.panel.choose(volume)
+    tab.ui.addSegmentationButton.click()
+    assert "hide all others" in tab.ui.finetuneRemedyLabel.text
+    loaded[0].GetDisplayNode().SetVisibility(False)
+    tab.ui.addSegmentationButton.click()
+    tab.ui.mappingTable.cellWidget(0, 1).setCurrentText("a new label")
+    tab.ui.mappingAddButton.click()
+    trainingSet = tab.tab.setView.current
+    assert [row.name for row in trainingSet.cases()] == ["segmented_before", "annotated"]
+    tab.tab.loop.open("annotated")
+    assert np.flatnonzero(tab.tab.loop.case.before.any(axis=(1, 2))).tolist() == [6, 7]
+    tab.panel.ui.addToSetButton.click()  # of the result, which is still that of the other volume
+    assert trainingSet.cases()[-1].name == "segmented_before_2"
+
+
 def test_a_training_yields_while_a_volume_is_segmented(tab, make_volume):
     folder = claims_folder(store.home())
     tab.panel.choose(make_volume())

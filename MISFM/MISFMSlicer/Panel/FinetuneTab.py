@@ -34,12 +34,12 @@ _POLL_MS = 300
 class FinetuneTab:
     """Connects the parts of the tab; ``modelsChanged()`` tells that a model was kept."""
 
-    def __init__(self, ui: Any, sceneCase: Any, installMissing: Any) -> None:
+    def __init__(self, ui: Any, chosenCase: Any, installMissing: Any) -> None:
         """Connect the widgets.
 
         Args:
             ui: Widgets of the tab's .ui file by their names.
-            sceneCase: Returns the volume and the segmentation that are shown.
+            chosenCase: Returns the chosen volume and its segmentation.
             installMissing: Installs what a child process needs; tells whether all is there.
         """
         self.modelsChanged = Signal()
@@ -52,7 +52,7 @@ class FinetuneTab:
         self._check.passed = self._onPassed
         self._models = ProposingModels()
         self._proposals = Proposals()
-        self.setView = TrainingSetView(ui, sceneCase, lambda: self.loop.leave(), self.report)
+        self.setView = TrainingSetView(ui, chosenCase, lambda: self.loop.leave(), self.report)
         self.loop = LoopView(ui, self._proposals, self.report)
         self.form = TrainingForm(ui, self._settings, self.report)
         self.train = TrainView(ui, self.report)
@@ -102,10 +102,10 @@ class FinetuneTab:
         return self.train.state is TrainingState.RUNNING
 
     @guarded
-    def addScene(self) -> None:
-        """Add what the scene shows as a labelled case."""
+    def addScene(self, volume: Any, segmentation: Any) -> None:
+        """Add a volume with its segmentation as a labelled case."""
         self._problems.hide()
-        self.setView.addScene()
+        self.setView.addScene(volume, segmentation)
 
     def done(self) -> None:
         """Press Done, if a case is open."""

@@ -79,10 +79,10 @@ class ResultView:
         if found and in3D:
             self._ui.show3DButton.checked = True
 
-    def shown(self) -> tuple[Any, Any] | None:
+    def shown(self) -> tuple[Any, Any]:
         """Return the volume and the segmentation of the result; None when nothing is shown."""
         node = self._segmentation()
-        return (self._job.request.volumes[0], node) if node is not None else None
+        return (self._job.request.volumes[0], node) if node is not None else (None, None)
 
     def showKept(self, job: Job | None) -> None:
         """Show a result as the scene has kept it, which may have been edited since, or nothing."""

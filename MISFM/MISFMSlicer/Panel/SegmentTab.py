@@ -17,7 +17,7 @@ from ..Jobs.CommandLine import copiedText, segmentCommand
 from ..Jobs.Logic import MISFMLogic
 from ..Jobs.Report import failureReport, jobReport
 from ..Scene import KeptResults
-from ..Scene.Segmentations import segmentationOf
+from ..Scene.SceneCases import segmentationToAdd
 from ..Setup.Models import Model
 from ..Setup.Settings import Settings
 from .Choices import Choices
@@ -69,6 +69,7 @@ class SegmentTab:
         self._modelActions = ModelActions(ui, self._models, self._setup.installMissing)
         self._result = ResultView(ui, self.report)
         self._result.canRestore = logic.canRestore
+        self.shownCase = self._result.shown
         self._connect()
 
     def _connect(self) -> None:
@@ -167,10 +168,10 @@ class SegmentTab:
         """Return the chosen volume node; None when there is none."""
         return self._choices.volume
 
-    def sceneCase(self) -> tuple[Any, Any]:
-        """Return the volume and a segmentation of it that are shown; None for what is not there."""
-        shown = self._result.shown()
-        return shown if shown is not None else (self.volume(), segmentationOf(self.volume()))
+    def chosenCase(self) -> tuple[Any, Any]:
+        """Return the chosen volume and its segmentation; None for what is not there."""
+        volume, (shown, result) = self.volume(), self.shownCase()
+        return volume, result if volume is shown else segmentationToAdd(volume)
 
     def installMissing(self) -> bool:
         """Install what a child process needs; tell whether all is there."""
@@ -277,9 +278,8 @@ class SegmentTab:
     @guarded
     def _onFinished(self, job: Job) -> None:
         self._ready.forget()  # a window is measured now if the job came before that
-        self._result.show(
-            job, in3D=self._choices.parameters is not None and self._choices.parameters.show3D
-        )
+        parameters = self._choices.parameters
+        self._result.show(job, in3D=parameters is not None and parameters.show3D)
         self._tellEnd(job, _("{job}: segmented"))
 
     @guarded

@@ -41,7 +41,7 @@ class TrainingSetView:
     def __init__(
         self,
         ui: Any,
-        sceneCase: Callable[[], tuple[Any, Any]],
+        chosenCase: Callable[[], tuple[Any, Any]],
         leaveCase: Callable[[], bool],
         report: Callable[[Exception], None],
     ) -> None:
@@ -49,8 +49,7 @@ class TrainingSetView:
 
         Args:
             ui: Widgets of the .ui file by their names.
-            sceneCase: Returns the volume and the segmentation that are shown; None for what is
-                not there.
+            chosenCase: Returns the chosen volume and its segmentation; None for what is not there.
             leaveCase: Closes the case that is open, unless the user says that it must stay.
             report: Shows an error to the user.
         """
@@ -58,7 +57,7 @@ class TrainingSetView:
         self.opened = Signal()
         self.report = report
         self._ui = ui
-        self._sceneCase = sceneCase
+        self._chosenCase = chosenCase
         self._leaveCase = leaveCase
         self._store = slicer.app.userSettings()
         self._set: TrainingSet | None = None
@@ -110,18 +109,20 @@ class TrainingSetView:
         """End a copy."""
         self._collecting.close()
 
-    def addScene(self) -> None:
-        """Add what the scene shows as a labelled case; asks what is unclear.
+    def addScene(self, volume: Any, segmentation: Any) -> None:
+        """Add a volume with its segmentation as a labelled case; asks what is unclear.
 
         Raises:
             MISFMError: There is no volume or segmentation, or the set cannot be written.
         """
-        volume, segmentation = self._sceneCase()
         if volume is None or segmentation is None:
             raise DataError(
                 _("A case needs a volume and a segmentation of it."),
                 code="no-segmentation",
-                remedy=_("Segment the volume, or load its segmentation, first."),
+                remedy=_(
+                    "Segment the volume, or load its segmentation. Of several that were loaded,"
+                    " hide all others."
+                ),
             )
         if self._set is None:
             self._use(TrainingSet.create(_defaultFolder()))
@@ -207,7 +208,7 @@ class TrainingSetView:
 
     @guarded
     def _onAddSegmentation(self, *_arguments: Any) -> None:
-        self.addScene()
+        self.addScene(*self._chosenCase())
 
     def _onNotCollected(self, problem: Any) -> None:
         self.update()  # the line that told how far the copy was

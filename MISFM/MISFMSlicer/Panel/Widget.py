@@ -103,7 +103,7 @@ class MISFMWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
         self._heights.append(FullHeight(panel))
         ui = slicer.util.childWidgetVariables(panel)
         self.ui.addToSetButton.clicked.connect(self._onAddToSet)
-        tab = FinetuneTab(ui, self.segmentTab.sceneCase, self.segmentTab.installMissing)
+        tab = FinetuneTab(ui, self.segmentTab.chosenCase, self.segmentTab.installMissing)
         tab.modelsChanged.connect(self.segmentTab.lookAround)
         return tab
 
@@ -190,7 +190,7 @@ class MISFMWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
     def _onAddToSet(self, *_arguments: Any) -> None:
         tab = self.finetuneTab
         self.ui.tabs.setCurrentIndex(_FINETUNE)
-        tab.addScene()
+        tab.addScene(*self.segmentTab.shownCase())
 
     def _onDoneKey(self, *_arguments: Any) -> None:
         self.finetuneTab.done()

@@ -17,7 +17,8 @@ from MISFMLib.errors import DataError
 
 from .Channels import caseName, writeChannel
 from .Export import writeLabelMap
-from .Segmentations import segmentationOf
+from .Masks import liesOnGrid
+from .Segmentations import referenceVolume, segmentationOf
 from .TrainingCases import labelArray, segmentColour, segmentNames
 from .Transforms import checkTransforms
 
@@ -55,6 +56,32 @@ def addCase(
         lambda path: writeLabelMap(array, first, path),
         not_drawn=tuple(label.name for label in labels if label.value not in drawn),
     )
+
+
+def segmentationToAdd(volume: Any) -> Any:
+    """Return the segmentation of a volume; None when there is none, or no telling which it is.
+
+    One that was loaded from a file names no volume, and Segment Editor does not change that: it is
+    taken when it alone is shown where the volume is, or alone lies on the volume's grid.
+    """
+    named = segmentationOf(volume)
+    if named is not None or volume is None or volume.GetImageData() is None:
+        return named
+    nodes = slicer.util.getNodesByClass("vtkMRMLSegmentationNode")
+    loaded = [node for node in nodes if referenceVolume(node) is None and _isShown(node, volume)]
+    onGrid = [node for node in loaded if liesOnGrid(node, volume)]
+    return next((found[0] for found in (loaded, onGrid) if len(found) == 1), None)
+
+
+def _isShown(segmentation: Any, volume: Any) -> bool:
+    """Tell whether a segmentation is visible and has something where a volume is."""
+    display, ours, theirs = segmentation.GetDisplayNode(), [0.0] * 6, [0.0] * 6
+    segmentation.GetRASBounds(ours)
+    volume.GetRASBounds(theirs)
+    isThere = all(
+        max(ours[axis], theirs[axis]) <= min(ours[axis + 1], theirs[axis + 1]) for axis in (0, 2, 4)
+    )
+    return isThere and (display is None or bool(display.GetVisibility()))
 
 
 def addAllOfScene(trainingSet: TrainingSet) -> None:

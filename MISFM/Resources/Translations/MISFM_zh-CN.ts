@@ -16,8 +16,8 @@
         <translation>添加标注</translation>
     </message>
     <message>
-        <source>Add the volume and the segmentation that the tab Segment shows, as a labelled case.</source>
-        <translation>将“分割”页显示的体数据及其分割作为已标注病例添加。</translation>
+        <source>Add the volume that is chosen in the tab Segment, with its segmentation, as a labelled case.</source>
+        <translation>将“分割”页中所选的体数据及其分割作为已标注病例添加。</translation>
     </message>
     <message>
         <source>Add volume files without labels, to be segmented and corrected case by case.</source>
@@ -2372,8 +2372,8 @@
         <translation>打开训练集</translation>
     </message>
     <message>
-        <source>Segment the volume, or load its segmentation, first.</source>
-        <translation>请先分割该体数据，或载入其分割。</translation>
+        <source>Segment the volume, or load its segmentation. Of several that were loaded, hide all others.</source>
+        <translation>请分割该体数据，或载入其分割。若载入了多个分割，请隐藏其他分割。</translation>
     </message>
     <message>
         <source>Status</source>
