@@ -557,6 +557,18 @@ def test_edits_are_lost_only_when_the_user_says_so(tab, a_set, host):
     assert len(host.dialogs.shown) == asked + 3
 
 
+def test_the_results_of_other_patients_are_not_seen_over_the_open_case(tab, a_set, make_volume):
+    tab.panel.choose(make_volume(name="another patient"))
+    tab.panel.segment()
+    result = tab.panel.widget.segmentTab.shownCase()[1]
+    tab.tab.loop.open("a")
+    assert not result.GetDisplayNode().GetVisibility()
+    assert tab.tab.loop.case.segmentation.GetDisplayNode().GetVisibility()
+    tab.tab.loop.open("b")
+    tab.tab.loop.leave()
+    assert result.GetDisplayNode().GetVisibility()
+
+
 @pytest.mark.slicer_only("the stand-in has no effects")
 def test_the_tools_are_put_away_when_another_module_is_opened(tab, a_set):
     """Else Paint in the module Segment Editor would go on drawing in the open case."""

@@ -119,7 +119,7 @@ def test_a_segment_that_the_set_does_not_know_is_named(scene, make_volume, tmp_p
 
 
 def test_a_correction_is_measured(scene):
-    from MISFMSlicer.Scene.TrainingCases import compare
+    from MISFMSlicer.Scene.Corrections import compare
 
     before, after = np.zeros((4, 4, 4), np.uint8), np.zeros((4, 4, 4), np.uint8)
     assert compare(before, after).dice is None

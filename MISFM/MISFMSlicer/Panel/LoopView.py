@@ -21,7 +21,8 @@ from ..Jobs.Order import ORDERS, nextOf
 from ..Jobs.Proposals import Proposals, toDo
 from ..Jobs.Unpacking import Unpacking
 from ..LibraryMessages import forPanel
-from ..Scene.TrainingCases import OpenCase, compare, openCase
+from ..Scene.Corrections import compare
+from ..Scene.TrainingCases import OpenCase, openCase
 from ..Signal import Signal
 from .CasePlaces import CasePlaces
 from .CaseTexts import loopText, orderTexts
@@ -240,14 +241,13 @@ class LoopView:
             not_drawn=self._notDrawn.chosen(),
             **measured,
         )
-        wasNew = bool(measured)
         self._close()
         self.changed.emit()
-        following = self._next() if wasNew else None
+        following = self._next() if measured else None
         if following is not None:
             self.open(following.name)
         self._show()
-        if wasNew:
+        if measured:
             self.corrected.emit(row)
 
     @guarded

@@ -76,6 +76,16 @@ def hideEarlierResults(node: Any, volume: Any) -> None:
             other.GetDisplayNode().SetVisibility(False)
 
 
+def hideOthers(node: Any) -> list[Any]:
+    """Hide all other segmentations; return the display nodes of those that were visible."""
+    others = slicer.util.getNodesByClass("vtkMRMLSegmentationNode")
+    displays = [each.GetDisplayNode() for each in others if each is not node]
+    visible = [each for each in displays if each is not None and each.GetVisibility()]
+    for display in visible:
+        display.SetVisibility(False)
+    return visible
+
+
 def placeBeside(node: Any, volume: Any) -> None:
     """Move a node to the study (or folder) of a volume in the subject hierarchy."""
     placeIn(folderOf(volume), node)

@@ -19,7 +19,7 @@ from .Export import notWritten, writeLabelMap
 from .GridBox import boxOf
 from .Masks import maskOn
 from .SceneIO import checkVolume, isInScene, readLabels
-from .Segmentations import addSegmentation, segments, takeOut
+from .Segmentations import addSegmentation, hideOthers, segments, takeOut
 
 _BACKGROUND = 0
 
@@ -95,6 +95,8 @@ class OpenCase:
     """The vtkMRMLSegmentationNode, with a segment for every label of the set."""
     before: np.ndarray
     """Labels (k, j, i) when it was opened."""
+    hidden: Sequence[Any] = ()
+    """Display nodes of what is not to be seen over it, such as the results of other patients."""
 
     def __post_init__(self) -> None:
         """Remember where its file has the voxels, in a node that is in no scene."""
@@ -154,10 +156,12 @@ class OpenCase:
         writeLabelMap(array, self._grid, path)
 
     def close(self) -> None:
-        """Take the case out of the scene."""
+        """Take the case out of the scene, and let be seen what was before."""
         for node in (self.segmentation, *self.volumes):
             if isInScene(node):
                 slicer.mrmlScene.RemoveNode(node)
+        for display in filter(isInScene, self.hidden):
+            display.SetVisibility(True)
 
 
 def _hasVoxels(case: OpenCase, segmentId: str) -> bool:
@@ -223,6 +227,7 @@ def _withLabels(
             _fill(segmentation, volume, labelFile, labels)
         case = OpenCase(name, tuple(volumes), segmentation, np.empty(0))
         case.before = case.array(labels)
+        case.hidden = hideOthers(segmentation)
     except Exception:
         slicer.mrmlScene.RemoveNode(segmentation)
         raise
@@ -273,28 +278,3 @@ def _segmentId(label: LabelConfig) -> str:
 def _dress(segment: Any, label: LabelConfig) -> None:
     segment.SetName(label.name)
     segment.SetColor(*(channel / 255 for channel in label.color))
-
-
-# ------------------------------------------------------------------------------------ corrections
-
-
-@dataclass(frozen=True)
-class Correction:
-    """What a correction changed."""
-
-    dice: float | None
-    """Mean Dice before and after over the labels that either has; None when neither has any."""
-    changedVoxels: int
-
-
-def compare(before: np.ndarray, after: np.ndarray) -> Correction:
-    """Compare labels (k, j, i) before and after a correction."""
-    labelled = (before != _BACKGROUND) | (after != _BACKGROUND)  # few, and all that can differ
-    before, after = before[labelled], after[labelled]
-    scores = []
-    for value in np.union1d(np.unique(before), np.unique(after)):
-        if value != _BACKGROUND:
-            old, new = before == value, after == value
-            scores.append(2.0 * float((old & new).sum()) / float(old.sum() + new.sum()))
-    changed = int((before != after).sum())
-    return Correction(sum(scores) / len(scores) if scores else None, changed)
