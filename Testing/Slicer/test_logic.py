@@ -789,6 +789,8 @@ def make_sequence(volume, number):
 def test_all_frames_become_a_sequence_that_follows_the_volume(
     host, logic, segment, make_volume, runner
 ):
+    from MISFMSlicer.Scene.Segmentations import provenance, referenceVolume
+
     volume = make_volume("oblique")
     browser = make_sequence(volume, 3)
     browser.SetSelectedItemNumber(1)
@@ -806,6 +808,8 @@ def test_all_frames_become_a_sequence_that_follows_the_volume(
         expected = np.zeros((12, 16, 20))
         expected[frame : frame + 2, 4:8, 4:8] = 1
         np.testing.assert_array_equal(found, expected)
+        assert provenance(result.segmentation)["Model"]
+        assert referenceVolume(result.segmentation) is volume
     assert result.volumes[0].voxels == 32
 
 

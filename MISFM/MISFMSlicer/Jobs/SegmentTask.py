@@ -187,7 +187,7 @@ class SegmentTask:
             case = report["cases"][name]
             frameMl = voxelMl(frame, shownAs=self._request.volumes[0])
             sizes.append(measure(labels, case["labels"], box, frameMl))
-            sequence.add(index, labels, sizes[-1], algorithmOf(case))
+            sequence.add(index, labels, sizes[-1], case)
             yield
         return partial(self._placeFrames, report, sequence, sizes)
 

@@ -12,7 +12,7 @@ from slicer.i18n import tr as _
 from MISFMLib.errors import DataError
 
 from ..Job import SegmentVolume
-from .Segmentations import placeBeside, putSegments
+from .Segmentations import algorithmOf, placeBeside, putSegments, setProvenance
 
 
 @dataclass(frozen=True)
@@ -73,10 +73,20 @@ class SegmentationSequence:
         self._items: list[tuple[str, Any]] = []
         self._scene = slicer.vtkMRMLScene()
 
-    def add(self, index: int, labels: Any, found: Sequence[SegmentVolume], algorithm: str) -> None:
-        """Add the segmentation of a frame; the arguments are those of `putSegments`."""
+    def add(
+        self, index: int, labels: Any, found: Sequence[SegmentVolume], report: dict[str, Any]
+    ) -> None:
+        """Add the segmentation of a frame, with what made it: the node that shows it takes both.
+
+        Args:
+            index: The frame.
+            labels: A vtkSegmentation of `readLabels`; it is empty afterwards.
+            found: Sizes of the segments.
+            report: The library's report of the frame.
+        """
         node = self._scene.AddNewNodeByClass("vtkMRMLSegmentationNode", self._name)
-        putSegments(node, self._frames.volumes[index], labels, found, algorithm)
+        putSegments(node, self._frames.volumes[index], labels, found, algorithmOf(report))
+        setProvenance(node, report)
         self._items.append((self._frames.sequence.GetNthIndexValue(index), node))
 
     def show(self, volume: Any) -> Any:
@@ -93,6 +103,7 @@ class SegmentationSequence:
         shown = scene.AddNewNodeByClass("vtkMRMLSegmentationNode", name)
         shown.CreateDefaultDisplayNodes()
         self._frames.browser.AddProxyNode(shown, sequence, False)
+        shown.SetReferenceImageGeometryParameterFromVolumeNode(volume)
         shown.SetAndObserveTransformNodeID(volume.GetTransformNodeID())
         placeBeside(shown, volume)
         return shown
