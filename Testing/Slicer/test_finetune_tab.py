@@ -340,6 +340,24 @@ def test_a_killed_training_is_found_again_after_a_restart(tab, a_set, host):
     tab.panel.widget = slicer.modules.MISFMWidget
 
 
+def test_a_set_whose_files_are_gone_keeps_nothing_else_from_working(tab, a_set, tmp_path):
+    """As on a drive that is not there, whose folder is."""
+    import slicer
+
+    keep_a_model(tab, a_set)  # proposals are looked after all the time
+    (a_set.folder / "cases.csv").unlink()
+    tab.wait(lambda: "is no training set" in tab.ui.finetuneNoticeLabel.text)
+    tab.ui.finetuneNoticeLabel.text = ""
+    tab.panel.host.process_events(0.7)
+    assert tab.ui.finetuneNoticeLabel.text == "", "it is told once"
+    slicer.util.reloadScriptedModule("MISFM")
+    again = slicer.modules.MISFMWidget.finetuneTab
+    assert "is no training set" in again._ui.finetuneNoticeLabel.text
+    assert again._timer.isActive()
+    again.setView._use(TrainingSet.create(tmp_path / "another", LABELS))
+    assert again._ui.setSelector.currentText == "another"
+
+
 def test_closing_slicer_asks_once_what_becomes_of_a_training(tab, a_set, host):
     from MISFMSlicer.Jobs.TrainingProcess import TrainingState
     from MISFMSlicer.Panel.Closing import settleTrainings

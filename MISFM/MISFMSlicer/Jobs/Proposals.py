@@ -115,8 +115,10 @@ class Proposals:
     def _startNext(self) -> None:
         if self._set is None or not self._sha:
             return
-        rows = {row.name: row for row in self._set.cases()} if self._wanted else {}
-        for name in self._wanted:
+        wanted, self._wanted = self._wanted, []  # should the set be gone, that is told once
+        rows = {row.name: row for row in self._set.cases()} if wanted else {}
+        self._wanted = wanted
+        for name in wanted:
             row = rows.get(name)
             if row is None or row.status not in _TO_DO or name in self._failures:
                 continue

@@ -83,13 +83,13 @@ class FinetuneTab:
     @guarded
     def lookAround(self) -> None:
         """Look which models, sets and trainings there are; called when the module is entered."""
+        self._timer.start()
         self.form.readModels()
         self.setView.openLast()
         self.outcome.showVersions()
         self.setView.update()
         self.train.findAgain()
         self._useSet()
-        self._timer.start()
 
     def sceneClosed(self) -> None:
         """Forget what went with the scene."""

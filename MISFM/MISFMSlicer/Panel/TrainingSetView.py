@@ -88,11 +88,12 @@ class TrainingSetView:
         """Its cases as they were at the last `update`."""
         return self._rows
 
+    @guarded
     def openLast(self) -> None:
         """Open the set that was used last, if it is still there."""
+        self._showSets()
         if self._set is None and self._paths():
             self._open(self._paths()[0])
-        self._showSets()
 
     def update(self) -> None:
         """Show the set as it is now."""
