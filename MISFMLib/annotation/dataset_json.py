@@ -72,7 +72,18 @@ def image_files(name: str, num_channels: int) -> tuple[str, ...]:
 
 
 def label_fields(labels: Sequence[LabelConfig]) -> dict[str, Any]:
-    """Return the keys that depend on the labels."""
+    """Return the keys that depend on the labels.
+
+    Raises:
+        DataError: Two labels have the same name or value.
+    """
+    names, values = {label.name for label in labels}, {label.value for label in labels}
+    if min(len(names), len(values)) < len(labels):
+        raise DataError(
+            "Two labels have the same name or number.",
+            code="label-name",
+            remedy="Give every label of a training set a name and a number of its own.",
+        )
     labels = sorted(labels, key=lambda label: label.value)
     return {
         "labels": {"0": "background", **{str(label.value): label.name for label in labels}},

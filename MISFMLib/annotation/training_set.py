@@ -151,10 +151,9 @@ class TrainingSet:
         return self.folder / _PROPOSALS / f"{name}{suffix}"
 
     def free_name(self, wanted: str) -> str:
-        """Return a name for a new case that a file can have, and no case nor file of a case has."""
-        wanted = re.sub(r"[^\w.-]+", "_", wanted).strip("._") or "case"
+        """Return a name that a file can have, and no case nor file that a crash has left has."""
+        wanted = re.sub(r"[^\w.-]+", "_", wanted).strip("._")[:64] or "case"
         taken, name, number = {row.name.casefold() for row in self.cases()}, wanted, 1
-        # A crash may have left an image that is no case's.
         while name.casefold() in taken or any(path.exists() for path in self.images(name)):
             number += 1
             name = f"{wanted}_{number}"
@@ -163,18 +162,19 @@ class TrainingSet:
     def set_labels(self, labels: Sequence[LabelConfig]) -> None:
         """Replace the list of labels; one whose value is in use may change all but its value.
 
+        One that is new counts as not drawn in the cases that have labels already.
+
         Raises:
             DataError: Two labels have the same name or value.
         """
-        names, values = {label.name for label in labels}, {label.value for label in labels}
-        if min(len(names), len(values)) < len(labels):
-            raise DataError(
-                "Two labels have the same name or number.",
-                code="label-name",
-                remedy="Give every label of a training set a name and a number of its own.",
-            )
-        content = {**self._description(), **label_fields(labels)}
-        write_description(self.folder, content, self.cases())
+        content, rows = {**self._description(), **label_fields(labels)}, self.cases()
+        known = {label.value for label in self.labels}
+        new = tuple(label.name for label in labels if label.value not in known)
+        for index, row in enumerate(rows):
+            if self.label_map(row.name).exists():
+                rows[index] = dataclasses.replace(row, not_drawn=(*row.not_drawn, *new))
+        write_text(self.folder / _TABLE, to_csv(rows), overwrite=True)
+        write_description(self.folder, content, rows)
 
     def set_channels(self, channels: Sequence[str]) -> None:
         """Say what the volumes of each case are, while there is no case yet.
@@ -233,8 +233,8 @@ class TrainingSet:
 
         Raises:
             DataError: There is no such case.
-            OutputError: The label map cannot be written, and what was there before stays; or the
-                image cannot be moved to the labelled ones, which `recover` does later.
+            OutputError: The label map cannot be written, and the old one stays; or an image cannot
+                be moved to the labelled ones, which `recover` does later.
         """
         self.case(name)
         with written_atomically(self.label_map(name), overwrite=True) as temporary:

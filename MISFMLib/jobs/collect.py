@@ -183,7 +183,8 @@ def _add_labelled(
             remedy="Name them in dataset.json.",
         )
     name = made.free_name(case.name)
-    names = {label.value: label.name for label in made.labels}
+    not_drawn = {values[value] for value in case.not_drawn if value in values}
+    not_drawn |= {label.value for label in made.labels} - set(values.values())  # others' labels
     renumbered = LabelMap(array_DHW, label_map.geometry)
     made.add_case(name, *_writers(volume, order))
     if config.as_proposals:
@@ -194,7 +195,7 @@ def _add_labelled(
         name,
         lambda path: write_label_map(renumbered, path),
         status="checked",
-        not_drawn=tuple(names[values[value]] for value in case.not_drawn if value in values),
+        not_drawn=tuple(label.name for label in made.labels if label.value in not_drawn),
     )
 
 

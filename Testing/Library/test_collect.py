@@ -72,6 +72,8 @@ def test_a_set_is_extended_by_names_not_by_numbers(a_data_set, tmp_path):
     made = TrainingSet(tmp_path / "set")
     assert [label.name for label in made.labels] == ["left kidney", "spleen", "liver"]
     assert [row.name for row in made.cases()] == ["a", "b", "c", "a_2", "z"]
+    assert made.case("b").not_drawn == ("liver",), "one data set does not know the other's labels"
+    assert made.case("z").not_drawn == ("left kidney",)
     theirs = read_label_map(other / "labelsTr/z.nii.gz").array_DHW
     ours = read_label_map(made.label_map("z")).array_DHW
     assert (ours[theirs == 1] == 5).all()

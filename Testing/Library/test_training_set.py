@@ -258,8 +258,23 @@ def test_a_new_label_gets_the_next_number_and_its_code():
         new_label("x", [LabelConfig(value=255, name="y")])
 
 
+@pytest.mark.parametrize("name", ["abdomen" * 40, "腹部增强" * 20])
+def test_a_long_name_is_shortened_to_what_a_file_can_have(a_set, name):
+    for _ in range(2):
+        a_set.add_case(a_set.free_name(name), write())
+    first, second = (row.name for row in a_set.cases())
+    assert name.startswith(first)
+    assert second == f"{first}_2"
+
+
 def test_labels_can_be_added_to_a_set_but_not_doubled(a_set):
+    labelled(a_set, "before", not_drawn=("spleen",))
+    a_set.add_case("waiting", write())
     a_set.set_labels([*LABELS, new_label("liver", LABELS)])
+    assert a_set.case("before").not_drawn == ("spleen", "liver"), "its absence there says nothing"
+    assert a_set.case("waiting").not_drawn == ()
+    content = json.loads((a_set.folder / "dataset.json").read_text("utf-8"))
+    assert content["training"][0]["not_drawn"] == [2, 3]
     assert [label.name for label in a_set.labels] == ["left kidney", "spleen", "liver"]
     with pytest.raises(DataError, match="same name or number"):
         a_set.set_labels([*LABELS, LabelConfig(value=1, name="other")])

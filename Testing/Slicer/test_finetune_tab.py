@@ -698,6 +698,14 @@ def test_a_correction_is_measured_and_saved(tab, a_set):
     assert np.array_equal(slicer.util.arrayFromVolume(node), expected)
 
 
+def test_a_label_that_came_while_a_case_was_open_is_not_drawn_in_it(tab, a_set):
+    """Else the network would learn that it is not there, as in all cases labelled before."""
+    tab.tab.loop.open("a")
+    a_set.set_labels([*LABELS, label_config(3, "liver")])
+    tab.tab.done()
+    assert [a_set.case(name).not_drawn for name in "ab"] == [("liver",), ("liver",)]
+
+
 def test_after_some_corrections_the_training_goes_on_by_itself(tab, a_set):
     keep_a_model(tab, a_set)
     tab.ui.afterBox.value = 1

@@ -238,7 +238,7 @@ class LoopView:
             case.name,
             lambda path: case.write(array, path),
             status="corrected" if change.changedVoxels else "checked",
-            not_drawn=self._notDrawn.chosen(),
+            not_drawn=self._notDrawn.chosen([each for each in labels if each.value not in array]),
             **measured,
         )
         self._close()

@@ -36,8 +36,14 @@ class NotDrawnView:
         """Show nothing."""
         self._ui.notDrawnBox.visible = False
 
-    def chosen(self) -> tuple[str, ...]:
-        """Return the names that are ticked."""
+    def chosen(self, absent: Sequence[LabelConfig]) -> tuple[str, ...]:
+        """Return the names that are ticked, and those nobody could tick.
+
+        Args:
+            absent: Labels without a voxel; some may have come into the set since `show`.
+        """
         ticks = self._ui.notDrawnList
         items = [ticks.item(row) for row in range(ticks.count)]
-        return tuple(item.text() for item in items if item.checkState() == qt.Qt.Checked)
+        offered = {item.text() for item in items}
+        ticked = [item.text() for item in items if item.checkState() == qt.Qt.Checked]
+        return (*ticked, *(label.name for label in absent if label.name not in offered))
