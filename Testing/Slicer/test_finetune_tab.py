@@ -605,6 +605,25 @@ def test_the_tools_are_put_away_when_another_module_is_opened(tab, a_set):
     assert "Ctrl+Z" in keys
 
 
+def test_labels_that_somebody_else_saved_are_replaced_only_when_the_user_says_so(tab, a_set, host):
+    """Two annotators share a set on a network drive and are led to the same case."""
+    loop = tab.tab.loop
+    loop.open("c")
+    draw_all_over(loop.case)
+    theirs = a_set.label_map("a").read_bytes()
+    a_set.save_labels("c", lambda path: path.write_bytes(theirs), who="Ada")
+    host.dialogs.answer("No")
+    tab.tab.done()
+    assert "Ada" in host.dialogs.shown[-1].text
+    assert (a_set.label_map("c").read_bytes(), loop.unsaved()) == (theirs, "c")
+    host.dialogs.answer("Yes")
+    tab.tab.done()
+    assert a_set.label_map("c").read_bytes() != theirs
+    loop.open("c")
+    tab.tab.done()
+    assert a_set.case("c").status == "checked", "nobody else was there: nothing to ask"
+
+
 def test_what_is_copied_meanwhile_leaves_the_open_case(tab, a_set, host, tmp_path, monkeypatch):
     from MISFMSlicer.Panel import CollectView
 

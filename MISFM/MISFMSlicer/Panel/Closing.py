@@ -1,4 +1,4 @@
-"""What closing would end or lose, a training or the changes of a case, is asked first."""
+"""What would be ended or lost, such as a training or the changes of a case, is asked first."""
 
 from __future__ import annotations
 
@@ -7,6 +7,8 @@ from collections.abc import Sequence
 import qt
 import slicer
 from slicer.i18n import tr as _
+
+from MISFMLib.annotation.case_table import CaseRow
 
 from ..Jobs.TrainingProcess import TrainingProcess
 
@@ -36,6 +38,18 @@ def isGivenUp(case: str) -> bool:
         _("Leave {case}").format(case=case),
         _("{case} has changes that are not in the set yet.").format(case=case),
         _("Discard the changes"),
+        _("Go on correcting"),
+    )
+
+
+def isReplaced(row: CaseRow) -> bool:
+    """Ask whether labels that somebody else has saved while the case was open shall be lost."""
+    return _ask(
+        _("Keep the labels of {case}").format(case=row.name),
+        _("{case} was open here when {who} saved labels of it, at {when}.").format(
+            case=row.name, who=row.who, when=row.when
+        ),
+        _("Replace them by mine"),
         _("Go on correcting"),
     )
 

@@ -26,7 +26,7 @@ from ..Scene.TrainingCases import OpenCase, openCase
 from ..Signal import Signal
 from .CasePlaces import CasePlaces
 from .CaseTexts import loopText, orderTexts
-from .Closing import isGivenUp
+from .Closing import isGivenUp, isReplaced
 from .CorrectionEditor import CorrectionEditor
 from .NotDrawnView import NotDrawnView
 from .WorthView import WorthView
@@ -58,6 +58,7 @@ class LoopView:
         self._rows: list[CaseRow] = []
         self._hasModel = False
         self._case: OpenCase | None = None
+        self._row: CaseRow | None = None
         self._openedAt = 0.0
         self._waitingFor = ""
         self._unpacking = Unpacking()
@@ -168,14 +169,10 @@ class LoopView:
 
     def _next(self) -> CaseRow | None:
         """Return the case that comes next by the chosen order, among those that wait."""
-        rows = [
-            row for row in toDo(self._rows) if self._case is None or row.name != self._case.name
-        ]
-        if self._set is None:
-            return None
-        return nextOf(
-            rows, self._ui.orderSelector.currentData, self._proposals.isCurrent, self._set.name
-        )
+        opened = self._case.name if self._case is not None else ""
+        rows = [row for row in toDo(self._rows) if row.name != opened]
+        order = self._ui.orderSelector.currentData
+        return nextOf(rows, order, self._proposals.isCurrent, self._set.name) if rows else None
 
     def _plan(self) -> None:
         """Let proposals be computed ahead: of all cases, or of those that come next."""
@@ -203,7 +200,7 @@ class LoopView:
         self._case = openCase(
             row.name, *files, channels=self._set.channels, readFrom=self._unpacking.ready
         )
-        self._openedAt = time.monotonic()
+        self._row, self._openedAt = row, time.monotonic()
         self.editor.open(self._case.segmentation, self._case.volume)
         self._notDrawn.show(labels, row.not_drawn)
         self._places.show(self._proposals.report(row.name) if not row.is_labelled else {})
@@ -218,6 +215,7 @@ class LoopView:
 
     @guarded
     def _onNext(self, *_arguments: Any) -> None:
+        self.changed.emit()  # others may have done some cases of the set meanwhile
         row = self._next()
         if row is not None:
             self.open(row.name)
@@ -228,6 +226,8 @@ class LoopView:
         case, labels = self._case, self._set.labels
         array = case.array(labels)
         row = self._set.case(case.name)
+        if row.when != self._row.when and not isReplaced(row):
+            return
         change = compare(case.before, array)
         minutes = round((time.monotonic() - self._openedAt) / 60, 2)
         measured = {} if row.is_labelled else {"minutes": minutes}

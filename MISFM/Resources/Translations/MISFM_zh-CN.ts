@@ -1315,6 +1315,18 @@
         <source>Go on correcting</source>
         <translation>继续修正</translation>
     </message>
+    <message>
+        <source>Keep the labels of {case}</source>
+        <translation>保留 {case} 的标签</translation>
+    </message>
+    <message>
+        <source>{case} was open here when {who} saved labels of it, at {when}.</source>
+        <translation>{case} 在此处打开期间，{who} 于 {when} 保存了它的标签。</translation>
+    </message>
+    <message>
+        <source>Replace them by mine</source>
+        <translation>用我的标签替换</translation>
+    </message>
 </context>
 <context>
     <name>Panel.CollectView</name>
