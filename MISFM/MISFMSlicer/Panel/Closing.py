@@ -29,6 +29,7 @@ def _goesOn() -> bool:
         ),
         _("Go on in the background"),
         _("Stop and keep"),
+        isYesSafe=True,
     )
 
 
@@ -47,15 +48,15 @@ def isReplaced(row: CaseRow) -> bool:
     return _ask(
         _("Keep the labels of {case}").format(case=row.name),
         _("{case} was open here when {who} saved labels of it, at {when}.").format(
-            case=row.name, who=row.who, when=row.when
+            case=row.name, who=row.who, when=f"{row.when[:16].replace('T', ' ')} UTC"
         ),
         _("Replace them by mine"),
         _("Go on correcting"),
     )
 
 
-def _ask(title: str, question: str, yes: str, no: str) -> bool:
-    """Ask with two named buttons; Esc is the second."""
+def _ask(title: str, question: str, yes: str, no: str, *, isYesSafe: bool = False) -> bool:
+    """Ask with two named buttons; Esc is the second, Enter the one that loses nothing."""
     box = qt.QMessageBox(
         qt.QMessageBox.Question,
         title,
@@ -65,4 +66,5 @@ def _ask(title: str, question: str, yes: str, no: str) -> bool:
     )
     box.button(qt.QMessageBox.Yes).setText(yes)
     box.button(qt.QMessageBox.No).setText(no)
+    box.setDefaultButton(qt.QMessageBox.Yes if isYesSafe else qt.QMessageBox.No)
     return bool(box.exec_() != qt.QMessageBox.No)
