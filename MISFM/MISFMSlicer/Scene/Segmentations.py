@@ -80,10 +80,10 @@ def hideOthers(node: Any) -> list[Any]:
     """Hide all other segmentations; return the display nodes of those that were visible."""
     others = slicer.util.getNodesByClass("vtkMRMLSegmentationNode")
     displays = [each.GetDisplayNode() for each in others if each is not node]
-    visible = [each for each in displays if each is not None and each.GetVisibility()]
-    for display in visible:
+    seen = [each for each in displays if each is not None and each.GetVisibility()]
+    for display in seen:
         display.SetVisibility(False)
-    return visible
+    return seen
 
 
 def placeBeside(node: Any, volume: Any) -> None:
