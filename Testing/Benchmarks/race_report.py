@@ -71,6 +71,6 @@ def _draw(rows: dict[Row, list[dict[str, Any]]], picture: Path) -> None:
         axis.set_xticks(budgets, [f"{minutes:g}" for minutes in budgets])
         axis.minorticks_off()
     axes[0][0].set_ylabel("Dice of held-out volumes")
-    axes[0][-1].legend(loc="center right")
+    max(axes[0], key=lambda axis: len(axis.lines)).legend(loc="lower right")
     figure.tight_layout()
     figure.savefig(picture, dpi=120)
