@@ -18,8 +18,8 @@ from MISFMLib.configs import (
     PreprocessingConfig,
     decode,
 )
-from MISFMLib.data.cases import find_cases
-from MISFMLib.data.known_cases import known_cases
+from MISFMLib.data.cases import Case, find_cases
+from MISFMLib.data.known_cases import image_digests, known_cases
 from MISFMLib.data.plan import TrainingPlan
 from MISFMLib.errors import ConfigError
 from MISFMLib.events import Notice
@@ -348,6 +348,17 @@ def test_cases_are_known_by_their_images_and_not_by_their_names(config, tmp_path
     known = known_cases(found.cases, manifest)
     assert known.train == set(split["train"][1:])
     assert not known.is_whole
+
+
+@pytest.mark.parametrize("place", [0, 2_500_000, 4_999_999])
+def test_images_that_differ_where_a_body_is_are_told_apart_without_reading_all(tmp_path, place):
+    digests = set()
+    for value in (0, 1):
+        content = bytearray(5_000_000)
+        content[place] = value
+        (tmp_path / "image.nii").write_bytes(content)
+        digests |= set(image_digests([Case("a", (tmp_path / "image.nii",), Path())]).values())
+    assert len(digests) == 2
 
 
 @pytest.mark.parametrize("parts", ["all", "encoder"])
