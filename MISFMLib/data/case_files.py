@@ -13,7 +13,6 @@ from MISFMLib.data.case_reading import masks_in, plain
 from MISFMLib.data.descriptions import Description, describe, read_json, with_channels
 from MISFMLib.data.labelled_set import Case, LabelledSet, Split
 from MISFMLib.errors import DataError
-from MISFMLib.volumes.formats.text_headers import data_files
 from MISFMLib.volumes.volume import case_name, count_frames, distinct_names, find_volumes
 
 _FOLDER_PAIRS = (
@@ -24,12 +23,6 @@ _FOLDER_PAIRS = (
 )
 _MASK_FOLDERS = ("segmentations", "masks", "labels")
 _CHANNEL_SUFFIX = re.compile(r"_(\d{4})$")
-
-
-def files_of(path: Path) -> list[Path]:
-    """Return the files of an image or label map: itself, what its header names, what it holds."""
-    paths = (path, *data_files(path), *sorted(path.glob("**/*")))
-    return [file for file in paths if file.is_file()]
 
 
 # ----------------------------------------------------------------------------------------- entries

@@ -23,12 +23,12 @@ import torch
 
 from MISFMLib.configs import PreprocessingConfig, Size
 from MISFMLib.data.augmentation import Augmentation
-from MISFMLib.data.case_files import files_of
 from MISFMLib.data.case_reading import read_case
 from MISFMLib.data.cases import Case
 from MISFMLib.data.preprocessing import prepare_label_map, prepare_volume
 from MISFMLib.errors import DataError
 from MISFMLib.files import parse_json, read_text, write_json, written_atomically
+from MISFMLib.volumes.formats.text_headers import data_files
 
 _CENTRES_PER_CLASS = 1000
 _LARGEST = float(np.finfo(np.float16).max)
@@ -152,7 +152,10 @@ def drop_changed(cases: Iterable[Case], folder: Path) -> list[str]:
 def _source(case: Case) -> list[list[Any]]:
     """Return what changes when somebody writes the files of a case."""
     paths = [*case.images, case.label]
-    stats = [(file.name, file.stat()) for path in paths for file in files_of(path)]
+    files = [
+        file for path in paths for file in (path, *data_files(path), *sorted(path.glob("**/*")))
+    ]
+    stats = [(file.name, file.stat()) for file in files if file.is_file()]
     return [[name, stat.st_size, stat.st_mtime_ns] for name, stat in stats]
 
 

@@ -10,6 +10,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+import SimpleITK as sitk
 import torch
 
 from MISFMLib.configs import (
@@ -18,8 +19,9 @@ from MISFMLib.configs import (
     PreprocessingConfig,
     decode,
 )
-from MISFMLib.data.cases import Case, find_cases
-from MISFMLib.data.known_cases import image_digests, known_cases
+from MISFMLib.data.cases import find_cases
+from MISFMLib.data.known_cases import known_cases
+from MISFMLib.data.label_check import examine_cases
 from MISFMLib.data.plan import TrainingPlan
 from MISFMLib.errors import ConfigError
 from MISFMLib.events import Notice
@@ -33,24 +35,35 @@ pytestmark = pytest.mark.usefixtures("one_thread")
 
 
 @pytest.fixture
-def first_biases(monkeypatch):
-    """Give a function that returns the biases of all class outputs when a training begins."""
+def beginning(monkeypatch):
+    """Give a function that returns task and settings of a training when its steps would begin."""
 
     class SeenError(Exception):
         pass
 
-    def biases(config, events=lambda _event: None):
-        seen = {}
+    def begin(config, events=lambda _event: None):
+        seen = []
 
-        def fit(_fabric, task, *_):
-            state = task.network.state_dict()
-            seen.update({name: value for name, value in state.items() if "heads" in name})
+        def fit(_fabric, task, settings, *_):
+            seen.extend([task, settings])
             raise SeenError
 
         monkeypatch.setattr("MISFMLib.jobs.train.finetune.fit", fit)
         with pytest.raises(SeenError):
             run_finetune(config, events)
-        return [value for name, value in seen.items() if name.endswith("conv.bias")]
+        return seen
+
+    return begin
+
+
+@pytest.fixture
+def first_biases(beginning):
+    """Give a function that returns the biases of all class outputs when a training begins."""
+
+    def biases(config, events=lambda _event: None):
+        task, _settings = beginning(config, events)
+        state = task.network.state_dict()
+        return [v for name, v in state.items() if "heads" in name and name.endswith("conv.bias")]
 
     return biases
 
@@ -126,7 +139,7 @@ def a_source(tmp_path, a_preset):
     ],
 )
 def test_a_model_that_knows_the_labels_is_trained_at_a_low_rate(
-    config, a_source, monkeypatch, tmp_path, write_case, options, values, rate
+    config, a_source, beginning, tmp_path, write_case, options, values, rate
 ):
     for index, name in enumerate("abcd" if len(values) == 3 else ""):
         image = tmp_path / f"set/imagesTr/{name}.nii.gz"
@@ -136,16 +149,8 @@ def test_a_model_that_knows_the_labels_is_trained_at_a_low_rate(
         description["labels"]["7"] = "liver"
         (tmp_path / "set/dataset.json").write_text(json.dumps(description))
 
-    class SeenError(Exception):
-        pass
-
-    def fit(_fabric, _task, settings, *_):
-        assert settings.learning_rate == rate
-        raise SeenError
-
-    monkeypatch.setattr("MISFMLib.jobs.train.finetune.fit", fit)
-    with pytest.raises(SeenError):
-        run_finetune(config(**{"init": str(a_source.path), **options}))
+    _task, settings = beginning(config(**{"init": str(a_source.path), **options}))
+    assert settings.learning_rate == rate
 
 
 @pytest.mark.parametrize(
@@ -153,18 +158,10 @@ def test_a_model_that_knows_the_labels_is_trained_at_a_low_rate(
     [(3, None, 1), (300, None, 75), (4000, None, 250), (300, 100, 100), (None, None, 187)],
 )
 def test_short_trainings_look_often_enough_which_labels_are_not_found(
-    config, monkeypatch, steps, given, every
+    config, beginning, steps, given, every
 ):
-    class SeenError(Exception):
-        pass
-
-    def fit(_fabric, _task, settings, *_):
-        assert settings.validate_every == every
-        raise SeenError
-
-    monkeypatch.setattr("MISFMLib.jobs.train.finetune.fit", fit)
-    with pytest.raises(SeenError):
-        run_finetune(config(steps=steps, validate_every=given))
+    _task, settings = beginning(config(steps=steps, validate_every=given))
+    assert settings.validate_every == every
 
 
 @pytest.mark.parametrize(
@@ -335,30 +332,22 @@ def test_cases_are_known_by_their_images_and_not_by_their_names(config, tmp_path
     run_finetune(config(output=tmp_path / "first", validation_fraction=0.5, steps=1))
     manifest = read_bundle(tmp_path / "first").manifest
     split = json.loads((tmp_path / "first.run/split.json").read_text())
-    found = find_cases(tmp_path / "set/dataset.json")
-    renamed = [replace(case, name=f"other {case.name}") for case in found.cases]
-    known = known_cases(renamed, manifest)
+    facts = facts_of(tmp_path / "set/dataset.json")
+    known = known_cases({f"other {name}": fact for name, fact in facts.items()}, manifest)
     assert known.train == {f"other {name}" for name in split["train"]}
     assert known.validation == {f"other {name}" for name in split["validation"]}
     assert known.is_whole
 
-    (changed,) = (case for case in found.cases if case.name == split["train"][0])
-    with changed.images[0].open("ab") as file:
-        file.write(b" ")
-    known = known_cases(found.cases, manifest)
+    (image,) = (tmp_path / "set/imagesTr").glob(f"{split['train'][0]}*")
+    sitk.WriteImage(sitk.ReadImage(str(image)) + 1, str(image))
+    known = known_cases(facts_of(tmp_path / "set/dataset.json"), manifest)
     assert known.train == set(split["train"][1:])
     assert not known.is_whole
 
 
-@pytest.mark.parametrize("place", [0, 2_500_000, 4_999_999])
-def test_images_that_differ_where_a_body_is_are_told_apart_without_reading_all(tmp_path, place):
-    digests = set()
-    for value in (0, 1):
-        content = bytearray(5_000_000)
-        content[place] = value
-        (tmp_path / "image.nii").write_bytes(content)
-        digests |= set(image_digests([Case("a", (tmp_path / "image.nii",), Path())]).values())
-    assert len(digests) == 2
+def facts_of(data):
+    found = find_cases(data)
+    return examine_cases(found, [case.name for case in found.cases])
 
 
 @pytest.mark.parametrize("parts", ["all", "encoder"])
@@ -369,8 +358,8 @@ def test_a_model_that_was_trained_on_has_learnt_from_all_cases_of_its_start_too(
     run_finetune(config(init=str(a_source.path), modality="MR", init_parts=parts, steps=1))
     first = read_bundle(tmp_path / "model").manifest
     assert (UNKNOWN_IMAGES in first.training_images) == (parts == "all")
-    cases = find_cases(tmp_path / "set/dataset.json").cases
-    assert known_cases(cases, first).is_whole == (parts == "encoder")
+    facts = facts_of(tmp_path / "set/dataset.json")
+    assert known_cases(facts, first).is_whole == (parts == "encoder")
 
     (tmp_path / "model").rename(tmp_path / "first")
     again = config(init=str(tmp_path / "first"), validation_fraction=0.5, steps=1, overwrite=True)

@@ -80,7 +80,7 @@ class ResultView:
             self._ui.show3DButton.checked = True
 
     def shown(self) -> tuple[Any, Any]:
-        """Return the volume and the segmentation of the result; None when nothing is shown."""
+        """Return the volume and the segmentation of the result; None twice when it shows none."""
         node = self._segmentation()
         return (self._job.request.volumes[0], node) if node is not None else (None, None)
 

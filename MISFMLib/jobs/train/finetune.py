@@ -137,6 +137,7 @@ def _plan_job(
         folder=folder,
         train=_named(found, split.train),
         validation=_named(found, split.validation),
+        images={name: fact.image_digest for name, fact in facts.items()},
     )
     return job, facts
 
@@ -163,10 +164,10 @@ def plan_training(
         files = listed([file.relative_to(_root(config.data)) for file in found.unpaired])
         events(Notice(f"{len(found.unpaired)} files have no counterpart and are left out: {files}"))
     start = find_start(config)
-    known = known_cases(found.cases, start.bundle.manifest) if start.bundle else NONE_KNOWN
     split = kept_split(begun[1], found) if begun else given_split(found, config.split)
     used = (*split.train, *split.validation) if split else [case.name for case in found.cases]
     facts = examine_cases(found, used, counter(events, "check", len(used)))
+    known = known_cases(facts, start.bundle.manifest) if start.bundle else NONE_KNOWN
     if split is None:
         labels_of = {name: fact.label_values for name, fact in facts.items()}
         split = draw_split(found, config.validation_fraction, config.seed, labels_of, known)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 from MISFMLib.configs import FinetuneConfig
@@ -23,6 +24,8 @@ class FinetuneJob:
     """Cases to learn from."""
     validation: tuple[Case, ...]
     """Cases that are held out."""
+    images: Mapping[str, str]
+    """Digest of the image of each case, by its name."""
 
     @property
     def case_count(self) -> int:

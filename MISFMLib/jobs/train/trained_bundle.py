@@ -10,7 +10,6 @@ import torch
 
 import MISFMLib
 from MISFMLib.configs import LabelConfig
-from MISFMLib.data.known_cases import image_digests
 from MISFMLib.events import EventSink, Notice, ignore_events
 from MISFMLib.inference.segmenter import Segmenter, SegmenterOptions
 from MISFMLib.jobs.progress import counter
@@ -95,7 +94,7 @@ def _manifest(job: FinetuneJob, result: TrainResult) -> BundleManifest:
     config, plan = job.config, job.plan
     title = config.name or config.output.name
     names = ", ".join(label.name for label in plan.labels)
-    learnt, judged = _images_learnt_from(job), set(image_digests(job.validation).values())
+    learnt, judged = _images_learnt_from(job), {job.images[case.name] for case in job.validation}
     modality = {"CT": "CT", "MR": "MR"}.get(plan.preprocessing.modality, "")
     return BundleManifest(
         name=model_name(config.output.name),
@@ -120,7 +119,7 @@ def _manifest(job: FinetuneJob, result: TrainResult) -> BundleManifest:
 
 def _images_learnt_from(job: FinetuneJob) -> set[str]:
     """Return digests of all images that the weights have seen with these labels."""
-    learnt = set(image_digests(job.train).values())
+    learnt = {job.images[case.name] for case in job.train}
     if job.start.bundle and trains_on(job.config, job.start, job.plan.labels):
         learnt.update(job.start.bundle.manifest.training_images or [UNKNOWN_IMAGES])
     return learnt
