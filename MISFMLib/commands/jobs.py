@@ -130,7 +130,7 @@ def preset_defaults(words: Sequence[str]) -> Any:
 
 @dataclass(frozen=True, kw_only=True)
 class Quantize(QuantizeConfig, Command):
-    """Prepare a model for 8-bit integers on this CPU, if it segments as well with them."""
+    """Prepare a model for 8-bit integers on this CPU, if it is faster and as good with them."""
 
     model: Positional[str]
     data: Positional[Path]

@@ -11,7 +11,7 @@ from MISFMLib.configs.ranges import range_problems
 
 @dataclass(frozen=True, kw_only=True)
 class QuantizeConfig:
-    """Prepare a model for 8-bit integers on this CPU, if it segments as well with them."""
+    """Prepare a model for 8-bit integers on this CPU, if it is faster and as good with them."""
 
     model: str
     """Name of an installed model (see `misfm models list`), or path of a bundle folder or zip."""
