@@ -134,7 +134,7 @@ run_tests() {
     --dist worksteal --durations 5 -m "not signals" "$@"
   # A worker of pytest-xdist may not survive a signal to itself.
   OMP_NUM_THREADS=1 "$venv/bin/python" -m pytest -m signals \
-    Testing/Library/test_{loop,prepare,serve}.py
+    Testing/Library/test_{loop,prepare,reader_process,serve}.py
   test_slicer_module
   test_in_slicer
 }

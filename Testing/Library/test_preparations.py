@@ -56,8 +56,9 @@ def test_models_with_the_same_preprocessing_share_their_input(volume, calls):
     expected = in_windows(prepare_volume(volume, CT))
     calls.clear()
     prepare = Preparations(volume, wanted)
-    for each in wanted:
-        assert torch.equal(in_windows(prepare.prepare(each, None)), expected)
+    for each in wanted:  # products of other numbers of slices are rounded otherwise on some CPUs
+        found = in_windows(prepare.prepare(each, None))
+        torch.testing.assert_close(found, expected, rtol=0, atol=1e-5)
     assert calls == ["crop", "resample"]
     assert not prepare._kept  # nothing is held while the labels are cleaned
 
