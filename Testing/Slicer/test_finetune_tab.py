@@ -587,6 +587,24 @@ def test_the_results_of_other_patients_are_not_seen_over_the_open_case(tab, a_se
     assert result.GetDisplayNode().GetVisibility()
 
 
+def test_a_result_that_comes_while_a_case_is_open_is_not_seen_over_it(tab, a_set, make_volume):
+    tab.panel.choose(make_volume(name="another patient"))
+    tab.panel.runner.holds = True
+    tab.panel.start()
+    tab.tab.loop.open("a")
+    tab.panel.runner.holds = False
+    tab.wait(lambda: not tab.panel.logic.jobs)
+    result = tab.panel.widget.segmentTab.shownCase()[1]
+    assert not result.GetDisplayNode().GetVisibility()
+    assert tab.tab.loop.case.segmentation.GetDisplayNode().GetVisibility()
+    tab.panel.choose(tab.tab.loop.case.volume)
+    tab.panel.segment()
+    own = tab.panel.widget.segmentTab.shownCase()[1]
+    assert own.GetDisplayNode().GetVisibility(), "it was asked for"
+    tab.tab.loop.leave()
+    assert result.GetDisplayNode().GetVisibility()
+
+
 @pytest.mark.slicer_only("the stand-in has no effects")
 def test_the_tools_are_put_away_when_another_module_is_opened(tab, a_set):
     """Else Paint in the module Segment Editor would go on drawing in the open case."""

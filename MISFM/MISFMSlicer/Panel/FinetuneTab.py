@@ -102,6 +102,12 @@ class FinetuneTab:
         return self.train.state is TrainingState.RUNNING
 
     @guarded
+    def segmented(self, *_arguments: Any) -> None:
+        """Let a result that came meanwhile not be seen over the case that is open or watched."""
+        for case in filter(None, (self.loop.case, self.watch.case)):
+            case.hideOthers()
+
+    @guarded
     def addScene(self, volume: Any, segmentation: Any) -> None:
         """Add a volume with its segmentation as a labelled case."""
         self._problems.hide()
@@ -131,8 +137,7 @@ class FinetuneTab:
     def refresh(self, *_arguments: Any) -> None:
         """Show where everything stands."""
         ui, trainingSet = self._ui, self.setView.current
-        why = self.form.problem(trainingSet, self.setView.rows)
-        isRunning = self.isTraining
+        why, isRunning = self.form.problem(trainingSet, self.setView.rows), self.isTraining
         ui.trainButton.visible = not isRunning
         if self.train.canGoOn:
             ui.trainButton.text, ui.trainButton.enabled = _("Go on"), True

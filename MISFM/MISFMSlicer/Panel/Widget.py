@@ -105,6 +105,7 @@ class MISFMWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
         self.ui.addToSetButton.clicked.connect(self._onAddToSet)
         tab = FinetuneTab(ui, self.segmentTab.chosenCase, self.segmentTab.installMissing)
         tab.modelsChanged.connect(self.segmentTab.lookAround)
+        self.logic.finished.connect(tab.segmented)
         return tab
 
     def _addPretrainTab(self) -> PretrainTab:

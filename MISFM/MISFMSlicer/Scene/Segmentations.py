@@ -76,10 +76,10 @@ def hideEarlierResults(node: Any, volume: Any) -> None:
             other.GetDisplayNode().SetVisibility(False)
 
 
-def hideOthers(node: Any) -> list[Any]:
-    """Hide all other segmentations; return the display nodes of those that were visible."""
-    others = slicer.util.getNodesByClass("vtkMRMLSegmentationNode")
-    displays = [each.GetDisplayNode() for each in others if each is not node]
+def hideOthers(volumes: Sequence[Any]) -> list[Any]:
+    """Hide what is segmented of other volumes; return the display nodes of what was visible."""
+    nodes = slicer.util.getNodesByClass("vtkMRMLSegmentationNode")
+    displays = [each.GetDisplayNode() for each in nodes if referenceVolume(each) not in volumes]
     seen = [each for each in displays if each is not None and each.GetVisibility()]
     for display in seen:
         display.SetVisibility(False)

@@ -95,7 +95,7 @@ class OpenCase:
     """The vtkMRMLSegmentationNode, with a segment for every label of the set."""
     before: np.ndarray
     """Labels (k, j, i) when it was opened."""
-    hidden: Sequence[Any] = ()
+    hidden: tuple[Any, ...] = ()
     """Display nodes of what is not to be seen over it, such as the results of other patients."""
 
     def __post_init__(self) -> None:
@@ -150,6 +150,10 @@ class OpenCase:
                 remedy=_("Open it again from the list of the training set."),
             )
         return array
+
+    def hideOthers(self) -> None:
+        """Let no segmentation of another volume be seen over it, until it is closed."""
+        self.hidden = (*self.hidden, *hideOthers(self.volumes))
 
     def write(self, array: np.ndarray, path: Path) -> None:
         """Write labels where the file of the volume is, also when the node was moved."""
@@ -227,7 +231,7 @@ def _withLabels(
             _fill(segmentation, volume, labelFile, labels)
         case = OpenCase(name, tuple(volumes), segmentation, np.empty(0))
         case.before = case.array(labels)
-        case.hidden = hideOthers(segmentation)
+        case.hideOthers()
     except Exception:
         slicer.mrmlScene.RemoveNode(segmentation)
         raise

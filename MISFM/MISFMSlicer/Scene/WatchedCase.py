@@ -44,6 +44,10 @@ class WatchedCase:
         """Whether nobody has closed the scene or deleted its nodes."""
         return self._case.isInScene and isInScene(self.found)
 
+    def hideOthers(self) -> None:
+        """Let no segmentation of another volume be seen over it, until it is closed."""
+        self._case.hideOthers()
+
     def update(self, path: Path) -> None:
         """Show other outlines.
 
