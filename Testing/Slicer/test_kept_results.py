@@ -128,3 +128,69 @@ def test_nothing_is_said_of_restore_when_the_output_was_deleted_during_the_job(p
     panel.settle()
     assert panel.shown("resultFrame")
     assert "Restore previous" not in panel.ui.nextLabel.text
+
+
+@pytest.fixture
+def cine(panel, make_volume):
+    """The panel with the result of a sequence, and its browser."""
+    import slicer
+
+    volume = make_volume(name="cine")
+    sequence = slicer.mrmlScene.AddNewNodeByClass("vtkMRMLSequenceNode")
+    for frame in range(3):
+        array = slicer.util.arrayFromVolume(volume)
+        array[:] = 0
+        array[1 : 3 + frame, 4:8, 4:8] = 200
+        slicer.util.arrayFromVolumeModified(volume)
+        sequence.SetDataNodeAtValue(volume, str(frame))
+    browser = slicer.mrmlScene.AddNewNodeByClass("vtkMRMLSequenceBrowserNode")
+    browser.AddProxyNode(volume, sequence, False)
+    panel.choose(volume)
+    panel.ui.allFramesBox.click()
+    panel.settle()
+    panel.segment()
+    return panel, browser
+
+
+def show_frame(panel, browser, number):
+    browser.SetSelectedItemNumber(number)
+    panel.host.process_events(0.05)
+    panel.widget.segmentTab.refresh()
+
+
+def test_another_frame_is_no_edit_and_an_edit_is_there_again_in_its_frame(cine):
+    import slicer
+
+    panel, browser = cine
+    result = panel.widget.segmentTab._result.job.result
+    key = result.segmentation.GetSegmentation().GetNthSegmentID(0)
+    sizes = []
+    for frame in (1, 2, 0):
+        show_frame(panel, browser, frame)
+        sizes.append(result.volumes[0].voxels)
+        assert "Edited" not in panel.ui.resultLabel.text
+    assert sizes == [48, 64, 32]
+    volume = panel.ui.volumeSelector.currentNode()
+    array = slicer.util.arrayFromSegmentBinaryLabelmap(result.segmentation, key, volume).copy()
+    array[0, 4, 4] = 1
+    slicer.util.updateSegmentBinaryLabelmapFromArray(array, result.segmentation, key, volume)
+    show_frame(panel, browser, 1)
+    show_frame(panel, browser, 0)
+    assert result.volumes[0].voxels == 33
+    assert "Edited" in panel.ui.resultLabel.text
+
+
+def test_a_reopened_scene_shows_the_result_of_a_sequence_again(cine, tmp_path):
+    import slicer
+
+    panel, browser = cine
+    path = str(tmp_path / "scene.mrb")
+    show_frame(panel, browser, 2)
+    before = shown(panel)
+    assert slicer.util.saveScene(path)
+    slicer.mrmlScene.Clear(False)
+    panel.settle()
+    slicer.util.loadScene(path)
+    panel.settle()
+    assert panel.shown("resultFrame")
+    assert shown(panel) == before

@@ -79,7 +79,7 @@ class SegmentTask:
             OSError: A file cannot be written.
         """
         images = []
-        for index in range(len(self._frames[0].volumes) if self._frames else 1):
+        for index in range(len(self._frames[0].nodes) if self._frames else 1):
             images.append((yield from self._writeCase(index)))
         config = {
             **self._request.options,
@@ -163,7 +163,7 @@ class SegmentTask:
         names = []
         for channel, volume in enumerate(self._request.volumes):
             name = f"frame{index:04d}-{channel}.nrrd"
-            frame = self._frames[channel].volumes[index] if self._frames else volume
+            frame = self._frames[channel].nodes[index] if self._frames else volume
             checkVolume(frame)
             if channel and not self._frames:
                 frame = onGridOf(frame, self._request.volumes[0])
@@ -180,7 +180,7 @@ class SegmentTask:
         frames = self._frames[0]
         sequence = SegmentationSequence(frames, self._resultName())
         sizes: list[tuple[SegmentVolume, ...]] = []
-        for index, frame in enumerate(frames.volumes):
+        for index, frame in enumerate(frames.nodes):
             name = f"frame{index:04d}-0"
             box = self._boxIn(frame)
             labels = readLabels(self.folder / "results" / f"{name}.{_FORMAT}", frame, box)

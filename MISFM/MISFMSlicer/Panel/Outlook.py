@@ -96,7 +96,7 @@ class Outlook:
             classes=1 + max(map(len, networks)),
         )
         frames = framesOf(request.volumes[0]) if request.allFrames else None
-        count = len(frames.volumes) if frames is not None else 1
+        count = len(frames.nodes) if frames is not None else 1
         windows = work.windows * len(networks)
         return replace(work, windows=windows * count, voxels=work.voxels * count)
 

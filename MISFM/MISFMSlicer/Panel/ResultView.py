@@ -17,7 +17,7 @@ from ..Guard import guarded
 from ..Job import Job
 from ..LibraryMessages import forPanel
 from ..Scene import DicomSeg, Export
-from ..Scene.Edits import measureAgain
+from ..Scene.Edits import differsFromModels, measureAgain
 from ..Scene.Segmentations import putTable
 from ..Scene.SliceViews import jumpTo
 from ..Scene.Surfaces import shrunkIn3D
@@ -44,6 +44,8 @@ class ResultView:
         self._ui = ui
         self._job: Job | None = None
         self._isStale = False
+        self._measured: Any = None
+        """The vtkSegmentation that was measured; every frame of a sequence has its own."""
         self._places = PlacesView(ui, report)
         self._table = ResultTable(ui)
         ui.exportButton.setMenu(self._exportMenu())
@@ -65,6 +67,7 @@ class ResultView:
         """
         self._job, self._isStale = job, False
         result = job.result
+        self._measured = result.segmentation.GetSegmentation()
         self._ui.resultLabel.text = _headline(job)
         self._showNotices()
         self._fillTable()
@@ -94,17 +97,18 @@ class ResultView:
 
     def hide(self) -> None:
         """Show nothing."""
-        self._job, self._isStale = None, False
+        self._job, self._isStale, self._measured = None, False, None
         self._places.hide()
         self._ui.show3DButton.setSegmentationNode(None)
         self._ui.resultFrame.visible = False
 
     def update(self) -> None:
         """Show nothing when what is shown was deleted from the scene."""
-        if self._segmentation() is None:
+        node = self._segmentation()
+        if node is None:
             if self._job is not None:
                 self.hide()
-        elif self._isStale:
+        elif self._isStale or self._measured is not node.GetSegmentation():
             self._measureAgain()
 
     def onEdited(self, segmentation: Any) -> None:
@@ -115,6 +119,7 @@ class ResultView:
     def _measureAgain(self) -> None:
         self._isStale = False
         node, result = self._segmentation(), self._job.result
+        self._measured = node.GetSegmentation()
         sizes = measureAgain(node, result.volumes)
         if [each.shown for each in sizes] == [each.shown for each in result.volumes]:
             return
@@ -122,7 +127,10 @@ class ResultView:
         putTable(node, self._job.request.volumes[0], sizes)
         self._fillTable()
         self._showNotices()
-        self._ui.resultLabel.text = f"{_headline(self._job)} {_('Edited since.')}"
+        isEdited = result.frames == 1 or differsFromModels(node)
+        self._ui.resultLabel.text = " ".join(
+            [_headline(self._job), *([_("Edited since.")] if isEdited else [])]
+        )
 
     def chooseNextPlace(self) -> None:
         """Go to the next place where the model is unsure."""

@@ -74,6 +74,17 @@ def findEdits(node: Any) -> None:
             markEdited(segment)
 
 
+def differsFromModels(node: Any) -> bool:
+    """Tell whether a segment of a result that holds nothing else has other voxels than a model's.
+
+    That tells of an edit where the sizes do not: those of a sequence are other in each frame.
+    """
+    return any(
+        isAutomatic(segment) != voxelCount(labelMapOf(node, segmentId))
+        for segmentId, segment in segments(node.GetSegmentation())
+    )
+
+
 def measureAgain(node: Any, before: Sequence[SegmentVolume]) -> tuple[SegmentVolume, ...]:
     """Return the sizes of a result as it is now, of the model's labels first."""
     sizes = {item.name: SegmentVolume(item.name, 0, 0.0) for item in before}

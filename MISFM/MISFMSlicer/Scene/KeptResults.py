@@ -12,6 +12,7 @@ from MISFMLib.events import Notice
 
 from ..Job import Job, JobResult, JobState, Place, SegmentRequest, SegmentVolume
 from .Segmentations import placeBeside, provenance, referenceVolume, setAttributes, tableOf
+from .Sequences import framesOf
 from .Uncertainty import uncertaintyOf
 
 _PLACES = "MISFM.Places"
@@ -30,7 +31,9 @@ def keep(job: Job) -> None:
         "Notices": json.dumps(notices),
         "Sizes": json.dumps([[v.name, v.voxels, v.volumeMl] for v in result.volumes]),
     }
-    setAttributes(node, attributes)
+    frames = framesOf(node) if result.frames > 1 else None
+    for each in (node, *(frames.nodes if frames is not None else ())):  # it takes those of a frame
+        setAttributes(each, attributes)
     _putPlaces(node, job.request.volumes[0], result.places, isWanted=result.uncertainty is not None)
 
 

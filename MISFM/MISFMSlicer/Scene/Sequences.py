@@ -17,16 +17,16 @@ from .Segmentations import algorithmOf, placeBeside, putSegments, setProvenance
 
 @dataclass(frozen=True)
 class Frames:
-    """The frames of a volume node that shows one frame of a sequence."""
+    """The frames of a node that shows one frame of a sequence."""
 
     browser: Any
     """The vtkMRMLSequenceBrowserNode."""
     sequence: Any
-    """The vtkMRMLSequenceNode with the volumes."""
+    """The vtkMRMLSequenceNode with the volumes, or with their segmentations."""
 
     @property
-    def volumes(self) -> list[Any]:
-        """Volume nodes of all frames; they are not in the scene."""
+    def nodes(self) -> list[Any]:
+        """Nodes of all frames; they are not in the scene."""
         number = self.sequence.GetNumberOfDataNodes()
         return [self.sequence.GetNthDataNode(index) for index in range(number)]
 
@@ -36,11 +36,11 @@ class Frames:
         return max(0, self.browser.GetSelectedItemNumber())
 
 
-def framesOf(volume: Any) -> Frames | None:
-    """Return the frames of which a volume node shows one; None for a single volume."""
+def framesOf(node: Any) -> Frames | None:
+    """Return the frames of which a node shows one; None for a single volume or segmentation."""
     logic = slicer.modules.sequences.logic()
-    browser = logic.GetFirstBrowserNodeForProxyNode(volume)
-    sequence = browser.GetSequenceNode(volume) if browser is not None else None
+    browser = logic.GetFirstBrowserNodeForProxyNode(node)
+    sequence = browser.GetSequenceNode(node) if browser is not None else None
     if sequence is None or sequence.GetNumberOfDataNodes() < 2:
         return None
     return Frames(browser, sequence)
@@ -53,7 +53,7 @@ def framesOfAll(volumes: Sequence[Any]) -> list[Frames]:
         DataError: A channel is no sequence, or they differ in their number of frames.
     """
     frames = [framesOf(volume) for volume in volumes]
-    counts = {len(each.volumes) if each is not None else 1 for each in frames}
+    counts = {len(each.nodes) if each is not None else 1 for each in frames}
     if None in frames or len(counts) > 1:
         raise DataError(
             _("The volumes do not all belong to sequences with the same number of frames."),
@@ -85,7 +85,7 @@ class SegmentationSequence:
             report: The library's report of the frame.
         """
         node = self._scene.AddNewNodeByClass("vtkMRMLSegmentationNode", self._name)
-        putSegments(node, self._frames.volumes[index], labels, found, algorithmOf(report))
+        putSegments(node, self._frames.nodes[index], labels, found, algorithmOf(report))
         setProvenance(node, report)
         self._items.append((self._frames.sequence.GetNthIndexValue(index), node))
 
@@ -102,7 +102,9 @@ class SegmentationSequence:
             sequence.SetDataNodeAtValue(node, indexValue)
         shown = scene.AddNewNodeByClass("vtkMRMLSegmentationNode", name)
         shown.CreateDefaultDisplayNodes()
-        self._frames.browser.AddProxyNode(shown, sequence, False)
+        browser = self._frames.browser
+        browser.AddProxyNode(shown, sequence, False)
+        browser.SetSaveChanges(sequence, True)  # else what is drawn goes with the next frame
         shown.SetReferenceImageGeometryParameterFromVolumeNode(volume)
         shown.SetAndObserveTransformNodeID(volume.GetTransformNodeID())
         placeBeside(shown, volume)
