@@ -58,11 +58,7 @@ class TrainingSet:
     folder: Path
 
     def __post_init__(self) -> None:
-        """Open a set.
-
-        Raises:
-            DataError: The folder holds no training set, or a damaged one.
-        """
+        """Open a set; raise a `DataError` when the folder holds none, or a damaged one."""
         self._description()
         self.cases()
 
@@ -154,7 +150,9 @@ class TrainingSet:
         """Return a name that a file can have, and no case nor file that a crash has left has."""
         wanted = re.sub(r"[^\w.-]+", "_", wanted).strip("._")[:64] or "case"
         taken, name, number = {row.name.casefold() for row in self.cases()}, wanted, 1
-        while name.casefold() in taken or any(path.exists() for path in self.images(name)):
+        while name.casefold() in taken or any(
+            path.exists() for path in (*self.images(name), self.label_map(name))
+        ):
             number += 1
             name = f"{wanted}_{number}"
         return name
@@ -190,16 +188,19 @@ class TrainingSet:
             )
         write_description(self.folder, {**self._description(), **channel_fields(channels)}, ())
 
-    def add_case(self, name: str, *write_images: Write) -> CaseRow:
-        """Add a case without labels.
+    def add_case(
+        self, name: str, *write_images: Write, write_labels: Write | None = None
+    ) -> CaseRow:
+        """Add a case, of which all files are written or none.
 
         Args:
             name: As `free_name` gives it.
             *write_images: Each writes the image of a channel.
+            write_labels: Writes a label map, which counts with `take_up`; None for no labels.
 
         Raises:
             DataError: There is such a case already, or it has other channels than the set.
-            OutputError: An image cannot be written.
+            OutputError: A file cannot be written.
         """
         channels = self.channels
         if len(write_images) != len(channels):
@@ -215,9 +216,12 @@ class TrainingSet:
                 code="case-name-repeated",
                 remedy="Give the new case another name.",
             )
+        files = [self.folder / OTHER_IMAGES / file for file in image_files(name, len(channels))]
+        writes = dict(zip(files, write_images, strict=True))
+        if write_labels is not None:
+            writes[self.label_map(name)] = write_labels
         with contextlib.ExitStack() as all_or_none:
-            for file, write in zip(image_files(name, len(channels)), write_images, strict=True):
-                path = self.folder / OTHER_IMAGES / file
+            for path, write in writes.items():
                 write(all_or_none.enter_context(written_atomically(path)))
         row = CaseRow(name=name)
         self._save([*self.cases(), row])
@@ -239,10 +243,10 @@ class TrainingSet:
         self.case(name)
         with written_atomically(self.label_map(name), overwrite=True) as temporary:
             write_labels(temporary)
-        return self._take_up(name, **changes)
+        return self.take_up(name, **changes)
 
-    def _take_up(self, name: str, **changes: Any) -> CaseRow:
-        """List a case as labelled, with its images where those of labelled cases lie."""
+    def take_up(self, name: str, **changes: Any) -> CaseRow:
+        """List a case as labelled that has a label map, its images where those of others lie."""
         labelled = self.folder / LABELLED_IMAGES
         labelled.mkdir(exist_ok=True)
         for image in self.images(name):
@@ -277,18 +281,14 @@ class TrainingSet:
         return self.update(name, status=status)
 
     def recover(self) -> list[str]:
-        """Take up labels that a crash kept out of the table, and cases it kept out of dataset.json.
-
-        Returns:
-            Names of the cases.
-        """
+        """Take up what a crash kept out of the table or dataset.json; return the cases' names."""
         found = [
             row.name
             for row in self.cases()
             if row.status in ("unlabelled", "proposed") and self.label_map(row.name).exists()
         ]
         for name in found:
-            self._take_up(name)
+            self.take_up(name)
         refresh_description(self.folder, self.cases())
         return found
 

@@ -138,7 +138,7 @@ def test_an_image_that_another_program_holds_open_keeps_its_labels_for_later(a_s
     with monkeypatch.context() as windows:
         windows.setattr(Path, "replace", refuse)
         with pytest.raises(OutputError, match=r"a\.nii\.gz cannot be written: used by another"):
-            a_set._take_up("a")
+            a_set.take_up("a")
     a_set.save_labels("a", write("labels"))
     assert a_set.case("a").status == "corrected"
 

@@ -225,6 +225,30 @@ def test_a_new_label_can_come_with_a_case_and_a_cancelled_one_leaves_nothing(
     assert a_set.case("ct").is_labelled
 
 
+@pytest.mark.parametrize("refused", ["writeChannel", "writeLabelMap"])
+def test_a_full_disk_leaves_nothing_of_a_case_in_the_set(
+    tab, a_set, make_volume, monkeypatch, refused
+):
+    """Else a new label stays that no case has, and the next try adds the volume twice."""
+    from MISFMSlicer.Scene import SceneCases
+
+    def refuse(*arguments):
+        raise OSError(28, "No space left on device", str(arguments[-1]))
+
+    a_set.set_labels([label_config(1, "liver")])
+    tab.segment_and_add(make_volume)
+    combo = tab.ui.mappingTable.cellWidget(0, 1)
+    combo.setCurrentIndex(combo.findData("new"))
+    with monkeypatch.context() as full:
+        full.setattr(SceneCases, refused, refuse)
+        tab.ui.mappingAddButton.click()
+    assert "ct" in tab.ui.finetuneNoticeLabel.text
+    assert ([label.name for label in a_set.labels], len(a_set.cases())) == (["liver"], 4)
+    tab.ui.mappingAddButton.click()
+    assert a_set.case("ct").is_labelled
+    assert [label.name for label in a_set.labels] == ["liver", "left hippocampus"]
+
+
 def test_a_training_runs_to_its_table_and_is_kept(tab, a_set, monkeypatch):
     tab.behave(**BETTER)
     tab.train()

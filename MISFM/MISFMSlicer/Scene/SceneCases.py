@@ -46,16 +46,17 @@ def addCase(
     checkTransforms([first])
     labels, values = _withNewLabels(trainingSet.labels, segmentation, chosen)
     array = labelArray(segmentation, first, values)  # before: it may refuse the case
-    if labels != trainingSet.labels:
-        trainingSet.set_labels(labels)
     name = trainingSet.free_name(caseName([volume.GetName() for volume in volumes]))
-    trainingSet.add_case(name, *(partial(writeChannel, volume, first) for volume in volumes))
-    drawn = set(values.values())
-    return trainingSet.save_labels(
+    trainingSet.add_case(
         name,
-        lambda path: writeLabelMap(array, first, path),
-        not_drawn=tuple(label.name for label in labels if label.value not in drawn),
+        *(partial(writeChannel, volume, first) for volume in volumes),
+        write_labels=lambda path: writeLabelMap(array, first, path),
     )
+    if labels != trainingSet.labels:  # only now: the disk may have been full
+        trainingSet.set_labels(labels)
+    drawn = set(values.values())
+    missing = tuple(label.name for label in labels if label.value not in drawn)
+    return trainingSet.take_up(name, not_drawn=missing)
 
 
 def segmentationToAdd(volume: Any) -> Any:
