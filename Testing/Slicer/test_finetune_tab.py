@@ -247,6 +247,26 @@ def test_a_full_disk_leaves_nothing_of_a_case_in_the_set(
     tab.ui.mappingAddButton.click()
     assert a_set.case("ct").is_labelled
     assert [label.name for label in a_set.labels] == ["liver", "left hippocampus"]
+    assert not tab.shown("finetuneNoticeFrame")
+
+
+def test_a_message_ends_with_the_next_try(tab, a_set, make_volume):
+    """Else what was refused at first seems to be refused still."""
+    tab.ui.addSegmentationButton.click()
+    assert tab.shown("finetuneNoticeFrame")
+    tab.panel.choose(make_volume(name="ct"))
+    tab.panel.segment()
+    tab.ui.addSegmentationButton.click()
+    assert a_set.case("ct").is_labelled
+    assert not tab.shown("finetuneNoticeFrame")
+    tab.tab.loop.open("a")
+    segmentation = tab.tab.loop.case.segmentation.GetSegmentation()
+    segmentation.GetSegment("Segment_2").SetName("milt")
+    tab.ui.doneButton.click()
+    assert "milt" in tab.ui.finetuneNoticeLabel.text
+    segmentation.GetSegment("Segment_2").SetName("spleen")
+    tab.ui.doneButton.click()
+    assert not tab.shown("finetuneNoticeFrame")
 
 
 def test_a_training_runs_to_its_table_and_is_kept(tab, a_set, monkeypatch):

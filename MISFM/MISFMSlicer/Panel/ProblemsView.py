@@ -21,6 +21,8 @@ from .Lists import fillRows
 from .NoticeView import failureOf
 
 _MAX_ROWS = 6
+_TRIES = ("newSet", "openSet", "addSegmentation", "mappingAdd", "nextCase", "done", "leaveOut")
+"""Buttons that say what they have to say themselves, so that an earlier message ends."""
 
 
 class ProblemsView:
@@ -47,6 +49,8 @@ class ProblemsView:
         self._problems: list[Mapping[str, Any]] = []
         ui.mendButton.setMenu(qt.QMenu(ui.mendButton))
         ui.problemsList.currentRowChanged.connect(self._onChosen)
+        for name in _TRIES:  # connected before all that may report something
+            getattr(ui, f"{name}Button").clicked.connect(self._onTry)
 
     def connect(self, mended: Callable[[], None], unsaved: Callable[[], str]) -> None:
         """Say what to call when something was mended, and who knows the case with unkept edits."""
@@ -97,6 +101,10 @@ class ProblemsView:
         self._problems = []
         self._ui.problemsList.visible = self._ui.finetuneNoticeFrame.visible = False
         self._ui.mendButton.visible = False
+
+    @guarded
+    def _onTry(self, *_arguments: Any) -> None:
+        self._ui.finetuneNoticeFrame.visible = False
 
     @guarded
     def _onChosen(self, row: int, *_arguments: Any) -> None:
