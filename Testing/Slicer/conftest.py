@@ -12,6 +12,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "Host"))
 from host_fixtures import (  # found through the lines above
     IN_SLICER,
     application,
+    as_contours,
     as_surfaces,
     fail_on_swallowed_errors,
     host,
@@ -25,6 +26,7 @@ from tab_fixtures import tab
 
 __all__ = [
     "application",
+    "as_contours",
     "as_surfaces",
     "extensions",
     "host",

@@ -140,6 +140,29 @@ def as_surfaces(host: Host) -> Callable[[Any], tuple[Any, str]]:
     return make
 
 
+@pytest.fixture
+def as_contours(as_surfaces: Any) -> Callable[..., tuple[Any, str]]:
+    """Make a segmentation of contours, as RTSTRUCT becomes, which SlicerRT alone can convert."""
+
+    def make(segmentation: Any, *, hasSurface: bool) -> tuple[Any, str]:
+        import slicer
+
+        surfaces, segment_id = as_surfaces(segmentation)
+        surface = surfaces.GetSegmentation().GetSegment(segment_id)
+        node = slicer.mrmlScene.AddNewNodeByClass("vtkMRMLSegmentationNode", "contours")
+        node.GetSegmentation().SetSourceRepresentationName("Planar contour")
+        segment = slicer.vtkSegment()
+        segment.SetName(surface.GetName())
+        shape = surface.GetRepresentation("Closed surface")
+        segment.AddRepresentation("Planar contour", shape)  # nothing but the name counts here
+        if hasSurface:
+            segment.AddRepresentation("Closed surface", shape)
+        node.GetSegmentation().AddSegment(segment, segment_id)
+        return node, segment_id
+
+    return make
+
+
 def fail_on_swallowed_errors(item: pytest.Item) -> None:
     """Fail a test after which an exception in a slot, timer or observer, or a dialog, is left."""
     host = getattr(item, "funcargs", {}).get("host")

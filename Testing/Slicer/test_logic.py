@@ -467,6 +467,22 @@ def test_surfaces_from_a_file_become_voxels_when_a_result_is_put_among_them(
     assert node.GetSegmentation().GetSourceRepresentationName() == "Closed surface"
 
 
+def test_a_result_is_not_put_among_contours_that_it_would_destroy(logic, make_volume, as_contours):
+    import slicer
+
+    volume = make_volume()
+    painted = slicer.mrmlScene.AddNewNodeByClass("vtkMRMLSegmentationNode")
+    painted.SetReferenceImageGeometryParameterFromVolumeNode(volume)
+    mine = painted.GetSegmentation().AddEmptySegment("", "mine")
+    drawn = np.zeros((12, 16, 20), np.uint8)
+    drawn[6:8, 8:10, 8:12] = 1
+    slicer.util.updateSegmentBinaryLabelmapFromArray(drawn, painted, mine, volume)
+    node, _segment_id = as_contours(painted, hasSurface=False)
+    with pytest.raises(MISFMError, match="contours"):
+        logic.start(request(volume, output=node))
+    assert names_of(node) == ["mine"]
+
+
 def test_restore_previous_brings_everything_back_and_can_be_undone(logic, segment, make_volume):
     import slicer
 

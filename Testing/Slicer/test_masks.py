@@ -90,6 +90,24 @@ def test_a_surface_from_a_file_is_the_voxels_inside_of_it(put, imported, as_surf
     assert not node.GetSegmentation().ContainsRepresentation("Binary labelmap")
 
 
+def test_contours_are_voxels_where_there_is_a_way_and_else_refused(put, imported, as_contours):
+    """Slicer alone has none; a scene that was made with SlicerRT may have their surfaces too."""
+    from MISFMSlicer.Scene.Masks import canBeVoxels, maskOn
+
+    from MISFMLib.errors import DataError
+
+    mask, volume = ball(9, 3), put(9, 2.0)
+    painted = imported(volume, mask)[0]
+    node, segment_id = as_contours(painted, hasSurface=True)
+    assert canBeVoxels(node)
+    assert np.array_equal(maskOn(node, segment_id, volume), mask)
+    node, segment_id = as_contours(painted, hasSurface=False)
+    assert not canBeVoxels(node)
+    with pytest.raises(DataError, match="contours") as error:
+        maskOn(node, segment_id, volume)
+    assert "SlicerRT" in error.value.remedy
+
+
 def test_a_segment_without_voxels_is_nowhere(put):
     import slicer
     from MISFMSlicer.Scene.Masks import maskOn

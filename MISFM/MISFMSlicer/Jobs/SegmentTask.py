@@ -21,6 +21,7 @@ from MISFMLib.events import Failed, Notice
 from ..Job import JobResult, SegmentRequest, SegmentVolume
 from ..Scene.Channels import onGridOf
 from ..Scene.GridBox import GridBox, boxOf
+from ..Scene.Masks import canBeVoxels, noVoxels
 from ..Scene.SceneIO import checkVolume, isInScene, measure, readImage, readLabels, writeInPieces
 from ..Scene.Segmentations import (
     addSegmentation,
@@ -45,7 +46,7 @@ def checkRequest(request: SegmentRequest) -> None:
     """Refuse what cannot work, before anything is queued.
 
     Raises:
-        MISFMError: A volume, the region or the model is not usable.
+        MISFMError: A volume, the region, the model or what is updated is not usable.
     """
     if not request.model:
         raise DataError(_("No model is chosen."), code="no-model", remedy=_("Choose a model."))
@@ -55,6 +56,8 @@ def checkRequest(request: SegmentRequest) -> None:
     boxOf(request.volumes[0], request.region, isRough=True)
     if request.allFrames:
         framesOfAll(request.volumes)
+    if isInScene(request.output) and not canBeVoxels(request.output):
+        raise noVoxels(request.output.GetName())
 
 
 class SegmentTask:

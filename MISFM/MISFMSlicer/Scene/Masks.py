@@ -7,12 +7,16 @@ from typing import Any
 import numpy as np
 import slicer
 import vtk
+from slicer.i18n import tr as _
 from vtk.util.numpy_support import vtk_to_numpy
+
+from MISFMLib.errors import DataError
 
 from .Transforms import ijkToRas, isBent, toWorld
 
 LABELMAP = "Binary labelmap"
 """Name of the representation; vtkSegmentationConverter returns the same."""
+_SURFACE = "Closed surface"
 _SAME_GRID = 1e-6
 
 
@@ -30,6 +34,9 @@ def maskOn(segmentation: Any, segmentId: str, volume: Any) -> np.ndarray:
     (slicer-core 5.13) says the same only where the grids are one: on a finer one it lets a segment,
     which is kept cropped, grow by half of its own voxels on all sides. A segment that is a surface
     or contours, as from STL or RTSTRUCT, becomes voxels as small as the volume's first.
+
+    Raises:
+        DataError: This Slicer makes no voxels of what the segment is.
     """
     onGrid = _onItsGrid(segmentation, segmentId, volume)
     if onGrid is not None:
@@ -53,8 +60,9 @@ def _converted(segmentation: Any, segmentId: str, volume: Any) -> Any:
     """Return the voxels of a segment that has none; None for others. The node stays as it is."""
     inside = segmentation.GetSegmentation()
     source, segment = inside.GetSourceRepresentationName(), inside.GetSegment(segmentId)
-    isOther = segment is not None and segment.GetRepresentation(source) is not None
-    if source == LABELMAP or not isOther or segment.GetRepresentation(LABELMAP) is not None:
+    shape = segment.GetRepresentation(source) if segment is not None else None
+    isOther = source != LABELMAP and shape is not None and shape.GetNumberOfPoints() > 0
+    if not isOther or segment.GetRepresentation(LABELMAP) is not None:
         return None
     grid = gridOf(volume)
     if not isBent(segmentation) and not isBent(volume):
@@ -65,10 +73,36 @@ def _converted(segmentation: Any, segmentId: str, volume: Any) -> Any:
     own.SetSourceRepresentationName(source)
     own.CopyConversionParameters(inside)
     own.SetConversionParameter(name, slicer.vtkSegmentationConverter.SerializeImageGeometry(grid))
-    converted.AddRepresentation(source, segment.GetRepresentation(source))
+    for each in (source, _SURFACE):  # of contours there may be a surface, and else no way
+        if segment.GetRepresentation(each) is not None:
+            converted.AddRepresentation(each, segment.GetRepresentation(each))
     own.AddSegment(converted, segmentId)
     own.CreateRepresentation(LABELMAP)
-    return converted.GetRepresentation(LABELMAP)
+    labelMap = converted.GetRepresentation(LABELMAP)
+    if labelMap is None:
+        raise noVoxels(segment.GetName())
+    return labelMap
+
+
+def canBeVoxels(segmentation: Any) -> bool:
+    """Tell whether the segments have voxels, or this Slicer can make them."""
+    inside, paths = segmentation.GetSegmentation(), slicer.vtkSegmentationConversionPaths()
+    inside.GetPossibleConversions(LABELMAP, paths)
+    return (
+        inside.GetSourceRepresentationName() == LABELMAP
+        or not inside.GetNumberOfSegments()
+        or paths.GetNumberOfPaths() > 0
+        or inside.ContainsRepresentation(_SURFACE)
+    )
+
+
+def noVoxels(name: str) -> DataError:
+    """Say that a segment or segmentation is contours of which this Slicer makes no voxels."""
+    return DataError(
+        _("{name} is made of contours, of which this Slicer cannot make voxels.").format(name=name),
+        code="contours-without-voxels",
+        remedy=_("Install the extension SlicerRT, which can."),
+    )
 
 
 def liesOnGrid(segmentation: Any, volume: Any) -> bool:

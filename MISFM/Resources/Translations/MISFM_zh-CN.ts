@@ -2752,6 +2752,17 @@
     </message>
 </context>
 <context>
+    <name>Scene.Masks</name>
+    <message>
+        <source>{name} is made of contours, of which this Slicer cannot make voxels.</source>
+        <translation>{name} 由轮廓线构成，此 Slicer 无法将其转换为体素。</translation>
+    </message>
+    <message>
+        <source>Install the extension SlicerRT, which can.</source>
+        <translation>请安装可以转换的扩展 SlicerRT。</translation>
+    </message>
+</context>
+<context>
     <name>Scene.SceneCases</name>
     <message>
         <source>Give a scene with volumes and segmentations, or a data set.</source>
