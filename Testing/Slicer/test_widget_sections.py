@@ -210,6 +210,40 @@ def test_an_existing_segmentation_is_updated_and_can_be_restored(panel, volume):
     assert first.GetSegmentation().GetNumberOfSegments() == count - 1
 
 
+def test_what_is_deleted_is_not_replaced_by_another_node(panel, volume):
+    """Else the next result would go into the segmentation of another patient, without a word."""
+    import slicer
+
+    def add(kind):
+        nodes = [slicer.mrmlScene.AddNewNodeByClass(kind) for _ in range(3)]
+        panel.settle()
+        return nodes[1]
+
+    ui, parameters = panel.ui, panel.parameters
+    output, inside = add("vtkMRMLSegmentationNode"), add("vtkMRMLSegmentationNode")
+    inside.GetSegmentation().AddEmptySegment("a")
+    roi = add("vtkMRMLMarkupsROINode")
+    ui.outputSelector.setCurrentNode(output)
+    ui.roiSelector.setCurrentNode(roi)
+    ui.regionSegmentSelector.setCurrentNode(inside)
+    panel.settle()
+    assert (parameters.output, parameters.roi) == (output, roi)
+    assert parameters.regionSegmentation is inside
+    for node, selector, name in (
+        (output, ui.outputSelector, "output"),
+        (roi, ui.roiSelector, "roi"),
+        (inside, ui.regionSegmentSelector, "regionSegmentation"),
+    ):
+        slicer.mrmlScene.RemoveNode(node)
+        panel.settle()
+        assert getattr(parameters, name) is None
+        assert selector.currentNode() is None
+    other = slicer.util.getNodesByClass("vtkMRMLSegmentationNode")[0]
+    ui.outputSelector.setCurrentNode(other)
+    panel.settle()
+    assert parameters.output is other
+
+
 def test_frames_are_offered_for_sequences_only(panel, volume):
     import slicer
 

@@ -6,6 +6,7 @@ from collections.abc import Callable
 from typing import Any
 
 import slicer
+import vtk
 from slicer.i18n import tr as _
 
 from ..Guard import guarded
@@ -13,6 +14,9 @@ from ..Jobs.Logic import MISFMLogic
 from ..Scene.Rois import addRoi
 from ..Scene.Sequences import framesOf
 from .Parameters import Parameters
+
+_NODES = ("output", "roi", "regionSegmentation")
+"""Parameters that are nodes of the scene."""
 
 
 class OptionsView:
@@ -30,6 +34,8 @@ class OptionsView:
         self._ui = ui
         self._logic = logic
         self._parameters: Parameters | None = None
+        self._isRemoving = False
+        self._sceneTag: int | None = None
         self._isUpdating = True
         self._fill()
         self._connect()
@@ -38,12 +44,18 @@ class OptionsView:
     def setParameters(self, parameters: Parameters | None) -> None:
         """Use other parameters; None while there is no scene to speak of."""
         self._parameters = parameters
+        scene = slicer.mrmlScene
+        if self._sceneTag is not None:
+            scene.RemoveObserver(self._sceneTag)
+            self._sceneTag = None
+        if parameters is not None:
+            self._sceneTag = scene.AddObserver(scene.NodeAboutToBeRemovedEvent, self._onRemoval)
 
     def update(self) -> None:
         """Show the parameters."""
         if self._parameters is None or self._isUpdating:
             return
-        self._isUpdating = True
+        self._isUpdating, self._isRemoving = True, False
         ui, parameters = self._ui, self._parameters
         ui.outputSelector.setCurrentNode(parameters.output)
         ui.restoreButton.visible = self._logic.canRestore(parameters.output)
@@ -96,8 +108,18 @@ class OptionsView:
 
     def _isChosenByUser(self) -> bool:
         # While a scene closes or loads, selectors change by themselves; the scene says what holds.
-        isBusy = self._isUpdating or slicer.mrmlScene.IsBatchProcessing()
+        isBusy = self._isUpdating or self._isRemoving or slicer.mrmlScene.IsBatchProcessing()
         return self._parameters is not None and not isBusy
+
+    @vtk.calldata_type(vtk.VTK_OBJECT)
+    def _onRemoval(self, _scene: Any, _event: Any, node: Any) -> None:
+        """Choose nothing in place of a node that goes; its selector would choose another one."""
+        gone = [name for name in _NODES if getattr(self._parameters, name) is node]
+        if gone:
+            self._isRemoving = True  # until `update` lets the selectors show it
+            with self._parameters.changing():
+                for name in gone:
+                    setattr(self._parameters, name, None)
 
     def _showNeeded(self) -> None:
         ui, parameters = self._ui, self._parameters
