@@ -754,6 +754,18 @@ def test_the_loop_goes_from_case_to_case(tab, a_set, monkeypatch):
     assert tab.ui.caseLabel.text == "All cases have labels."
 
 
+def test_the_labels_of_the_open_case_do_not_become_a_second_case(tab, a_set):
+    """Add labels stands nearer than Done; the copy may be trained on and the case held out."""
+    tab.tab.loop.open("c")
+    tab.panel.choose(tab.tab.loop.case.volume)
+    tab.ui.addSegmentationButton.click()
+    assert tab.ui.finetuneNoticeLabel.text == "c is a case of this training set already."
+    assert [row.name for row in a_set.cases()] == ["a", "b", "c", "d"]
+    tab.tab.done()
+    assert a_set.case("c").is_labelled
+    assert not tab.shown("finetuneNoticeFrame")
+
+
 def test_a_correction_is_measured_and_saved(tab, a_set):
     import slicer
 

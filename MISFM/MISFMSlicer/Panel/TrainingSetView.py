@@ -17,6 +17,7 @@ from MISFMLib.errors import DataError
 from MISFMLib.models import store
 
 from ..Guard import guarded
+from ..Scene.SceneCases import caseOf
 from ..Signal import Signal
 from .CaseTexts import details, noSet, statusText, summary
 from .ChannelsView import ChannelsView
@@ -128,6 +129,12 @@ class TrainingSetView:
         if self._set is None:
             self._use(TrainingSet.create(_defaultFolder()))
         made = self._set
+        if known := caseOf(made, volume):
+            raise DataError(
+                _("{case} is a case of this training set already.").format(case=known),
+                code="case-known",
+                remedy=_("A double-click opens it in Correct; Done keeps its labels."),
+            )
         self._mapping.end()
         self._channels.begin(
             made, volume, lambda volumes: self._mapping.begin(made, volumes, segmentation)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from functools import partial
+from pathlib import Path
 from typing import Any
 
 import slicer
@@ -57,6 +58,17 @@ def addCase(
     drawn = set(values.values())
     missing = tuple(label.name for label in labels if label.value not in drawn)
     return trainingSet.take_up(name, not_drawn=missing)
+
+
+def caseOf(trainingSet: TrainingSet, volume: Any) -> str:
+    """Return the case of a set that a volume was read from; empty for a volume from elsewhere."""
+    storage = volume.GetStorageNode()
+    path = Path((storage.GetFileName() if storage is not None else None) or ".")
+    if path.parent.parent != trainingSet.folder:
+        return ""
+    names = [row.name for row in trainingSet.cases()]
+    files = ((name, {image.name for image in trainingSet.images(name)}) for name in names)
+    return next((name for name, images in files if path.name in images), "")
 
 
 def segmentationToAdd(volume: Any) -> Any:

@@ -2356,6 +2356,14 @@
 <context>
     <name>Panel.TrainingSetView</name>
     <message>
+        <source>{case} is a case of this training set already.</source>
+        <translation>{case} 已是此训练集中的病例。</translation>
+    </message>
+    <message>
+        <source>A double-click opens it in Correct; Done keeps its labels.</source>
+        <translation>双击可在“修正”中打开它；“完成”会保存其标签。</translation>
+    </message>
+    <message>
         <source>A case needs a volume and a segmentation of it.</source>
         <translation>病例需要一个体数据及其分割。</translation>
     </message>
