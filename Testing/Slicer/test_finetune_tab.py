@@ -252,6 +252,8 @@ def test_a_full_disk_leaves_nothing_of_a_case_in_the_set(
 
 def test_a_message_ends_with_the_next_try(tab, a_set, make_volume):
     """Else what was refused at first seems to be refused still."""
+    import slicer
+
     tab.ui.addSegmentationButton.click()
     assert tab.shown("finetuneNoticeFrame")
     tab.panel.choose(make_volume(name="ct"))
@@ -260,11 +262,15 @@ def test_a_message_ends_with_the_next_try(tab, a_set, make_volume):
     assert a_set.case("ct").is_labelled
     assert not tab.shown("finetuneNoticeFrame")
     tab.tab.loop.open("a")
-    segmentation = tab.tab.loop.case.segmentation.GetSegmentation()
-    segmentation.GetSegment("Segment_2").SetName("milt")
+    segmentation = tab.tab.loop.case.segmentation
+    copy = slicer.vtkSegment()
+    copy.DeepCopy(segmentation.GetSegmentation().GetSegment("Segment_2"))
+    segmentation.GetSegmentation().RemoveSegment("Segment_1")
+    copy.SetName(LABELS[0].name)
+    segmentation.GetSegmentation().AddSegment(copy, "Segment_1")
     tab.ui.doneButton.click()
-    assert "milt" in tab.ui.finetuneNoticeLabel.text
-    segmentation.GetSegment("Segment_2").SetName("spleen")
+    assert "overlap" in tab.ui.finetuneNoticeLabel.text
+    segmentation.GetSegmentation().RemoveSegment("Segment_1")
     tab.ui.doneButton.click()
     assert not tab.shown("finetuneNoticeFrame")
 
@@ -752,6 +758,28 @@ def test_the_loop_goes_from_case_to_case(tab, a_set, monkeypatch):
     tab.panel.settle()
     assert a_set.case("d").status == "left out"
     assert tab.ui.caseLabel.text == "All cases have labels."
+
+
+def test_a_structure_that_is_new_is_asked_for_and_then_a_label_of_the_set(tab, a_set, host):
+    import slicer
+
+    tab.tab.loop.open("c")
+    case = tab.tab.loop.case
+    key = case.segmentation.GetSegmentation().AddEmptySegment("", "tumour")
+    drawn = np.zeros(case.before.shape, np.uint8)
+    drawn[1, 1, 1] = 1
+    slicer.util.updateSegmentBinaryLabelmapFromArray(drawn, case.segmentation, key, case.volume)
+    host.dialogs.answer("No")
+    tab.tab.done()
+    assert "tumour" in host.dialogs.shown[-1].text
+    assert (tab.tab.loop.unsaved(), a_set.labels) == ("c", LABELS)
+    host.dialogs.answer("Yes")
+    tab.tab.done()
+    assert [label.name for label in a_set.labels] == [*(each.name for each in LABELS), "tumour"]
+    assert (a_set.case("c").is_labelled, a_set.case("c").not_drawn) == (True, ())
+    assert a_set.case("a").not_drawn == ("tumour",)
+    node = slicer.util.loadLabelVolume(str(a_set.label_map("c")))
+    np.testing.assert_array_equal(slicer.util.arrayFromVolume(node) == 3, drawn)
 
 
 def test_the_labels_of_the_open_case_do_not_become_a_second_case(tab, a_set):

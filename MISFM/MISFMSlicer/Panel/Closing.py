@@ -1,4 +1,4 @@
-"""What would be ended or lost, such as a training or the changes of a case, is asked first."""
+"""What would be ended, lost or changed for all cases is asked first."""
 
 from __future__ import annotations
 
@@ -9,8 +9,11 @@ import slicer
 from slicer.i18n import tr as _
 
 from MISFMLib.annotation.case_table import CaseRow
+from MISFMLib.annotation.training_set import TrainingSet
+from MISFMLib.configs import LabelConfig
 
 from ..Jobs.TrainingProcess import TrainingProcess
+from ..Scene.TrainingCases import OpenCase
 
 
 def settleTrainings(trainings: Sequence[TrainingProcess]) -> None:
@@ -53,6 +56,26 @@ def isReplaced(row: CaseRow) -> bool:
         _("Replace them by mine"),
         _("Go on correcting"),
     )
+
+
+def withNewLabels(trainingSet: TrainingSet, case: OpenCase) -> tuple[LabelConfig, ...] | None:
+    """Return the labels of a set, with those that were drawn in the open case and are new.
+
+    The user is asked whether the set shall have them from now on; None when it shall not.
+    """
+    known = trainingSet.labels
+    labels = case.withNew(known)
+    if labels != known:
+        names = ", ".join(label.name for label in labels[len(known) :])
+        question = _(
+            "The training set has no label {names}. If it gets one, it counts as not drawn in the"
+            " cases that have labels already."
+        )
+        title, yes = _("New label"), _("Add it to the set")
+        if not _ask(title, question.format(names=names), yes, _("Go on correcting")):
+            return None
+        trainingSet.set_labels(labels)
+    return labels
 
 
 def _ask(title: str, question: str, yes: str, no: str, *, isYesSafe: bool = False) -> bool:

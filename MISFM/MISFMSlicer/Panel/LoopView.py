@@ -26,7 +26,7 @@ from ..Scene.TrainingCases import OpenCase, openCase
 from ..Signal import Signal
 from .CasePlaces import CasePlaces
 from .CaseTexts import loopText, orderTexts
-from .Closing import isGivenUp, isReplaced
+from .Closing import isGivenUp, isReplaced, withNewLabels
 from .CorrectionEditor import CorrectionEditor
 from .NotDrawnView import NotDrawnView
 from .WorthView import WorthView
@@ -176,10 +176,9 @@ class LoopView:
 
     def _plan(self) -> None:
         """Let proposals be computed ahead: of all cases, or of those that come next."""
-        rows = toDo(self._rows)
         following = self._next()
         names = [following.name] if following is not None else []
-        names += [row.name for row in rows if row.name not in names]
+        names += [row.name for row in toDo(self._rows) if row.name not in names]
         if self._ui.orderSelector.currentData != "least sure":
             names = names[:_AHEAD]
         self._proposals.want(names if self._hasModel else (), self._waitingFor)
@@ -223,11 +222,13 @@ class LoopView:
     @guarded
     def _onDone(self, *_arguments: Any) -> None:
         """Keep the labels as they are now, and go on."""
-        case, labels = self._case, self._set.labels
-        array = case.array(labels)
-        row = self._set.case(case.name)
+        case, row = self._case, self._set.case(self._case.name)
         if row.when != self._row.when and not isReplaced(row):
             return
+        labels = withNewLabels(self._set, case)
+        if labels is None:
+            return
+        array = case.array(labels)
         change = compare(case.before, array)
         minutes = round((time.monotonic() - self._openedAt) / 60, 2)
         measured = {} if row.is_labelled else {"minutes": minutes}
@@ -261,9 +262,8 @@ class LoopView:
 
     def _show(self) -> None:
         ui, isOpen = self._ui, self._case is not None
-        waiting = toDo(self._rows)
         ui.doneButton.visible = ui.leaveOutButton.visible = isOpen
-        ui.nextCaseButton.enabled = bool(waiting) and not self._waitingFor
+        ui.nextCaseButton.enabled = bool(toDo(self._rows)) and not self._waitingFor
         ui.proposalProgress.visible = bool(self._waitingFor)
         name = self._case.name if isOpen else ""
         ui.caseLabel.text = loopText(self._waitingFor, name, self._rows, hasModel=self._hasModel)

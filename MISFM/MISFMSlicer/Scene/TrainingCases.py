@@ -11,7 +11,7 @@ import numpy as np
 import slicer
 from slicer.i18n import tr as _
 
-from MISFMLib.annotation.labels import match_labels, plain
+from MISFMLib.annotation.labels import match_labels, new_label, plain
 from MISFMLib.configs import LabelConfig
 from MISFMLib.errors import DataError
 
@@ -123,7 +123,7 @@ class OpenCase:
         names = segmentNames(self.segmentation)
         found = match_labels(names.values(), labels)
         values = {key: found.values[name] for key, name in names.items() if name in found.values}
-        unknown = [key for key in names if key not in values and _hasVoxels(self, key)]
+        unknown = self._unknown(labels)
         if unknown:
             raise DataError(
                 _("The training set has no label {names}.").format(
@@ -133,6 +133,24 @@ class OpenCase:
                 remedy=_("Rename or delete the segment, or add the label to the set."),
             )
         return values
+
+    def _unknown(self, labels: Sequence[LabelConfig]) -> list[str]:
+        names = segmentNames(self.segmentation)
+        known = match_labels(names.values(), labels).values
+        others = [key for key, name in names.items() if name not in known]
+        return [key for key in others if maskOn(self.segmentation, key, self.volume).any()]
+
+    def withNew(self, labels: tuple[LabelConfig, ...]) -> tuple[LabelConfig, ...]:
+        """Return the labels, and one more for each segment with voxels that is none of them.
+
+        Raises:
+            DataError: Two of them have the same name, or there are too many.
+        """
+        names = segmentNames(self.segmentation)
+        for key in self._unknown(labels):
+            new = new_label(names[key], labels, segmentColour(self.segmentation, key))
+            labels = (*labels, new)
+        return labels
 
     def array(self, labels: Sequence[LabelConfig]) -> np.ndarray:
         """Return the labels as they are now.
@@ -166,10 +184,6 @@ class OpenCase:
                 slicer.mrmlScene.RemoveNode(node)
         for display in filter(isInScene, self.hidden):
             display.SetVisibility(True)
-
-
-def _hasVoxels(case: OpenCase, segmentId: str) -> bool:
-    return bool(maskOn(case.segmentation, segmentId, case.volume).any())
 
 
 def openCase(

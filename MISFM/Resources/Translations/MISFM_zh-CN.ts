@@ -1284,6 +1284,18 @@
 <context>
     <name>Panel.Closing</name>
     <message>
+        <source>The training set has no label {names}. If it gets one, it counts as not drawn in the cases that have labels already.</source>
+        <translation>训练集中没有标签 {names}。若添加，则在已有标签的病例中视为未勾画。</translation>
+    </message>
+    <message>
+        <source>New label</source>
+        <translation>新标签</translation>
+    </message>
+    <message>
+        <source>Add it to the set</source>
+        <translation>添加到训练集</translation>
+    </message>
+    <message>
         <source>A training is running. It can go on without Slicer, and is found again when Slicer is opened; or it stops now and keeps what it has learnt, to go on later.</source>
         <translation>训练正在进行。它可以在没有 Slicer 的情况下继续，下次打开 Slicer 时会再次找到它；也可以现在停止并保留已学到的内容，以后再继续。</translation>
     </message>
