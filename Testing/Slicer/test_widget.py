@@ -139,6 +139,21 @@ def test_a_volume_without_voxels_is_refused(panel):
     assert refusal(panel) == "hollow has no voxels."
 
 
+def test_a_volume_with_colours_is_refused(panel, make_volume):
+    """It used to be an unexpected error of the forecast."""
+    import slicer
+    import vtk
+
+    colours = vtk.vtkImageData()
+    colours.SetDimensions(4, 4, 4)
+    colours.AllocateScalars(vtk.VTK_UNSIGNED_CHAR, 3)
+    node = slicer.mrmlScene.AddNewNodeByClass("vtkMRMLScalarVolumeNode", "capture")
+    node.SetAndObserveImageData(colours)
+    panel.choose(node)
+    assert refusal(panel).startswith("capture has colours instead of one value per voxel.")
+    assert not panel.shown("failureFrame")
+
+
 def test_a_volume_that_gets_its_voxels_later_can_be_segmented(panel):
     import numpy as np
     import slicer

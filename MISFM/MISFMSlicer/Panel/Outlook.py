@@ -15,6 +15,7 @@ from .. import Messages
 from ..Job import Job, Region, SegmentRequest
 from ..Scene.Channels import gridTexts
 from ..Scene.GridBox import boxOf
+from ..Scene.SceneIO import checkVolume
 from ..Scene.Segmentations import referenceVolume
 from ..Scene.Sequences import framesOf
 from ..Scene.VolumeFacts import VolumeFacts, dicomModality, domainWarnings, volumeFacts
@@ -78,7 +79,7 @@ class Outlook:
             self._history.learn(start.key, run)
 
     def workload(self, request: SegmentRequest, model: Model) -> Workload | None:
-        """Count what there is to compute, at most; None when the region is outside the volume."""
+        """Count what there is to compute, at most; None when it is nothing that can be."""
         facts = self._facts(request, model)
         if facts is None:
             return None
@@ -125,6 +126,7 @@ class Outlook:
         region = None if _isSegment(request.region) else request.region
         orientation = model.manifest.preprocessing.orientation
         try:
+            checkVolume(request.volumes[0])
             box = boxOf(request.volumes[0], region, isRough=True)
         except DataError:
             return None

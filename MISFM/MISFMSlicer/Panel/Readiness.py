@@ -8,7 +8,10 @@ from typing import Any
 import slicer
 from slicer.i18n import tr as _
 
+from MISFMLib.errors import DataError
+
 from ..LibraryMessages import forPanel
+from ..Scene.SceneIO import checkVolume
 from ..Scene.Transforms import bentProblem, bentRemedy, isBent, shearProblem, shearRemedy
 from ..Setup.Models import Model
 from .Parameters import Parameters
@@ -42,12 +45,8 @@ def _volumesProblem(parameters: Parameters, channels: Sequence[str]) -> str:
     for volume, name in zip(volumes, channels, strict=True):
         if volume is None:
             return _noVolume() if len(channels) == 1 else _noChannel(name)
-        if not _hasVoxels(volume):
-            return _("{volume} has no voxels.").format(volume=volume.GetName())
-        if isBent(volume):
-            return f"{bentProblem(volume)} {bentRemedy()}"
-        if shearProblem(volume):
-            return f"{shearProblem(volume)} {shearRemedy()}"
+        if refusal := _refusal(volume):
+            return refusal
     if len({volume.GetID() for volume in volumes}) < len(volumes):
         return _("Each input needs a volume of its own.")
     return ""
@@ -66,6 +65,21 @@ def _noChannel(name: str) -> str:
 def _hasVoxels(volume: Any) -> bool:
     image = volume.GetImageData()
     return image is not None and image.GetNumberOfPoints() > 0
+
+
+def _refusal(volume: Any) -> str:
+    """Return why a volume cannot be segmented; the forecast cannot look at such a one."""
+    if not _hasVoxels(volume):
+        return _("{volume} has no voxels.").format(volume=volume.GetName())
+    if isBent(volume):
+        return f"{bentProblem(volume)} {bentRemedy()}"
+    if shearProblem(volume):
+        return f"{shearProblem(volume)} {shearRemedy()}"
+    try:
+        checkVolume(volume)
+    except DataError as error:
+        return f"{error.message} {error.remedy}"
+    return ""
 
 
 def _regionProblem(parameters: Parameters) -> str:
