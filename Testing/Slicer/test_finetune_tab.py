@@ -1,5 +1,6 @@
 """The tab Fine-tune: training set, corrections, trainings, and what becomes of them."""
 
+import dataclasses
 import json
 from pathlib import Path
 
@@ -671,6 +672,20 @@ def test_the_tools_are_put_away_when_another_module_is_opened(tab, a_set):
     assert tab.tab.loop.case.name == "a"
     keys = [each.key.toString() for each in tab.ui.editorBox.findChildren(qt.QShortcut)]
     assert "Ctrl+Z" in keys
+
+
+def test_people_who_share_a_set_are_led_to_cases_of_their_own(tab, a_set, monkeypatch):
+    import getpass
+
+    row = a_set.case("c")
+    tab.tab.loop._rows = [dataclasses.replace(row, name=f"c{number}") for number in range(1000)]
+    tab.ui.orderSelector.setCurrentIndex(tab.ui.orderSelector.findData("random"))
+    following = []
+    for who in ("Ada", "Ben", "Ada"):
+        monkeypatch.setattr(getpass, "getuser", lambda who=who: who)
+        following.append(tab.tab.loop._next().name)
+    assert following[0] == following[2], "after a restart it is the same again"
+    assert following[0] != following[1]
 
 
 def test_labels_that_somebody_else_saved_are_replaced_only_when_the_user_says_so(tab, a_set, host):

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import platform
 import random
 from collections.abc import Callable, Sequence
 
-from MISFMLib.annotation.case_table import CaseRow
+from MISFMLib.annotation.case_table import CaseRow, stamp
+from MISFMLib.annotation.training_set import TrainingSet
 
 ORDERS = ("least sure", "in order", "random")
 
@@ -30,3 +32,11 @@ def nextOf(
         if known:
             return min(known, key=lambda row: row.certainty or 0.0)
     return rows[0]
+
+
+def seedOf(trainingSet: TrainingSet) -> str:
+    """Return a seed that is another one for each of those who share a set.
+
+    Else all of them would be led to the same case, and do it twice.
+    """
+    return " ".join((trainingSet.name, stamp()["who"], platform.node()))

@@ -17,7 +17,7 @@ from MISFMLib.events import Failed, Progress
 
 from .. import Messages
 from ..Guard import guarded
-from ..Jobs.Order import ORDERS, nextOf
+from ..Jobs.Order import ORDERS, nextOf, seedOf
 from ..Jobs.Proposals import Proposals, toDo
 from ..Jobs.Unpacking import Unpacking
 from ..LibraryMessages import forPanel
@@ -172,7 +172,7 @@ class LoopView:
         opened = self._case.name if self._case is not None else ""
         rows = [row for row in toDo(self._rows) if row.name != opened]
         order = self._ui.orderSelector.currentData
-        return nextOf(rows, order, self._proposals.isCurrent, self._set.name) if rows else None
+        return nextOf(rows, order, self._proposals.isCurrent, seedOf(self._set)) if rows else None
 
     def _plan(self) -> None:
         """Let proposals be computed ahead: of all cases, or of those that come next."""

@@ -240,8 +240,8 @@
         <translation>检查位置</translation>
     </message>
     <message>
-        <source>Which unlabelled case comes next.</source>
-        <translation>接下来是哪个未标注病例。</translation>
+        <source>Which unlabelled case comes next. If several people share the set, let each choose any: everybody gets an order of their own.</source>
+        <translation>接下来是哪个未标注病例。若多人共用此训练集，请各自选择“任意一例”：每人的顺序各不相同。</translation>
     </message>
     <message>
         <source>never</source>
