@@ -900,11 +900,16 @@ def test_a_case_whose_segmentation_is_deleted_is_closed_and_stays_as_it_was(tab,
 def test_closing_the_scene_keeps_the_set(tab, a_set):
     import slicer
 
+    keep_a_model(tab, a_set)
+    tab.wait(lambda: a_set.case("c").status == "proposed")
     tab.ui.nextCaseButton.click()
+    parts = ("notDrawnBox", "casePlacesBox", "editorBox", "doneButton")
+    assert all(map(tab.shown, parts))
     slicer.mrmlScene.Clear(False)
     tab.panel.settle()
     assert tab.tab.loop.case is None
-    assert a_set.case("c").status == "unlabelled"
+    assert not any(map(tab.shown, parts))
+    assert a_set.case("c").status == "proposed"
     tab.ui.nextCaseButton.click()
     assert tab.tab.loop.case.name == "c"
 

@@ -155,7 +155,7 @@ class LoopView:
     def sceneClosed(self) -> None:
         """Forget the case that went with the scene; it is still in the set as it was."""
         self._case, self._waitingFor = None, ""
-        self.editor.close()
+        self._close()
         self._show()
 
     def close(self) -> None:
@@ -205,8 +205,8 @@ class LoopView:
         self._places.show(self._proposals.report(row.name) if not row.is_labelled else {})
 
     def _close(self) -> None:
+        self.editor.close()
         if self._case is not None:
-            self.editor.close()
             self._case.close()
             self._case = None
         self._places.hide()
