@@ -320,6 +320,22 @@ def test_another_volume_can_be_queued_and_the_same_one_cannot(running, make_volu
     assert running.ui.resultLabel.text.startswith("second: segmented")
 
 
+def test_a_failure_in_a_queue_says_whose_it_is(running, make_volume):
+    import slicer
+
+    removed = make_volume(name="second")
+    for volume in (removed, make_volume(name="third")):
+        running.choose(volume)
+        running.ui.queueButton.click()
+        running.settle()
+    slicer.mrmlScene.RemoveNode(removed)
+    running.runner.holds = False
+    running.host.wait_until(lambda: not running.logic.jobs)
+    running.settle()
+    assert running.ui.resultLabel.text.startswith("third: segmented")
+    assert running.ui.failureLabel.text.startswith("second: hippocampus-mr: ")
+
+
 def test_cancel_ends_the_waiting_jobs_too(running, make_volume):
     running.choose(make_volume(name="second"))
     running.ui.queueButton.click()

@@ -36,10 +36,11 @@ class NoticeView:
         self._ui.warningLabel.toolTip = "\n".join(warnings)
         self._ui.warningBox.visible = bool(warnings)
 
-    def showFailure(self, failure: Failed, reportText: str) -> None:
-        """Show cause and remedy; the report is for Copy report."""
+    def showFailure(self, failure: Failed, reportText: str, *, job: str = "") -> None:
+        """Show cause and remedy, and the job if there are several; Copy report has the report."""
         self._reportText = reportText
-        self._ui.failureLabel.text = forPanel(failure.message)
+        message = forPanel(failure.message)
+        self._ui.failureLabel.text = f"{job}: {message}" if job else message
         self._ui.remedyLabel.text = forPanel(failure.remedy)
         self._ui.remedyLabel.visible = bool(failure.remedy)
         self._ui.failureSetupButton.visible = failure.code.startswith(_SETUP_CODES)

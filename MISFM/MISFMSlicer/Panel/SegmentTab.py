@@ -284,7 +284,8 @@ class SegmentTab:
 
     @guarded
     def _onFailed(self, job: Job) -> None:
-        self._notices.showFailure(job.failure, jobReport(job))
+        title = job.title if job.request.volumes[0] is not self.volume() else ""  # of a queue
+        self._notices.showFailure(job.failure, jobReport(job), job=title)
         self._tellEnd(job, _("{job}: failed"))
 
     @guarded
