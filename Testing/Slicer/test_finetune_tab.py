@@ -226,6 +226,36 @@ def test_a_new_label_can_come_with_a_case_and_a_cancelled_one_leaves_nothing(
     assert a_set.case("ct").is_labelled
 
 
+def test_segments_that_changed_while_they_were_asked_for_are_asked_for_again(
+    tab, a_set, make_volume
+):
+    """The question is what tells many that a name is wrong: they go and mend it, and press Add."""
+    import slicer
+
+    a_set.set_labels([label_config(1, "liver"), label_config(2, "milt")])
+    tab.segment_and_add(make_volume)
+    segmentation = tab.panel.widget.segmentTab.shownCase()[1]
+    combo = tab.ui.mappingTable.cellWidget(0, 1)
+    combo.setCurrentIndex(combo.findData(2))
+    segmentation.GetSegmentation().GetNthSegment(0).SetName("spleen?")
+    tab.ui.mappingAddButton.click()
+    assert len(a_set.cases()) == 4
+    assert tab.ui.mappingTable.item(0, 0).text() == "spleen?"
+    segmentation.GetSegmentation().GetNthSegment(0).SetName("milt")
+    tab.ui.mappingTable.cellWidget(0, 1).setCurrentIndex(1)
+    tab.ui.mappingAddButton.click()
+    assert a_set.case("ct").not_drawn == ("liver",), "its name is known now: nothing to ask"
+
+    segmentation.GetSegmentation().GetNthSegment(0).SetName("spleen?")
+    tab.panel.ui.addToSetButton.click()
+    tab.ui.mappingTable.cellWidget(0, 1).setCurrentIndex(1)
+    slicer.mrmlScene.RemoveNode(segmentation)
+    tab.ui.mappingAddButton.click()
+    assert tab.ui.finetuneNoticeLabel.text == "The segmentation was removed from the scene."
+    assert not tab.shown("mappingFrame")
+    assert len(a_set.cases()) == 5
+
+
 @pytest.mark.parametrize("refused", ["writeChannel", "writeLabelMap"])
 def test_a_full_disk_leaves_nothing_of_a_case_in_the_set(
     tab, a_set, make_volume, monkeypatch, refused

@@ -12,10 +12,12 @@ from MISFMLib.annotation.case_table import CaseRow
 from MISFMLib.annotation.labels import match_labels
 from MISFMLib.annotation.training_set import TrainingSet
 from MISFMLib.configs import LabelConfig
+from MISFMLib.errors import DataError
 
 from ..Guard import guarded
 from ..Scene.Masks import liesOnGrid
 from ..Scene.SceneCases import LEAVE_OUT, NEW, addCase
+from ..Scene.SceneIO import isInScene
 from ..Scene.TrainingCases import segmentNames
 from .Scrolling import bringIntoView
 
@@ -45,6 +47,7 @@ class MappingView:
         self._added = added
         self._case: tuple[TrainingSet, Sequence[Any], Any] | None = None
         self._choices: dict[str, Any] = {}
+        self._names: dict[str, str] = {}
         table = ui.mappingTable
         table.setColumnCount(2)
         table.setHorizontalHeaderLabels([_("Segment"), _("Label of the set")])
@@ -91,7 +94,7 @@ class MappingView:
         self._ui.mappingLabel.text = _questions(isUnclear=bool(unclear), isOnGrid=isOnGrid)
         known = match_labels(names.values(), labels).values
         table.setRowCount(len(names))
-        self._choices = {}
+        self._choices, self._names = {}, names
         for row, (key, name) in enumerate(names.items()):
             table.setItem(row, 0, qt.QTableWidgetItem(name))
             combo = qt.QComboBox()
@@ -126,7 +129,18 @@ class MappingView:
 
     @guarded
     def _onAdd(self, *_arguments: Any) -> None:
-        self._write({key: combo.currentData for key, combo in self._choices.items()})
+        segmentation = self._case[-1]
+        if not isInScene(segmentation):
+            self.end()
+            raise DataError(
+                _("The segmentation was removed from the scene."),
+                code="segmentation-removed",
+                remedy=_("Press Add labels for another one."),
+            )
+        if segmentNames(segmentation) != self._names:  # what was asked is not so any more
+            self.begin(*self._case)
+        else:
+            self._write({key: combo.currentData for key, combo in self._choices.items()})
 
     @guarded
     def _onCancel(self, *_arguments: Any) -> None:

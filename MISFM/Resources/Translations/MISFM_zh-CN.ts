@@ -1616,6 +1616,14 @@
 <context>
     <name>Panel.MappingView</name>
     <message>
+        <source>The segmentation was removed from the scene.</source>
+        <translation>该分割已从场景中移除。</translation>
+    </message>
+    <message>
+        <source>Press Add labels for another one.</source>
+        <translation>请对另一个分割按“添加标注”。</translation>
+    </message>
+    <message>
         <source>Choose a label for each.</source>
         <translation>请为每个分段选择标签。</translation>
     </message>
