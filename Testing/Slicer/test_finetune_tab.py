@@ -209,6 +209,33 @@ def test_a_label_map_on_another_grid_is_resampled_by_mend(tab, a_set, make_volum
     assert tab.tab.loop.case.name == "a"
 
 
+def test_labels_on_another_grid_are_shown_where_they_are(tab, a_set, make_volume):
+    from MISFMSlicer.Scene.Export import writeLabelMap
+
+    coarse = coarse_volume(make_volume())
+    mask = np.zeros(slicer_shape(coarse), np.uint8)
+    mask[1, 2, 1] = 2
+    a_set.save_labels("a", lambda path: writeLabelMap(mask, coarse, path))
+    tab.tab.loop.open("a")
+    before = tab.tab.loop.case.before
+    assert np.argwhere(before == 2).min(axis=0).tolist() == [2, 4, 2]
+    assert np.count_nonzero(before == 2) == 8
+
+
+def slicer_shape(volume):
+    return volume.GetImageData().GetDimensions()[::-1]
+
+
+@pytest.mark.parametrize("folder", ["imagesTr", "labelsTr"])
+def test_a_case_whose_file_cannot_be_read_says_which(tab, a_set, folder):
+    (a_set.folder / folder / "a.nii.gz").write_bytes(b"cut short")
+    tab.ui.casesTable.cellDoubleClicked.emit(0, 0)
+    text = tab.ui.finetuneNoticeLabel.text
+    assert text.endswith("a.nii.gz cannot be read.")
+    assert folder in text
+    assert tab.tab.loop.case is None
+
+
 def test_a_new_label_can_come_with_a_case_and_a_cancelled_one_leaves_nothing(
     tab, a_set, make_volume
 ):

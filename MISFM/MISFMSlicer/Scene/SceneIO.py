@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -160,6 +160,22 @@ def boxToRas(volume: Any, box: GridBox) -> vtk.vtkMatrix4x4:
 
 
 # ------------------------------------------------------------------------------------- from files
+
+
+def loadFile(load: Callable[..., Any], path: Path, properties: Mapping[str, Any]) -> Any:
+    """Load a file into the scene with one of Slicer's functions for it; return the node.
+
+    Raises:
+        DataError: It is not there, or damaged.
+    """
+    try:
+        return load(str(path), dict(properties))
+    except RuntimeError as error:
+        raise DataError(
+            _("{path} cannot be read.").format(path=path),
+            code="file-unreadable",
+            remedy=_("It is damaged or not there; is its drive connected?"),
+        ) from error
 
 
 def readLabels(path: Path, volume: Any, box: GridBox) -> Any:

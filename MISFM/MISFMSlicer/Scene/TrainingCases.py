@@ -18,8 +18,9 @@ from MISFMLib.errors import DataError
 from .Export import notWritten, writeLabelMap
 from .GridBox import boxOf
 from .Masks import maskOn
-from .SceneIO import checkVolume, isInScene, readLabels
+from .SceneIO import checkVolume, isInScene, loadFile, readLabels
 from .Segmentations import addSegmentation, hideOthers, segments, takeOut
+from .Transforms import isSameGrid
 
 _BACKGROUND = 0
 
@@ -208,7 +209,7 @@ def openCase(
         readFrom: Returns the same volume in a temporary file that is read faster, if there is one.
 
     Raises:
-        RuntimeError: A file cannot be read, or the labels do not fit the volume.
+        DataError: A file cannot be read.
     """
     volumes: list[Any] = []
     try:
@@ -223,7 +224,7 @@ def openCase(
 
 
 def _load(title: str, image: Path, readFrom: Path | None, *, isFirst: bool) -> Any:
-    volume = slicer.util.loadVolume(str(readFrom or image), {"name": title, "show": isFirst})
+    volume = loadFile(slicer.util.loadVolume, readFrom or image, {"name": title, "show": isFirst})
     if readFrom is not None:
         volume.GetStorageNode().SetFileName(image.as_posix())  # the other one does not stay
     return volume
@@ -274,7 +275,8 @@ def _addMissing(segmentation: Any, labels: Sequence[LabelConfig]) -> None:
 
 
 def _fill(segmentation: Any, volume: Any, path: Path, labels: Sequence[LabelConfig]) -> None:
-    node = slicer.util.loadLabelVolume(str(path), {"show": False})
+    node = loadFile(slicer.util.loadLabelVolume, path, {"show": False})
+    grid = volume if isSameGrid(node, volume) else node  # it may have to be mended
     try:
         array = slicer.util.arrayFromVolume(node)
         for label in labels:
@@ -283,7 +285,7 @@ def _fill(segmentation: Any, volume: Any, path: Path, labels: Sequence[LabelConf
                     (array == label.value).astype(np.uint8),
                     segmentation,
                     _segmentId(label),
-                    volume,
+                    grid,
                 )
     finally:
         slicer.mrmlScene.RemoveNode(node)

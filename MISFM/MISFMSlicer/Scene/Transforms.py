@@ -42,6 +42,14 @@ def ijkToRas(volume: Any) -> np.ndarray:
     return slicer.util.arrayFromVTKMatrix(matrix)
 
 
+def isSameGrid(volume: Any, other: Any) -> bool:
+    """Tell whether two volumes have the same voxels, but for what headers have rounded."""
+    if volume.GetImageData().GetDimensions() != other.GetImageData().GetDimensions():
+        return False
+    between = np.linalg.inv(ijkToRas(volume)) @ ijkToRas(other)
+    return bool(np.abs(corners(other) @ between.T - corners(other)).max() <= SAME_VOXELS)
+
+
 def voxelMl(volume: Any, shownAs: Any = None) -> float:
     """Return the size of a voxel in the world, which transforms may scale.
 

@@ -2804,6 +2804,14 @@
 <context>
     <name>Scene.SceneIO</name>
     <message>
+        <source>{path} cannot be read.</source>
+        <translation>无法读取 {path}。</translation>
+    </message>
+    <message>
+        <source>It is damaged or not there; is its drive connected?</source>
+        <translation>文件已损坏或不存在；其驱动器是否已连接？</translation>
+    </message>
+    <message>
         <source>Choose another volume.</source>
         <translation>请选择其他体数据。</translation>
     </message>
