@@ -28,13 +28,9 @@ class ProposingModels:
             trainingSet: The set.
             otherwise: A model to take when none was chosen, if it knows a label of the set.
         """
-        chosen = self.chosen(trainingSet)
+        chosen = str(self._read().get(str(trainingSet.folder), {}).get("model", ""))
         installed = {entry.name for entry in store.list_models() if not entry.problem}
         return chosen if chosen in installed else _knowing(otherwise, trainingSet)
-
-    def chosen(self, trainingSet: TrainingSet) -> str:
-        """Return the model that was trained and kept for a set; empty when there is none."""
-        return str(self._read().get(str(trainingSet.folder), {}).get("model", ""))
 
     def choose(self, trainingSet: TrainingSet, name: str) -> None:
         """Let a model propose for a set."""
