@@ -153,7 +153,9 @@ def benchmark(data, output, events=lambda _event: None, **options):
     return run_benchmark(config, events)
 
 
-@pytest.mark.parametrize("content", ["{", "[]", '{"scores": 3}', '{"scores": [{"of": 1}]}'])
+@pytest.mark.parametrize(
+    "content", ["{", "[]", "[" * 100_000, '{"scores": 3}', '{"scores": [{"of": 1}]}']
+)
 def test_damaged_scores_count_for_none(tmp_path, content):
     (tmp_path / "scores.json").write_text(content, "utf-8")
     assert carry_out.read_scores(SimpleNamespace(folder=tmp_path)) is None

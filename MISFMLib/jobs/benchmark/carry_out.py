@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import time
 from collections.abc import Mapping
 from dataclasses import asdict, replace
@@ -14,7 +13,7 @@ from MISFMLib.data.cases import Case
 from MISFMLib.device import chip_name
 from MISFMLib.energy import measured
 from MISFMLib.events import EventSink
-from MISFMLib.files import write_json
+from MISFMLib.files import parse_json, read_text, write_json
 from MISFMLib.inference.segmenter import Segmenter, SegmenterOptions
 from MISFMLib.jobs import load_job
 from MISFMLib.jobs.benchmark.plan import Run
@@ -33,7 +32,7 @@ def read_scores(run: Run) -> tuple[list[LabelScore], dict[str, Any]] | None:
     A damaged file counts for none: the model is there, and judges the cases again.
     """
     try:
-        content = json.loads((run.folder / _SCORES).read_text("utf-8"))
+        content = parse_json(read_text(run.folder / _SCORES))
         scores = [
             LabelScore(**{**row, "agreement": Agreement(**_with_nan(row["agreement"]))})
             for row in content["scores"]
@@ -108,7 +107,7 @@ def _trained(
 def _training_cost(run: Run) -> dict[str, Any]:
     """Return what the training cost; nothing when that was not written down, or is damaged."""
     try:
-        return dict(json.loads((run.folder / _COST).read_text("utf-8")))
+        return dict(parse_json(read_text(run.folder / _COST)))
     except (FileNotFoundError, ValueError, TypeError):
         return {}
 
