@@ -112,11 +112,19 @@ def test_a_stopped_training_resumes_to_the_same_weights(config, stop_training, t
 
     with pytest.raises(OutputError, match="unfinished training"):
         run_finetune(config(**options))
-    with pytest.raises(ConfigError, match=r"learning_rate was None and is 0\.1"):
+    with pytest.raises(ConfigError, match=r"learning_rate was not given and is 0\.1"):
         run_finetune(config(**options, learning_rate=0.1, resume=True))
     resumed = run_finetune(config(**options, resume=True))
 
     assert resumed["weights_sha256"] == whole["weights_sha256"]
+
+
+def test_a_run_is_resumed_with_its_data_written_in_another_way(config, a_set, monkeypatch):
+    monkeypatch.chdir(a_set.parent)
+    RunFolder.open(config(data=Path(a_set.name)))
+    RunFolder.open(config(data=a_set, resume=True))
+    with pytest.raises(ConfigError, match=r"data was .* and is nowhere"):
+        RunFolder.open(config(data=Path("nowhere"), resume=True))
 
 
 def test_a_training_that_only_lacks_its_evaluation_resumes_there(config, tmp_path, monkeypatch):

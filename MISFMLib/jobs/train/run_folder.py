@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
+import os
 import shutil
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
@@ -239,9 +240,9 @@ def _check_same_settings(earlier: dict[str, Any], config: TrainingConfig) -> Non
     defaults = {field.name: field.default for field in dataclasses.fields(config)}
     earlier = defaults | earlier
     changed = [
-        f"{name} was {earlier[name]} and is {value}"
+        f"{name} was {_said(earlier[name])} and is {_said(value)}"
         for name, value in encode(config).items()
-        if name not in _FREE_TO_CHANGE and earlier[name] != value
+        if name not in _FREE_TO_CHANGE and not _is_same(earlier[name], value)
     ]
     if changed:
         raise ConfigError(
@@ -249,3 +250,16 @@ def _check_same_settings(earlier: dict[str, Any], config: TrainingConfig) -> Non
             code="resume-settings",
             remedy="Use the same settings, or start over with --overwrite and without --resume.",
         )
+
+
+def _said(value: Any) -> str:
+    return "not given" if value is None else str(value)
+
+
+def _is_same(earlier: Any, value: Any) -> bool:
+    """Tell whether a setting is the same; one path may be written in several ways."""
+    if isinstance(earlier, list) and isinstance(value, list):
+        return len(earlier) == len(value) and all(map(_is_same, earlier, value))
+    if isinstance(earlier, str) and isinstance(value, str) and earlier != value:
+        return Path(earlier).exists() and Path(value).exists() and os.path.samefile(earlier, value)
+    return bool(earlier == value)
