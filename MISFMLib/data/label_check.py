@@ -18,6 +18,7 @@ from MISFMLib.data.cases import Case, LabelledSet, Split, listed
 from MISFMLib.data.label_sides import LabelSide, label_sides
 from MISFMLib.data.spatial import canonical_axes
 from MISFMLib.errors import DataError
+from MISFMLib.models.bundle_manifest import RESULTS_OF_ALL
 from MISFMLib.volumes.volume import LabelMap, Volume, present_values
 from MISFMLib.volumes.volume_types import numbers
 
@@ -219,7 +220,9 @@ def _unusable_names(label_names: Mapping[int, str]) -> Iterable[Problem]:
         message = f"the labels {listed(values)} are all named {name}"
         if not name:
             message = f"the label {listed(values)} has no name"
-        if not name or len(values) > 1:
+        if name in RESULTS_OF_ALL:
+            message = f"the label {listed(values)} is named {name}, as a line of the results is"
+        if not name or len(values) > 1 or name in RESULTS_OF_ALL:
             yield Problem("", "label-names", message, remedy, values=tuple(values))
 
 

@@ -10,6 +10,10 @@ from MISFMLib.configs import LabelConfig, NetworkConfig, PreprocessingConfig, ra
 
 UNKNOWN_IMAGES = "unknown"
 """Stands for the digests of what a model has learnt from that does not say so."""
+MEAN_DICE, HELD_OUT = "mean Dice of the labels", "held-out cases"
+TOLERANCE = "tolerance of the surface Dice in mm"
+RESULTS_OF_ALL = (MEAN_DICE, HELD_OUT, TOLERANCE)
+"""What an evaluation tells beside the results of each label; no label is called so."""
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
 
 

@@ -11,7 +11,7 @@ from MISFMLib.errors import BundleError
 from MISFMLib.files import written_atomically
 from MISFMLib.models import bundle_files, store
 from MISFMLib.models.bundle import Bundle, read_bundle
-from MISFMLib.models.bundle_manifest import is_model_name
+from MISFMLib.models.bundle_manifest import MEAN_DICE, is_model_name
 
 
 @dataclass(frozen=True)
@@ -103,7 +103,7 @@ def _newest(name: str) -> int:
 
 def _mean_dice(folder: Path) -> float | None:
     try:
-        found = read_bundle(folder).manifest.evaluation.get("mean Dice of the labels")
+        found = read_bundle(folder).manifest.evaluation.get(MEAN_DICE)
     except BundleError:
         return None
     return float(found) if isinstance(found, int | float) else None

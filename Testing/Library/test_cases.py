@@ -339,9 +339,15 @@ def a_label_without_name(folder):
     return "the label 2 has no name"
 
 
+def a_label_named_like_a_line_of_the_results(folder):
+    (folder / "labels.json").write_text(json.dumps({"1": "tumour", "2": "held-out cases"}))
+    return "the label 2 is named held-out cases, as a line of the results is"
+
+
 @pytest.mark.parametrize(
     "spoil",
     [
+        a_label_named_like_a_line_of_the_results,
         one_name_for_two_labels,
         a_label_without_name,
         unknown_value,

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
-import os
 import shutil
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
@@ -261,5 +260,5 @@ def _is_same(earlier: Any, value: Any) -> bool:
     if isinstance(earlier, list) and isinstance(value, list):
         return len(earlier) == len(value) and all(map(_is_same, earlier, value))
     if isinstance(earlier, str) and isinstance(value, str) and earlier != value:
-        return Path(earlier).exists() and Path(value).exists() and os.path.samefile(earlier, value)
+        return Path(earlier).exists() and Path(value).exists() and Path(earlier).samefile(value)
     return bool(earlier == value)

@@ -23,6 +23,7 @@ from MISFMLib.files import write_text
 from MISFMLib.inference.sliding_window import Placement, predict_logits
 from MISFMLib.inference.windows import WindowConfig
 from MISFMLib.metrics import Agreement, compare_label_maps, dice
+from MISFMLib.models.bundle_manifest import HELD_OUT, MEAN_DICE, TOLERANCE
 from MISFMLib.training.task import Validation
 from MISFMLib.volumes.volume import LabelMap, Volume
 
@@ -230,9 +231,9 @@ def _summary(
     means = [summary[label.name]["dice"] for label in labels]
     return {
         **summary,
-        "mean Dice of the labels": _mean([mean for mean in means if mean is not None]),
-        "held-out cases": case_count,
-        "tolerance of the surface Dice in mm": _TOLERANCE_MM,
+        MEAN_DICE: _mean([mean for mean in means if mean is not None]),
+        HELD_OUT: case_count,
+        TOLERANCE: _TOLERANCE_MM,
     }
 
 
