@@ -15,11 +15,14 @@ class CollectConfig:
 
     data: Path
     """Data set as `misfm finetune` takes it: a folder with images/ and labels/ (or imagesTr/ and
-    labelsTr/), nnU-Net raw data, a dataset.json or a CSV, of one channel; or a folder with DICOM
-    files, whose scans become cases, labelled where a DICOM SEG of them lies beside."""
+    labelsTr/), nnU-Net raw data, a dataset.json or a CSV; or a folder with DICOM files, whose scans
+    become cases, labelled where a DICOM SEG of them lies beside."""
     output: Path
     """Folder of the training set that the tab Fine-tune in Slicer works on; new, or to be
     extended."""
+    labels: tuple[str, ...] = ()
+    """Names of the labels, as 1=left_kidney 2=right_kidney; else those that the data set gives, and
+    label 1, label 2, ... where it gives none."""
     as_proposals: bool = False
     """Take the labels for proposals that are to be corrected in Slicer before anything is learnt
     from them, such as the to_correct.csv of a review."""

@@ -14,7 +14,8 @@ from MISFMLib.annotation.labels import match_labels, new_label
 from MISFMLib.annotation.training_set import TrainingSet
 from MISFMLib.configs import CollectConfig, LabelConfig
 from MISFMLib.data.case_reading import read_case
-from MISFMLib.data.cases import Case, LabelledSet, find_cases
+from MISFMLib.data.cases import Case, LabelledSet, find_cases, with_label_names
+from MISFMLib.data.label_check import try_cases
 from MISFMLib.errors import DataError, MISFMError
 from MISFMLib.events import EventSink, Notice, ignore_events
 from MISFMLib.jobs.collect_study import Scan, add_scans, find_scans
@@ -51,14 +52,14 @@ def run_collect(config: CollectConfig, events: EventSink = ignore_events) -> dic
 
     Raises:
         DataError: The data set cannot be read, or its cases have other channels than the set.
-        ConfigError: The choice of a series has another form.
+        ConfigError: The choice of a series, or a name of a label, has another form.
         OutputError: The training set cannot be written.
     """
     SeriesChoice.parse(config.series)
     scans = find_scans(config.data) if config.data.is_dir() else []
     if scans:
         return _collect_study(config, scans, events)
-    found = find_cases(config.data)
+    found = _named(with_label_names(find_cases(config.data), config.labels), events)
     channels = found.channels
     if len(channels) == 1 and channels[0] not in _MODALITIES:
         channels = (found.modality or channels[0],)
@@ -145,6 +146,16 @@ def _report(made: TrainingSet, refused: Mapping[str, str], events: EventSink) ->
     }
 
 
+def _named(found: LabelledSet, events: EventSink) -> LabelledSet:
+    """Name labels to which the data set gives no name by their values, as a training does."""
+    if found.label_names:
+        return found
+    cases = [case.name for case in found.cases]
+    facts, _problems = try_cases(found, cases, counter(events, "check", len(cases)))
+    values = sorted({value for fact in facts.values() for value in fact.label_values})
+    return with_label_names(found, [f"{value}=label {value}" for value in values])
+
+
 def _labels(found: LabelledSet) -> tuple[LabelConfig, ...]:
     return tuple(label_config(value, name) for value, name in sorted(found.label_names.items()))
 
@@ -180,7 +191,7 @@ def _add_labelled(
         raise DataError(
             f"it has the values {', '.join(map(str, unknown))}, which have no name.",
             code="label-values",
-            remedy="Name them in dataset.json.",
+            remedy="Name all labels with --labels, or in dataset.json.",
         )
     name = made.free_name(case.name)
     not_drawn = {values[value] for value in case.not_drawn if value in values}

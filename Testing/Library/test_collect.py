@@ -89,6 +89,23 @@ def test_cases_that_cannot_be_used_are_named_and_left_out(a_data_set, tmp_path, 
     assert [row.name for row in TrainingSet(tmp_path / "set").cases()] == ["a", "c"]
 
 
+@pytest.mark.parametrize(
+    ("labels", "names"),
+    [((), ["label 2", "label 5"]), (("5=spleen", "2=liver"), ["liver", "spleen"])],
+)
+def test_labels_that_nothing_names_are_taken(a_data_set, tmp_path, labels, names):
+    source = a_data_set()
+    (source / "dataset.json").unlink()
+    report = run_collect(CollectConfig(data=source, output=tmp_path / "set", labels=labels))
+
+    made = TrainingSet(tmp_path / "set")
+    assert [(label.value, label.name) for label in made.labels] == [
+        *zip((2, 5), names, strict=True)
+    ]
+    assert (report["labelled"], report["refused"]) == (3, {})
+    assert all(row.not_drawn == () for row in made.cases())
+
+
 def test_a_folder_that_is_in_the_way_is_left_alone(a_data_set, tmp_path):
     (tmp_path / "set").mkdir()
     (tmp_path / "set/thesis.tex").touch()
