@@ -79,7 +79,7 @@ def draw_split(
     shuffled.sort(key=lambda name: (name in known.train, name not in known.validation))
     train, validation = shuffled[held_out:], shuffled[:held_out]
     _hold_a_label_out(train, validation, labels_of or {})
-    _keep_rare_labels(train, validation, labels_of or {})
+    keep_rare_labels(train, validation, labels_of or {})
     return Split(tuple(sorted(train)), tuple(sorted(validation)))
 
 
@@ -95,10 +95,16 @@ def _hold_a_label_out(
         validation.append(labelled[-1])
 
 
-def _keep_rare_labels(
+def keep_rare_labels(
     train: list[str], validation: list[str], labels_of: Mapping[str, Collection[int]]
 ) -> None:
-    """Exchange held-out cases for training cases until every label can be learnt."""
+    """Exchange held-out cases for training cases until every label can be learnt.
+
+    Args:
+        train: Cases to learn from, which is changed.
+        validation: Cases held out, which is changed.
+        labels_of: Labels in each case.
+    """
 
     def labels(names: Sequence[str]) -> set[int]:
         return {value for name in names for value in labels_of.get(name, ())}

@@ -12,14 +12,14 @@ import numpy as np
 import pytest
 
 from MISFMLib.configs import BenchmarkConfig
-from MISFMLib.data.cases import Case, LabelledSet, Split
+from MISFMLib.data.cases import Case, LabelledSet, Split, find_cases
 from MISFMLib.data.phantom import draw_phantom
 from MISFMLib.device import chip_name
 from MISFMLib.errors import BatchError, ConfigError, DataError
 from MISFMLib.events import CaseDone
 from MISFMLib.jobs.benchmark import carry_out
 from MISFMLib.jobs.benchmark.benchmark import run_benchmark
-from MISFMLib.jobs.benchmark.plan import draw_folds, plan_runs
+from MISFMLib.jobs.benchmark.plan import Parts, draw_folds, plan_runs
 from MISFMLib.jobs.benchmark.report import latex, markdown
 from MISFMLib.jobs.benchmark.statistics import compare_rows, holm, interval
 from MISFMLib.volumes.volume import write_label_map, write_volume
@@ -189,6 +189,18 @@ def test_a_benchmark_that_was_stopped_ends_with_the_same_table(data, tmp_path, m
     pictures = sorted(path.parent.name for path in (tmp_path / "whole").glob("worst/*/*.png"))
     assert pictures == ["small-1-1", "unet3d-small-1-1"], "one case is judged"
     assert len(list((tmp_path / "whole" / "runs" / "small-1-1" / "labels").iterdir())) == 1
+
+
+def test_a_label_that_few_cases_have_is_learnt_and_not_only_chosen_by(tmp_path, write_case):
+    for name, values in {"a": (2, 5), "b": (2,), "c": (2,), "d": (2,)}.items():
+        write_case(
+            tmp_path / f"images/{name}.nii.gz", tmp_path / f"labels/{name}.nii.gz", values=values
+        )
+    cases = {case.name: case for case in find_cases(tmp_path).cases}
+    parts = Parts(train=("b", "c"), validation=("a",), test=("d",))
+    assert carry_out._split(parts, cases) == {"train": ["a", "c"], "validation": ["b"]}
+    (tmp_path / "labels" / "c.nii.gz").write_bytes(b"no")
+    assert "a" in carry_out._split(parts, cases)["train"]
 
 
 @pytest.mark.slow

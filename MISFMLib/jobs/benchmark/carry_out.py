@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import time
 from collections.abc import Mapping
 from dataclasses import asdict, replace
@@ -10,13 +11,16 @@ from typing import Any
 from MISFMLib.configs import BenchmarkConfig, FinetuneConfig, decode
 from MISFMLib.data.case_reading import read_case, without_unlabelled
 from MISFMLib.data.cases import Case
+from MISFMLib.data.label_check import examine_case
+from MISFMLib.data.split import keep_rare_labels
 from MISFMLib.device import chip_name
 from MISFMLib.energy import measured
+from MISFMLib.errors import DataError
 from MISFMLib.events import EventSink
 from MISFMLib.files import parse_json, read_text, write_json
 from MISFMLib.inference.segmenter import Segmenter, SegmenterOptions
 from MISFMLib.jobs import load_job
-from MISFMLib.jobs.benchmark.plan import Run
+from MISFMLib.jobs.benchmark.plan import Parts, Run
 from MISFMLib.jobs.evaluate.comparison import LabelScore, score_labels
 from MISFMLib.metrics import Agreement
 from MISFMLib.models.bundle import Bundle, read_bundle
@@ -61,7 +65,7 @@ def carry_out(
     Raises:
         MISFMError: The training or a case failed.
     """
-    bundle = _trained(run, config, settings, events)
+    bundle = _trained(run, cases, config, settings, events)
     start = time.monotonic()
     scores = _judged(run, bundle, cases, config, events)
     seconds = (time.monotonic() - start) / len(run.parts.test)
@@ -73,13 +77,16 @@ def carry_out(
 
 
 def _trained(
-    run: Run, config: BenchmarkConfig, settings: Mapping[str, Any], events: EventSink
+    run: Run,
+    cases: Mapping[str, Case],
+    config: BenchmarkConfig,
+    settings: Mapping[str, Any],
+    events: EventSink,
 ) -> Bundle:
     model = run.folder / "model"
     if not model.exists():
         split = run.folder / "split.json"
-        content = {"train": run.parts.train, "validation": run.parts.validation}
-        write_json(split, content, overwrite=True)
+        write_json(split, _split(run.parts, cases), overwrite=True)
         own = {
             "data": config.data,
             "output": model,
@@ -102,6 +109,17 @@ def _trained(
         }
         write_json(run.folder / _COST, cost, overwrite=True)
     return read_bundle(model)
+
+
+def _split(parts: Parts, cases: Mapping[str, Case]) -> dict[str, list[str]]:
+    """Return what a training learns from and chooses by; whatever has a label, it can learn."""
+    train, validation = list(parts.train), list(parts.validation)
+    labels_of = {}
+    for name in (*train, *validation):
+        with contextlib.suppress(DataError):  # The training tells it, with what to do.
+            labels_of[name] = examine_case(cases[name]).label_values
+    keep_rare_labels(train, validation, labels_of)
+    return {"train": sorted(train), "validation": sorted(validation)}
 
 
 def _training_cost(run: Run) -> dict[str, Any]:
