@@ -17,7 +17,7 @@ from MISFMLib.data.cases import Case, LabelledSet, find_cases, with_label_names
 from MISFMLib.data.preprocessing import prepare_volume
 from MISFMLib.data.split import choose_split
 from MISFMLib.device import set_threads
-from MISFMLib.errors import ConfigError, DataError
+from MISFMLib.errors import BundleError, ConfigError, DataError
 from MISFMLib.events import EventSink, Progress, ignore_events
 from MISFMLib.inference import kept_conversions, openvino_conversion, quantization
 from MISFMLib.inference.engines import Engines
@@ -87,7 +87,7 @@ def run_quantize(config: QuantizeConfig, events: EventSink = ignore_events) -> d
     return {
         **facts,
         "accepted": not refused,
-        "exit_code": int(bool(refused)),
+        "exit_code": BundleError.exit_code if refused else 0,
         "text": "\n".join([*lines, verdict]),
     }
 

@@ -30,6 +30,7 @@ from MISFMLib.jobs.train.finetune import run_finetune
 from MISFMLib.models.bundle import read_bundle, read_weights, write_bundle
 from MISFMLib.models.bundle_manifest import UNKNOWN_IMAGES, BundleManifest
 from MISFMLib.networks import build_network, weights_to_numpy
+from MISFMLib.resources import read_preset
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 
@@ -284,6 +285,17 @@ def test_training_starts_from_a_bundle_and_takes_over_its_model_space(config, tm
         abs(before[name].astype(float) - after[name]).max() for name in before if "weight" in name
     ]
     assert max(moved) < 1e-2
+
+
+@pytest.mark.parametrize(("network", "is_told"), [("small", False), ("unet3d-small", True)])
+def test_a_network_beside_a_start_of_another_is_told(
+    config, a_source, monkeypatch, network, is_told
+):
+    monkeypatch.setattr(training_start, "read_preset", read_preset)
+    events = []
+    run_finetune(config(init=str(a_source.path), network=network, check_only=True), events.append)
+    notices = [event.message for event in events if isinstance(event, Notice)]
+    assert any("--network unet3d-small has no effect" in each for each in notices) == is_told
 
 
 def test_the_report_compares_with_the_model_it_started_from(config, tmp_path):

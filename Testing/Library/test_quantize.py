@@ -102,7 +102,7 @@ def test_a_version_that_is_no_faster_here_is_not_used(job, bundle, monkeypatch):
     monkeypatch.setattr(quantize, "seconds_of_a_window", seconds)
     report = quantize.run_quantize(job)
     assert [figures.engine.split()[0] for figures in asked] == ["OpenVINO", "OpenVINO"]
-    assert (report["accepted"], report["exit_code"], report["dice"]) == (False, 1, {})
+    assert (report["accepted"], report["exit_code"], report["dice"]) == (False, 4, {})
     assert report["text"].startswith("In int8 a window takes 1.33 s instead of 1.34 s")
     assert not has_int8(bundle.manifest.weights_sha256)
     result = Segmenter.from_bundle(bundle, INT8).segment(a_volume(job))
@@ -145,7 +145,7 @@ def test_a_damaged_version_is_not_used(job, bundle, monkeypatch):
 def test_a_version_that_segments_worse_is_refused_for_good(job, bundle, monkeypatch):
     monkeypatch.setattr(quantize, "MOST_LOSS", 1e-6)
     report = quantize.run_quantize(job)
-    assert (report["accepted"], report["exit_code"]) == (False, 1)
+    assert (report["accepted"], report["exit_code"]) == (False, 4)
     assert "In int8 the Dice of thing falls by 0." in report["text"]
     assert not has_int8(bundle.manifest.weights_sha256)
     result = Segmenter.from_bundle(bundle, INT8).segment(a_volume(job))

@@ -12,7 +12,7 @@ from MISFMLib.data.label_check import CaseFacts
 from MISFMLib.data.plan import TrainingPlan
 from MISFMLib.events import EventSink, Notice
 from MISFMLib.jobs.train.planning import sound_mirror_axes
-from MISFMLib.jobs.train.start import Start
+from MISFMLib.jobs.train.start import Start, preset_network
 
 
 def tell_of_cases(
@@ -113,6 +113,15 @@ def warn_of_mirrored_labels(
                 f"axis, which makes them hard to tell apart. Use {advice} to keep them apart."
             )
         )
+
+
+def tell_of_other_network(config: FinetuneConfig, start: Start, events: EventSink) -> None:
+    """Tell when a network was asked for and the start is another one."""
+    asked, own = preset_network(config.network)[0], start.network
+    is_other = (asked.architecture, asked.level_channels) != (own.architecture, own.level_channels)
+    if start.source and config.network != FinetuneConfig.network and is_other:
+        message = f"The network is that of {config.init}; --network {config.network} has no effect."
+        events(Notice(message))
 
 
 def tell_of_other_labels(

@@ -38,6 +38,7 @@ from MISFMLib.jobs.train.case_notices import (
     tell_of_learnt_cases,
     tell_of_lost_labels,
     tell_of_other_labels,
+    tell_of_other_network,
     warn_of_mirrored_labels,
 )
 from MISFMLib.jobs.train.finetune_job import FinetuneJob
@@ -164,6 +165,7 @@ def plan_training(
         files = listed([file.relative_to(_root(config.data)) for file in found.unpaired])
         events(Notice(f"{len(found.unpaired)} files have no counterpart and are left out: {files}"))
     start = find_start(config)
+    tell_of_other_network(config, start, events)
     split = kept_split(begun[1], found) if begun else given_split(found, config.split)
     used = (*split.train, *split.validation) if split else [case.name for case in found.cases]
     facts = examine_cases(found, used, counter(events, "check", len(used)))
