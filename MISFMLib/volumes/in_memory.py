@@ -83,16 +83,17 @@ def _checked(volume: Volume, name: str) -> Volume:
 
 
 def _lying_along_axes(array_DHW: Array, spacing_dhw: Spacing | None) -> Geometry:
-    depth, height, width = spacing_dhw or (1.0, 1.0, 1.0)
+    edges = np.asarray((1.0, 1.0, 1.0) if spacing_dhw is None else spacing_dhw)
     axes = (1.0, 0.0, 0.0, 0.0, 1.0, 0.0, 0.0, 0.0, 1.0)
-    if not all(np.isfinite(edge) and edge > 0 for edge in (depth, height, width)):
+    is_number = np.issubdtype(edges.dtype, np.number) and edges.shape == (3,)
+    if not is_number or not np.all(np.isfinite(edges) & (edges > 0)):
         raise DataError(
             f"The voxel size is {spacing_dhw}, three positive numbers in mm were expected.",
             code="bad-spacing",
             remedy="Give spacing as (depth, height, width).",
         )
     sizes = tuple(map(int, array_DHW.shape))
-    return Geometry(sizes, (depth, height, width), (0.0, 0.0, 0.0), axes)  # type: ignore[arg-type]
+    return Geometry(sizes, tuple(map(float, edges)), (0.0, 0.0, 0.0), axes)  # type: ignore[arg-type]
 
 
 def _geometry(array_XYZ: Array, affine: Array, name: str) -> Geometry:
