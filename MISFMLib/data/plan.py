@@ -68,7 +68,7 @@ class TrainingPlan:
             f"channels, resolution mode {network.resolution_mode}",
             "modality": preprocessing.modality,
             "intensities": ", ".join(f"{name} {scheme.scheme}" for name, scheme in channels),
-            "axes": f"{preprocessing.orientation}, crop {preprocessing.crop}",
+            "axes": f"{preprocessing.orientation or 'as stored'}, crop {preprocessing.crop}",
             "voxel size": f"{_joined(spacing)} mm" if spacing else "as scanned",
             "patch": f"{_joined(preprocessing.patch_size)} voxels, {self.batch_size} a step",
             "mirrored": ", ".join(_AXES[axis] for axis in preprocessing.mirror_axes) or "never",
@@ -96,7 +96,12 @@ def plan_orientation(facts: Sequence[Extent]) -> str:
 
 
 def along(fact: CaseFacts, orientation: str) -> CaseFacts:
-    """Return the facts of a case with shape and spacing in the axes of another orientation."""
+    """Return the facts of a case with shape and spacing in the axes of another orientation.
+
+    Without one, as models of nnU-Net have it, which take volumes as they are stored, they stay.
+    """
+    if not orientation:
+        return fact
     depth, height, width = (LPS_AXIS[letter] for letter in reversed(orientation))
     shape, spacing = fact.shape_dhw, fact.spacing_dhw
     return replace(

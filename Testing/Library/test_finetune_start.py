@@ -25,6 +25,8 @@ from MISFMLib.data.label_check import examine_cases
 from MISFMLib.data.plan import TrainingPlan
 from MISFMLib.errors import ConfigError
 from MISFMLib.events import Notice
+from MISFMLib.jobs.combine import combine_models
+from MISFMLib.jobs.train import planning
 from MISFMLib.jobs.train import start as training_start
 from MISFMLib.jobs.train.finetune import run_finetune
 from MISFMLib.models.bundle import read_bundle, read_weights, write_bundle
@@ -296,6 +298,50 @@ def test_a_network_beside_a_start_of_another_is_told(
     run_finetune(config(init=str(a_source.path), network=network, check_only=True), events.append)
     notices = [event.message for event in events if isinstance(event, Notice)]
     assert any("--network unet3d-small has no effect" in each for each in notices) == is_told
+
+
+@pytest.mark.parametrize("decision", ["highest", "regions"])
+def test_training_starts_from_a_model_that_takes_volumes_as_they_are_stored(
+    config, a_source, decision, tmp_path
+):
+    """As imports of nnU-Net do, whose outputs may be regions."""
+    classes = 2 if decision == "regions" else 3
+    network = build_network(replace(a_source.manifest.network, num_classes=classes))
+    space = replace(a_source.manifest.preprocessing, orientation="", decision=decision)
+    manifest = replace(a_source.manifest, network=network.config, preprocessing=space)
+    source = write_bundle(tmp_path / "stored", manifest, weights_to_numpy(network))
+    report = run_finetune(config(init=str(source.path)))
+    trained = read_bundle(Path(report["bundle"])).manifest
+    assert trained.preprocessing.orientation == ""
+    assert trained.preprocessing.decision == "highest"
+    assert trained.network.num_classes == 3
+
+
+def test_a_network_of_monai_keeps_the_patch_it_was_made_for(a_source):
+    network = replace(a_source.manifest.network, architecture="monai", monai="{}")
+    kept = planning._patch(
+        [], (1, 1, 1), network, training_start.Start(network, 1, bundle=a_source)
+    )
+    assert kept == a_source.manifest.preprocessing.patch_size
+
+
+def test_a_network_of_monai_is_trained_on_with_its_own_labels_only(a_source):
+    network = replace(a_source.manifest.network, architecture="monai", monai="{}")
+    start = training_start.Start(network, 1, bundle=a_source)
+    labels = a_source.manifest.labels
+    training_start.check_whole(start, labels, 1)
+    for others, channels in ((labels[:1], 1), (labels[::-1], 1), (labels, 2)):
+        with pytest.raises(ConfigError) as caught:
+            training_start.check_whole(start, others, channels)
+        assert caught.value.code == "start-labels"
+
+
+def test_an_ensemble_is_no_start(config, a_source, tmp_path):
+    output = tmp_path / "ensemble"
+    combine_models([str(a_source.path)] * 2, output)
+    with pytest.raises(ConfigError, match="an ensemble of 2 networks") as caught:
+        run_finetune(config(init=str(output)))
+    assert caught.value.code == "start-ensemble"
 
 
 def test_the_report_compares_with_the_model_it_started_from(config, tmp_path):

@@ -37,7 +37,7 @@ from MISFMLib.data.plan import (
     plan_steps,
 )
 from MISFMLib.errors import ConfigError
-from MISFMLib.jobs.train.start import Start, trains_on
+from MISFMLib.jobs.train.start import Start, check_whole, trains_on
 from MISFMLib.models.terminology import label_config
 from MISFMLib.networks import choose_resolution_mode, stride_dhw
 from MISFMLib.networks.resolution import OF_ONE_SIZE, check_patch, fitting_patch
@@ -62,6 +62,9 @@ def make_plan(
         found: The data set.
         facts: Facts of the training cases.
         start: What the training starts from.
+
+    Raises:
+        ConfigError: Settings, data set and start do not fit together.
     """
     described: Modality | Literal[""] = config.modality if config.modality != "auto" else ""
     if not described:
@@ -69,6 +72,7 @@ def make_plan(
     modality = plan_modality(facts, described)
     space = _model_space(config, found, facts, modality, start)
     labels = _labels(config, found, facts, start)
+    check_whole(start, labels, len(found.channels))
     space = replace(space, mirror_axes=_mirror_axes(config, labels, facts, space.orientation))
     facts = [along(fact, space.orientation) for fact in facts]
     plan_voxels = plan_spacing if start.rules is None else nnunet_spacing
@@ -151,7 +155,9 @@ def _model_space(
     intensity = (
         source.intensity if config.intensity == "auto" and has_same_channels else planned.intensity
     )
-    return replace(source, channels=found.channels, intensity=intensity)
+    space = replace(source, channels=found.channels, intensity=intensity, previous_labels=())
+    # What the network gives is trained anew: one class a voxel.
+    return replace(space, decision="highest", scores="logits") if source.is_regional else space
 
 
 def _mirror_axes(
@@ -189,7 +195,7 @@ def _patch(
     if start.bundle is None:
         patch = plan_patch(facts, spacing, stride, start.max_patch_voxels)
         return fitting_patch(network, patch)
-    if network.architecture in OF_ONE_SIZE:
+    if network.architecture in (*OF_ONE_SIZE, "monai"):  # which tells not what else would fit
         return start.bundle.manifest.preprocessing.patch_size
     depth, height, width = map(
         min,

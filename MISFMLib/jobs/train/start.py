@@ -59,6 +59,8 @@ class Start:
         """Tell whether this is a trained model of so many labels."""
         if self.bundle is None or self.bundle.manifest.kind == "pretrained":
             return False
+        if self.bundle.manifest.preprocessing.is_regional:
+            return False
         return self.network.num_classes == label_count + 1
 
     def knows(self, labels: Sequence[LabelConfig]) -> bool:
@@ -90,6 +92,7 @@ def find_start(config: FinetuneConfig) -> Start:
 
     Raises:
         BundleError: The source model is missing or damaged.
+        ConfigError: It is an ensemble.
     """
     if config.init is None:
         return Start(*preset_network(config.network))
@@ -100,6 +103,14 @@ def find_start(config: FinetuneConfig) -> Start:
         network, _ = load_published_checkpoint(checkpoint, resolution_mode=mode)
         return Start(network.config, math.prod(_PUBLISHED_PATCH), checkpoint=checkpoint)
     bundle = store.find_model(config.init)
+    if bundle.manifest.network.members > 1:
+        raise ConfigError(
+            f"{config.init} is an ensemble of {bundle.manifest.network.members} networks, and a "
+            "training trains one.",
+            code="start-ensemble",
+            remedy="Start from one of them: of nnU-Net import one fold; or combine networks that "
+            "come from one start with --mean-of weights.",
+        )
     patch_size = bundle.manifest.preprocessing.patch_size
     return Start(bundle.manifest.network, math.prod(patch_size), bundle=bundle)
 
@@ -107,6 +118,27 @@ def find_start(config: FinetuneConfig) -> Start:
 def trains_on(config: FinetuneConfig, start: Start, labels: Sequence[LabelConfig]) -> bool:
     """Tell whether a model that knows the labels is trained on, its class outputs too."""
     return start.knows(labels) and config.init_parts == "all"
+
+
+def check_whole(start: Start, labels: Sequence[LabelConfig], channels: int) -> None:
+    """Refuse other labels or channels for a network of MONAI, which is trained on as it is.
+
+    Nothing tells which of its parts belong to them.
+
+    Raises:
+        ConfigError: They are others.
+    """
+    if start.bundle is None or start.network.architecture != "monai":
+        return
+    if start.knows(labels) and channels == start.network.in_channels:
+        return
+    names = ", ".join(label.name for label in start.bundle.manifest.own_labels)
+    raise ConfigError(
+        f"{start.bundle.manifest.name} is a network of MONAI with {start.network.in_channels} "
+        f"channel(s) and the labels {names}; with others it cannot be trained on.",
+        code="start-labels",
+        remedy="If the labels mean the same, use --same-labels; else start from another model.",
+    )
 
 
 def start_network(
