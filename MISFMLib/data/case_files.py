@@ -134,7 +134,8 @@ def from_folders(path: Path) -> LabelledSet:
     raise DataError(
         f"{path} has neither images/ and labels/ nor imagesTr/ and labelsTr/.",
         code="dataset-not-found",
-        remedy="Put the volumes into images/ and the label maps into labels/.",
+        remedy="Put the volumes into images/ and the label maps into labels/; or, wherever they "
+        "are, as in BIDS, list them in a CSV with the columns image and label.",
     )
 
 

@@ -32,9 +32,9 @@ def from_table(path: Path) -> LabelledSet:
         key=lambda column: int(column.partition("_")[2] or 0),
     )
     if not image_columns or "label" not in columns:
+        given = f"has the columns {', '.join(columns)}" if rows else "lists no case"
         raise DataError(
-            f"{path} has the columns {', '.join(columns) or 'none'}; image and label were "
-            "expected.",
+            f"{path} {given}; the columns image and label were expected, and a line for each case.",
             code="dataset-unreadable",
             remedy="Name the columns image (or image_0, image_1, ...) and label in the first line.",
         )

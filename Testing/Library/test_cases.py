@@ -221,6 +221,13 @@ def test_a_split_file_goes_before_the_data_sets_own_split(tmp_path):
     assert choose_split(found, None, validation_fraction=0.2, seed=1) == found.split
 
 
+@pytest.mark.parametrize("content", ["", "image,label\n"])
+def test_a_table_without_cases_is_told(tmp_path, content):
+    (tmp_path / "cases.csv").write_text(content)
+    with pytest.raises(DataError, match="lists no case"):
+        find_cases(tmp_path / "cases.csv")
+
+
 def test_all_faults_of_a_split_are_named_together(ten_cases, tmp_path):
     (tmp_path / "split.json").write_text('{"train": ["c1", "x"], "validation": ["c1"]}')
 
