@@ -87,13 +87,10 @@ def _converted(segmentation: Any, segmentId: str, volume: Any) -> Any:
 def canBeVoxels(segmentation: Any) -> bool:
     """Tell whether the segments have voxels, or this Slicer can make them."""
     inside, paths = segmentation.GetSegmentation(), slicer.vtkSegmentationConversionPaths()
+    if inside.GetSourceRepresentationName() == LABELMAP or not inside.GetNumberOfSegments():
+        return True
     inside.GetPossibleConversions(LABELMAP, paths)
-    return (
-        inside.GetSourceRepresentationName() == LABELMAP
-        or not inside.GetNumberOfSegments()
-        or paths.GetNumberOfPaths() > 0
-        or inside.ContainsRepresentation(_SURFACE)
-    )
+    return paths.GetNumberOfPaths() > 0 or inside.ContainsRepresentation(_SURFACE)
 
 
 def noVoxels(name: str) -> DataError:
