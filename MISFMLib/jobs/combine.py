@@ -64,6 +64,7 @@ def combine_models(
     bundles = [store.find_model(source) for source in sources]
     if len(bundles) < _FEWEST:
         raise _refusal("One model alone is no ensemble.", "Name two or more models.")
+    _check_different(sources, bundles)
     for source, bundle in zip(sources, bundles, strict=True):
         _check_member(source, bundle.manifest)
         _check_same(sources[0], bundles[0].manifest, source, bundle.manifest)
@@ -79,6 +80,17 @@ def combine_models(
             for name, array in read_weights(bundle).items()
         }
     return write_bundle(output, manifest, weights, overwrite=overwrite)
+
+
+def _check_different(sources: Sequence[str], bundles: Sequence[Bundle]) -> None:
+    """Refuse one model that is named twice, as after a slip in a list of folds."""
+    known: dict[str, str] = {}
+    for source, bundle in zip(sources, bundles, strict=True):
+        weights = bundle.manifest.weights_sha256
+        if weights in known:
+            same = f"{known[weights]} and {source} are the same model."
+            raise _refusal(same, "Name each model once.")
+        known[weights] = source
 
 
 def _mean_weights(sources: Sequence[str], bundles: Sequence[Bundle]) -> Weights:

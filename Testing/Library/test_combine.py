@@ -156,10 +156,12 @@ def test_models_that_do_not_belong_together_are_refused(tmp_path, changes, code,
     assert not (tmp_path / "together").exists()
 
 
-def test_one_model_an_ensemble_and_a_bundle_that_is_there_are_refused(tmp_path):
+def test_one_model_or_twice_the_same_an_ensemble_and_a_bundle_that_is_there_are_refused(tmp_path):
     models = [a_model(tmp_path / name) for name in "ab"]
     with pytest.raises(ConfigError, match="no ensemble"):
         combined(tmp_path, models[0])
+    with pytest.raises(ConfigError, match="are the same model"):
+        combined(tmp_path, *models, models[0])
     bundle = combined(tmp_path, *models)
     with pytest.raises(OutputError):
         combined(tmp_path, *models)
