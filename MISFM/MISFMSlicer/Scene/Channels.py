@@ -16,7 +16,7 @@ from slicer.i18n import tr as _
 from .Masks import gridOf
 from .SceneIO import checkVolume
 from .TrainingCases import writeImage
-from .Transforms import SAME_VOXELS, corners, ijkToRas
+from .Transforms import isOnGridOf, placesIn
 from .Uncertainty import isUncertainty
 
 VOLUME = "vtkMRMLScalarVolumeNode"
@@ -64,30 +64,8 @@ def covered(volume: Any, other: Any) -> float:
     A voxel lies inside when its centre is no more than half a voxel beyond the other's outermost.
     """
     size = np.array(other.GetImageData().GetDimensions())
-    places = _places(volume, other, _PROBES)
+    places = placesIn(volume, other, _PROBES)
     return float(np.all((places >= -0.5) & (places <= size - 0.5), axis=1).mean())
-
-
-def isOnGridOf(volume: Any, first: Any) -> bool:
-    """Tell whether the voxels of two volumes are at the same places of the world."""
-    if volume.GetImageData().GetDimensions() != first.GetImageData().GetDimensions():
-        return False
-    moved = _places(first, volume, probes=2) - corners(first)[:, :3]
-    return bool(np.abs(moved).max() <= SAME_VOXELS)
-
-
-def _places(volume: Any, other: Any, probes: int) -> np.ndarray:
-    """Return where places of a volume, from corner to corner, are in another: i, j, k, float."""
-    transform = vtk.vtkGeneralTransform()
-    slicer.vtkMRMLTransformNode.GetTransformBetweenNodes(
-        volume.GetParentTransformNode(), other.GetParentTransformNode(), transform
-    )
-    ends = [np.linspace(0, size - 1, probes) for size in volume.GetImageData().GetDimensions()]
-    ijk = np.stack([*(each.ravel() for each in np.meshgrid(*ends)), np.ones(probes**3)], axis=-1)
-    ras = ijk @ ijkToRas(volume).T
-    moved = np.array([transform.TransformPoint(place[:3]) for place in ras])
-    toOther = np.linalg.inv(ijkToRas(other))
-    return moved @ toOther[:3, :3].T + toOther[:3, 3]
 
 
 def onGridOf(volume: Any, first: Any) -> Any:

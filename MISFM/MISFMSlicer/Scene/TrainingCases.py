@@ -20,7 +20,7 @@ from .GridBox import boxOf
 from .Masks import maskOn
 from .SceneIO import checkVolume, isInScene, loadFile, readLabels
 from .Segmentations import addSegmentation, hideOthers, segments, takeOut
-from .Transforms import isSameGrid
+from .Transforms import isOnGridOf
 
 _BACKGROUND = 0
 
@@ -276,7 +276,7 @@ def _addMissing(segmentation: Any, labels: Sequence[LabelConfig]) -> None:
 
 def _fill(segmentation: Any, volume: Any, path: Path, labels: Sequence[LabelConfig]) -> None:
     node = loadFile(slicer.util.loadLabelVolume, path, {"show": False})
-    grid = volume if isSameGrid(node, volume) else node  # it may have to be mended
+    grid = volume if isOnGridOf(node, volume) else node  # it may have to be mended
     try:
         array = slicer.util.arrayFromVolume(node)
         for label in labels:

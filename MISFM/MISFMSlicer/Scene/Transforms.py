@@ -42,12 +42,26 @@ def ijkToRas(volume: Any) -> np.ndarray:
     return slicer.util.arrayFromVTKMatrix(matrix)
 
 
-def isSameGrid(volume: Any, other: Any) -> bool:
-    """Tell whether two volumes have the same voxels, but for what headers have rounded."""
-    if volume.GetImageData().GetDimensions() != other.GetImageData().GetDimensions():
+def isOnGridOf(volume: Any, first: Any) -> bool:
+    """Tell whether the voxels of two volumes are at the same places of the world."""
+    if volume.GetImageData().GetDimensions() != first.GetImageData().GetDimensions():
         return False
-    between = np.linalg.inv(ijkToRas(volume)) @ ijkToRas(other)
-    return bool(np.abs(corners(other) @ between.T - corners(other)).max() <= SAME_VOXELS)
+    moved = placesIn(first, volume, probes=2) - corners(first)[:, :3]
+    return bool(np.abs(moved).max() <= SAME_VOXELS)
+
+
+def placesIn(volume: Any, other: Any, probes: int) -> np.ndarray:
+    """Return where places of a volume, from corner to corner, are in another: i, j, k, float."""
+    transform = vtk.vtkGeneralTransform()
+    slicer.vtkMRMLTransformNode.GetTransformBetweenNodes(
+        volume.GetParentTransformNode(), other.GetParentTransformNode(), transform
+    )
+    ends = [np.linspace(0, size - 1, probes) for size in volume.GetImageData().GetDimensions()]
+    ijk = np.stack([*(each.ravel() for each in np.meshgrid(*ends)), np.ones(probes**3)], axis=-1)
+    ras = ijk @ ijkToRas(volume).T
+    moved = np.array([transform.TransformPoint(place[:3]) for place in ras])
+    toOther = np.linalg.inv(ijkToRas(other))
+    return moved @ toOther[:3, :3].T + toOther[:3, 3]
 
 
 def voxelMl(volume: Any, shownAs: Any = None) -> float:

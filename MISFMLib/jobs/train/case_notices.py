@@ -117,9 +117,10 @@ def warn_of_mirrored_labels(
 
 def tell_of_other_network(config: FinetuneConfig, start: Start, events: EventSink) -> None:
     """Tell when a network was asked for and the start is another one."""
+    if start.source is None or config.network == FinetuneConfig.network:
+        return
     asked, own = preset_network(config.network)[0], start.network
-    is_other = (asked.architecture, asked.level_channels) != (own.architecture, own.level_channels)
-    if start.source and config.network != FinetuneConfig.network and is_other:
+    if (asked.architecture, asked.level_channels) != (own.architecture, own.level_channels):
         message = f"The network is that of {config.init}; --network {config.network} has no effect."
         events(Notice(message))
 
