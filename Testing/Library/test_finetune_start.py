@@ -337,8 +337,10 @@ def test_a_network_of_monai_is_trained_on_with_its_own_labels_only(a_source):
 
 
 def test_an_ensemble_is_no_start(config, a_source, tmp_path):
+    weights = {name: 2 * array for name, array in read_weights(a_source).items()}
+    other = write_bundle(tmp_path / "other", a_source.manifest, weights)
     output = tmp_path / "ensemble"
-    combine_models([str(a_source.path)] * 2, output)
+    combine_models([str(a_source.path), str(other.path)], output)
     with pytest.raises(ConfigError, match="an ensemble of 2 networks") as caught:
         run_finetune(config(init=str(output)))
     assert caught.value.code == "start-ensemble"
