@@ -35,7 +35,7 @@ from MISFMLib.volumes.volume import read_volume
 MOST_LOSS = 0.002
 """Mean Dice that a label may lose."""
 LEAST_GAIN = 1.1
-"""A window must be this many times as fast; a CPU without instructions for int8 gains nothing."""
+"""A window must be this many times as fast; without instructions for int8 it may not be."""
 _USUAL = SegmenterOptions(device="cpu", engine="openvino")
 """What is computed where nothing is asked for, as soon as that pays."""
 _EXACT = SegmenterOptions(device="cpu", precision="fp32")
