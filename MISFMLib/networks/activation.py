@@ -21,13 +21,14 @@ class PReLU(nn.PReLU):
 
     def forward(self, x: Tensor) -> Tensor:
         """Return a tensor of the same shape."""
-        if x.device.type != "cpu" or not torch.is_grad_enabled() or _is_traced():
+        if x.device.type != "cpu" or not torch.is_grad_enabled() or is_traced():
             return super().forward(x)
         activated: Tensor = _OneSlope.apply(x, self.weight)  # type: ignore[no-untyped-call]
         return activated
 
 
-def _is_traced() -> bool:
+def is_traced() -> bool:
+    """Tell whether a network is recorded, to be computed by something else."""
     if torch.compiler.is_compiling():
         return True
     return bool(torch.jit.is_tracing())  # type: ignore[attr-defined,no-untyped-call]

@@ -6,25 +6,34 @@ D depth, H height, W width.
 
 from __future__ import annotations
 
+import math
 from collections import OrderedDict
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 
 from MISFMLib.configs import Size
-from MISFMLib.networks.activation import PReLU
+from MISFMLib.networks.activation import PReLU, is_traced
 from MISFMLib.networks.dropout import Dropout
 
 _THIN = 2
 """Voxels along an axis up to which a convolution is not trained in bfloat16 on a CPU."""
+_SMALL = 20480
+"""Channels x depth x height up to which PyTorch 2.13 convolves a single sample without oneDNN."""
+_MANY = 64
+"""Channels of the output beyond which that is hardly slower."""
 
 
 class Conv3d(nn.Conv3d):
-    """PyTorch's convolution, trained in float32 where bfloat16 would go wrong on a CPU.
+    """PyTorch's convolution, where the CPU needs it in another number format or in company.
 
     oneDNN 3.12 (PyTorch 2.13) computes wrong gradients of bfloat16 weights, infinite ones among
     them, where the input is two voxels deep. Strided, it can even write beyond its memory where an
     edge is one voxel long. Volumes as thin as that are quickly convolved in float32.
+
+    A single small sample in float32 does not go to oneDNN at all, and takes up to ten times as
+    long as in company (findings/torch-convolves-one-small-volume-slowly.sh).
     """
 
     def forward(self, input: Tensor) -> Tensor:  # noqa: A002 PyTorch's name
@@ -33,7 +42,23 @@ class Conv3d(nn.Conv3d):
         if is_at_risk and input.device.type == "cpu" and min(input.shape[2:]) <= _THIN:
             with torch.autocast("cpu", enabled=False):
                 return super().forward(input.float())
+        if self._lacks_company(input):
+            return super().forward(F.pad(input, (0, 0) * 4 + (0, 1)))[:1]
         return super().forward(input)
+
+    def _lacks_company(self, input: Tensor) -> bool:  # noqa: A002
+        """Tell whether a sample of zeros beside it saves time, the gradient's included."""
+        return (
+            input.device.type == "cpu"
+            and self.weight.dtype == torch.float32
+            and not torch.is_autocast_enabled("cpu")
+            and len(input) == 1
+            and math.prod(input.shape[1:4]) <= _SMALL
+            and max(self.kernel_size) > 1
+            and self.out_channels <= _MANY
+            and torch.backends.mkldnn.is_available()  # type: ignore[no-untyped-call]
+            and not is_traced()
+        )
 
 
 def same_size_conv(in_channels: int, out_channels: int, kernel: Size) -> Conv3d:

@@ -428,7 +428,7 @@ def test_a_network_that_ran_once_can_be_traced():
         warnings.simplefilter("ignore")  # sizes become constants, as wanted
         expected = network(image)
         traced = torch.jit.trace(network, torch.zeros_like(image), check_trace=False)
-        assert torch.equal(traced(image), expected)
+        torch.testing.assert_close(traced(image), expected)
 
 
 def test_the_settings_of_a_network_rebuild_it():
@@ -451,6 +451,26 @@ def test_thin_volumes_get_right_gradients_in_bfloat16(size, stride):
         loss = conv(image_BCDHW.bfloat16()).float().square().sum()
     (gradient,) = torch.autograd.grad(loss, conv.weight)
     assert (gradient - exact).norm() < 0.01 * exact.norm()
+
+
+def kernels(forward, weight, image_BCDHW):
+    """Return what PyTorch calls in a step of training, and the output with both gradients."""
+    with torch.autograd.profiler.profile() as profile:
+        output_BCDHW = forward(image_BCDHW)
+        gradients = torch.autograd.grad(output_BCDHW.square().sum(), (weight, image_BCDHW))
+    return {event.name for event in profile.function_events}, (output_BCDHW, *gradients)
+
+
+@pytest.mark.parametrize("kernel", [(1, 3, 3), (3, 3, 3)])
+def test_one_small_volume_is_convolved_as_fast_as_several(kernel):
+    padding = tuple(edge // 2 for edge in kernel)
+    conv = Conv3d(8, 16, kernel, (1, 2, 2), padding)
+    image_BCDHW = torch.randn(1, 8, 10, 12, 14).requires_grad_()
+    called, values = kernels(conv, conv.weight, image_BCDHW)
+    alone, expected = kernels(super(Conv3d, conv).forward, conv.weight, image_BCDHW)
+    assert "aten::slow_conv3d_forward" in alone - called
+    for value, right in zip(values, expected, strict=True):
+        assert (value - right).abs().max() < 1e-5 * right.abs().max()
 
 
 @pytest.mark.parametrize("mode", [0, 1, 2])
