@@ -232,8 +232,8 @@ class TrainingSet:
 
         Args:
             name: The case.
-            write_labels: Writes its label map, with the values of `labels`.
-            **changes: Other fields of its row; `status` is corrected when not given.
+            write_labels: Writes its label map.
+            **changes: Other fields of its row, `status` is corrected when not given; or `labels`.
 
         Raises:
             DataError: There is no such case.
@@ -245,8 +245,10 @@ class TrainingSet:
             write_labels(temporary)
         return self.take_up(name, **changes)
 
-    def take_up(self, name: str, **changes: Any) -> CaseRow:
-        """List a case as labelled that has a label map, its images where those of others lie."""
+    def take_up(self, name: str, *, labels: Sequence[LabelConfig] = (), **changes: Any) -> CaseRow:
+        """List a case with a label map as labelled; `labels` are the set's, if it brings new."""
+        if labels and tuple(labels) != self.labels:
+            self.set_labels(labels)
         labelled = self.folder / LABELLED_IMAGES
         labelled.mkdir(exist_ok=True)
         for image in self.images(name):
@@ -282,11 +284,8 @@ class TrainingSet:
 
     def recover(self) -> list[str]:
         """Take up what a crash kept out of the table or dataset.json; return the cases' names."""
-        found = [
-            row.name
-            for row in self.cases()
-            if row.status in ("unlabelled", "proposed") and self.label_map(row.name).exists()
-        ]
+        waiting = [row.name for row in self.cases() if row.status in ("unlabelled", "proposed")]
+        found = [name for name in waiting if self.label_map(name).exists()]
         for name in found:
             self.take_up(name)
         refresh_description(self.folder, self.cases())

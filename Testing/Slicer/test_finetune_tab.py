@@ -832,15 +832,22 @@ def test_the_loop_goes_from_case_to_case(tab, a_set, monkeypatch):
     assert tab.ui.caseLabel.text == "All cases have labels."
 
 
-def test_a_structure_that_is_new_is_asked_for_and_then_a_label_of_the_set(tab, a_set, host):
+def draw_a_tumour(case):
+    """Draw a structure that the set does not know into an open case; return where."""
     import slicer
 
-    tab.tab.loop.open("c")
-    case = tab.tab.loop.case
     key = case.segmentation.GetSegmentation().AddEmptySegment("", "tumour")
     drawn = np.zeros(case.before.shape, np.uint8)
     drawn[1, 1, 1] = 1
     slicer.util.updateSegmentBinaryLabelmapFromArray(drawn, case.segmentation, key, case.volume)
+    return drawn
+
+
+def test_a_structure_that_is_new_is_asked_for_and_then_a_label_of_the_set(tab, a_set, host):
+    import slicer
+
+    tab.tab.loop.open("c")
+    drawn = draw_a_tumour(tab.tab.loop.case)
     host.dialogs.answer("No")
     tab.tab.done()
     assert "tumour" in host.dialogs.shown[-1].text
@@ -852,6 +859,26 @@ def test_a_structure_that_is_new_is_asked_for_and_then_a_label_of_the_set(tab, a
     assert a_set.case("a").not_drawn == ("tumour",)
     node = slicer.util.loadLabelVolume(str(a_set.label_map("c")))
     np.testing.assert_array_equal(slicer.util.arrayFromVolume(node) == 3, drawn)
+
+
+def test_a_full_disk_leaves_no_new_label_without_its_case(tab, a_set, host, monkeypatch):
+    from MISFMSlicer.Scene import TrainingCases
+
+    def refuse(*arguments):
+        raise OSError(28, "No space left on device", str(arguments[-1]))
+
+    tab.tab.loop.open("c")
+    draw_a_tumour(tab.tab.loop.case)
+    host.dialogs.answer("Yes")
+    with monkeypatch.context() as full:
+        full.setattr(TrainingCases, "writeLabelMap", refuse)
+        tab.tab.done()
+    assert "c.nii.gz" in tab.ui.finetuneNoticeLabel.text
+    assert (a_set.labels, a_set.case("a").not_drawn) == (LABELS, ())
+    host.dialogs.answer("Yes")
+    tab.tab.done()
+    assert [label.name for label in a_set.labels] == [*(each.name for each in LABELS), "tumour"]
+    assert (a_set.case("c").is_labelled, a_set.case("c").not_drawn) == (True, ())
 
 
 def test_the_labels_of_the_open_case_do_not_become_a_second_case(tab, a_set):

@@ -74,7 +74,6 @@ def withNewLabels(trainingSet: TrainingSet, case: OpenCase) -> tuple[LabelConfig
         title, yes = _("New label"), _("Add it to the set")
         if not _ask(title, question.format(names=names), yes, _("Go on correcting")):
             return None
-        trainingSet.set_labels(labels)
     return labels
 
 

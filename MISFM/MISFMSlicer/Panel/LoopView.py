@@ -238,6 +238,7 @@ class LoopView:
         row = self._set.save_labels(
             case.name,
             lambda path: case.write(array, path),
+            labels=labels,
             status="corrected" if change.changedVoxels else "checked",
             not_drawn=self._notDrawn.chosen([each for each in labels if each.value not in array]),
             **measured,

@@ -53,11 +53,9 @@ def addCase(
         *(partial(writeChannel, volume, first) for volume in volumes),
         write_labels=lambda path: writeLabelMap(array, first, path),
     )
-    if labels != trainingSet.labels:  # only now: the disk may have been full
-        trainingSet.set_labels(labels)
     drawn = set(values.values())
     missing = tuple(label.name for label in labels if label.value not in drawn)
-    return trainingSet.take_up(name, not_drawn=missing)
+    return trainingSet.take_up(name, labels=labels, not_drawn=missing)
 
 
 def caseOf(trainingSet: TrainingSet, volume: Any) -> str:
