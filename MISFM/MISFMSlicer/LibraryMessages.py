@@ -160,6 +160,7 @@ def _ofFiles() -> dict[str, str]:
             "{path} cannot be written into {folder}: {reason}."
         ),
         "Choose a folder where you may write.": _("Choose a folder where you may write."),
+        "Check the disk, or choose another output folder.": _("Free some space on the disk."),
         "{path} exists already.": _("{path} exists already."),
         "Choose another output, or allow replacing it with --overwrite.": _(
             "Remove what is there first, or choose another name."

@@ -80,10 +80,10 @@ def test_a_full_disk_is_told(host, make_volume, tmp_path, full_disk):
     noise = np.random.default_rng(0).integers(0, 2, (12, 16, 20), np.uint8)
     segment = node.GetSegmentation().AddEmptySegment("", "noise")
     slicer.util.updateSegmentBinaryLabelmapFromArray(noise, node, segment, volume)
-    for export in (
-        lambda: exportNifti(node, volume, tmp_path / "y.nii.gz"),
-        lambda: exportStl(node, tmp_path),
+    for export, name in (
+        (lambda: exportNifti(node, volume, tmp_path / "y.nii.gz"), "y.nii.gz"),
+        (lambda: exportStl(node, tmp_path), "noise.stl"),
     ):
-        with full_disk(), pytest.raises(OutputError, match=r"cannot be written|space"):
+        with full_disk(), pytest.raises(OutputError, match=f"/{name} cannot be .*may be full"):
             export()
     assert [path.name for path in tmp_path.iterdir()] == ["x.nrrd"]

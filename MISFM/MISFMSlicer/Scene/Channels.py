@@ -120,7 +120,7 @@ def writeChannel(volume: Any, first: Any, path: Path) -> None:
 
     Raises:
         DataError: It has no voxels or colours.
-        OutputError: The file cannot be written.
+        OSError: The file cannot be written.
     """
     checkVolume(volume)
     writeImage(volume if volume is first else onGridOf(volume, first), path)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import errno
 import itertools
 import re
 from collections.abc import Iterator
@@ -14,7 +15,7 @@ import slicer
 import vtk
 from slicer.i18n import tr as _
 
-from MISFMLib.errors import DataError, OutputError
+from MISFMLib.errors import DataError
 from MISFMLib.files import written_atomically
 
 from .Masks import maskOn
@@ -75,7 +76,7 @@ def writeLabelMap(labels: np.ndarray, volume: Any, path: Path) -> None:
         path: NIfTI file to write.
 
     Raises:
-        OutputError: The file cannot be written.
+        OSError: The file cannot be written.
         DataError: The volume's axes are not at right angles.
     """
     scene = slicer.vtkMRMLScene()  # its own, so that the user's sees nothing of it
@@ -86,12 +87,12 @@ def writeLabelMap(labels: np.ndarray, volume: Any, path: Path) -> None:
     storage.SetFileName(path.as_posix())
     storage.SetSingleFile(True)
     if not storage.WriteData(node) or not storage.ReadData(read):
-        raise notWritten(path)
+        raise notWritten()
     # A left-handed grid comes back with its slices reversed, in the same places.
     steps = np.linalg.inv(ijkToRas(volume)) @ ijkToRas(read)
     found = slicer.util.arrayFromVolume(read)[:: -1 if steps[2, 2] < 0 else 1]
     if not np.array_equal(found, labels):
-        raise notWritten(path)
+        raise notWritten()
     places = corners(read) @ steps.T
     if np.abs(np.sort(places, axis=0) - np.sort(corners(volume), axis=0)).max() > SAME_VOXELS:
         raise DataError(
@@ -196,13 +197,9 @@ def _writeSurface(surface: vtk.vtkPolyData, path: Path) -> None:
         writer.SetInputData(triangles.GetOutput())
         size = _STL_HEAD_BYTES + _STL_TRIANGLE_BYTES * triangles.GetOutput().GetNumberOfCells()
         if not writer.Write() or not temporary.exists() or len(temporary.read_bytes()) != size:
-            raise notWritten(path)
+            raise notWritten()
 
 
-def notWritten(path: Path) -> OutputError:
-    """Say that a file cannot be written."""
-    return OutputError(
-        _("{path} cannot be written.").format(path=path),
-        code="output-not-writable",
-        remedy=_("Choose a folder where you may write, on a disk with space left."),
-    )
+def notWritten() -> OSError:
+    """Say that a file is not whole; `written_atomically` tells which, Slicer tells no reason."""
+    return OSError(errno.EIO, _("the disk may be full"))

@@ -44,13 +44,13 @@ def writeImage(volume: Any, path: Path) -> None:
 
     Raises:
         DataError: It has no voxels or colours.
-        OutputError: The file cannot be written.
+        OSError: The file cannot be written.
     """
     checkVolume(volume)
     storage = slicer.vtkMRMLVolumeArchetypeStorageNode()
     storage.SetFileName(path.as_posix())
     if not storage.WriteData(volume) or not path.exists():
-        raise notWritten(path)
+        raise notWritten()
 
 
 def labelArray(segmentation: Any, volume: Any, values: Mapping[str, int]) -> np.ndarray:

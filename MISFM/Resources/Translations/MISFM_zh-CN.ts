@@ -2728,10 +2728,6 @@
 <context>
     <name>Scene.Export</name>
     <message>
-        <source>Choose a folder where you may write, on a disk with space left.</source>
-        <translation>请选择有写入权限且磁盘有剩余空间的文件夹。</translation>
-    </message>
-    <message>
         <source>Save the segmentation as .seg.nrrd instead.</source>
         <translation>请改为将分割保存为 .seg.nrrd。</translation>
     </message>
@@ -2748,8 +2744,8 @@
         <translation>没有可导出的分割段。</translation>
     </message>
     <message>
-        <source>{path} cannot be written.</source>
-        <translation>无法写入 {path}。</translation>
+        <source>the disk may be full</source>
+        <translation>磁盘可能已满</translation>
     </message>
 </context>
 <context>
