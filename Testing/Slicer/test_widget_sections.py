@@ -244,6 +244,33 @@ def test_what_is_deleted_is_not_replaced_by_another_node(panel, volume):
     assert parameters.output is other
 
 
+def test_no_other_segment_is_chosen_in_place_of_one_that_is_deleted(panel, volume):
+    import slicer
+
+    ui, parameters = panel.ui, panel.parameters
+    ui.optionsSection.collapsed = False
+    panel.choose(volume)
+    ui.regionSelector.setCurrentIndex(ui.regionSelector.findData("segment"))
+    node = slicer.mrmlScene.AddNewNodeByClass("vtkMRMLSegmentationNode", "organs")
+    inside = node.GetSegmentation()
+    first, second, third = (inside.AddEmptySegment("", name) for name in ("a", "b", "c"))
+    ui.regionSegmentSelector.setCurrentNode(node)
+    ui.regionSegmentSelector.setCurrentSegmentID(second)
+    panel.settle()
+    inside.RemoveSegment(first)
+    panel.settle()
+    assert (parameters.regionSegment, ui.segmentButton.enabled) == (second, True)
+    inside.RemoveSegment(second)
+    panel.settle()
+    assert (parameters.regionSegmentation, parameters.regionSegment) == (node, "")
+    assert ui.regionSegmentSelector.currentSegmentID() == ""
+    assert not ui.segmentButton.enabled
+    assert ui.statusLabel.text == "Select the segment in Options."
+    ui.regionSegmentSelector.setCurrentSegmentID(third)
+    panel.settle()
+    assert (parameters.regionSegment, ui.segmentButton.enabled) == (third, True)
+
+
 def test_frames_are_offered_for_sequences_only(panel, volume):
     import slicer
 

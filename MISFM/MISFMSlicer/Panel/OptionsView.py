@@ -135,10 +135,13 @@ class OptionsView:
     @guarded
     def _onSegmentChosen(self, *_arguments: Any) -> None:
         if self._isChosenByUser():
-            selector = self._ui.regionSegmentSelector
-            with self._parameters.changing():
-                self._parameters.regionSegmentation = selector.currentNode()
-                self._parameters.regionSegment = selector.currentSegmentID()
+            selector, parameters = self._ui.regionSegmentSelector, self._parameters
+            isSame = selector.currentNode() is parameters.regionSegmentation
+            isGone = isSame and parameters.regionSegment and not parameters.hasRegionSegment()
+            with parameters.changing():
+                parameters.regionSegmentation = selector.currentNode()
+                # In place of a segment that was deleted the selector chooses another one.
+                parameters.regionSegment = "" if isGone else selector.currentSegmentID()
 
     @guarded
     def _onNewRoi(self, *_arguments: Any) -> None:

@@ -140,6 +140,11 @@ class Parameters:
             return Region(self.regionSegmentation, self.regionSegment, self.marginMm)
         return None
 
+    def hasRegionSegment(self) -> bool:
+        """Tell whether the segment to stay inside of is chosen, and still there."""
+        node = self.regionSegmentation
+        return node is not None and bool(node.GetSegmentation().GetSegment(self.regionSegment))
+
     def structures(self) -> set[str]:
         """Return the names of the structures that are wanted; empty for all."""
         return set(self.only.splitlines())

@@ -85,13 +85,6 @@ def _refusal(volume: Any) -> str:
 def _regionProblem(parameters: Parameters) -> str:
     if parameters.regionKind == "roi" and parameters.roi is None:
         return _("Select or create the ROI in Options.")
-    if parameters.regionKind == "segment" and not _hasRegionSegment(parameters):
+    if parameters.regionKind == "segment" and not parameters.hasRegionSegment():
         return _("Select the segment in Options.")
     return ""
-
-
-def _hasRegionSegment(parameters: Parameters) -> bool:
-    node = parameters.regionSegmentation
-    return (
-        node is not None and node.GetSegmentation().GetSegment(parameters.regionSegment) is not None
-    )
