@@ -893,6 +893,22 @@ def test_the_labels_of_the_open_case_do_not_become_a_second_case(tab, a_set):
     assert not tab.shown("finetuneNoticeFrame")
 
 
+def test_an_open_case_that_was_saved_with_the_scene_does_not_become_a_second_one(
+    tab, a_set, tmp_path
+):
+    import slicer
+
+    tab.tab.loop.open("c")
+    scene = str(tmp_path / "scene.mrb")
+    assert slicer.util.saveScene(scene)
+    slicer.mrmlScene.Clear(False)
+    slicer.util.loadScene(scene)
+    tab.panel.choose(slicer.util.getNode("c"))
+    tab.ui.addSegmentationButton.click()
+    assert tab.ui.finetuneNoticeLabel.text == "c is a case of this training set already."
+    assert [row.name for row in a_set.cases()] == ["a", "b", "c", "d"]
+
+
 def test_a_correction_is_measured_and_saved(tab, a_set):
     import slicer
 

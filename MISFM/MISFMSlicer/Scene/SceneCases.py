@@ -20,7 +20,7 @@ from .Channels import caseName, writeChannel
 from .Export import writeLabelMap
 from .Masks import liesOnGrid
 from .Segmentations import referenceVolume, segmentationOf
-from .TrainingCases import labelArray, segmentColour, segmentNames
+from .TrainingCases import CASE_FILE, labelArray, segmentColour, segmentNames
 from .Transforms import checkTransforms
 
 NEW, LEAVE_OUT = "new", "leave out"
@@ -59,9 +59,10 @@ def addCase(
 
 
 def caseOf(trainingSet: TrainingSet, volume: Any) -> str:
-    """Return the case of a set that a volume was read from; empty for a volume from elsewhere."""
+    """Return the case of a set that a volume was opened from; empty for one from elsewhere."""
     storage = volume.GetStorageNode()
-    path = Path((storage.GetFileName() if storage is not None else None) or ".")
+    loaded = storage.GetFileName() if storage is not None else None
+    path = Path(volume.GetAttribute(CASE_FILE) or loaded or "")
     if path.parent.parent != trainingSet.folder:
         return ""
     names = [row.name for row in trainingSet.cases()]

@@ -22,6 +22,8 @@ from .SceneIO import checkVolume, isInScene, loadFile, readLabels
 from .Segmentations import addSegmentation, hideOthers, segments, takeOut
 from .Transforms import isOnGridOf
 
+CASE_FILE = "MISFM.CaseFile"
+"""Attribute of a volume that is shown: its file in the set, also where a scene has a copy."""
 _BACKGROUND = 0
 
 
@@ -225,6 +227,7 @@ def openCase(
 
 def _load(title: str, image: Path, readFrom: Path | None, *, isFirst: bool) -> Any:
     volume = loadFile(slicer.util.loadVolume, readFrom or image, {"name": title, "show": isFirst})
+    volume.SetAttribute(CASE_FILE, image.as_posix())
     if readFrom is not None:
         volume.GetStorageNode().SetFileName(image.as_posix())  # the other one does not stay
     return volume
