@@ -320,6 +320,60 @@ def test_another_volume_can_be_queued_and_the_same_one_cannot(running, make_volu
     assert running.ui.resultLabel.text.startswith("second: segmented")
 
 
+def seen_in_slices():
+    """Return the names of the volumes in the slice views, and of the results over them."""
+    import slicer
+
+    composites = slicer.util.getNodesByClass("vtkMRMLSliceCompositeNode")
+    volumes = [slicer.mrmlScene.GetNodeByID(each.GetBackgroundVolumeID()) for each in composites]
+    results = slicer.util.getNodesByClass("vtkMRMLSegmentationNode")
+    visible = [node for node in results if node.GetDisplayNode().GetVisibility()]
+    return {node.GetName() for node in volumes}, [node.GetName() for node in visible]
+
+
+def test_a_result_is_seen_over_its_own_volume_only(panel, make_volume):
+    """Its outlines would be judged over another patient's image, where that lies."""
+    import slicer
+
+    first, second = make_volume(name="first"), make_volume(name="second")
+    slicer.util.setSliceViewerLayers(background=second)  # as it is after both were loaded
+    panel.choose(first)
+    panel.segment()
+    assert seen_in_slices() == ({"first"}, ["first segmentation"])
+    panel.choose(second)
+    assert seen_in_slices() == ({"second"}, [])
+    panel.segment()
+    assert seen_in_slices() == ({"second"}, ["second segmentation"])
+    panel.choose(first)
+    assert seen_in_slices() == ({"first"}, ["first segmentation"])
+    panel.ui.resultTable.setCurrentCell(0, 0)
+    assert seen_in_slices() == ({"second"}, ["second segmentation"])
+
+
+def test_a_result_of_a_queue_is_not_seen_over_the_chosen_volume(running, make_volume):
+    second = make_volume(name="second")
+    running.choose(second)
+    running.runner.holds = False
+    running.host.wait_until(lambda: not running.logic.jobs)
+    assert running.ui.resultLabel.text.startswith("first: segmented")
+    assert seen_in_slices() == ({"second"}, [])
+    running.widget._onNextKey()
+    assert seen_in_slices() == ({"first"}, ["first segmentation"])
+
+
+def test_volumes_that_are_seen_together_keep_their_results(panel, make_volume):
+    """Such as CT and MR of a patient."""
+    import slicer
+
+    first, second = make_volume(name="first"), make_volume(name="second")
+    panel.choose(first)
+    panel.segment()
+    slicer.util.setSliceViewerLayers(foreground=second, foregroundOpacity=0.5)
+    panel.choose(second)
+    panel.segment()
+    assert seen_in_slices() == ({"first"}, ["first segmentation", "second segmentation"])
+
+
 def test_a_failure_in_a_queue_says_whose_it_is(running, make_volume):
     import slicer
 

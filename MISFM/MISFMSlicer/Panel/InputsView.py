@@ -11,6 +11,7 @@ from slicer.i18n import tr as _
 
 from ..Guard import guarded
 from ..Scene.Channels import VOLUME, allVolumes, sceneVolumes, volumeNamed
+from ..Scene.SliceViews import showWithResult
 from ..Scene.Uncertainty import isUncertainty
 from ..Setup.Models import Model
 from .Parameters import Parameters
@@ -106,7 +107,7 @@ class InputsView:
         if self._parameters is not None and volumes:
             current = self._parameters.volume()
             position = volumes.index(current) + 1 if current in volumes else 0
-            self._parameters.setVolume(volumes[position % len(volumes)])
+            self._choose(volumes[position % len(volumes)], 0)
 
     def _showSelectors(self, channels: Sequence[str]) -> None:
         while len(self._selectors) < len(channels):
@@ -142,7 +143,12 @@ class InputsView:
         # While a scene closes or loads, selectors change by themselves; the scene says what holds.
         if self._isUpdating or self._parameters is None or slicer.mrmlScene.IsBatchProcessing():
             return
-        self._parameters.setVolume(self._selectors[channel].currentNode(), channel)
+        self._choose(self._selectors[channel].currentNode(), channel)
+
+    def _choose(self, volume: Any, channel: int) -> None:
+        self._parameters.setVolume(volume, channel)
+        if channel == 0 and volume is not None:
+            showWithResult(volume)  # a result would be judged over another patient's image
 
     @guarded
     def _onModelChosen(self, *_arguments: Any) -> None:

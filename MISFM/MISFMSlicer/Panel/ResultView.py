@@ -19,7 +19,7 @@ from ..LibraryMessages import forPanel
 from ..Scene import DicomSeg, Export
 from ..Scene.Edits import differsFromModels, measureAgain
 from ..Scene.Segmentations import putTable
-from ..Scene.SliceViews import jumpTo
+from ..Scene.SliceViews import hideUnderOthers, jumpTo, showWithResult
 from ..Scene.Surfaces import shrunkIn3D
 from ..Setup import Installer
 from .PlacesView import PlacesView
@@ -57,6 +57,20 @@ class ResultView:
     def job(self) -> Job | None:
         """The job that is shown."""
         return self._job
+
+    def showNew(self, job: Job, *, isChosen: bool) -> None:
+        """Show a job that has just finished, in the slices over its own volume only.
+
+        Args:
+            job: The job.
+            isChosen: Whether its volume is the chosen one; of a queue others may be.
+        """
+        isInFront = self._ui.segmentTab.visible  # other modules keep their views
+        if isInFront and isChosen:
+            showWithResult(job.request.volumes[0])
+        elif isInFront:
+            hideUnderOthers()
+        self.show(job, in3D=self._ui.show3DBox.checked)
 
     def show(self, job: Job, *, in3D: bool) -> None:
         """Show a finished job.
@@ -163,6 +177,7 @@ class ResultView:
         if segmentId:
             centre = [0.0, 0.0, 0.0]
             node.GetSegmentCenterRAS(segmentId, centre)
+            showWithResult(self._job.request.volumes[0])
             jumpTo(centre)
 
     # ----------------------------------------------------------------------------------- buttons

@@ -278,8 +278,7 @@ class SegmentTab:
     @guarded
     def _onFinished(self, job: Job) -> None:
         self._ready.forget()  # a window is measured now if the job came before that
-        parameters = self._choices.parameters
-        self._result.show(job, in3D=parameters is not None and parameters.show3D)
+        self._result.showNew(job, isChosen=job.request.volumes[0] is self.volume())
         self._tellEnd(job, _("{job}: segmented"))
 
     @guarded

@@ -68,11 +68,16 @@ def segmentationOf(volume: Any) -> Any:
     return found[-1] if found else None
 
 
+def results() -> list[Any]:
+    """Return what jobs have made in the scene and can be seen, the newest last."""
+    nodes = slicer.util.getNodesByClass("vtkMRMLSegmentationNode")
+    return [node for node in nodes if "Finished" in provenance(node) and node.GetDisplayNode()]
+
+
 def hideEarlierResults(node: Any, volume: Any) -> None:
     """Hide what earlier jobs made of a volume; over each other they would cover the image."""
-    for other in slicer.util.getNodesByClass("vtkMRMLSegmentationNode"):
-        isResult = "Finished" in provenance(other) and referenceVolume(other) is volume
-        if other is not node and isResult and other.GetDisplayNode() is not None:
+    for other in results():
+        if other is not node and referenceVolume(other) is volume:
             other.GetDisplayNode().SetVisibility(False)
 
 

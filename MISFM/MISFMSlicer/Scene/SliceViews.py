@@ -1,4 +1,4 @@
-"""The slice views: go to a place, lay a volume over the image."""
+"""The slice views: show a volume, go to a place, lay a volume over the image."""
 
 from __future__ import annotations
 
@@ -7,7 +7,33 @@ from typing import Any
 
 import slicer
 
+from .Segmentations import referenceVolume, results
+
 _OPACITY = 0.5
+
+
+def showWithResult(volume: Any) -> None:
+    """Show a volume with its newest result, if no slice view shows it yet."""
+    if not _isShown(volume):
+        slicer.util.setSliceViewerLayers(background=volume, fit=True)
+    own = [node for node in results() if referenceVolume(node) is volume]
+    if own:
+        own[-1].GetDisplayNode().SetVisibility(True)
+    hideUnderOthers()
+
+
+def hideUnderOthers() -> None:
+    """Hide the results of volumes that no slice view shows: they would be seen over another one."""
+    for node in results():
+        volume = referenceVolume(node)
+        if volume is not None and not _isShown(volume):
+            node.GetDisplayNode().SetVisibility(False)
+
+
+def _isShown(volume: Any) -> bool:
+    composites = slicer.util.getNodesByClass("vtkMRMLSliceCompositeNode")
+    shown = [(each.GetBackgroundVolumeID(), each.GetForegroundVolumeID()) for each in composites]
+    return any(volume.GetID() in layers for layers in shown)
 
 
 def jumpTo(position: Sequence[float]) -> None:
