@@ -1052,6 +1052,17 @@ def test_a_copy_that_fails_leaves_the_summary_of_the_set(tab, a_set, tmp_path, m
     assert "There is no label map." in tab.ui.finetuneNoticeLabel.text
 
 
+def test_the_names_of_starts_fit_into_the_tab(tab, a_set):
+    tab.panel.ui.tabs.setCurrentIndex(1)
+    tab.panel.settle()
+    selector = tab.ui.startSelector
+    texts = [selector.itemText(index) for index in range(selector.count)]
+    assert texts[0] == "General start (pretrained)"
+    assert selector.itemData(0, 3) == "General start, pretrained with Volume Fusion"  # its tool tip
+    sizes = [selector.fontMetrics().boundingRect(text).width() for text in texts]
+    assert max(sizes) < selector.width - selector.height  # with the arrow
+
+
 def test_the_tab_is_narrow_enough(tab, a_set):
     assert tab.panel.widget.parent.minimumSizeHint.width() <= 400
 

@@ -80,6 +80,7 @@ class TrainingForm:
         selector.clear()
         for entry in entries:
             selector.addItem(_modelText(entry), entry.name)
+            selector.setItemData(selector.count - 1, entry.title, qt.Qt.ToolTipRole)
         for path in self._checkpoints:
             selector.addItem(path.name, str(path))
         selector.addItem(_("nothing (fresh weights)"), _FRESH)
@@ -209,8 +210,8 @@ def _key(start: str) -> str:
 
 def _modelText(entry: store.ModelEntry) -> str:
     title = entry.title or entry.name
-    if entry.kind == "pretrained":
-        return _("{title} (pretrained)").format(title=title)
+    if entry.kind == "pretrained":  # the whole title is wider than the panel
+        return _("{title} (pretrained)").format(title=title.partition(", ")[0])
     return _("{title} (mine)").format(title=title) if entry.origin == "mine" else title
 
 
