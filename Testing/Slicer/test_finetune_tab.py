@@ -832,6 +832,24 @@ def test_the_loop_goes_from_case_to_case(tab, a_set, monkeypatch):
     assert tab.ui.caseLabel.text == "All cases have labels."
 
 
+def test_nobody_has_to_wait_for_a_proposal_to_the_end(tab, a_set):
+    runner = tab.tab._proposals._runner
+    runner.holds = True
+    keep_a_model(tab, a_set)
+    tab.ui.nextCaseButton.click()
+    assert tab.ui.caseLabel.text == "Computing the proposal for c"
+    tab.ui.cancelProposalButton.click()
+    assert not tab.shown("cancelProposalButton")
+    assert not tab.shown("proposalProgress")
+    assert (tab.ui.caseLabel.text, tab.ui.nextCaseButton.enabled) == ("", True)
+    runner.holds = False
+    tab.wait(lambda: a_set.case("d").status == "proposed")
+    assert tab.tab.loop.case is None
+    assert not tab.shown("cancelProposalButton")
+    tab.ui.nextCaseButton.click()
+    assert tab.tab.loop.case.name == "c"
+
+
 def draw_a_tumour(case):
     """Draw a structure that the set does not know into an open case; return where."""
     import slicer

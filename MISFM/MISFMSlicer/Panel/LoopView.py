@@ -29,6 +29,7 @@ from .CaseTexts import loopText, orderTexts
 from .Closing import isGivenUp, isReplaced, withNewLabels
 from .CorrectionEditor import CorrectionEditor
 from .NotDrawnView import NotDrawnView
+from .RunView import showProgress
 from .WorthView import WorthView
 
 _AHEAD = 2
@@ -70,6 +71,7 @@ class LoopView:
             ui.orderSelector.addItem(text, value)
         ui.orderSelector.activated.connect(self._onOrder)
         ui.nextCaseButton.clicked.connect(self._onNext)
+        ui.cancelProposalButton.clicked.connect(self._onCancel)
         ui.doneButton.clicked.connect(self._onDone)
         ui.leaveOutButton.clicked.connect(self._onLeaveOut)
         self._signals = {
@@ -220,6 +222,13 @@ class LoopView:
             self.open(row.name)
 
     @guarded
+    def _onCancel(self, *_arguments: Any) -> None:
+        """Wait no more; the proposal is computed with the others, ahead."""
+        self._waitingFor = ""
+        self._plan()
+        self._show()
+
+    @guarded
     def _onDone(self, *_arguments: Any) -> None:
         """Keep the labels as they are now, and go on."""
         case, row = self._case, self._set.case(self._case.name)
@@ -265,7 +274,7 @@ class LoopView:
         ui, isOpen = self._ui, self._case is not None
         ui.doneButton.visible = ui.leaveOutButton.visible = isOpen
         ui.nextCaseButton.enabled = bool(toDo(self._rows)) and not self._waitingFor
-        ui.proposalProgress.visible = bool(self._waitingFor)
+        ui.proposalProgress.visible = ui.cancelProposalButton.visible = bool(self._waitingFor)
         name = self._case.name if isOpen else ""
         ui.caseLabel.text = loopText(self._waitingFor, name, self._rows, hasModel=self._hasModel)
         self._worth.show(self._rows)
@@ -294,8 +303,5 @@ class LoopView:
     @guarded
     def _onProgress(self, name: str, progress: Progress) -> None:
         if name == self._waitingFor:
-            bar = self._ui.proposalProgress
-            isCounting = 0 < progress.fraction < 1
-            bar.maximum = 100 if isCounting else 0
-            bar.value = round(100 * progress.fraction) if isCounting else 0
+            showProgress(self._ui.proposalProgress, progress)
             slicer.util.showStatusMessage(f"MISFM: {Messages.stage(progress)}", 3000)

@@ -6,6 +6,8 @@ from typing import Any
 
 from slicer.i18n import tr as _
 
+from MISFMLib.events import Progress
+
 from .. import Messages
 from ..Job import Job
 
@@ -33,14 +35,12 @@ class RunView:
             waiting: How many wait behind it.
             canQueue: Whether what is chosen now can be queued.
         """
-        ui, progress = self._ui, job.progress
+        ui = self._ui
         ui.segmentButton.text = _("Cancel")
         ui.segmentButton.enabled = True
         ui.segmentButton.toolTip = _("Stop; the scene stays as it is (Esc)")
         ui.queueButton.visible = canQueue
-        isCounting = progress is not None and 0 < progress.fraction < 1
-        ui.progressBar.maximum = 100 if isCounting else 0
-        ui.progressBar.value = round(100 * progress.fraction) if isCounting else 0
+        showProgress(ui.progressBar, job.progress)
         ui.progressBar.visible = True
         ui.statusLabel.text = progressText(job, waiting)
 
@@ -51,6 +51,13 @@ class RunView:
         ui.segmentButton.enabled = ui.copyCommandButton.enabled = isReady
         ui.segmentButton.toolTip = toolTip
         ui.statusLabel.text = text
+
+
+def showProgress(bar: Any, progress: Progress | None) -> None:
+    """Let a bar show how far something is; without a fraction it moves."""
+    isCounting = progress is not None and 0 < progress.fraction < 1
+    bar.maximum = 100 if isCounting else 0
+    bar.value = round(100 * progress.fraction) if isCounting else 0
 
 
 def progressText(job: Job, waiting: int = 0) -> str:

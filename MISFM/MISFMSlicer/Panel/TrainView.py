@@ -17,6 +17,7 @@ from ..Jobs.Trainings import findTrainings, newTraining
 from ..LibraryMessages import forPanel
 from ..Scene.PlotViews import Curves, curvesOf
 from ..Signal import Signal
+from .RunView import showProgress
 
 _FOUND_DICE = 0.05
 """As in the library: a label below has not been found yet."""
@@ -167,9 +168,7 @@ class TrainView:
         ui.pauseButton.enabled = not self._asked
         ui.trainProgress.visible = isRunning
         progress = self._training.progress if self._training is not None else None
-        isCounting = progress is not None and 0 < progress.fraction < 1
-        ui.trainProgress.maximum = 100 if isCounting else 0
-        ui.trainProgress.value = round(100 * progress.fraction) if isCounting else 0
+        showProgress(ui.trainProgress, progress)
         ui.curvesButton.visible = self._dice.chart is not None
         ui.lossButton.visible = self._loss.chart is not None
         if self._training is not None:

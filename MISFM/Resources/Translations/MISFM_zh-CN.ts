@@ -72,6 +72,10 @@
         <translation>不使用此病例。</translation>
     </message>
     <message>
+        <source>Do not wait for the proposal.</source>
+        <translation>不再等待建议。</translation>
+    </message>
+    <message>
         <source>Done</source>
         <translation>完成</translation>
     </message>
