@@ -20,13 +20,14 @@ _RENEW_S = 2.0
 class Claim:
     """Says that somebody waits, from `renew` to `release`; never fails the work it is for."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, what: str = "") -> None:
         """Claim nothing yet.
 
         Args:
             folder: Where all claims of this user lie; see `claims_folder`.
+            what: What is claimed; nothing for the cores.
         """
-        self._file = folder / f"{os.getpid()}-{uuid.uuid4().hex[:8]}"
+        self._file = folder / f"{os.getpid()}-{uuid.uuid4().hex[:8]}.{what}"
         self._renewed_at = -_RENEW_S
 
     def renew(self) -> None:
@@ -52,15 +53,20 @@ def claims_folder(home: Path) -> Path:
 
 def is_claimed(folder: Path) -> bool:
     """Tell whether somebody waits; claims that are void are removed."""
-    claimed = False
+    return bool(claimed(folder))
+
+
+def claimed(folder: Path) -> list[str]:
+    """Return what is claimed, once for each claim; those that are void are removed."""
+    found: list[str] = []
     try:
         files = list(folder.iterdir())
     except OSError:
-        return False
+        return found
     for file in files:
         with contextlib.suppress(OSError):
             if time.time() - file.stat().st_mtime < _LEASE_S:
-                claimed = True
+                found.append(file.name.partition(".")[2])
             else:
                 file.unlink(missing_ok=True)
-    return claimed
+    return found

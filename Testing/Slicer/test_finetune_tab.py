@@ -11,7 +11,7 @@ from tab_fixtures import LABELS
 
 from MISFMLib.annotation.training_set import TrainingSet
 from MISFMLib.events import Failed, Finished
-from MISFMLib.foreground import claims_folder, is_claimed
+from MISFMLib.foreground import claimed, claims_folder, is_claimed
 from MISFMLib.models import store
 from MISFMLib.models.terminology import label_config
 
@@ -740,9 +740,25 @@ def test_people_who_share_a_set_are_led_to_cases_of_their_own(tab, a_set, monkey
     following = []
     for who in ("Ada", "Ben", "Ada"):
         monkeypatch.setattr(getpass, "getuser", lambda who=who: who)
-        following.append(tab.tab.loop._next().name)
+        following.append(tab.tab.loop._following()[0].name)
     assert following[0] == following[2], "after a restart it is the same again"
     assert following[0] != following[1]
+
+
+@pytest.mark.parametrize("order", ["least sure", "in order"])
+def test_a_case_that_somebody_else_has_open_comes_last(tab, a_set, order):
+    from MISFMSlicer.Jobs.Order import claimOf
+
+    tab.ui.orderSelector.setCurrentIndex(tab.ui.orderSelector.findData(order))
+    theirs = claimOf(a_set, "c")
+    theirs.renew()
+    tab.ui.nextCaseButton.click()
+    assert tab.tab.loop.case.name == "d"
+    tab.wait(lambda: sorted(claimed(a_set.folder / "open")) == ["c", "d"])
+    tab.ui.leaveOutButton.click()
+    assert claimed(a_set.folder / "open") == ["c"]
+    tab.ui.nextCaseButton.click()
+    assert tab.tab.loop.case.name == "c", "there is no other one"
 
 
 def test_labels_that_somebody_else_saved_are_replaced_only_when_the_user_says_so(tab, a_set, host):

@@ -2,41 +2,48 @@
 
 from __future__ import annotations
 
+import math
 import platform
 import random
 from collections.abc import Callable, Sequence
+from pathlib import Path
 
 from MISFMLib.annotation.case_table import CaseRow, stamp
 from MISFMLib.annotation.training_set import TrainingSet
+from MISFMLib.foreground import Claim, claimed
 
 ORDERS = ("least sure", "in order", "random")
 
 
-def nextOf(
-    rows: Sequence[CaseRow], order: str, isCurrent: Callable[[CaseRow], bool], seed: str
-) -> CaseRow | None:
-    """Return the case that comes next; None when there is none.
+def inOrder(
+    trainingSet: TrainingSet,
+    rows: Sequence[CaseRow],
+    order: str,
+    isCurrent: Callable[[CaseRow], bool],
+) -> list[CaseRow]:
+    """Return cases in the order in which they come; last those that somebody has open.
 
     Args:
-        rows: The cases that wait for their labels.
-        order: One of `ORDERS`.
+        trainingSet: The set; others may work on it, too.
+        rows: The cases.
+        order: One of `ORDERS`. The random one is the same again after a restart, and another one
+            for each of those who share the set.
         isCurrent: Tells whether the certainty of a case is that of the model in use.
-        seed: Of the random order, which is the same again after a restart.
     """
-    if not rows:
-        return None
-    if order == "random":
-        return random.Random(seed).choice(rows)
-    if order == "least sure":
-        known = [row for row in rows if isCurrent(row)]
-        if known:
-            return min(known, key=lambda row: row.certainty or 0.0)
-    return rows[0]
+    keys: dict[str, Callable[[CaseRow], float]] = {
+        "in order": lambda _row: 0.0,
+        "least sure": lambda row: (row.certainty or 0.0) if isCurrent(row) else math.inf,
+        "random": lambda row: random.Random(f"{who} {row.name}").random(),
+    }
+    who = f"{trainingSet.name} {stamp()['who']} {platform.node()}"
+    taken = claimed(_openCases(trainingSet))
+    return sorted(sorted(rows, key=keys[order]), key=lambda row: row.name in taken)
 
 
-def seedOf(trainingSet: TrainingSet) -> str:
-    """Return a seed that is another one for each of those who share a set.
+def claimOf(trainingSet: TrainingSet, case: str) -> Claim:
+    """Return what tells those who share a set that a case is open here, while it is renewed."""
+    return Claim(_openCases(trainingSet), case)
 
-    Else all of them would be led to the same case, and do it twice.
-    """
-    return " ".join((trainingSet.name, stamp()["who"], platform.node()))
+
+def _openCases(trainingSet: TrainingSet) -> Path:
+    return trainingSet.folder / "open"

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from slicer.i18n import tr as _
 
 from MISFMLib.annotation.case_table import CaseRow
+from MISFMLib.errors import DataError
 
 
 def noSet() -> str:
@@ -14,6 +15,15 @@ def noSet() -> str:
     return _(
         "A model learns from cases with labels. Open… a folder with images and labels; or load a"
         " volume and its segmentation, and press Add labels."
+    )
+
+
+def noLabels() -> DataError:
+    """Say that there is nothing to draw in a case."""
+    return DataError(
+        _("The training set has no labels yet."),
+        code="no-labels",
+        remedy=_("Add a segmentation first: its segments become the labels of the set."),
     )
 
 

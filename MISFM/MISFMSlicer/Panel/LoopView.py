@@ -12,20 +12,20 @@ from slicer.i18n import tr as _
 
 from MISFMLib.annotation.case_table import CaseRow
 from MISFMLib.annotation.training_set import TrainingSet
-from MISFMLib.errors import DataError, MISFMError
+from MISFMLib.errors import MISFMError
 from MISFMLib.events import Failed, Progress
 
 from .. import Messages
 from ..Guard import guarded
-from ..Jobs.Order import ORDERS, nextOf, seedOf
+from ..Jobs.Order import ORDERS, claimOf, inOrder
 from ..Jobs.Proposals import Proposals, toDo
 from ..Jobs.Unpacking import Unpacking
 from ..LibraryMessages import forPanel
-from ..Scene.Corrections import compare
+from ..Scene.Corrections import columns, compare
 from ..Scene.TrainingCases import OpenCase, openCase
 from ..Signal import Signal
 from .CasePlaces import CasePlaces
-from .CaseTexts import loopText, orderTexts
+from .CaseTexts import loopText, noLabels, orderTexts
 from .Closing import isGivenUp, isReplaced, withNewLabels
 from .CorrectionEditor import CorrectionEditor
 from .NotDrawnView import NotDrawnView
@@ -60,8 +60,7 @@ class LoopView:
         self._hasModel = False
         self._case: OpenCase | None = None
         self._row: CaseRow | None = None
-        self._openedAt = 0.0
-        self._waitingFor = ""
+        self._openedAt, self._waitingFor = 0.0, ""
         self._unpacking = Unpacking()
         self.editor = CorrectionEditor(ui)
         self._places = CasePlaces(ui, report)
@@ -144,7 +143,9 @@ class LoopView:
         self._show()
 
     def lookAround(self) -> None:
-        """Close the case when the user has deleted its volume or its segmentation."""
+        """Close the case when the user has deleted its volume or segmentation; keep its claim."""
+        if self._case is not None:
+            self._claim.renew()
         if self._case is not None and not self._case.isInScene:
             name = self._case.name
             self._close()
@@ -169,39 +170,39 @@ class LoopView:
 
     # ----------------------------------------------------------------------------------- the order
 
-    def _next(self) -> CaseRow | None:
-        """Return the case that comes next by the chosen order, among those that wait."""
+    def _following(self) -> list[CaseRow]:
+        """Return the cases that wait, without the open one, in the chosen order."""
         opened = self._case.name if self._case is not None else ""
         rows = [row for row in toDo(self._rows) if row.name != opened]
         order = self._ui.orderSelector.currentData
-        return nextOf(rows, order, self._proposals.isCurrent, seedOf(self._set)) if rows else None
+        return inOrder(self._set, rows, order, self._proposals.isCurrent) if rows else []
+
+    def _openNext(self) -> None:
+        following = self._following()
+        if following:
+            self.open(following[0].name)
 
     def _plan(self) -> None:
         """Let proposals be computed ahead: of all cases, or of those that come next."""
-        following = self._next()
-        names = [following.name] if following is not None else []
-        names += [row.name for row in toDo(self._rows) if row.name not in names]
+        names = [row.name for row in self._following()]
+        if self._case is not None and names:
+            self._unpacking.want(self._set.images(names[0]))
         if self._ui.orderSelector.currentData != "least sure":
             names = names[:_AHEAD]
         self._proposals.want(names if self._hasModel else (), self._waitingFor)
-        if following is not None and self._case is not None:
-            self._unpacking.want(self._set.images(following.name))
 
     # ------------------------------------------------------------------------------------ the case
 
     def _openNow(self, row: CaseRow, labelFile: Any) -> None:
         labels = self._set.labels
         if not labels:
-            raise DataError(
-                _("The training set has no labels yet."),
-                code="no-labels",
-                remedy=_("Add a segmentation first: its segments become the labels of the set."),
-            )
+            raise noLabels()
         files = (self._set.images(row.name), labelFile, labels)
         self._case = openCase(
             row.name, *files, channels=self._set.channels, readFrom=self._unpacking.ready
         )
         self._row, self._openedAt = row, time.monotonic()
+        self._claim = claimOf(self._set, row.name)
         self.editor.open(self._case.segmentation, self._case.volume)
         self._notDrawn.show(labels, row.not_drawn)
         self._places.show(self._proposals.report(row.name) if not row.is_labelled else {})
@@ -210,6 +211,7 @@ class LoopView:
         self.editor.close()
         if self._case is not None:
             self._case.close()
+            self._claim.release()
             self._case = None
         self._places.hide()
         self._notDrawn.hide()
@@ -217,9 +219,7 @@ class LoopView:
     @guarded
     def _onNext(self, *_arguments: Any) -> None:
         self.changed.emit()  # others may have done some cases of the set meanwhile
-        row = self._next()
-        if row is not None:
-            self.open(row.name)
+        self._openNext()
 
     @guarded
     def _onCancel(self, *_arguments: Any) -> None:
@@ -238,28 +238,21 @@ class LoopView:
         if labels is None:
             return
         array = case.array(labels)
-        change = compare(case.before, array)
-        minutes = round((time.monotonic() - self._openedAt) / 60, 2)
-        measured = {} if row.is_labelled else {"minutes": minutes}
-        if row.status == "proposed":
-            dice = None if change.dice is None else round(change.dice, 4)
-            measured |= {"dice": dice, "changed_voxels": change.changedVoxels}
-        row = self._set.save_labels(
+        minutes = (time.monotonic() - self._openedAt) / 60
+        saved = self._set.save_labels(
             case.name,
             lambda path: case.write(array, path),
             labels=labels,
-            status="corrected" if change.changedVoxels else "checked",
             not_drawn=self._notDrawn.chosen([each for each in labels if each.value not in array]),
-            **measured,
+            **columns(row, compare(case.before, array), minutes),
         )
         self._close()
         self.changed.emit()
-        following = self._next() if measured else None
-        if following is not None:
-            self.open(following.name)
+        if not row.is_labelled:
+            self._openNext()
         self._show()
-        if measured:
-            self.corrected.emit(row)
+        if not row.is_labelled:
+            self.corrected.emit(saved)
 
     @guarded
     def _onLeaveOut(self, *_arguments: Any) -> None:

@@ -1166,6 +1166,10 @@
         <translation>模型从带标签的病例中学习。请用“打开…”选择含图像和标注的文件夹；或加载一个体数据及其分割，再点击“添加标注”。</translation>
     </message>
     <message>
+        <source>Add a segmentation first: its segments become the labels of the set.</source>
+        <translation>请先添加一个分割：其分段将成为训练集的标签。</translation>
+    </message>
+    <message>
         <source>Add volumes without labels to be led from case to case.</source>
         <translation>添加没有标注的体数据，即可逐例进行。</translation>
     </message>
@@ -1184,6 +1188,10 @@
     <message>
         <source>Dice of the proposal {dice}</source>
         <translation>建议的 Dice {dice}</translation>
+    </message>
+    <message>
+        <source>The training set has no labels yet.</source>
+        <translation>训练集还没有标签。</translation>
     </message>
     <message>
         <source>There is no model yet that proposes labels: cases open without.</source>
@@ -1601,16 +1609,8 @@
 <context>
     <name>Panel.LoopView</name>
     <message>
-        <source>Add a segmentation first: its segments become the labels of the set.</source>
-        <translation>请先添加一个分割：其分段将成为训练集的标签。</translation>
-    </message>
-    <message>
         <source>No proposal for {case}: {why}</source>
         <translation>{case} 没有建议：{why}</translation>
-    </message>
-    <message>
-        <source>The training set has no labels yet.</source>
-        <translation>训练集还没有标签。</translation>
     </message>
     <message>
         <source>{case} was taken out of the scene. In the training set it is as it was: double-click it there to open it again.</source>
