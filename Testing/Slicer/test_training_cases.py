@@ -59,6 +59,40 @@ def test_image_and_labels_come_back_as_they_were_written(scene, make_volume, tmp
     assert not scene.mrmlScene.IsNodePresent(case.volume)
 
 
+def test_many_labels_share_one_label_map_and_are_read_at_once(
+    scene, make_volume, tmp_path, monkeypatch
+):
+    """One by one, a hundred labels of a trunk CT took minutes to open."""
+    from MISFMSlicer.Scene import Masks
+    from MISFMSlicer.Scene.Export import writeLabelMap
+    from MISFMSlicer.Scene.TrainingCases import openCase, writeImage
+
+    volume = make_volume()
+    labels = tuple(label_config(value, f"organ {value}") for value in range(1, 101))
+    array = np.zeros(scene.util.arrayFromVolume(volume).shape, np.uint8)
+    array.ravel()[::7] = np.arange(array.ravel()[::7].size) % 99 + 1
+    array[0, 0, 0] = 200  # which is no label of the set
+    writeImage(volume, tmp_path / "a.nii.gz")
+    writeLabelMap(array, volume, tmp_path / "l.nii.gz")
+    monkeypatch.setattr(Masks, "maskOn", None)
+    case = openCase("a", [tmp_path / "a.nii.gz"], tmp_path / "l.nii.gz", labels)
+    array[0, 0, 0] = 0
+    assert np.array_equal(case.before, array)
+    assert len(case.values(labels)) == 100
+    assert case.segmentation.GetSegmentation().GetNumberOfLayers("Binary labelmap") == 1
+    key = list(case.values(labels))[41]
+    drawn = np.zeros(array.shape, np.uint8)
+    drawn[2, :4, :4] = 1
+    scene.util.updateSegmentBinaryLabelmapFromArray(drawn, case.segmentation, key, case.volume)
+    kept = np.where(array == 42, 0, array)
+    with pytest.raises(DataError, match="overlap"):
+        case.array(labels)
+    drawn[kept != 0] = 0
+    scene.util.updateSegmentBinaryLabelmapFromArray(drawn, case.segmentation, key, case.volume)
+    assert np.array_equal(case.array(labels), np.where(drawn == 1, 42, kept))
+    case.close()
+
+
 def test_a_case_without_labels_has_an_empty_segment_for_each(scene, make_volume, tmp_path):
     from MISFMSlicer.Scene.TrainingCases import openCase, writeImage
 

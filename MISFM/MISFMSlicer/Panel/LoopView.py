@@ -21,7 +21,7 @@ from ..Jobs.Order import ORDERS, claimOf, inOrder
 from ..Jobs.Proposals import Proposals, toDo
 from ..Jobs.Unpacking import Unpacking
 from ..LibraryMessages import forPanel
-from ..Scene.Corrections import columns, compare
+from ..Scene.Corrections import absentIn, columns, compare
 from ..Scene.TrainingCases import OpenCase, openCase
 from ..Signal import Signal
 from .CasePlaces import CasePlaces
@@ -243,7 +243,7 @@ class LoopView:
             case.name,
             lambda path: case.write(array, path),
             labels=labels,
-            not_drawn=self._notDrawn.chosen([each for each in labels if each.value not in array]),
+            not_drawn=self._notDrawn.chosen(absentIn(array, labels)),
             **columns(row, compare(case.before, array), minutes),
         )
         self._close()

@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
 from MISFMLib.annotation.case_table import CaseRow
+from MISFMLib.configs import LabelConfig
 
 _BACKGROUND = 0
+_VALUES = 256
+"""Label maps of training sets hold 8 bits."""
 
 
 @dataclass(frozen=True)
@@ -24,14 +28,12 @@ class Correction:
 def compare(before: np.ndarray, after: np.ndarray) -> Correction:
     """Compare labels (k, j, i) before and after a correction."""
     labelled = (before != _BACKGROUND) | (after != _BACKGROUND)  # few, and all that can differ
-    before, after = before[labelled], after[labelled]
-    scores = []
-    for value in np.union1d(np.unique(before), np.unique(after)):
-        if value != _BACKGROUND:
-            old, new = before == value, after == value
-            scores.append(2.0 * float((old & new).sum()) / float(old.sum() + new.sum()))
-    changed = int((before != after).sum())
-    return Correction(sum(scores) / len(scores) if scores else None, changed)
+    pairs = before[labelled].astype(np.uint16) * _VALUES + after[labelled]
+    counts = np.bincount(pairs, minlength=_VALUES**2).reshape(_VALUES, _VALUES)
+    sizes = (counts.sum(axis=0) + counts.sum(axis=1))[1:]
+    scores = 2.0 * counts.diagonal()[1:][sizes > 0] / sizes[sizes > 0]
+    changed = int(counts.sum() - counts.trace())
+    return Correction(float(scores.mean()) if scores.size else None, changed)
 
 
 def columns(row: CaseRow, change: Correction, minutes: float) -> dict[str, Any]:
@@ -49,3 +51,9 @@ def columns(row: CaseRow, change: Correction, minutes: float) -> dict[str, Any]:
         dice = None if change.dice is None else round(change.dice, 4)
         told |= {"dice": dice, "changed_voxels": change.changedVoxels}
     return told
+
+
+def absentIn(array: np.ndarray, labels: Sequence[LabelConfig]) -> list[LabelConfig]:
+    """Return the labels without a voxel."""
+    counts = sum(np.bincount(plane.ravel(), minlength=_VALUES) for plane in array)
+    return [label for label in labels if not counts[label.value]]

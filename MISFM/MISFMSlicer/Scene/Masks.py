@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 import numpy as np
@@ -18,6 +19,7 @@ LABELMAP = "Binary labelmap"
 """Name of the representation; vtkSegmentationConverter returns the same."""
 _SURFACE = "Closed surface"
 _SAME_GRID = 1e-6
+_BACKGROUND = 0
 
 
 def labelMapOf(node: Any, segmentId: str) -> Any:
@@ -54,6 +56,63 @@ def maskOn(segmentation: Any, segmentId: str, volume: Any) -> np.ndarray:
     )
     voxels = vtk_to_numpy(image.GetPointData().GetScalars())
     return np.reshape(voxels, image.GetDimensions()[::-1]) > 0
+
+
+def labelArray(segmentation: Any, volume: Any, values: Mapping[str, int]) -> np.ndarray:
+    """Return the labels (k, j, i) of some segments on the grid of a volume, uint8.
+
+    Args:
+        segmentation: The vtkMRMLSegmentationNode.
+        volume: The volume.
+        values: Segment ID to value; segments that are not named are left out.
+
+    Raises:
+        DataError: Two of the segments overlap, which a label map cannot say.
+    """
+    labels = np.zeros(volume.GetImageData().GetDimensions()[::-1], np.uint8)
+    for part, found in _labelsOn(segmentation, values, volume):
+        before, isFound = labels[part], found != _BACKGROUND
+        taken = isFound & (before != _BACKGROUND)
+        if taken.any():
+            keys = {value: key for key, value in values.items()}
+            pair = (keys[before[taken][0]], keys[found[taken][0]])
+            first, second = (segmentation.GetSegmentation().GetSegment(key) for key in pair)
+            raise DataError(
+                _("{first} and {second} overlap, a label map gives each voxel one label.").format(
+                    first=first.GetName(), second=second.GetName()
+                ),
+                code="overlapping-segments",
+                remedy=_("Remove the overlap in the Segment Editor."),
+            )
+        np.copyto(before, found, where=isFound)
+    return labels
+
+
+def _labelsOn(
+    segmentation: Any, values: Mapping[str, int], volume: Any
+) -> Iterator[tuple[Any, np.ndarray]]:
+    """Yield parts of a volume and the labels there, which may overlap.
+
+    Segments that share a label map come together: of a hundred, one by one takes minutes.
+    """
+    shared: dict[Any, list[str]] = {}
+    for key in values:
+        segment = segmentation.GetSegmentation().GetSegment(key)
+        image = segment.GetRepresentation(LABELMAP)
+        if image is not None and _isOnGrid(image, segmentation, volume):
+            shared.setdefault(image, []).append(key)
+            continue
+        mask = maskOn(segmentation, key, volume)
+        if mask.any():
+            yield ..., mask * np.uint8(values[key])
+    for image, keys in shared.items():
+        part, voxels = _partIn(volume, image)
+        if voxels.size:
+            table = np.zeros(int(voxels.max()) + 1, np.uint8)
+            for key in keys:
+                own = segmentation.GetSegmentation().GetSegment(key).GetLabelValue()
+                table[own : own + 1] = values[key]  # a label without voxels may be beyond
+            yield part, np.stack([table[plane.astype(np.intp)] for plane in voxels])
 
 
 def _converted(segmentation: Any, segmentId: str, volume: Any) -> Any:
@@ -123,17 +182,23 @@ def _onItsGrid(segmentation: Any, segmentId: str, volume: Any) -> np.ndarray | N
     image = segment.GetRepresentation(LABELMAP) if segment is not None else None
     if image is None or not _isOnGrid(image, segmentation, volume):
         return None
-    size = volume.GetImageData().GetDimensions()[::-1]
-    mask = np.zeros(size, bool)
-    if image.GetNumberOfPoints():
-        ends = np.add(np.reshape(image.GetExtent(), (3, 2))[::-1], (0, 1))
-        inside = [slice(max(0, a), max(0, min(b, n))) for (a, b), n in zip(ends, size, strict=True)]
-        voxels = vtk_to_numpy(image.GetPointData().GetScalars())
-        voxels = np.reshape(voxels, image.GetDimensions()[::-1])
-        part = [slice(s.start - a, s.stop - a) for s, (a, _b) in zip(inside, ends, strict=True)]
-        if all(each.start < each.stop for each in inside):
-            np.equal(voxels[tuple(part)], segment.GetLabelValue(), out=mask[tuple(inside)])
+    mask = np.zeros(volume.GetImageData().GetDimensions()[::-1], bool)
+    part, voxels = _partIn(volume, image)
+    np.equal(voxels, segment.GetLabelValue(), out=mask[part])
     return mask
+
+
+def _partIn(volume: Any, image: Any) -> tuple[tuple[slice, ...], np.ndarray]:
+    """Return which part of a volume a label map on its grid covers, and the voxels there."""
+    size = volume.GetImageData().GetDimensions()[::-1]
+    ends = np.add(np.reshape(image.GetExtent(), (3, 2))[::-1], (0, 1))
+    inside = [slice(max(0, a), min(b, n)) for (a, b), n in zip(ends, size, strict=True)]
+    if not image.GetNumberOfPoints() or any(each.start >= each.stop for each in inside):
+        return (slice(0, 0),) * 3, np.zeros((0, 0, 0), np.uint8)
+    voxels = vtk_to_numpy(image.GetPointData().GetScalars())
+    voxels = np.reshape(voxels, image.GetDimensions()[::-1])
+    part = [slice(s.start - a, s.stop - a) for s, (a, _b) in zip(inside, ends, strict=True)]
+    return tuple(inside), voxels[tuple(part)]
 
 
 def _isOnGrid(image: Any, segmentation: Any, volume: Any) -> bool:

@@ -18,9 +18,9 @@ from MISFMLib.errors import DataError
 
 from .Channels import caseName, writeChannel
 from .Export import writeLabelMap
-from .Masks import liesOnGrid
+from .Masks import labelArray, liesOnGrid
 from .Segmentations import referenceVolume, segmentationOf
-from .TrainingCases import CASE_FILE, labelArray, segmentColour, segmentNames
+from .TrainingCases import CASE_FILE, segmentColour, segmentNames
 from .Transforms import checkTransforms
 
 NEW, LEAVE_OUT = "new", "leave out"

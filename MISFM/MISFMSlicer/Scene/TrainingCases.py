@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 import slicer
 from slicer.i18n import tr as _
+from vtk.util.numpy_support import numpy_to_vtk
 
 from MISFMLib.annotation.labels import match_labels, new_label, plain
 from MISFMLib.configs import LabelConfig
@@ -17,7 +18,7 @@ from MISFMLib.errors import DataError
 
 from .Export import notWritten, writeLabelMap
 from .GridBox import boxOf
-from .Masks import maskOn
+from .Masks import LABELMAP, gridOf, labelArray, maskOn
 from .SceneIO import checkVolume, isInScene, loadFile, readLabels
 from .Segmentations import addSegmentation, hideOthers, segments, takeOut
 from .Transforms import isOnGridOf
@@ -53,35 +54,6 @@ def writeImage(volume: Any, path: Path) -> None:
     storage.SetFileName(path.as_posix())
     if not storage.WriteData(volume) or not path.exists():
         raise notWritten()
-
-
-def labelArray(segmentation: Any, volume: Any, values: Mapping[str, int]) -> np.ndarray:
-    """Return the labels (k, j, i) of some segments on the grid of a volume, uint8.
-
-    Args:
-        segmentation: The vtkMRMLSegmentationNode.
-        volume: The volume.
-        values: Segment ID to value; segments that are not named are left out.
-
-    Raises:
-        DataError: Two of the segments overlap, which a label map cannot say.
-    """
-    labels = np.zeros(slicer.util.arrayFromVolume(volume).shape, np.uint8)
-    names = segmentNames(segmentation)
-    for segmentId, value in values.items():
-        inside = maskOn(segmentation, segmentId, volume)
-        taken = inside & (labels != _BACKGROUND)
-        if taken.any():
-            other = next(key for key, number in values.items() if number == labels[taken][0])
-            raise DataError(
-                _("{first} and {second} overlap, a label map gives each voxel one label.").format(
-                    first=names[other], second=names[segmentId]
-                ),
-                code="overlapping-segments",
-                remedy=_("Remove the overlap in the Segment Editor."),
-            )
-        np.copyto(labels, value, where=inside, casting="unsafe")
-    return labels
 
 
 # ------------------------------------------------------------------------------------- from files
@@ -182,6 +154,8 @@ class OpenCase:
 
     def close(self) -> None:
         """Take the case out of the scene, and let be seen what was before."""
+        if isInScene(self.segmentation):
+            takeOut(self.segmentation.GetSegmentation())
         for node in (self.segmentation, *self.volumes):
             if isInScene(node):
                 slicer.mrmlScene.RemoveNode(node)
@@ -244,9 +218,9 @@ def _withLabels(
     try:
         if labelFile is not None and labelFile.name.endswith(".seg.nrrd"):
             _takeProposal(segmentation, volume, labelFile, labels)
-        _addMissing(segmentation, labels)
-        if labelFile is not None and not labelFile.name.endswith(".seg.nrrd"):
+        elif labelFile is not None:
             _fill(segmentation, volume, labelFile, labels)
+        _addMissing(segmentation, labels)
         case = OpenCase(name, tuple(volumes), segmentation, np.empty(0))
         case.before = case.array(labels)
         case.hideOthers()
@@ -272,26 +246,31 @@ def _addMissing(segmentation: Any, labels: Sequence[LabelConfig]) -> None:
     present = set(segmentNames(segmentation))
     for label in labels:
         if _segmentId(label) not in present:
-            segment = slicer.vtkSegment()
-            _dress(segment, label)
-            segmentation.GetSegmentation().AddSegment(segment, _segmentId(label))
+            _add(segmentation, label)
 
 
 def _fill(segmentation: Any, volume: Any, path: Path, labels: Sequence[LabelConfig]) -> None:
+    """Add a segment for each label; all share one label map, else a hundred take minutes."""
     node = loadFile(slicer.util.loadLabelVolume, path, {"show": False})
-    grid = volume if isOnGridOf(node, volume) else node  # it may have to be mended
     try:
+        image = gridOf(volume if isOnGridOf(node, volume) else node)  # it may have to be mended
         array = slicer.util.arrayFromVolume(node)
-        for label in labels:
-            if (array == label.value).any():
-                slicer.util.updateSegmentBinaryLabelmapFromArray(
-                    (array == label.value).astype(np.uint8),
-                    segmentation,
-                    _segmentId(label),
-                    grid,
-                )
+        known = np.isin(array, [label.value for label in labels])
+        voxels = np.where(known, array, _BACKGROUND).astype(np.uint8)
+        image.GetPointData().SetScalars(numpy_to_vtk(voxels.ravel(), deep=True))
     finally:
         slicer.mrmlScene.RemoveNode(node)
+    for label in labels:
+        _add(segmentation, label, image)
+
+
+def _add(segmentation: Any, label: LabelConfig, image: Any = None) -> None:
+    segment = slicer.vtkSegment()
+    _dress(segment, label)
+    if image is not None:
+        segment.SetLabelValue(label.value)
+        segment.AddRepresentation(LABELMAP, image)
+    segmentation.GetSegmentation().AddSegment(segment, _segmentId(label))
 
 
 def _segmentId(label: LabelConfig) -> str:

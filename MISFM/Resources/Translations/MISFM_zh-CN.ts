@@ -2782,6 +2782,14 @@
 <context>
     <name>Scene.Masks</name>
     <message>
+        <source>Remove the overlap in the Segment Editor.</source>
+        <translation>请在分割编辑器中去除重叠。</translation>
+    </message>
+    <message>
+        <source>{first} and {second} overlap, a label map gives each voxel one label.</source>
+        <translation>{first} 与 {second} 重叠，标签图中每个体素只能有一个标签。</translation>
+    </message>
+    <message>
         <source>{name} is made of contours, of which this Slicer cannot make voxels.</source>
         <translation>{name} 由轮廓线构成，此 Slicer 无法将其转换为体素。</translation>
     </message>
@@ -2842,20 +2850,12 @@
 <context>
     <name>Scene.TrainingCases</name>
     <message>
-        <source>Remove the overlap in the Segment Editor.</source>
-        <translation>请在分割编辑器中去除重叠。</translation>
-    </message>
-    <message>
         <source>Rename or delete the segment, or add the label to the set.</source>
         <translation>请重命名或删除该分段，或将此标签加入训练集。</translation>
     </message>
     <message>
         <source>The training set has no label {names}.</source>
         <translation>训练集中没有标签 {names}。</translation>
-    </message>
-    <message>
-        <source>{first} and {second} overlap, a label map gives each voxel one label.</source>
-        <translation>{first} 与 {second} 重叠，标签图中每个体素只能有一个标签。</translation>
     </message>
     <message>
         <source>{case} has another number of voxels than in the training set.</source>
