@@ -4,6 +4,7 @@
     cases.csv       one line per case: status, split, certainty, who, when
     imagesTr        images of labelled cases     labelsTr    their label maps
     imagesTs        images of the others         proposals   what a model proposes for them
+    open            a file for each case that somebody has open in Slicer now
 
 A case has one image, or one for each channel (T1 and T2, CT and MR), on one grid: case_0000.nii.gz,
 case_0001.nii.gz, … as nnU-Net names them.

@@ -9,7 +9,7 @@ import time
 import pytest
 
 from MISFMLib.events import Notice, ignore_events
-from MISFMLib.foreground import Claim, claims_folder, is_claimed
+from MISFMLib.foreground import Claim, claimed, claims_folder, is_claimed
 from MISFMLib.models import store
 
 torch = pytest.importorskip("torch")
@@ -49,6 +49,15 @@ def test_a_claim_that_nobody_renews_any_more_holds_nothing_up():
     os.utime(file, (0, time.time() - 60))
     assert not is_claimed(folder)
     assert not list(folder.iterdir())
+
+
+def test_claims_say_what_they_are_for(tmp_path):
+    mine, theirs = Claim(tmp_path, "case 1.5"), Claim(tmp_path, "b")
+    mine.renew()
+    theirs.renew()
+    assert sorted(claimed(tmp_path)) == ["b", "case 1.5"]
+    mine.release()
+    assert claimed(tmp_path) == ["b"]
 
 
 def test_a_validation_waits_between_its_windows(segmentation):

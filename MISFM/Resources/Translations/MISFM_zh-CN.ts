@@ -244,8 +244,8 @@
         <translation>检查位置</translation>
     </message>
     <message>
-        <source>Which unlabelled case comes next. If several people share the set, let each choose any: everybody gets an order of their own.</source>
-        <translation>接下来是哪个未标注病例。若多人共用此训练集，请各自选择“任意一例”：每人的顺序各不相同。</translation>
+        <source>Which unlabelled case comes next. One that somebody else who shares the set has open comes last.</source>
+        <translation>下一个未标注的病例。共享该训练集的其他人已打开的病例排在最后。</translation>
     </message>
     <message>
         <source>never</source>
