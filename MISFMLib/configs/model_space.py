@@ -140,6 +140,12 @@ class PreprocessingConfig:
         raise_problems(problems, "Correct the preprocessing settings.")
 
     @property
+    def directions(self) -> str:
+        """Letters of the body along depth, height and width of model space; empty as stored."""
+        letters = self.orientation[::-1]
+        return "".join(letters[axis] for axis in self.transpose) if letters else ""
+
+    @property
     def is_regional(self) -> bool:
         """Whether every output of the network is a region that may overlap others."""
         return self.decision == "regions"

@@ -37,6 +37,8 @@ class CaseFacts:
     """Voxels along the axes LPS: depth is inferior-superior, width right-left."""
     spacing_dhw: Spacing
     """Voxel size in mm in the same order."""
+    stored_axes: Size = (0, 1, 2)
+    """Which of these axes each one of the file is."""
     modality: str
     """As the file says: CT, MR, or empty."""
     intensity_range: tuple[float, float]
@@ -153,6 +155,7 @@ def examine_case(case: Case) -> CaseFacts:
         name=case.name,
         shape_dhw=(shape[axes[0]], shape[axes[1]], shape[axes[2]]),
         spacing_dhw=(spacing[axes[0]], spacing[axes[1]], spacing[axes[2]]),
+        stored_axes=(axes.index(0), axes.index(1), axes.index(2)),
         modality=volume.modality,
         intensity_range=(float(first_channel.min()), float(first_channel.max())),
         label_values=label_values,

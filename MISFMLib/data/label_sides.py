@@ -93,7 +93,7 @@ def _side(
 
 
 def mirror_axes(
-    names: Sequence[str], cases: Sequence[Mapping[int, LabelSide]], orientation: str
+    names: Sequence[str], cases: Sequence[Mapping[int, LabelSide]], directions: str
 ) -> tuple[int, ...]:
     """Choose the axes along which a mirrored volume still has the right labels.
 
@@ -101,7 +101,7 @@ def mirror_axes(
         names: Names of the labels; left and right kidney, or anterior and posterior hippocampus,
             are told apart by a direction.
         cases: Where the labels lie in each training case.
-        orientation: Directions of x, y and z of model space, such as LPS.
+        directions: Letters of depth, height and width of model space, such as SPL.
 
     Returns:
         Axes of model space (0 depth, 1 height, 2 width) along which no two labels differ.
@@ -110,7 +110,7 @@ def mirror_axes(
     by_name = {ends for ends in _OPPOSITES if _has_both_ends(names, *_OPPOSITES[ends])}
     return tuple(
         axis
-        for axis, letter in enumerate(reversed(orientation))
+        for axis, letter in enumerate(directions)
         if LPS_AXIS[letter] not in by_place and not any(letter in ends for ends in by_name)
     )
 

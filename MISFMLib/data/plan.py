@@ -95,14 +95,10 @@ def plan_orientation(facts: Sequence[Extent]) -> str:
     return ("LPS", "LSP", "PSL")[longest] if is_sliced else "LPS"
 
 
-def along(fact: CaseFacts, orientation: str) -> CaseFacts:
-    """Return the facts of a case with shape and spacing in the axes of another orientation.
-
-    Without one, as models of nnU-Net have it, which take volumes as they are stored, they stay.
-    """
-    if not orientation:
-        return fact
-    depth, height, width = (LPS_AXIS[letter] for letter in reversed(orientation))
+def along(fact: CaseFacts, space: PreprocessingConfig) -> CaseFacts:
+    """Return the facts of a case with shape and spacing along the axes of a model space."""
+    axes = [LPS_AXIS[letter] for letter in space.directions]
+    depth, height, width = axes or [fact.stored_axes[axis] for axis in space.transpose]
     shape, spacing = fact.shape_dhw, fact.spacing_dhw
     return replace(
         fact,

@@ -317,6 +317,20 @@ def test_training_starts_from_a_model_that_takes_volumes_as_they_are_stored(
     assert trained.network.num_classes == 3
 
 
+def test_a_start_whose_axes_are_turned_is_not_mirrored_from_left_to_right(
+    config, a_source, tmp_path
+):
+    """Imports of MONAI have right and left along depth."""
+    source = tmp_path / "turned"
+    space = replace(a_source.manifest.preprocessing, orientation="RAS", transpose=(2, 1, 0))
+    weights = read_weights(a_source)
+    write_bundle(source, replace(a_source.manifest, preprocessing=space), weights)
+    report = run_finetune(
+        config(init=str(source), labels=("2=kidney left", "5=kidney right"), augmentation="light")
+    )
+    assert read_bundle(Path(report["bundle"])).manifest.preprocessing.mirror_axes == (2,)
+
+
 def test_a_network_of_monai_keeps_the_patch_it_was_made_for(a_source):
     network = replace(a_source.manifest.network, architecture="monai", monai="{}")
     kept = planning._patch(

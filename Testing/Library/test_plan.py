@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
@@ -65,7 +67,7 @@ def test_slices_are_stacked_along_depth(spacing, orientation):
     facts = [fact(shape=(10, 20, 30), spacing=spacing)]
 
     assert plan_orientation(facts) == orientation
-    turned = along(facts[0], orientation)
+    turned = along(facts[0], PreprocessingConfig(orientation=orientation))
     assert turned.spacing_dhw[0] == (max(spacing) if orientation != "LPS" else spacing[0])
     assert sorted(zip(turned.shape_dhw, turned.spacing_dhw, strict=True)) == sorted(
         zip((10, 20, 30), spacing, strict=True)
@@ -73,9 +75,24 @@ def test_slices_are_stacked_along_depth(spacing, orientation):
 
 
 def test_orientation_letters_name_the_axes_from_width_to_depth():
-    assert along(fact(shape=(10, 20, 30)), "PSL").shape_dhw == (30, 10, 20)
-    assert along(fact(shape=(10, 20, 30)), "LSP").shape_dhw == (20, 10, 30)
-    assert along(fact(shape=(10, 20, 30)), "RAI").shape_dhw == (10, 20, 30)
+    for orientation, shape in {
+        "PSL": (30, 10, 20),
+        "LSP": (20, 10, 30),
+        "RAI": (10, 20, 30),
+    }.items():
+        space = PreprocessingConfig(orientation=orientation)
+        assert along(fact(shape=(10, 20, 30)), space).shape_dhw == shape
+
+
+def test_imported_models_may_turn_the_axes_of_the_body_or_those_of_the_file():
+    space = PreprocessingConfig(orientation="RAS", transpose=(2, 1, 0))
+    assert along(fact(shape=(10, 20, 30)), space).shape_dhw == (30, 20, 10)
+    # A sagittal series, whose slices are stacked from right to left in its file.
+    sagittal = replace(fact(shape=(10, 20, 30)), stored_axes=(2, 0, 1))
+    stored = PreprocessingConfig(orientation="")
+    assert along(sagittal, stored).shape_dhw == (30, 10, 20)
+    turned = replace(stored, transpose=(1, 0, 2))
+    assert along(sagittal, turned).shape_dhw == (10, 30, 20)
 
 
 def test_the_patch_covers_most_of_small_volumes_in_whole_strides():

@@ -103,7 +103,7 @@ def warn_of_mirrored_labels(
     plan: TrainingPlan, facts: Sequence[CaseFacts], events: EventSink
 ) -> None:
     """Tell when mirrored patches would teach the network to confuse labels, such as sides."""
-    sound = sound_mirror_axes(plan.labels, facts, plan.preprocessing.orientation)
+    sound = sound_mirror_axes(plan.labels, facts, plan.preprocessing)
     mirrored = plan.preprocessing.mirror_axes
     if not set(mirrored) <= set(sound):
         advice = " ".join(["--mirror-axes", *(str(axis) for axis in mirrored if axis in sound)])

@@ -73,8 +73,8 @@ def make_plan(
     space = _model_space(config, found, facts, modality, start)
     labels = _labels(config, found, facts, start)
     check_whole(start, labels, len(found.channels))
-    space = replace(space, mirror_axes=_mirror_axes(config, labels, facts, space.orientation))
-    facts = [along(fact, space.orientation) for fact in facts]
+    space = replace(space, mirror_axes=_mirror_axes(config, labels, facts, space))
+    facts = [along(fact, space) for fact in facts]
     plan_voxels = plan_spacing if start.rules is None else nnunet_spacing
     spacing = config.spacing_dhw or space.spacing_dhw or plan_voxels(facts)
     network = replace(
@@ -164,21 +164,21 @@ def _mirror_axes(
     config: FinetuneConfig,
     labels: Sequence[LabelConfig],
     facts: Sequence[CaseFacts],
-    orientation: str,
+    space: PreprocessingConfig,
 ) -> tuple[int, ...]:
     if config.augmentation == "none":
         return ()
     if config.mirror_axes is not None:
         return config.mirror_axes
-    return sound_mirror_axes(labels, facts, orientation)
+    return sound_mirror_axes(labels, facts, space)
 
 
 def sound_mirror_axes(
-    labels: Sequence[LabelConfig], facts: Sequence[CaseFacts], orientation: str
+    labels: Sequence[LabelConfig], facts: Sequence[CaseFacts], space: PreprocessingConfig
 ) -> tuple[int, ...]:
     """Return the axes of model space along which mirrored cases still have the right labels."""
     names = [label.name for label in labels]
-    return mirror_axes(names, [fact.sides for fact in facts], orientation)
+    return mirror_axes(names, [fact.sides for fact in facts], space.directions)
 
 
 def _resolution_mode(config: FinetuneConfig, start: Start, spacing: Spacing) -> ResolutionMode:
