@@ -17,7 +17,8 @@ class PrepareConfig:
 
     data: tuple[Path, ...]
     """Folders with volumes at any depth (.nii .nii.gz .nrrd .mha .mhd, DICOM), or such volumes.
-    Label maps, and cases that a dataset.json holds out, are left out."""
+    Label maps, and cases that a dataset.json holds out, are left out. Of files with several
+    channels (4D) that a dataset.json names, each channel is a volume."""
     output: Path
     """Folder of the store; an unfinished one is gone on with, a finished one is brought up to
     date."""

@@ -78,7 +78,8 @@ def build_source(source: Source, recipe: Recipe, folder: Path) -> list[StoreEntr
     """Prepare the volumes of a source; one that is of no use becomes an entry with the reason.
 
     Args:
-        source: Volume file, or DICOM folder, of which every series is a volume.
+        source: Volume file, of which every channel is a volume, or DICOM folder, of which every
+            series is.
         recipe: How volumes are made.
         folder: The store.
 
@@ -86,12 +87,12 @@ def build_source(source: Source, recipe: Recipe, folder: Path) -> list[StoreEntr
         OutputError: An array cannot be written.
     """
     if source.path.is_file():
-        return [_build(source, None, recipe, folder)]
+        return _build(source, None, recipe, folder)
     try:
         found = list_series(source.path)
     except _VOLUME_ERRORS as error:
         return [quarantined(source, error)]
-    return [_build(source, series, recipe, folder) for series in found]
+    return [entry for series in found for entry in _build(source, series, recipe, folder)]
 
 
 def quarantined(source: Source, error: BaseException, series: str = "") -> StoreEntry:
@@ -113,18 +114,33 @@ def _blank(source: Source, series: str = "") -> StoreEntry:
     return StoreEntry(path=source.name, series=series, signature=source.signature)
 
 
-def _build(source: Source, series: SeriesInfo | None, recipe: Recipe, folder: Path) -> StoreEntry:
+def _build(
+    source: Source, series: SeriesInfo | None, recipe: Recipe, folder: Path
+) -> list[StoreEntry]:
     uid = series.uid if series else None
     try:
         if series:
             check_series(series.modality, series.files)
-        volume = read_volume(source.path, series=uid)
+        volume = read_volume(source.path, series=uid, num_channels=source.num_channels)
+    except _VOLUME_ERRORS as error:
+        return [quarantined(source, error, uid or "")]
+    if source.num_channels == 1 or len(volume.array_CDHW) == 1:
+        return [_keep(volume, uid or "", source, recipe, folder)]
+    channels = [replace(volume, array_CDHW=channel[None]) for channel in volume.array_CDHW]
+    return [
+        _keep(channel, f"channel {number}", source, recipe, folder)
+        for number, channel in enumerate(channels, 1)
+    ]
+
+
+def _keep(volume: Volume, series: str, source: Source, recipe: Recipe, folder: Path) -> StoreEntry:
+    try:
         facts = _hold_out(volume) if source.is_held_out else _store(volume, source, recipe, folder)
-        return replace(_blank(source, uid or ""), **facts)
+        return replace(_blank(source, series), **facts)
     except OutputError:
         raise
     except _VOLUME_ERRORS as error:
-        return quarantined(source, error, uid or "")
+        return quarantined(source, error, series)
 
 
 def _hold_out(volume: Volume) -> dict[str, Any]:

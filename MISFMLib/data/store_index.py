@@ -38,7 +38,7 @@ class StoreEntry:
     path: str
     """Where the volume came from: name of the folder that was given, then the path below it."""
     series: str = ""
-    """DICOM series instance UID; empty for other formats."""
+    """DICOM series instance UID, or which channel of a file it is; empty for other volumes."""
     status: Status = "quarantined"
     """ok: to be learnt from; duplicate: an ok one has the same voxels; quarantined: of no use."""
     reason: str = ""

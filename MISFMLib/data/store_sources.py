@@ -35,6 +35,8 @@ class Source:
     """CT or MR where a data set says so."""
     is_held_out: bool = False
     """Whether a data set keeps it for validation."""
+    num_channels: int = 1
+    """Frames of the file that a data set calls channels; each is a volume."""
     signature: str = ""
     """Number, size and time of its files, and what a data set says of it."""
 
@@ -103,9 +105,16 @@ def _source(path: Path, parts: Sequence[str], data_set: _DataSet | None = None) 
     name = "/".join(parts).encode("utf-8", "backslashreplace").decode()
     modality = data_set.modality if data_set else ""
     is_held_out = data_set is not None and real_path(path) in data_set.held_out
-    signature = ":".join((_signature(path), modality, "held out" * is_held_out)).rstrip(":")
+    num_channels = data_set.num_channels if data_set else 1
+    channels = f"{num_channels} channels" if num_channels > 1 else ""
+    described = (modality, "held out" * is_held_out, channels)
     return Source(
-        path=path, name=name, modality=modality, is_held_out=is_held_out, signature=signature
+        path=path,
+        name=name,
+        modality=modality,
+        is_held_out=is_held_out,
+        num_channels=num_channels,
+        signature=":".join((_signature(path), *described)).rstrip(":"),
     )
 
 
@@ -128,6 +137,8 @@ class _DataSet:
 
     modality: str
     held_out: frozenset[Path]
+    num_channels: int
+    """In each file."""
 
 
 def _data_sets(root: Path) -> Iterator[tuple[Path, _DataSet]]:
@@ -138,7 +149,9 @@ def _data_sets(root: Path) -> Iterator[tuple[Path, _DataSet]]:
         except DataError as error:
             logger.info("%s says nothing of its volumes: %s", description, error)
         else:
-            yield folder, _DataSet(found.modality, _held_out(found))
+            case = found.cases[0]
+            in_a_file = case.num_channels if len(case.images) == 1 else 1
+            yield folder, _DataSet(found.modality, _held_out(found), in_a_file)
 
 
 def _nearest(data_sets: Mapping[Path, _DataSet], path: Path) -> _DataSet | None:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
 
@@ -27,10 +27,7 @@ _LABEL_FOLDERS = {"labels", "labelsTr"}
 _LEAST_EDGE = 8
 """Voxels along the shortest axis below which a volume is a localizer rather than a scan."""
 _AIR_HU = -900
-_SCHEMES: dict[str, IntensityConfig] = {
-    "ct-clip": IntensityConfig(scheme="ct-clip", clip=(-1000.0, 1000.0)),
-    "mr-percentile": IntensityConfig(scheme="mr-percentile", clip=(0.5, 99.5)),
-}
+_CLIPS = {"ct-clip": (-1000.0, 1000.0), "mr-percentile": (0.5, 99.5)}
 
 
 @dataclass(frozen=True)
@@ -41,6 +38,10 @@ class UnlabelledFile:
     """Volume file or DICOM folder."""
     modality: str = ""
     """CT or MR where the data set says so."""
+    channel: int = 0
+    """Which of the file's channels, where the data set says that it has several."""
+    num_channels: int = 1
+    """Channels in the file."""
 
 
 def find_unlabelled(paths: Iterable[Path]) -> list[UnlabelledFile]:
@@ -59,14 +60,15 @@ def find_unlabelled(paths: Iterable[Path]) -> list[UnlabelledFile]:
     Raises:
         DataError: A path does not exist, or there is no volume.
     """
-    found = {real_path(file.path): file for path in paths for file in _find_below(path)}
+    files = (file for path in paths for file in _find_below(path))
+    found = {(real_path(file.path), file.channel): file for file in files}
     if not found:
         raise DataError(
             "No volume was found.",
             code="no-volume",
             remedy="Give volume files, DICOM folders, folders that hold them, or a data set.",
         )
-    return [found[path] for path in sorted(found)]
+    return [found[place] for place in sorted(found)]
 
 
 def _find_below(path: Path) -> list[UnlabelledFile]:
@@ -95,10 +97,11 @@ def _images_of(path: Path) -> list[UnlabelledFile]:
     found = find_cases(path)
     names = set(found.split.train) if found.split else {case.name for case in found.cases}
     return [
-        UnlabelledFile(file, found.modality)
+        UnlabelledFile(file, found.modality, channel, case.num_channels // len(case.images))
         for case in found.cases
-        if case.name in names
         for file in case.images
+        for channel in range(case.num_channels // len(case.images))
+        if case.name in names
     ]
 
 
@@ -145,9 +148,10 @@ class Preparation:
         scheme = self.scheme
         if scheme == "auto":
             scheme = "ct-clip" if modality == "CT" else "mr-percentile"
+        intensity = IntensityConfig(scheme=scheme, clip=_CLIPS[scheme])
         return PreprocessingConfig(
             modality=modality,
-            intensity=(_SCHEMES[scheme],),
+            intensity=(intensity,),
             spacing_dhw=self.spacing_dhw,
             orientation=orientation,
             crop="body" if scheme == "ct-clip" else "nonzero",
@@ -175,7 +179,7 @@ def prepare_file(file: UnlabelledFile, preparation: Preparation, folder: Path) -
 
 def _prepare(file: UnlabelledFile, preparation: Preparation, target: Path) -> PreparedFile:
     try:
-        image_DHW, facts = prepare_image(read_volume(file.path), file, preparation)
+        image_DHW, facts = prepare_image(_read(file), file, preparation)
     except DataError as error:
         return PreparedFile(path=file.path, problem=error.message)
     except (MemoryError, RuntimeError) as error:
@@ -185,6 +189,16 @@ def _prepare(file: UnlabelledFile, preparation: Preparation, target: Path) -> Pr
     if not facts.problem:
         np.save(target, image_DHW)
     return facts
+
+
+def _read(file: UnlabelledFile) -> Volume:
+    volume = read_volume(file.path, num_channels=file.num_channels)
+    if file.num_channels == 1:
+        return volume
+    if len(volume.array_CDHW) == 1:
+        message = f"It has one channel, and its data set names {file.num_channels}."
+        raise DataError(message, code="channels-differ", remedy="Leave it out.")
+    return replace(volume, array_CDHW=volume.array_CDHW[file.channel, None])
 
 
 def prepare_image(

@@ -295,6 +295,35 @@ def test_validation_cases_of_a_data_set_and_their_copies_stay_out(tmp_path, rng)
     assert list(reasons(tmp_path / "store").values()) == ["ok", "ok", "same-voxels"]
 
 
+def write_channels(folder, rng, cases=("a", "b")):
+    """A data set of the Decathlon whose channels are the fourth axis of a file."""
+    for name in cases:
+        channels = [sitk.GetImageFromArray(an_mr(rng)) for _ in range(2)]
+        image = folder / f"imagesTr/{name}.nii.gz"
+        image.parent.mkdir(parents=True, exist_ok=True)
+        sitk.WriteImage(sitk.JoinSeries(channels), str(image))
+        write(folder / f"labelsTr/{name}.nii.gz", np.ones((12, 14, 16), np.uint8))
+    entries = [
+        {"image": f"imagesTr/{name}.nii.gz", "label": f"labelsTr/{name}.nii.gz"} for name in cases
+    ]
+    content = {"training": entries, "modality": {"0": "T2 MRI", "1": "ADC MRI"}}
+    (folder / "dataset.json").write_text(json.dumps(content))
+
+
+def test_every_channel_of_a_file_is_a_volume(tmp_path, rng):
+    folder, store = tmp_path / "prostate", tmp_path / "store"
+    write_channels(folder, rng)
+    channels = [sitk.GetImageFromArray(an_mr(rng)) for _ in range(2)]
+    (folder / "imagesTs").mkdir()
+    sitk.WriteImage(sitk.JoinSeries(channels), str(folder / "imagesTs/c.nii.gz"))
+    report = run_prepare(PrepareConfig(data=(folder,), output=store, workers=0))
+    assert (report["usable"], report["modalities"]) == (6, {"MR": 6})
+    keys = [entry.key for entry in read_index(str(store))]
+    assert ("prostate/imagesTs/c.nii.gz", "channel 2") in keys
+    again = run_prepare(PrepareConfig(data=(folder,), output=store, workers=0))
+    assert again["prepared"] == 0
+
+
 def test_a_ct_that_is_not_in_hu_is_quarantined(tmp_path, rng):
     write_series(tmp_path / "scans/raw", rng.integers(0, 2000, (10, 12, 14)).astype(np.int16))
     write_series(tmp_path / "scans/hu", a_ct(rng), uid="1.2.9")
@@ -305,7 +334,7 @@ def test_a_ct_that_is_not_in_hu_is_quarantined(tmp_path, rng):
 def test_a_volume_too_large_for_the_memory_is_quarantined(config, tmp_path, monkeypatch):
     from MISFMLib.data import store_building
 
-    def read(path, series=None):
+    def read(path, series=None, num_channels=1):
         raise MemoryError
 
     monkeypatch.setattr(store_building, "read_volume", read)
@@ -320,7 +349,7 @@ def test_a_library_that_stumbles_over_a_volume_stops_nothing(config, tmp_path, m
 
     real = store_building.read_volume
 
-    def read(path, series=None):
+    def read(path, series=None, num_channels=1):
         if path.name == "mr.mha":
             raise ZeroDivisionError("by zero")
         if path.name == "other.nrrd":

@@ -76,6 +76,22 @@ def test_validation_cases_of_a_data_set_stay_unseen(tmp_path, rng):
     assert names([tmp_path / "dataset.json"]) == ["a.nii.gz", "c.nii.gz"]
 
 
+def test_every_channel_of_a_file_is_a_volume(tmp_path, rng):
+    frames = [sitk.GetImageFromArray(a_scan(rng)) for _ in range(2)]
+    for folder in ("imagesTr", "labelsTr"):
+        (tmp_path / folder).mkdir()
+    sitk.WriteImage(sitk.JoinSeries(frames), str(tmp_path / "imagesTr/a.nii.gz"))
+    write(tmp_path / "labelsTr/a.nii.gz", a_scan(rng))
+    (tmp_path / "dataset.json").write_text(json.dumps({"modality": {"0": "T2", "1": "ADC"}}))
+    files = find_unlabelled([tmp_path])
+    assert [file.channel for file in files] == [0, 1]
+    facts = [prepare_file(file, Preparation(), tmp_path / str(file.channel)) for file in files]
+    assert not any(each.problem for each in facts)
+    images = PreparedVolumes([tmp_path / "0", tmp_path / "1"])
+    boxes = [images.crop(index, (0, 0, 0), facts[0].shape_dhw) for index in (0, 1)]
+    assert not np.array_equal(*boxes)
+
+
 @pytest.mark.parametrize(("name", "code"), [("empty", "no-volume"), ("missing", "file-missing")])
 def test_nothing_to_learn_from_is_an_error(name, code, tmp_path):
     (tmp_path / "empty").mkdir()
@@ -171,7 +187,7 @@ def test_volumes_of_no_use_are_left_out_with_their_reason(tmp_path, rng):
 
 
 def test_a_volume_that_does_not_fit_into_the_memory_is_left_out(tmp_path, rng, monkeypatch):
-    def read(_path):
+    def read(_path, num_channels):
         raise MemoryError
 
     monkeypatch.setattr("MISFMLib.data.unlabelled.read_volume", read)
