@@ -16,7 +16,7 @@ from MISFMLib.configs import CollectConfig, LabelConfig
 from MISFMLib.data.case_reading import read_case
 from MISFMLib.data.cases import Case, LabelledSet, find_cases, with_label_names
 from MISFMLib.data.label_check import try_cases
-from MISFMLib.errors import DataError, MISFMError
+from MISFMLib.errors import BatchError, DataError, MISFMError
 from MISFMLib.events import EventSink, Notice, ignore_events
 from MISFMLib.jobs.collect_study import Scan, add_scans, find_scans
 from MISFMLib.jobs.progress import counter
@@ -140,6 +140,7 @@ def _report(made: TrainingSet, refused: Mapping[str, str], events: EventSink) ->
         "labelled": labelled,
         "unlabelled": len(rows) - labelled,
         "refused": dict(refused),
+        "exit_code": BatchError.exit_code if refused else 0,
         "text": f"{made.folder} has {labelled} cases with labels and {len(rows) - labelled} without"
         + (f", {proposed} of them with a proposal" if proposed else "")
         + (f"; {len(refused)} were left out" if refused else ""),

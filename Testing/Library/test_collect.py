@@ -84,7 +84,7 @@ def test_a_set_is_extended_by_names_not_by_numbers(a_data_set, tmp_path):
 def test_cases_that_cannot_be_used_are_named_and_left_out(a_data_set, tmp_path, capsys):
     source = a_data_set()
     (source / "labelsTr/b.nii.gz").write_bytes(b"no")
-    assert cli.main(["collect", str(source), "-o", str(tmp_path / "set")]) == 0
+    assert cli.main(["collect", str(source), "-o", str(tmp_path / "set")]) == 8
     assert "b is left out" in capsys.readouterr().err
     assert [row.name for row in TrainingSet(tmp_path / "set").cases()] == ["a", "c"]
 
