@@ -30,13 +30,16 @@ TOLERANCE = 0.1
 _SAID_FROM = 0.01
 
 
-def on_grid(label_map: LabelMap, volume: Volume, *, name: str = "") -> LabelMap:
+def on_grid(
+    label_map: LabelMap, volume: Volume, *, name: str = "", whose: str = "image"
+) -> LabelMap:
     """Bring a label map that was read from a file onto the grid of its volume, without resampling.
 
     Args:
         label_map: Labels whose axes may have another order or sense than those of the volume.
         volume: The volume that was labelled.
         name: What to call the label map in messages.
+        whose: What to call the volume there.
 
     Returns:
         The same labels at the same places of the patient, on exactly the volume's grid.
@@ -56,11 +59,11 @@ def on_grid(label_map: LabelMap, volume: Volume, *, name: str = "") -> LabelMap:
     if array is None:
         _, geometry = reordered(label_map.array_DHW, label_map.geometry, volume.geometry)
         raise DataError(
-            f"{title} does not lie on the grid of its image: "
+            f"{title} does not lie on the grid of its {whose}: "
             f"{describe_difference(volume.geometry, geometry, TOLERANCE)}.",
             code="grid-mismatch",
-            remedy="Resample the label map to the image (nearest neighbour), or take the matching "
-            "file.",
+            remedy=f"Resample the label map to the {whose} (nearest neighbour), or take the "
+            "matching file.",
         )
     return replace(label_map, array_DHW=array, geometry=volume.geometry)
 

@@ -49,7 +49,7 @@ def read_pair(pair: Pair, names: Mapping[int, str]) -> tuple[LabelMap, LabelMap]
             # Slicer may have saved no more of it than the box around its segments.
             reference = placed_on(reference, prediction.geometry, str(pair.reference))
         grid = Volume(reference.array_DHW[np.newaxis], reference.geometry, pair.name)
-        prediction = on_grid(prediction, grid, name=str(pair.prediction))
+        prediction = on_grid(prediction, grid, name=str(pair.prediction), whose="reference")
     known = names or reference.names
     return (match_names(prediction, known, pair.prediction) if known else prediction), reference
 
