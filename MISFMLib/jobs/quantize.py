@@ -9,7 +9,6 @@ from dataclasses import replace
 from typing import Any
 
 import torch
-from torch import nn
 
 from MISFMLib.configs import LabelConfig, PreprocessingConfig, QuantizeConfig
 from MISFMLib.data.case_reading import read_case, without_unlabelled
@@ -20,6 +19,7 @@ from MISFMLib.device import set_threads
 from MISFMLib.errors import BundleError, ConfigError, DataError
 from MISFMLib.events import EventSink, Progress, ignore_events
 from MISFMLib.inference import kept_conversions, openvino_conversion, quantization
+from MISFMLib.inference.engine import Work
 from MISFMLib.inference.engines import Engines
 from MISFMLib.inference.openvino_network import OpenVINONetwork
 from MISFMLib.inference.patches import central_window
@@ -63,15 +63,15 @@ def run_quantize(config: QuantizeConfig, events: EventSink = ignore_events) -> d
     to_calibrate, to_compare = _cases(config, bundle)
     set_threads(config.threads)
     engines, manifest = Engines.from_bundle(bundle), bundle.manifest
-    network, model = _quantized(engines.network, to_calibrate, manifest.preprocessing, events)
+    windows = _windows(to_calibrate, manifest.preprocessing, events)
+    events(Progress("quantize", 0.0, "quantising, which takes some minutes"))
     window_shape = (len(manifest.preprocessing.channels), *manifest.preprocessing.patch_size)
-    engines.conversions.add_int8(window_shape, network)
+    model = _convert(engines, windows, window_shape)
     usual, exact, int8 = (
         Segmenter(engines, manifest.preprocessing, manifest.labels, options)
         for options in (_USUAL, _EXACT, replace(_EXACT, precision="int8"))
     )
-    usual.segment(read_case(to_compare[0])[0])  # converts the network
-    seconds = {"usual": seconds_of_a_window(usual), "int8": seconds_of_a_window(int8)}
+    seconds = seconds_of_a_window({"usual": usual, "int8": int8})
     refused, scores = _why_no_gain(seconds), {}
     if not refused:
         count = counter(events, "compare", len(to_compare))
@@ -125,13 +125,10 @@ def _numbered_as(found: LabelledSet, bundle: Bundle) -> LabelledSet:
     return found
 
 
-def _quantized(
-    network: nn.Module,
-    cases: Sequence[Case],
-    preprocessing: PreprocessingConfig,
-    events: EventSink,
-) -> tuple[OpenVINONetwork, Any]:
-    """Quantise a network with the windows in the middle of the cases."""
+def _windows(
+    cases: Sequence[Case], preprocessing: PreprocessingConfig, events: EventSink
+) -> list[torch.Tensor]:
+    """Cut the windows in the middle of the cases."""
     config = WindowConfig(patch_size=preprocessing.patch_size, padding=preprocessing.padding)
     windows = []
     for case in cases:
@@ -140,16 +137,33 @@ def _quantized(
         )
         windows.append(central_window(prepared, config))
         events(Progress("quantize", 0.0, f"reading {len(windows)} of {len(cases)} cases"))
-    events(Progress("quantize", 0.0, "quantising, which takes some minutes"))
+    return windows
+
+
+def _convert(
+    engines: Engines, windows: Sequence[torch.Tensor], shape: tuple[int, int, int, int]
+) -> Any:
+    """Quantise a network and convert it as usual; return the quantised model."""
+    network = engines.network
     with torch.inference_mode():
         network(windows[0])
     model = quantization.quantize(openvino_conversion.convert(network, windows[0]), windows)
-    return OpenVINONetwork(model, "int8", torch.get_num_threads()), model
+    int8 = OpenVINONetwork(model, "int8", torch.get_num_threads())
+    engines.conversions.add_int8(shape, int8)
+    work = Work(
+        device=torch.device("cpu"), windows=1, window_shape=shape, sample=lambda: windows[0]
+    )
+    engines.choose(_USUAL.engine, _USUAL.precision, work)
+    return model
 
 
-def seconds_of_a_window(segmenter: Segmenter) -> float:
-    """Return the shortest of some measured times."""
-    return min(segmenter.measure_window(lambda: False).seconds for _ in range(3))
+def seconds_of_a_window(segmenters: Mapping[str, Segmenter]) -> dict[str, float]:
+    """Return the shortest of some measured times of each; in turn, so that all have one load."""
+    times: dict[str, list[float]] = {name: [] for name in segmenters}
+    for _ in range(3):
+        for name, segmenter in segmenters.items():
+            times[name].append(segmenter.measure_window(lambda: False).seconds)
+    return {name: min(seconds) for name, seconds in times.items()}
 
 
 def _speeds(seconds: Mapping[str, float]) -> str:
