@@ -12,16 +12,19 @@ import numpy as np
 import pytest
 
 from MISFMLib.configs import BenchmarkConfig
+from MISFMLib.data import label_check
 from MISFMLib.data.cases import Case, LabelledSet, Split, find_cases
 from MISFMLib.data.phantom import draw_phantom
 from MISFMLib.device import chip_name
 from MISFMLib.errors import BatchError, ConfigError, DataError
 from MISFMLib.events import CaseDone
+from MISFMLib.jobs.benchmark import benchmark as benchmark_job
 from MISFMLib.jobs.benchmark import carry_out
 from MISFMLib.jobs.benchmark.benchmark import run_benchmark
 from MISFMLib.jobs.benchmark.plan import Parts, draw_folds, plan_runs
 from MISFMLib.jobs.benchmark.report import latex, markdown
 from MISFMLib.jobs.benchmark.statistics import compare_rows, holm, interval
+from MISFMLib.models.bundle import read_bundle
 from MISFMLib.volumes.volume import write_label_map, write_volume
 
 NAMES = [f"case{number:02}" for number in range(10)]
@@ -196,11 +199,47 @@ def test_a_label_that_few_cases_have_is_learnt_and_not_only_chosen_by(tmp_path, 
         write_case(
             tmp_path / f"images/{name}.nii.gz", tmp_path / f"labels/{name}.nii.gz", values=values
         )
-    cases = {case.name: case for case in find_cases(tmp_path).cases}
+    found = find_cases(tmp_path)
+    runs = plan_runs(BenchmarkConfig(data=tmp_path, output=tmp_path / "out"), found)
     parts = Parts(train=("b", "c"), validation=("a",), test=("d",))
-    assert carry_out._split(parts, cases) == {"train": ["a", "c"], "validation": ["b"]}
+    labels_of = benchmark_job._labels_of(runs, found, lambda _event: None)
+    assert carry_out._split(parts, labels_of) == {"train": ["a", "c"], "validation": ["b"]}
     (tmp_path / "labels" / "c.nii.gz").write_bytes(b"no")
-    assert "a" in carry_out._split(parts, cases)["train"]
+    labels_of = benchmark_job._labels_of(runs, found, lambda _event: None)
+    assert "a" in carry_out._split(parts, labels_of)["train"]
+
+
+def test_cases_are_read_once_for_all_trainings(data, tmp_path, monkeypatch):
+    read = []
+    examine = label_check.examine_case
+    monkeypatch.setattr(label_check, "examine_case", lambda case: read.append(1) or examine(case))
+    seen = []
+    monkeypatch.setattr(
+        "MISFMLib.jobs.benchmark.benchmark.carry_out",
+        lambda _run, _found, labels_of, *_rest: seen.append(labels_of),
+    )
+    benchmark(data, tmp_path / "out", folds=2)
+    assert (len(seen), len(read)) == (4, 4)
+    assert len(seen[-1]) == 4
+
+
+def test_a_label_that_the_judged_cases_alone_have_is_not_learnt_there(tmp_path, write_case):
+    data = tmp_path / "data"
+    for number, name in enumerate("abcd"):
+        files = (data / f"images/{name}.nii.gz", data / f"labels/{name}.nii.gz")
+        write_case(*files, shape=(10, 12, 14 + number), values=(2,) if number else (2, 5))
+    (data / "labels.json").write_text('{"2": "liver", "5": "cyst"}', "utf-8")
+    (data / "options.json").write_text('{"steps": 1, "patch_size": [16, 16, 16]}', "utf-8")
+    report = benchmark(data, tmp_path / "out", networks=("unet3d-small",), folds=2)
+    assert "for want of cases to learn them from: cyst." in report["text"]
+    judged = (tmp_path / "out" / "table.csv").read_text("utf-8")
+    assert "liver" in judged
+    (knows,) = [
+        read_bundle(model).manifest.labels
+        for model in (tmp_path / "out" / "runs").glob("*/model")
+        if len(read_bundle(model).manifest.labels) == 2
+    ]
+    assert [label.name for label in knows] == ["liver", "cyst"]
 
 
 @pytest.mark.slow
@@ -281,7 +320,7 @@ def test_a_training_beside_others_has_a_gpu_of_its_own(
     seen = []
     monkeypatch.setattr(
         "MISFMLib.jobs.benchmark.benchmark.carry_out",
-        lambda _run, _cases, config, *_rest: seen.append(config.device),
+        lambda _run, _found, _labels_of, config, *_rest: seen.append(config.device),
     )
     benchmark(data, tmp_path / "out", options=options, **settings)
     assert set(seen) == {expected}

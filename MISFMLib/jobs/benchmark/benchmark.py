@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import nullcontext
 from functools import partial
@@ -12,19 +12,20 @@ from pathlib import Path
 from typing import Any
 
 from MISFMLib.configs import BenchmarkConfig, FinetuneConfig, decode, encode
-from MISFMLib.data.cases import Case, LabelledSet, find_cases
+from MISFMLib.data.cases import LabelledSet, find_cases, listed, with_label_names
+from MISFMLib.data.label_check import try_cases
 from MISFMLib.errors import BatchError, ConfigError, JobCancelled, MISFMError
 from MISFMLib.events import CaseDone, EventSink, Notice, ignore_events
 from MISFMLib.files import read_json_object, write_json
 from MISFMLib.gpus import own_gpu
-from MISFMLib.jobs.benchmark.carry_out import carry_out, read_scores
+from MISFMLib.jobs.benchmark.carry_out import MODEL, carry_out, read_scores
 from MISFMLib.jobs.benchmark.pictures import draw_worst
 from MISFMLib.jobs.benchmark.plan import Run, plan_runs
 from MISFMLib.jobs.benchmark.published import published_results
 from MISFMLib.jobs.benchmark.report import RowResult, markdown, write_boxes, write_reports
 from MISFMLib.jobs.claims import claimed
 from MISFMLib.jobs.journal import nothing_to_merge
-from MISFMLib.jobs.progress import Pace
+from MISFMLib.jobs.progress import Pace, counter
 from MISFMLib.jobs.workers import open_workers, shared_cores
 
 _SAME = ("data", "folds", "test_fraction", "validation_fraction", "options", "tolerance_mm")
@@ -49,12 +50,17 @@ def run_benchmark(config: BenchmarkConfig, events: EventSink = ignore_events) ->
         BatchError: Trainings failed; the others were finished.
     """
     settings = _read_options(config)
-    found = find_cases(config.data)
+    found = with_label_names(find_cases(config.data), settings.get("labels", ()))
     runs = plan_runs(config, found)
     _check_same(config, settings)
-    failures = _carry_out_all(
-        () if config.merge else runs[config.part], found, config, settings, events
+    mine = () if config.merge else runs[config.part]
+    attempt = partial(
+        _attempt,
+        found=found,
+        labels_of=_labels_of(mine, found, events),
+        settings=settings,
     )
+    failures = _carry_out_all(mine, attempt, config, events)
     if failures:
         listed = "; ".join(f"{name}: {message}" for name, message in list(failures.items())[:3])
         raise BatchError(
@@ -65,15 +71,25 @@ def run_benchmark(config: BenchmarkConfig, events: EventSink = ignore_events) ->
     return _report(runs, found, config, events)
 
 
+def _labels_of(
+    runs: Sequence[Run], found: LabelledSet, events: EventSink
+) -> dict[str, tuple[int, ...]]:
+    """Read the labels of each case, if something is to be trained."""
+    if all((run.folder / MODEL).exists() for run in runs):
+        return {}
+    names = [case.name for case in found.cases]
+    # What is wrong with a case its trainings tell, with what to do.
+    facts, _problems = try_cases(found, names, counter(events, "check", len(names)))
+    return {name: fact.label_values for name, fact in facts.items()}
+
+
 def _carry_out_all(
     runs: Sequence[Run],
-    found: LabelledSet,
+    attempt: Callable[..., tuple[str, str]],
     config: BenchmarkConfig,
-    settings: dict[str, Any],
     events: EventSink,
 ) -> dict[str, str]:
     """Return why trainings failed, by the names of their folders."""
-    cases = {case.name: case for case in found.cases}
     failures = {}
     pace = Pace(len(runs))
 
@@ -89,12 +105,12 @@ def _carry_out_all(
             event = pace.progress("benchmark")
             message = f"{pace.position()}: {run.folder.name}"
             events(dataclasses.replace(event, message=message))
-            take(run, _attempt(run, cases, config, settings, events))
+            take(run, attempt(run, config=config, events=events))
         return failures
     count = min(config.workers or 0, len(runs)) or 1
     if config.scheduler is None:
         config = dataclasses.replace(config, threads=config.threads or shared_cores(count))
-    attempt = partial(_attempt, cases=cases, config=config, settings=settings, events=ignore_events)
+    attempt = partial(attempt, config=config, events=ignore_events)
     with open_workers(count, config.scheduler, config.threads) as workers:
         for run, future in workers.results(attempt, runs):
             is_lost = isinstance(future.exception(), BrokenProcessPool)
@@ -105,7 +121,8 @@ def _carry_out_all(
 
 def _attempt(
     run: Run,
-    cases: Mapping[str, Case],
+    found: LabelledSet,
+    labels_of: Mapping[str, tuple[int, ...]],
     config: BenchmarkConfig,
     settings: dict[str, Any],
     events: EventSink,
@@ -121,7 +138,7 @@ def _attempt(
             choose = own_gpu if is_one else nullcontext
             with choose(config.device) as device:
                 here = dataclasses.replace(config, device=device)
-                carry_out(run, cases, here, settings, events)
+                carry_out(run, found, labels_of, here, settings, events)
         except MISFMError as error:
             if isinstance(error, JobCancelled):
                 raise
@@ -144,7 +161,7 @@ def _report(
         rows.append(
             RowResult(row.name, tuple(tuple(s) for s, _ in done), tuple(cost for _, cost in done))
         )
-    notes = [*_notes(runs, config), *_machines(rows)]
+    notes = [*_notes(runs, config), *_not_judged(rows, found), *_machines(rows)]
     cells = write_reports(rows, notes, config.output)
     try:
         write_boxes(rows, config.output / "boxes.png")
@@ -165,6 +182,15 @@ def _notes(runs: Sequence[Run], config: BenchmarkConfig) -> list[str]:
         "the cases; p: Wilcoxon's signed-rank test over the cases, corrected by Holm.",
         *published,
     ]
+
+
+def _not_judged(rows: Sequence[RowResult], found: LabelledSet) -> list[str]:
+    """Name the labels that some trainings know nothing of."""
+    trainings = [{score.label for score in scores} for row in rows for scores in row.scores]
+    names = [n for n in found.label_names.values() if not all(n in each for each in trainings)]
+    if not names or found.names_of_segments:
+        return []
+    return [f"Not in every training, for want of cases to learn them from: {listed(names)}."]
 
 
 def _machines(rows: Sequence[RowResult]) -> list[str]:

@@ -2,20 +2,17 @@
 
 from __future__ import annotations
 
-import contextlib
 import time
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import asdict, replace
 from typing import Any
 
 from MISFMLib.configs import BenchmarkConfig, FinetuneConfig, decode
 from MISFMLib.data.case_reading import read_case, without_unlabelled
-from MISFMLib.data.cases import Case
-from MISFMLib.data.label_check import examine_case
+from MISFMLib.data.cases import Case, LabelledSet
 from MISFMLib.data.split import keep_rare_labels
 from MISFMLib.device import chip_name
 from MISFMLib.energy import measured
-from MISFMLib.errors import DataError
 from MISFMLib.events import EventSink
 from MISFMLib.files import parse_json, read_text, write_json
 from MISFMLib.inference.segmenter import Segmenter, SegmenterOptions
@@ -26,6 +23,8 @@ from MISFMLib.metrics import Agreement
 from MISFMLib.models.bundle import Bundle, read_bundle
 from MISFMLib.volumes.volume import LabelMap, write_label_map
 
+MODEL = "model"
+"""Folder of the bundle that a training ends with, in its own."""
 _SCORES = "scores.json"
 _COST = "training.json"
 
@@ -48,7 +47,8 @@ def read_scores(run: Run) -> tuple[list[LabelScore], dict[str, Any]] | None:
 
 def carry_out(
     run: Run,
-    cases: Mapping[str, Case],
+    found: LabelledSet,
+    labels_of: Mapping[str, Collection[int]],
     config: BenchmarkConfig,
     settings: Mapping[str, Any],
     events: EventSink,
@@ -57,7 +57,9 @@ def carry_out(
 
     Args:
         run: The training.
-        cases: All cases of the data set by name.
+        found: The data set.
+        labels_of: Labels in each case, as far as they are known; for a training that is done none
+            need be.
         config: The benchmark.
         settings: Further settings of `misfm finetune`.
         events: Hears progress and notices.
@@ -65,7 +67,8 @@ def carry_out(
     Raises:
         MISFMError: The training or a case failed.
     """
-    bundle = _trained(run, cases, config, settings, events)
+    bundle = _trained(run, found, labels_of, config, settings, events)
+    cases = {case.name: case for case in found.cases}
     start = time.monotonic()
     scores = _judged(run, bundle, cases, config, events)
     seconds = (time.monotonic() - start) / len(run.parts.test)
@@ -78,15 +81,16 @@ def carry_out(
 
 def _trained(
     run: Run,
-    cases: Mapping[str, Case],
+    found: LabelledSet,
+    labels_of: Mapping[str, Collection[int]],
     config: BenchmarkConfig,
     settings: Mapping[str, Any],
     events: EventSink,
 ) -> Bundle:
-    model = run.folder / "model"
+    model = run.folder / MODEL
     if not model.exists():
         split = run.folder / "split.json"
-        write_json(split, _split(run.parts, cases), overwrite=True)
+        write_json(split, _split(run.parts, labels_of), overwrite=True)
         own = {
             "data": config.data,
             "output": model,
@@ -95,6 +99,7 @@ def _trained(
             "resume": model.with_name("model.run").exists(),
             "device": config.device,
             "threads": config.threads,
+            **_labels(run.parts, found, labels_of),
         }
         start = {"init": run.row.init} if run.row.init else {"network": run.row.network}
         finetune = decode(FinetuneConfig, {**settings, **own, **start})
@@ -111,15 +116,26 @@ def _trained(
     return read_bundle(model)
 
 
-def _split(parts: Parts, cases: Mapping[str, Case]) -> dict[str, list[str]]:
+def _split(parts: Parts, labels_of: Mapping[str, Collection[int]]) -> dict[str, list[str]]:
     """Return what a training learns from and chooses by; whatever has a label, it can learn."""
     train, validation = list(parts.train), list(parts.validation)
-    labels_of = {}
-    for name in (*train, *validation):
-        with contextlib.suppress(DataError):  # The training tells it, with what to do.
-            labels_of[name] = examine_case(cases[name]).label_values
     keep_rare_labels(train, validation, labels_of)
     return {"train": sorted(train), "validation": sorted(validation)}
+
+
+def _labels(
+    parts: Parts, found: LabelledSet, labels_of: Mapping[str, Collection[int]]
+) -> dict[str, list[str]]:
+    """Return the setting that leaves labels out which the cases to be judged by alone have."""
+
+    def present(names: Sequence[str]) -> set[int]:
+        return {value for name in names for value in labels_of.get(name, ())}
+
+    missing = present(parts.test) - present([*parts.train, *parts.validation])
+    if found.names_of_segments or not missing & set(found.label_names):
+        return {}  # the training asks for no label then that its cases lack
+    learnt = {value: name for value, name in found.label_names.items() if value not in missing}
+    return {"labels": [f"{value}={name}" for value, name in learnt.items()]}
 
 
 def _training_cost(run: Run) -> dict[str, Any]:
