@@ -142,7 +142,8 @@ def prepare_volume(
             f"{volume.name} has {given} channel(s), the model expects {expected}: "
             f"{', '.join(preprocessing.channels)}.",
             code="channel-count",
-            remedy="Give one file per channel, joined by commas, in this order.",
+            remedy="Give one file per channel, joined by commas, in this order; in a folder name "
+            "them case_0000, case_0001, …",
         )
     if preprocessing.monai_steps:
         return _prepare_by_steps(volume, preprocessing)

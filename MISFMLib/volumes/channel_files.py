@@ -47,6 +47,16 @@ def cases_of_files(
     return sorted(cases, key=lambda case: min(map(place.__getitem__, case.files))), alone
 
 
+def channels_by_name(paths: Sequence[Path], channels: Sequence[str]) -> list[int]:
+    """Return which channel each file of a case is by its name; as given where they do not say."""
+    as_given = list(range(len(channels)))
+    for parts in (_by_words, _by_number):
+        told = [parts(case_name(path), channels)[1] for path in paths]
+        if sorted(told) == as_given:
+            return told
+    return as_given
+
+
 def _grouped(
     paths: Sequence[Path],
     channels: Sequence[str],

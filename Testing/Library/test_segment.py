@@ -261,6 +261,19 @@ def test_channels_are_joined_by_commas(tmp_path, model):
     )
 
 
+@pytest.mark.parametrize(
+    "names", [("p_T2", "p_T1"), ("p_0001", "p_0000"), ("p_T1", "p_T2"), ("p_T1", "scan")]
+)
+def test_channels_whose_names_tell_another_order_are_noticed(tmp_path, model, names):
+    two = a_bundle(tmp_path / "two", a_manifest(2))
+    files = [write_case(tmp_path / f"{name}.nrrd", seed=5) for name in names]
+    events = []
+    segment(",".join(map(str, files)), model=two, output=tmp_path / "o.nrrd", events=events)
+    told = [event.message for event in events if isinstance(event, Notice)]
+    is_told = any("By their names the files are T2, T1" in message for message in told)
+    assert is_told == (names in {("p_T2", "p_T1"), ("p_0001", "p_0000")})
+
+
 def test_channels_of_a_folder_are_put_together_by_their_numbers(tmp_path, model):
     two = a_bundle(tmp_path / "two", a_manifest(2))
     for seed, case in enumerate(("b_2", "a")):

@@ -17,6 +17,7 @@ from MISFMLib.export.statistics import LabelVolume, label_volumes
 from MISFMLib.files import write_json
 from MISFMLib.inference.segmenter import Segmenter, SegmentResult
 from MISFMLib.jobs.segment.as_totalsegmentator import segment_as_totalsegmentator
+from MISFMLib.jobs.segment.channels import doubts_of_order
 from MISFMLib.jobs.segment.only import wanted_labels
 from MISFMLib.jobs.segment.plan import SegmentCase
 from MISFMLib.jobs.segment.region import RegionFirst
@@ -90,8 +91,11 @@ class CaseRunner:
     def _read(self, case: SegmentCase, events: EventSink) -> tuple[Volume, DicomSource | None]:
         """Return the volume and, where it becomes a DICOM SEG, what that refers to."""
         paths = case.inputs if len(case.inputs) > 1 else case.inputs[0]
-        num_channels = len(self.manifest.preprocessing.channels)
-        volume = self.read(paths, series=self.config.series, num_channels=num_channels)
+        channels = self.manifest.preprocessing.channels
+        doubts = doubts_of_order(case.inputs, channels)
+        if doubts:
+            events(Notice(doubts))
+        volume = self.read(paths, series=self.config.series, num_channels=len(channels))
         if not is_dicom_seg(case.output):
             return volume, None
         if not volume.dicom_files:

@@ -8,6 +8,7 @@ from pathlib import Path
 
 from MISFMLib.errors import DataError
 from MISFMLib.volumes.case_names import case_name
+from MISFMLib.volumes.channel_files import channels_by_name
 
 _CHANNEL = re.compile(r"(.+)_(\d{4})")
 
@@ -43,6 +44,18 @@ def channels_together(paths: Sequence[Path], num_channels: int) -> Iterator[tupl
             )
         else:
             yield tuple(channels[number] for number in range(num_channels))
+
+
+def doubts_of_order(files: Sequence[Path], channels: Sequence[str]) -> str:
+    """Return what is odd about the files of a case whose names tell another order, or nothing."""
+    told = channels_by_name(files, channels)
+    if told == sorted(told):
+        return ""
+    names = ", ".join(channels[index] for index in told)
+    return (
+        f"By their names the files are {names}; they are taken as {', '.join(channels)}, in the "
+        "order of the model. If the names are right, give them in that order."
+    )
 
 
 def check_channels(channels: Sequence[Path], num_channels: int) -> None:
