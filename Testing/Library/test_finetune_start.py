@@ -14,6 +14,7 @@ import SimpleITK as sitk
 import torch
 
 from MISFMLib.configs import (
+    IntensityConfig,
     LabelConfig,
     NetworkConfig,
     PreprocessingConfig,
@@ -28,6 +29,7 @@ from MISFMLib.events import Notice
 from MISFMLib.jobs.combine import combine_models
 from MISFMLib.jobs.train import planning
 from MISFMLib.jobs.train import start as training_start
+from MISFMLib.jobs.train.case_notices import tell_of_other_channels
 from MISFMLib.jobs.train.finetune import run_finetune
 from MISFMLib.models.bundle import read_bundle, read_weights, write_bundle
 from MISFMLib.models.bundle_manifest import UNKNOWN_IMAGES, BundleManifest
@@ -287,6 +289,40 @@ def test_training_starts_from_a_bundle_and_takes_over_its_model_space(config, tm
         abs(before[name].astype(float) - after[name]).max() for name in before if "weight" in name
     ]
     assert max(moved) < 1e-2
+
+
+@pytest.mark.parametrize(
+    ("names", "is_told"), [(("pet", "CT"), True), (("CT", "PET"), False), (("CT", "T1"), False)]
+)
+def test_channels_in_another_order_than_those_of_the_start_are_told(
+    config, a_source, a_set, write_case, tmp_path, names, is_told
+):
+    for case in find_cases(a_set).cases:
+        (image,) = case.images
+        for number in (0, 1):
+            to = tmp_path / "two" / "images" / f"{case.name}_000{number}.nii.gz"
+            to.parent.mkdir(parents=True, exist_ok=True)
+            shutil.copy(image, to)
+    shutil.copytree(find_cases(a_set).cases[0].label.parent, tmp_path / "two" / "labels")
+    described = {"channel_names": {"0": names[0], "1": names[1]}}
+    (tmp_path / "two" / "dataset.json").write_text(json.dumps(described), "utf-8")
+    intensity = (
+        IntensityConfig(scheme="ct-clip", clip=(-100.0, 300.0)),
+        IntensityConfig(scheme="mr-zscore"),
+    )
+    space = PreprocessingConfig(channels=("CT", "PET"), intensity=intensity, patch_size=(16,) * 3)
+    network = build_network(replace(a_source.manifest.network, in_channels=2))
+    manifest = replace(a_source.manifest, network=network.config, preprocessing=space)
+    source = write_bundle(tmp_path / "petct", manifest, weights_to_numpy(network))
+    job = config(data=tmp_path / "two", init=str(source.path))
+    start = training_start.find_start(job)
+    found = find_cases(job.data)
+    facts = list(examine_cases(found, [case.name for case in found.cases]).values())
+    plan = planning.make_plan(job, found, facts, start)
+    events = []
+    tell_of_other_channels(plan, start, events.append)
+    assert bool(events) == is_told
+    assert (plan.preprocessing.intensity == intensity) != is_told
 
 
 @pytest.mark.parametrize(("network", "is_told"), [("small", False), ("unet3d-small", True)])

@@ -125,6 +125,20 @@ def tell_of_other_network(config: FinetuneConfig, start: Start, events: EventSin
         events(Notice(message))
 
 
+def tell_of_other_channels(plan: TrainingPlan, start: Start, events: EventSink) -> None:
+    """Tell when a start has the channels in another order: its weights know each as another."""
+    ours = plan.preprocessing.channels
+    if start.bundle is not None and start.reorders(ours):
+        theirs = ", ".join(start.bundle.manifest.preprocessing.channels)
+        events(
+            Notice(
+                f"The channels are {', '.join(ours)}, those of {start.bundle.manifest.name} are "
+                f"{theirs}: what it knows of each would be used for another. Give them in that "
+                "order, as in a CSV with the columns image_0, image_1."
+            )
+        )
+
+
 def tell_of_other_labels(
     config: FinetuneConfig, plan: TrainingPlan, start: Start, events: EventSink
 ) -> None:

@@ -151,10 +151,8 @@ def _model_space(
     source = start.bundle.manifest.preprocessing if start.bundle else None
     if source is None or source.modality != modality:
         return planned
-    has_same_channels = len(source.channels) == len(found.channels)
-    intensity = (
-        source.intensity if config.intensity == "auto" and has_same_channels else planned.intensity
-    )
+    takes_over = len(source.channels) == len(found.channels) and not start.reorders(found.channels)
+    intensity = source.intensity if config.intensity == "auto" and takes_over else planned.intensity
     space = replace(source, channels=found.channels, intensity=intensity, previous_labels=())
     # What the network gives is trained anew: one class a voxel.
     return replace(space, decision="highest", scores="logits") if source.is_regional else space

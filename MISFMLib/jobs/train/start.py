@@ -73,6 +73,16 @@ class Start:
         theirs = self.bundle.manifest.own_labels
         return [plain(each.name) for each in theirs] == [plain(each.name) for each in labels]
 
+    def reorders(self, channels: Sequence[str]) -> bool:
+        """Tell whether this is a model of the same channels, by their names, in another order."""
+        if self.bundle is None:
+            return False
+        theirs, ours = (
+            [name.casefold().strip() for name in names]
+            for names in (self.bundle.manifest.preprocessing.channels, channels)
+        )
+        return theirs != ours and sorted(theirs) == sorted(ours)
+
     def sha256(self) -> str:
         """Return the SHA-256 of the source; empty for fresh weights."""
         if self.bundle:
