@@ -84,7 +84,8 @@ class Model:
         """
         images = list(image) if isinstance(image, list | tuple) else [image]
         if images and all(isinstance(one, str | Path) for one in images):
-            volume, back = read_volume([Path(one) for one in images]), cast(Back, as_image)
+            paths, count = [Path(one) for one in images], len(self.channels)
+            volume, back = read_volume(paths, num_channels=count), cast(Back, as_image)
         else:
             volume, back = volume_of(images, spacing, affine)
         label_map = self.segment_volume(volume, events).label_map

@@ -137,6 +137,21 @@ def test_channels_must_lie_on_one_grid(model):
     assert caught.value.code == "grid-mismatch"
 
 
+def test_channels_may_be_the_fourth_axis_of_a_file(model, scan, tmp_path, monkeypatch):
+    class SeenError(Exception):
+        pass
+
+    def seen(_model, volume, _events):
+        raise SeenError(len(volume.array_CDHW))
+
+    monkeypatch.setattr(type(model), "channels", ("T1", "T2"))
+    monkeypatch.setattr(type(model), "segment_volume", seen)
+    image = sitk.ReadImage(str(scan))
+    sitk.WriteImage(sitk.JoinSeries([image, image + 1]), str(tmp_path / "both.nii.gz"))
+    with pytest.raises(SeenError, match="2"):
+        model.segment(tmp_path / "both.nii.gz")
+
+
 def test_a_model_or_option_that_is_not_there_is_refused():
     with pytest.raises(BundleError):
         misfm.load_model("absent")

@@ -14,7 +14,7 @@ import SimpleITK as sitk
 from MISFMLib import cli
 from MISFMLib.configs import EvaluateConfig, LabelConfig
 from MISFMLib.errors import ConfigError, DataError, OutputError
-from MISFMLib.events import CaseDone, ignore_events
+from MISFMLib.events import CaseDone, Notice, ignore_events
 from MISFMLib.jobs.evaluate.evaluate import run_evaluate
 from MISFMLib.volumes.volume import (
     Geometry,
@@ -211,6 +211,18 @@ def test_the_worst_cases_are_drawn(folders):
     evaluate(folders, images=folders / "images", worst=1)
     assert [path.name for path in (folders / "scores" / "worst").iterdir()] == ["c.png"]
     assert (folders / "scores" / "worst" / "c.png").stat().st_size > 10_000
+
+
+def test_of_an_image_whose_channels_are_its_fourth_axis_the_first_is_drawn(folders):
+    """As the Decathlon has them, which `misfm segment` takes."""
+    pytest.importorskip("matplotlib")
+    (folders / "images").mkdir()
+    image = sitk.ReadImage(str(folders / "right" / "c.nii.gz"))
+    sitk.WriteImage(sitk.JoinSeries([image, image]), str(folders / "images" / "c.nii.gz"))
+    events = []
+    evaluate(folders, events.append, images=folders / "images", worst=1)
+    assert not [event for event in events if isinstance(event, Notice)]
+    assert (folders / "scores" / "worst" / "c.png").is_file()
 
 
 def test_an_evaluation_is_not_replaced(folders):

@@ -275,6 +275,15 @@ def test_the_chosen_series_is_collected_to_be_corrected(results):
         collected("other", series="eco=2")
 
 
+def test_of_a_scan_whose_channels_are_its_fourth_axis_the_first_is_shown(results):
+    path = results / "scans" / "case3_0000.nii.gz"
+    image = sitk.ReadImage(str(path))
+    sitk.WriteImage(sitk.JoinSeries([image, image + 1]), str(path))
+    review(results, images=results / "scans")
+    (case,) = (c for c in data_of(results / "page")["cases"] if c["name"] == "case3")
+    assert not any("not shown" in reason for reason in case["reasons"])
+
+
 def test_a_scan_that_cannot_be_read_does_not_hide_the_result(results):
     (results / "scans" / "case3_0000.nii.gz").write_bytes(b"no image")
     review(results, images=results / "scans")

@@ -20,7 +20,7 @@ from MISFMLib.jobs.evaluate.comparison import LabelScore, read_pair, unnamed
 from MISFMLib.jobs.evaluate.pairs import Pair, Pairing, find_pairs
 from MISFMLib.jobs.journal import Journals
 from MISFMLib.models.terminology import label_config
-from MISFMLib.volumes.volume import on_grid, present_values, read_volume
+from MISFMLib.volumes.volume import count_frames, on_grid, present_values, read_volume
 
 _FEW = 4
 _UNNAMED = re.compile(unnamed(r"(\d+)"))
@@ -145,7 +145,7 @@ def _draw(pair: Pair, names: Mapping[int, str], dice: float, path: Path) -> None
     from MISFMLib.export.comparison import write_comparison  # needs matplotlib
 
     assert pair.image is not None
-    volume = read_volume(pair.image)
+    volume = read_volume(pair.image, num_channels=count_frames(pair.image))
     prediction, reference = (
         on_grid(label_map, volume, name=f"A label map of {pair.name}")
         for label_map in read_pair(pair, names)

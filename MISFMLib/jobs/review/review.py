@@ -33,6 +33,7 @@ from MISFMLib.volumes.dicom_seg import is_dicom_seg, read_dicom_seg
 from MISFMLib.volumes.series_choice import SeriesChoice
 from MISFMLib.volumes.volume import (
     Volume,
+    count_frames,
     on_grid,
     present_values,
     read_label_map,
@@ -201,7 +202,8 @@ def _scan(job: ReviewJob) -> tuple[Volume | None, str, tuple[str, ...]]:
     if job.image is None:
         return None, "", ()
     try:
-        volume = read_volume(job.image, series=job.series)
+        frames = count_frames(job.image)
+        volume = read_volume(job.image, series=job.series, num_channels=frames)
     except MISFMError as error:
         return None, _text(job.image), (f"The scan is not shown: {error.message}",)
     # Of a DICOM series Slicer opens all files when it is given one.
