@@ -615,6 +615,20 @@ def test_results_of_another_model_are_not_mixed_in(tmp_path, model, scans):
     assert table_of(out)["a"]["model"].startswith("other")
 
 
+def test_results_that_lack_a_wanted_label_are_not_mixed_in(tmp_path, model, scans):
+    out = tmp_path / "out"
+    first, second = (label.name for label in LABELS)
+    segment(scans / "a.nrrd", model=model, output=out, only=first)
+    for only in (None, f"{first},{second}", second):
+        with pytest.raises(OutputError, match=f"made without {second}") as caught:
+            segment(scans, model=model, output=out, only=only)
+        assert caught.value.code == "other-labels"
+    segment(scans, model=model, output=out, only=first)
+    segment(scans, model=model, output=out, overwrite=True)
+    segment(scans, model=model, output=out, only=first)
+    assert {row["status"] for row in table_of(out).values()} == {"done"}
+
+
 def test_a_case_that_fails_does_not_stop_the_others(tmp_path, model, scans):
     (scans / "b.nrrd").write_bytes(b"no image")
     events = []

@@ -59,8 +59,8 @@ def run_batch(
     Raises:
         BatchError: Cases failed; the others were finished.
         ConfigError: Shards shall be merged, and none has worked here.
-        OutputError: Results that would be kept were made by another model, or another run writes
-            those of one to the folder.
+        OutputError: Results that would be kept were made by another model or lack a label, or
+            another run writes those of another model to the folder.
     """
     batch = _Batch(config, bundle, plan, events)
     batch.check_merge()
@@ -105,6 +105,7 @@ class _Batch:
         """Work on what is not done yet."""
         kept = {case.name for case in self._cases if self._is_kept(case)}
         self.table.check_model(kept)
+        self.table.check_labels(kept, self._labels)
         self.table.check_others()
         left = []
         for number, case in enumerate(self._cases):

@@ -13,6 +13,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+from MISFMLib.configs import LabelConfig
 from MISFMLib.errors import DataError, OutputError
 from MISFMLib.export.statistics import LabelVolume
 from MISFMLib.files import open_file, write_text
@@ -132,6 +133,24 @@ class CaseTable:
                     f"The result of {case} in {self.path.parent} was made by {model}, "
                     f"not by {self.model}.",
                     code="other-model",
+                    remedy="Choose another output folder, or replace the results with --overwrite.",
+                )
+
+    def check_labels(self, cases: Iterable[str], labels: Sequence[LabelConfig]) -> None:
+        """Refuse to keep results of an earlier `--only` that lack labels which are wanted now.
+
+        Raises:
+            OutputError: The row of one of the cases tells volumes, but not those of the labels.
+        """
+        names = {f"{label.name} (ml)": label.name for label in labels}
+        places = {name: self._columns.index(column) for column, name in names.items()}
+        for row in map(self._rows.get, cases):
+            lacking = [name for name, place in places.items() if row and not row[place]]
+            if row and lacking and any(row[len(_COLUMNS) :]):
+                raise OutputError(
+                    f"The result of {row[0]} in {self.path.parent} was made without "
+                    f"{', '.join(lacking[:3])}.",
+                    code="other-labels",
                     remedy="Choose another output folder, or replace the results with --overwrite.",
                 )
 
