@@ -16,9 +16,8 @@ def ofVolumes() -> dict[str, str]:
         "Give the whole volume; for DICOM give the folder of the series.": _(
             "Load the whole series, or choose another volume."
         ),
-        "Give one file per channel, joined by commas, in this order.": _(
-            "Choose one volume for each channel, or another model."
-        ),
+        "Give one file per channel, joined by commas, in this order; in a folder name them "
+        "case_0000, case_0001, …": _("Choose one volume for each channel, or another model."),
         "{volume} has the voxel size {size} mm, it must be above zero on each axis.": _(
             "{volume} has the voxel size {size} mm, it must be above zero on each axis."
         ),
