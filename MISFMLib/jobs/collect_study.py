@@ -133,12 +133,11 @@ def _add_labels(made: TrainingSet, name: str, found: LabelMap) -> None:
         if text not in known:
             labels = (*labels, new_label(text, labels))
         array_DHW[found.array_DHW == value] = known.get(text, labels[-1].value)
-    if labels != made.labels:
-        made.set_labels(labels)
     drawn = match_labels(found.names.values(), labels)
     made.save_labels(
         name,
         lambda path: write_label_map(LabelMap(array_DHW, found.geometry), path),
+        labels=labels,
         status="checked",
         not_drawn=drawn.missing,
     )

@@ -12,6 +12,7 @@ from MISFMLib.annotation.training_set import TrainingSet
 from MISFMLib.configs import Code, CollectConfig, LabelConfig, NetworkConfig, PreprocessingConfig
 from MISFMLib.errors import DataError, DependencyError, OutputError
 from MISFMLib.export.dicom_seg import check_dicom_source, write_dicom_seg
+from MISFMLib.jobs import collect_study
 from MISFMLib.jobs.collect import run_collect
 from MISFMLib.models.bundle import BundleManifest
 from MISFMLib.volumes.dicom import list_series
@@ -514,6 +515,21 @@ def test_a_study_becomes_cases_with_the_labels_of_its_segs(write_series, rng, tm
     again = run_collect(CollectConfig(data=tmp_path / "series", output=made_in))
     assert again["labelled"] == 2, "a second study is added to the set"
     assert TrainingSet(made_in).labels == made.labels
+
+
+def test_labels_that_cannot_be_written_do_not_come_into_the_set(
+    write_series, rng, tmp_path, monkeypatch
+):
+    volume = write_series()
+    write_dicom_seg(volume, some_labels(volume, rng), MANIFEST, tmp_path / "series" / "seg.dcm")
+
+    def full(_label_map, path):
+        raise OutputError(f"{path} cannot be written.", code="output-not-writable", remedy="")
+
+    monkeypatch.setattr(collect_study, "write_label_map", full)
+    with pytest.raises(OutputError):
+        run_collect(CollectConfig(data=tmp_path / "series", output=tmp_path / "set"))
+    assert TrainingSet(tmp_path / "set").labels == ()
 
 
 def test_a_study_without_segs_becomes_cases_without_labels(write_series, tmp_path):
