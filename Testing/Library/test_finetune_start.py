@@ -240,6 +240,25 @@ def test_a_start_without_a_decoder_gets_one_even_if_only_the_head_is_trained(con
     assert trained == {"decoder", "heads"}
 
 
+@pytest.mark.parametrize(
+    ("kind", "scheme"), [("segmentation", "mr-percentile"), ("pretrained", "mr-zscore")]
+)
+def test_a_model_brings_its_intensities_what_is_only_pretrained_does_not(
+    config, a_set, a_source, kind, scheme
+):
+    ranged = IntensityConfig(scheme="mr-percentile", clip=(0.5, 99.5))
+    space = replace(a_source.manifest.preprocessing, intensity=(ranged,))
+    labels = a_source.manifest.labels if kind == "segmentation" else ()
+    manifest = replace(a_source.manifest, kind=kind, labels=labels, preprocessing=space)
+    start = write_bundle(a_source.path.with_name(kind), manifest, read_weights(a_source))
+    job, found = config(init=str(start.path)), find_cases(a_set)
+    facts = list(examine_cases(found, [case.name for case in found.cases]).values())
+
+    plan = planning.make_plan(job, found, facts, training_start.find_start(job))
+
+    assert [each.scheme for each in plan.preprocessing.intensity] == [scheme]
+
+
 def test_labels_take_the_names_of_the_start_only_when_they_are_said_to_be_the_same(
     config, a_set, a_source
 ):

@@ -55,9 +55,14 @@ class Start:
         """Where the weights come from; None for fresh ones."""
         return self.bundle or self.checkpoint
 
+    @property
+    def is_pretrained(self) -> bool:
+        """Whether this is a bundle that segments nothing by itself."""
+        return self.bundle is not None and self.bundle.manifest.kind == "pretrained"
+
     def segments(self, label_count: int) -> bool:
         """Tell whether this is a trained model of so many labels."""
-        if self.bundle is None or self.bundle.manifest.kind == "pretrained":
+        if self.bundle is None or self.is_pretrained:
             return False
         if self.bundle.manifest.preprocessing.is_regional:
             return False
