@@ -68,4 +68,5 @@ def test_a_further_result_hides_the_earlier_ones_of_the_same_volume(panel, make_
         panel.segment()
         results.append(panel.widget.segmentTab._result.job.result)
     assert [visible(result) for result in results] == [False, False, True]
-    assert visible(of_other)
+    panel.choose(other)
+    assert visible(of_other), "it was hidden with its volume only"
