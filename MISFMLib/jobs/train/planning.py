@@ -141,7 +141,7 @@ def _model_space(
 
     Patch and mirrored axes are left open, and the spacing too unless the source has one. What was
     only pretrained is taught the intensities of the plan: MR in the range of a pretext task, from
-    -1 to 1, cost 5 points of Dice (Docs/evidence.md).
+    -1 to 1, cost 4 to 7 points of Dice (Docs/evidence.md).
     """
     planned = PreprocessingConfig(
         modality=modality,
