@@ -7,8 +7,8 @@
 # that comes from a measurement of flat convolutions in 2020. The backward pass follows. A layer with
 # 16 channels in and out, kernel 3, on 32 x 32 x 32 voxels: 91 ms for one volume, 15 ms for two, and
 # with the gradients 272 and 81 ms. Whole networks (this project's small U-Net, patch 32 x 48 x 32,
-# forward, loss, backward and update): 0.59 s for one patch, 0.35 s for two. bfloat16, where the CPU
-# has it, is not affected. A second volume of zeros beside the one cures it.
+# forward, loss, backward and update): 0.59 s for one patch, 0.35 s for two. By its source bfloat16
+# goes to oneDNN where the CPU has it; that was not timed. A second volume of zeros beside the one cures it.
 #
 # Why it matters here: batches of one are what `--accumulate 2` trains with, and a case of one window
 # is segmented as; networks/blocks.py adds the second volume. MONAI's and nnU-Net's own programs

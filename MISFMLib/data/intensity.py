@@ -19,9 +19,8 @@ from MISFMLib.data.resampling import slab_ranges
 
 _BACKGROUND_SHARE = 0.05
 _SAMPLE_VOXELS = 2**24
-_CT_CLIP_HU = (-1000.0, 1000.0)
-"""Limits of ct-clip when none are given, as in the published CT preparation."""
-_MR_CLIP_PERCENTILES = (0.5, 99.5)
+USUAL_LIMITS = {"ct-clip": (-1000.0, 1000.0), "mr-percentile": (0.5, 99.5)}
+"""Limits where none are given: HU, as in the published CT preparation, and percentiles."""
 _LEAST_SCALE = 1e-8
 
 
@@ -70,7 +69,7 @@ def intensity_map(
         The map; a constant channel is mapped to zero by the MR schemes.
     """
     if config.scheme == "ct-clip":
-        return _to_unit_range(*(config.clip or _CT_CLIP_HU))
+        return _to_unit_range(*(config.clip or USUAL_LIMITS["ct-clip"]))
     if config.scheme == "ct-percentile":
         lower, upper = config.clip or (-math.inf, math.inf)
         return IntensityMap(lower, upper, config.mean, config.std or 1.0)
@@ -78,7 +77,9 @@ def intensity_map(
         mean, deviation = _mean_and_deviation(channel_DHW)
         return IntensityMap(shift=mean, scale=deviation or 1.0)
     if config.scheme == "mr-percentile":
-        return _to_unit_range(*_percentiles(channel_DHW, config.clip or _MR_CLIP_PERCENTILES))
+        return _to_unit_range(
+            *_percentiles(channel_DHW, config.clip or USUAL_LIMITS["mr-percentile"])
+        )
     return _nnunet_map(channel_DHW, config.scheme, inside_DHW)
 
 

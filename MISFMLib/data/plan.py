@@ -19,6 +19,7 @@ from MISFMLib.configs import (
     Spacing,
 )
 from MISFMLib.data.descriptions import modality_of
+from MISFMLib.data.intensity import USUAL_LIMITS
 from MISFMLib.data.label_check import CaseFacts
 from MISFMLib.data.label_sides import LPS_AXIS
 
@@ -194,15 +195,16 @@ def plan_intensity(
     if scheme == "ct-percentile":
         samples = np.concatenate([fact.foreground_samples for fact in facts], axis=1)
         return tuple(_foreground_statistics(channel) for channel in samples)
-    clips = {"ct-clip": (-1000.0, 1000.0), "mr-percentile": (0.5, 99.5)}
-    config = IntensityConfig(scheme=scheme, clip=clips.get(scheme))
-    return (config,) * len(facts[0].foreground_samples)
+    return (usual_intensity(scheme),) * len(facts[0].foreground_samples)
+
+
+def usual_intensity(scheme: Scheme) -> IntensityConfig:
+    """Return a scheme with the limits that it has where nobody gives any."""
+    return IntensityConfig(scheme=scheme, clip=USUAL_LIMITS.get(scheme))
 
 
 def _scheme_of(modality: Modality) -> IntensityConfig:
-    if modality == "CT":
-        return IntensityConfig(scheme="ct-clip", clip=(-1000.0, 1000.0))
-    return IntensityConfig(scheme="mr-zscore")
+    return usual_intensity("ct-clip" if modality == "CT" else "mr-zscore")
 
 
 def _modality_of(channel: str, modality: Modality) -> Modality:

@@ -14,9 +14,9 @@ from typing import Any, Literal
 import numpy as np
 import numpy.typing as npt
 
-from MISFMLib.configs import IntensityConfig, PreprocessingConfig, Size, Spacing, decode, encode
+from MISFMLib.configs import PreprocessingConfig, Size, Spacing, decode, encode
 from MISFMLib.data.cases import find_cases
-from MISFMLib.data.plan import Modality, plan_orientation
+from MISFMLib.data.plan import Modality, plan_orientation, usual_intensity
 from MISFMLib.data.preprocessing import prepare_volume
 from MISFMLib.data.spatial import canonical_axes
 from MISFMLib.errors import DataError, is_out_of_memory
@@ -27,7 +27,6 @@ _LABEL_FOLDERS = {"labels", "labelsTr"}
 _LEAST_EDGE = 8
 """Voxels along the shortest axis below which a volume is a localizer rather than a scan."""
 _AIR_HU = -900
-_CLIPS = {"ct-clip": (-1000.0, 1000.0), "mr-percentile": (0.5, 99.5)}
 
 
 @dataclass(frozen=True)
@@ -148,10 +147,9 @@ class Preparation:
         scheme = self.scheme
         if scheme == "auto":
             scheme = "ct-clip" if modality == "CT" else "mr-percentile"
-        intensity = IntensityConfig(scheme=scheme, clip=_CLIPS[scheme])
         return PreprocessingConfig(
             modality=modality,
-            intensity=(intensity,),
+            intensity=(usual_intensity(scheme),),
             spacing_dhw=self.spacing_dhw,
             orientation=orientation,
             crop="body" if scheme == "ct-clip" else "nonzero",

@@ -144,16 +144,16 @@ class LoopView:
 
     def lookAround(self) -> None:
         """Close the case when the user has deleted its volume or segmentation; keep its claim."""
-        if self._case is not None:
-            self._claim.renew()
-        if self._case is not None and not self._case.isInScene:
-            name = self._case.name
+        if self._case is None:
+            return
+        self._claim.renew()
+        if not self._case.isInScene:
             self._close()
             self._show()
             self._ui.caseLabel.text = _(
                 "{case} was taken out of the scene. In the training set it is as it was:"
                 " double-click it there to open it again."
-            ).format(case=name)
+            ).format(case=self._row.name)
 
     def sceneClosed(self) -> None:
         """Forget the case that went with the scene; it is still in the set as it was."""
