@@ -9,7 +9,7 @@ import copy
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal
 
 import torch
 from monai import transforms
@@ -63,8 +63,9 @@ _AMOUNTS = {
         gamma=(0.5, 2.0),
     ),
 }
-_IMAGE = ("image",)
-_BOTH = ("image", "label")
+_IMAGE = {"image": "bilinear"}
+_LABEL = {"label": "nearest"}
+"""What is changed, and how its voxels are resampled."""
 
 
 class Augmentation:
@@ -95,13 +96,17 @@ class Augmentation:
                 the plane (mode 1) or not at all (mode 2).
         """
         self.margin: Size = (0, 0, 0)
-        self._pipeline: transforms.Compose | None = None
+        self._changes: _Repeatable | None = None
         if strength == "none":
             return
         amounts = _AMOUNTS[strength]
-        mirrors = [transforms.RandFlipd(_BOTH, prob=0.5, spatial_axis=axis) for axis in mirror_axes]
-        affine = _affine(amounts, patch_size, resolution_mode)
-        self._pipeline = transforms.Compose([affine, *mirrors, *_intensity(amounts)])
+
+        def spatial(modes: dict[str, str]) -> list[transforms.Transform]:
+            mirrors = [transforms.RandFlipd([*modes], 0.5, axis) for axis in mirror_axes]
+            return [_affine(amounts, patch_size, resolution_mode, modes), *mirrors]
+
+        self._changes = _Repeatable([*spatial(_IMAGE | _LABEL), *_intensity(amounts)])
+        self._changes_of_label = _Repeatable(spatial(_LABEL))
         self.margin = _margin(amounts, patch_size)
 
     def __call__(
@@ -117,12 +122,39 @@ class Augmentation:
         Returns:
             Image (C, d, h, w) float32 and label (d, h, w) int64 of the patch size.
         """
-        if self._pipeline is None:
+        if self._changes is None:
             return image_CDHW, label_DHW.long()
-        pipeline = copy.deepcopy(self._pipeline)  # its random state is for one thread
-        pipeline.set_random_state(seed=seed)
-        changed = pipeline({"image": image_CDHW, "label": label_DHW[None].float()})
+        given = {"image": image_CDHW, "label": label_DHW[None].float()}
+        changed = self._changes(given, seed)
         return changed["image"].as_tensor(), changed["label"][0].as_tensor().long()
+
+    def label(self, label_DHW: torch.Tensor, seed: int) -> torch.Tensor:
+        """Change the label of one patch alone, as together with its image."""
+        if self._changes is None:
+            return label_DHW.long()
+        changed = self._changes_of_label({"label": label_DHW[None].float()}, seed)
+        indices_DHW: torch.Tensor = changed["label"][0].as_tensor().long()
+        return indices_DHW
+
+
+class _Repeatable:
+    """Random transforms that a seed decides, in every thread."""
+
+    def __init__(self, steps: Sequence[transforms.Transform]) -> None:
+        self._steps = transforms.Compose(steps)
+        self._idle: list[transforms.Compose] = []
+        """Copies that no thread uses: a copy takes longer than the changes of a small patch."""
+
+    def __call__(self, given: dict[str, torch.Tensor], seed: int) -> dict[str, Any]:
+        """Change what is given."""
+        try:
+            steps = self._idle.pop()
+        except IndexError:
+            steps = copy.deepcopy(self._steps)
+        steps.set_random_state(seed=seed)
+        changed: dict[str, Any] = steps(given)
+        self._idle.append(steps)
+        return changed
 
 
 def _margin(amounts: _Amounts, patch_size: Size) -> Size:
@@ -138,17 +170,17 @@ def _margin(amounts: _Amounts, patch_size: Size) -> Size:
 
 
 def _affine(
-    amounts: _Amounts, patch_size: Size, resolution_mode: ResolutionMode
+    amounts: _Amounts, patch_size: Size, resolution_mode: ResolutionMode, modes: dict[str, str]
 ) -> transforms.RandAffined:
     in_plane = math.radians(amounts.rotation_degrees)
     out_of_plane = in_plane * (1.0, 0.5, 0.0)[resolution_mode]
     return transforms.RandAffined(
-        _BOTH,
+        [*modes],
         spatial_size=patch_size,
         prob=amounts.spatial_chance,
         rotate_range=(in_plane, out_of_plane, out_of_plane),
         scale_range=(amounts.scale,) * 3,
-        mode=("bilinear", "nearest"),
+        mode=[*modes.values()],
         padding_mode="border",
     )
 
@@ -156,10 +188,11 @@ def _affine(
 def _intensity(amounts: _Amounts) -> list[transforms.Transform]:
     chance = amounts.intensity_chance
     blur = dict.fromkeys(("sigma_x", "sigma_y", "sigma_z"), amounts.blur_voxels)
+    keys = [*_IMAGE]
     return [
-        transforms.RandGaussianNoised(_IMAGE, prob=chance, std=amounts.noise),
-        transforms.RandGaussianSmoothd(_IMAGE, prob=chance, **blur),
-        transforms.RandScaleIntensityd(_IMAGE, prob=chance, factors=amounts.contrast),
-        transforms.RandShiftIntensityd(_IMAGE, prob=chance, offsets=amounts.shift),
-        transforms.RandAdjustContrastd(_IMAGE, prob=chance, gamma=amounts.gamma, retain_stats=True),
+        transforms.RandGaussianNoised(keys, prob=chance, std=amounts.noise),
+        transforms.RandGaussianSmoothd(keys, prob=chance, **blur),
+        transforms.RandScaleIntensityd(keys, prob=chance, factors=amounts.contrast),
+        transforms.RandShiftIntensityd(keys, prob=chance, offsets=amounts.shift),
+        transforms.RandAdjustContrastd(keys, prob=chance, gamma=amounts.gamma, retain_stats=True),
     ]

@@ -232,6 +232,12 @@ class PatchSource:
             self._not_drawn(step, indices),
         )
 
+    def labels(self, step: int, indices: Iterable[int]) -> torch.Tensor:
+        """Return the labels (B, d, h, w) of these patches alone, in a part of the time."""
+        chosen = [self._chosen(step, index) for index in indices]
+        crops = [(torch.from_numpy(crop(case.label(), *box)), seed) for case, box, seed in chosen]
+        return torch.stack([self.augmentation.label(*each) for each in crops])
+
     def _not_drawn(self, step: int, indices: Sequence[int]) -> torch.Tensor | None:
         if not any(case.not_drawn for case in self.cases):  # of all cases: alike in all processes
             return None
@@ -242,17 +248,18 @@ class PatchSource:
 
     def sample(self, step: int, index: int) -> tuple[torch.Tensor, torch.Tensor]:
         """Return one patch: image (C, d, h, w) float32 and label (d, h, w) int64."""
+        case, box, seed = self._chosen(step, index)
+        image_CDHW = torch.from_numpy(crop(case.image(), *box).astype(np.float32))
+        return self.augmentation(image_CDHW, torch.from_numpy(crop(case.label(), *box)), seed)
+
+    def _chosen(self, step: int, index: int) -> tuple[PreparedCase, tuple[np.ndarray, ...], int]:
+        """Choose the case of a patch, its first voxel and size there, and the seed of changes."""
         rng = np.random.default_rng((self.seed, step, index))
         case = self._case(step * self.batch_size + index)
-        image_CDHW, label_DHW = case.image(), case.label()
         margin = self.augmentation.margin
-        start = np.subtract(self._start(case, label_DHW.shape, rng), margin)
+        start = np.subtract(self._start(case, case.label().shape, rng), margin)
         size = np.add(self.patch_size, np.multiply(margin, 2))
-        return self.augmentation(
-            torch.from_numpy(crop(image_CDHW, start, size).astype(np.float32)),
-            torch.from_numpy(crop(label_DHW, start, size)),
-            seed=int(rng.integers(2**31)),
-        )
+        return case, (start, size), int(rng.integers(2**31))
 
     def _case(self, number: int) -> PreparedCase:
         """Return the case of a patch, counted over the training: all cases, shuffled each round."""

@@ -12,8 +12,6 @@ from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 import torch
 from torch import Tensor, nn
 
-from MISFMLib.data.datasets import Batch
-
 _PRIOR_PATCHES = 64
 """Patches that are enough to know the shares of the classes."""
 _SMALLEST_SHARE = 1e-5
@@ -21,28 +19,27 @@ _SMALLEST_SHARE = 1e-5
 _CLASS_BIAS = re.compile(r"heads\.\d\.conv\.bias")
 
 
-def first_batches(
-    batches: Callable[[int, Sequence[int]], Batch], batch_size: int
-) -> Iterator[Batch]:
-    """Make the first training samples, as many as tell the shares of the classes."""
+def first_labels(
+    labels: Callable[[int, Sequence[int]], Tensor], batch_size: int
+) -> Iterator[Tensor]:
+    """Make the labels of the first training samples, as many as tell the shares of the classes."""
     steps = range(-(-_PRIOR_PATCHES // batch_size))
-    return (batches(step, range(batch_size)) for step in steps)
+    return (labels(step, range(batch_size)) for step in steps)
 
 
-def class_shares(batches: Iterable[Batch], num_classes: int) -> Tensor:
+def class_shares(labels: Iterable[Tensor], num_classes: int) -> Tensor:
     """Count how much of the voxels each class is.
 
     Args:
-        batches: Training samples with their classes; voxels of no class (values that are not from
-            0 to `num_classes` - 1) do not count.
+        labels: Classes of training samples; voxels of no class (values that are not from 0 to
+            `num_classes` - 1) do not count.
         num_classes: Classes with the background.
 
     Returns:
         Share of each class (K), at least 0.00001.
     """
     counts = torch.zeros(num_classes, dtype=torch.float64)
-    for batch in batches:
-        label = batch.label_BDHW
+    for label in labels:
         known = label[(label >= 0) & (label < num_classes)]
         counts += torch.bincount(known, minlength=num_classes).cpu()
     return (counts / counts.sum().clamp(min=1)).clamp(min=_SMALLEST_SHARE).float()

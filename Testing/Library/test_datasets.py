@@ -149,6 +149,13 @@ def test_a_batch_is_its_samples(a_prepared_case):
     assert isinstance(batch.to(torch.device("cpu")), Batch)
 
 
+@pytest.mark.parametrize("strength", ["none", "light", "strong"])
+def test_labels_alone_are_those_of_the_samples(a_prepared_case, strength):
+    patches = source([a_prepared_case], strength)
+    for step in range(8):
+        assert torch.equal(patches.labels(step, [1, 0]), patches.batch(step, [1, 0]).label_BDHW)
+
+
 def test_image_and_label_patches_come_from_the_same_place(tmp_path):
     voxels = np.arange(10 * 12 * 14).reshape(10, 12, 14) % 200
     case = write_prepared(tmp_path / "a", voxels[None], voxels)

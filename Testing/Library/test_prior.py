@@ -41,7 +41,7 @@ def test_shares_are_those_of_all_voxels_that_have_a_class():
     first = torch.tensor([0, 0, 0, 1]).view(1, 1, 2, 2)
     second = torch.tensor([0, 255, -1, 1]).view(1, 1, 2, 2)
 
-    shares = class_shares([Batch(first, first), Batch(second, second)], 4)
+    shares = class_shares([first, second], 4)
 
     # The third and fourth class are nowhere: their logits stay within reach.
     assert shares.tolist() == pytest.approx([4 / 6, 2 / 6, 1e-5, 1e-5])
@@ -49,13 +49,13 @@ def test_shares_are_those_of_all_voxels_that_have_a_class():
 
 def test_without_any_class_all_outputs_stay_finite():
     nothing = torch.full((1, 1, 1, 1), 255)
-    assert class_shares([Batch(nothing, nothing)], 2).log().isfinite().all()
+    assert class_shares([nothing], 2).log().isfinite().all()
 
 
 @pytest.mark.parametrize("architecture", ["pctnet", "unet3d", "fmunet"])
 def test_a_fresh_network_begins_near_the_least_loss_of_a_constant_answer(architecture):
     network, batch = a_network(architecture), a_batch()
-    shares = class_shares([batch], 3)
+    shares = class_shares([batch.label_BDHW], 3)
     entropy = -(shares * shares.log()).sum()
 
     set_class_prior(network, shares)

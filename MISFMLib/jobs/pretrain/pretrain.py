@@ -9,8 +9,10 @@ from pathlib import Path
 from typing import Any
 
 from lightning_fabric import Fabric
+from torch import Tensor
 
 from MISFMLib.configs import PretrainConfig
+from MISFMLib.data.datasets import Batch
 from MISFMLib.data.pretext import PretextSource
 from MISFMLib.data.stored_arrays import open_volumes
 from MISFMLib.device import seed_everything, set_threads
@@ -24,7 +26,7 @@ from MISFMLib.jobs.pretrain.validation import HeldOut
 from MISFMLib.jobs.train.training_run import fit_settings, open_run, run_training
 from MISFMLib.training.launch import Processes
 from MISFMLib.training.loop import fit
-from MISFMLib.training.prior import class_shares, first_batches, set_class_prior
+from MISFMLib.training.prior import class_shares, first_labels, set_class_prior
 from MISFMLib.training.schedules import polynomial_decay, repeated_halving
 from MISFMLib.training.stop import yielding_events
 from MISFMLib.training.task import Task
@@ -98,8 +100,7 @@ def train(fabric: Fabric, job: PretrainJob, events: EventSink) -> None:
     )
     samples = _samples(job, method, job.train)
     if method.classes:
-        first = map(method.classes, first_batches(samples.batch, config.batch_size))
-        set_class_prior(method.network, class_shares(first, config.num_levels + 1))
+        _set_class_prior(config, method, method.classes, samples)
     task = Task(
         network=method.network,
         batches=samples.batch,
@@ -108,6 +109,19 @@ def train(fabric: Fabric, job: PretrainJob, events: EventSink) -> None:
         validate=judge if job.validation else None,
     )
     fit(fabric, task, fit_settings(config), job.folder.checkpoint, events)
+
+
+def _set_class_prior(
+    config: PretrainConfig,
+    method: Method,
+    classes: Callable[[Batch], Batch],
+    samples: PretextSource,
+) -> None:
+    def labels(step: int, indices: Sequence[int]) -> Tensor:
+        return classes(samples.batch(step, indices)).label_BDHW
+
+    first = first_labels(labels, config.batch_size)
+    set_class_prior(method.network, class_shares(first, config.num_levels + 1))
 
 
 def _samples(job: PretrainJob, method: Method, folders: Sequence[Path]) -> PretextSource:

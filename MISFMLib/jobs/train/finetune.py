@@ -60,7 +60,7 @@ from MISFMLib.networks.trainable import count_weights, level_rate
 from MISFMLib.training.launch import Processes
 from MISFMLib.training.loop import fit
 from MISFMLib.training.losses import SegmentationLoss
-from MISFMLib.training.prior import class_shares, first_batches, set_class_prior
+from MISFMLib.training.prior import class_shares, first_labels, set_class_prior
 from MISFMLib.training.schedules import linear_rise, polynomial_decay
 from MISFMLib.training.stop import yielding_events
 from MISFMLib.training.task import Task, Validation
@@ -228,7 +228,7 @@ def train(fabric: Fabric, job: FinetuneJob, events: EventSink) -> None:
         told = f"Cases with rare labels are visited more often: a round of all has {visits} visits."
         events(Notice(told, level="info"))
     cases = choose_cases(_prepared(job, job.validation), patches.cases)
-    first = first_batches(patches.batch, config.batch_size)
+    first = first_labels(patches.labels, config.batch_size)
     fresh = load_report.newly_initialised if load_report else None
     shares_K = class_shares(first, plan.network.num_classes)
     set_class_prior(network, shares_K, fresh)
