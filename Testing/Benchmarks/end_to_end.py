@@ -50,7 +50,7 @@ from MISFMLib.volumes.volume import Geometry, Volume
 
 TISSUES_HU = (-1000, -100, 40, 150, 700)
 """Air, fat, and three more; the classes."""
-QUICK_SHAPE: Size = (16, 96, 96)
+QUICK_SHAPE: Size = (16, 64, 96)
 QUICK_PATCH: Size = (16, 64, 64)
 LEAST_AGREEMENT = 0.95
 """Part of the voxels with the label of the published driver."""

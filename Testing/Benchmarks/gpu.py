@@ -47,7 +47,7 @@ from MISFMLib.training.parameters import build_optimizer
 
 QUICK_PATCH: Size = (16, 64, 64)
 SCAN: Size = (192, 320, 320)
-QUICK_SCAN: Size = (24, 96, 96)
+QUICK_SCAN: Size = (24, 64, 64)
 LONG_SCANS: tuple[Size, ...] = ((300, 512, 512), (600, 512, 512))
 LARGEST_ERROR = {"fp32": 1e-2, "bf16": 5e-2, "fp16": 5e-2}
 """As a part of the largest logit; float32 convolutions use TF32 on both sides."""
@@ -178,7 +178,7 @@ def train(arguments: argparse.Namespace, device: torch.device, patch: Size) -> d
         return step
 
     runs = {}
-    for precision in ("fp32", best):
+    for precision in dict.fromkeys(("fp32", best)):
         network = as_published(a_network(channels, patch, DROPOUT)).train().to(device)
         adam = torch.optim.Adam(network.parameters(), 1e-4)
         runs[f"published {precision}"] = steps(network, precision, adam)

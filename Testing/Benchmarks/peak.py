@@ -2,10 +2,10 @@
 
     python Testing/Benchmarks/peak.py [--threads N] [--rounds N] [--json FILE]
 
-The rate of a number format is the highest of a matrix product and a convolution that both stay in
-the caches: torch multiplies float32 matrices with MKL, which is slow on some processors, and
-convolves with oneDNN. Rates are per CPU second of all threads, so they are those of one core.
-`forward.py` sets its own rates beside these.
+The rate of a number format is the highest of a matrix product and of convolutions of an image and a
+volume, which stay in the caches: torch multiplies float32 matrices with MKL, which is slow on some
+processors, and convolves with oneDNN. Rates are per CPU second of all threads, so they are those of
+one core. `forward.py` sets its own rates beside these.
 """
 
 from __future__ import annotations
@@ -26,6 +26,8 @@ from MISFMLib.device import inference_precisions
 SIDE = 1024
 """Of the square matrices."""
 CHANNELS, PIXELS = 256, 56
+VOLUME = (128, 8, 8, 8)
+"""Channels and voxels."""
 COPIED_BYTES = 2**28
 
 DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16}
@@ -45,6 +47,11 @@ def kernels(precision: str) -> Iterator[tuple[float, Callable[[], Any]]]:
     weight = torch.randn(CHANNELS, CHANNELS, 3, 3, dtype=dtype)
     weight = weight.to(memory_format=torch.channels_last)
     yield 18.0 * (CHANNELS * PIXELS) ** 2, lambda: F.conv2d(image, weight, padding=1)
+    volume = torch.randn(2, *VOLUME, dtype=dtype).to(memory_format=torch.channels_last_3d)
+    kernel = torch.randn(VOLUME[0], VOLUME[0], 3, 3, 3, dtype=dtype)
+    kernel = kernel.to(memory_format=torch.channels_last_3d)
+    work = 2.0 * kernel.numel() * volume[:, 0].numel()
+    yield work, lambda: F.conv3d(volume, kernel, padding=1)
 
 
 @torch.inference_mode()

@@ -1,6 +1,7 @@
 """What passes from nothing to the first window: Python, imports, model, engine.
 
-    python Testing/Benchmarks/start_up.py [--model hippocampus-mr] [--rounds N] [--json FILE]
+    python Testing/Benchmarks/start_up.py [--model hippocampus-mr] [--engines torch openvino]
+        [--rounds N] [--json FILE]
 
 Every row is a fresh process, as of ``misfm segment`` or the worker of the Slicer module, that
 segments a volume of one window twice. OpenVINO's first process converts the model and keeps the
@@ -68,14 +69,17 @@ def main() -> None:
     """Measure, print, write JSON."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--model", default="hippocampus-mr")
+    parser.add_argument("--engines", nargs="+", default=["torch", "openvino"])
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--json", type=Path, help="also write the numbers here")
     arguments = parser.parse_args()
-    seconds_by_stage(arguments.model, "torch")  # brings the files into memory
+    if "torch" in arguments.engines:
+        seconds_by_stage(arguments.model, "torch")  # brings the files into memory
     rows = defaultdict(list)
     for _ in range(arguments.rounds):
-        rows["PyTorch"].append(seconds_by_stage(arguments.model, "torch"))
-        if openvino_network.why_unavailable():
+        if "torch" in arguments.engines:
+            rows["PyTorch"].append(seconds_by_stage(arguments.model, "torch"))
+        if "openvino" not in arguments.engines or openvino_network.why_unavailable():
             continue
         with tempfile.TemporaryDirectory() as home:
             os.environ["MISFM_HOME"] = home

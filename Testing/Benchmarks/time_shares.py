@@ -21,6 +21,8 @@ from forward import LEVEL_CHANNELS, PATCH, QUICK_PATCH, an_image, build_like, in
 from rounds import headline, machine
 from torch.profiler import ProfilerActivity, profile
 
+from MISFMLib.device import inference_precisions
+
 KINDS = {
     "convolution": ("convolution", "conv3d", "conv_transpose3d"),
     "linear": ("addmm", "mm", "linear"),
@@ -71,8 +73,9 @@ def main() -> None:
     columns = {
         "published": seconds_by_kind(lambda: published(image)),
         "PyTorch fp32": seconds_by_kind(lambda: network(image)),
-        "PyTorch bf16": seconds_by_kind(lambda: in_bf16(network, image)),
     }
+    if "bf16" in inference_precisions("auto", torch.device("cpu")):
+        columns["PyTorch bf16"] = seconds_by_kind(lambda: in_bf16(network, image))
     print(headline())
     print(f"{f'seconds, PCT-Net {arguments.network}':28}{''.join(f'{n:>16}' for n in columns)}")
     for kind in (*KINDS, "other"):

@@ -42,7 +42,7 @@ from MISFMLib.training.parameters import build_optimizer
 NUM_CLASSES = 5
 DROPOUT = (0.0, 0.0, 0.2, 0.2, 0.2)
 """As published."""
-QUICK_PATCH: Size = (16, 96, 96)
+QUICK_PATCH: Size = (16, 64, 64)
 BOUNDS = {"fp32": 1e-2, "bf16": 0.3}
 """Difference of the gradients as a part of the published one, which is accepted."""
 CLIP = 12.0

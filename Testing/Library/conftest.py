@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import json
 import os
+import runpy
+import sys
+import warnings
 from pathlib import Path
 
 import numpy as np
@@ -54,6 +57,26 @@ def published_fixtures():
     if not (SHARED / "spec" / "fixtures" / "README.md").exists():
         pytest.skip("no published outputs on this machine")
     return SHARED / "spec" / "fixtures"
+
+
+@pytest.fixture
+def results_of(one_thread, tmp_path, monkeypatch):
+    """Run a script of Testing/Benchmarks; returns what it has measured.
+
+    In this process, which has imported already what takes longer than some measurements.
+    """
+    folder = REPOSITORY / "Testing" / "Benchmarks"
+    monkeypatch.syspath_prepend(folder)
+
+    def results_of(script, *options):
+        results = tmp_path / "results.json"
+        monkeypatch.setattr(sys, "argv", [script, *options, "--json", str(results)])
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            runpy.run_path(str(folder / script), run_name="__main__")
+        return json.loads(results.read_text("utf-8"))
+
+    return results_of
 
 
 @pytest.fixture
