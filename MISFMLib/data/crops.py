@@ -1,4 +1,4 @@
-"""Boxes cut out of unlabelled volumes, wherever these are kept.
+"""Boxes cut out of volumes, and out of many that lie wherever they are kept.
 
 Axes: D depth, H height, W width.
 """
@@ -15,7 +15,6 @@ import torch
 from torch import Tensor
 
 from MISFMLib.configs import Size
-from MISFMLib.data.datasets import crop
 
 Range = tuple[int, int]
 """Smallest and largest value, both included."""
@@ -118,3 +117,20 @@ def draw(bounds: Range, rng: np.random.Generator) -> int:
 def _to_size(values: npt.NDArray[Any]) -> Size:
     depth, height, width = values.tolist()
     return depth, height, width
+
+
+def crop(array: np.ndarray, start: np.ndarray, size: np.ndarray) -> np.ndarray:
+    """Cut a box out of the last three axes; beyond the border the outermost voxels are repeated.
+
+    Args:
+        array: Any number of axes before D, H, W.
+        start: First voxel of the box, which may lie outside; the box must touch the array.
+        size: Voxels of the box.
+    """
+    stop = start + size
+    low, high = np.maximum(start, 0), np.minimum(stop, array.shape[-3:])
+    leading = array.ndim - 3
+    box = (slice(None),) * leading + tuple(map(slice, low, high))
+    missing = np.stack([low - start, stop - high], axis=1)
+    padded: np.ndarray = np.pad(array[box], [(0, 0)] * leading + missing.tolist(), mode="edge")
+    return padded

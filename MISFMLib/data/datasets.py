@@ -25,6 +25,7 @@ from MISFMLib.configs import PreprocessingConfig, Size
 from MISFMLib.data.augmentation import Augmentation
 from MISFMLib.data.case_reading import read_case
 from MISFMLib.data.cases import Case
+from MISFMLib.data.crops import crop
 from MISFMLib.data.preprocessing import prepare_label_map, prepare_volume
 from MISFMLib.errors import DataError
 from MISFMLib.files import parse_json, read_text, write_json, written_atomically
@@ -281,20 +282,3 @@ class PatchSource:
         of_class = of_classes[rng.integers(len(of_classes))]
         centred: np.ndarray = of_class[rng.integers(len(of_class))] - np.array(self.patch_size) // 2
         return centred.clip(lowest, highest)
-
-
-def crop(array: np.ndarray, start: np.ndarray, size: np.ndarray) -> np.ndarray:
-    """Cut a box out of the last three axes; beyond the border the outermost voxels are repeated.
-
-    Args:
-        array: Any number of axes before D, H, W.
-        start: First voxel of the box, which may lie outside; the box must touch the array.
-        size: Voxels of the box.
-    """
-    stop = start + size
-    low, high = np.maximum(start, 0), np.minimum(stop, array.shape[-3:])
-    leading = array.ndim - 3
-    box = (slice(None),) * leading + tuple(map(slice, low, high))
-    missing = np.stack([low - start, stop - high], axis=1)
-    padded: np.ndarray = np.pad(array[box], [(0, 0)] * leading + missing.tolist(), mode="edge")
-    return padded

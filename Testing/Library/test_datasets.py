@@ -12,11 +12,11 @@ import torch
 from MISFMLib.configs import IntensityConfig, PreprocessingConfig
 from MISFMLib.data.augmentation import Augmentation
 from MISFMLib.data.cases import Case
+from MISFMLib.data.crops import crop
 from MISFMLib.data.datasets import (
     Batch,
     PatchSource,
     PreparedCase,
-    crop,
     drop_changed,
     prepare_case,
 )

@@ -230,6 +230,11 @@ def test_a_list_of_cases_is_handed_out_without_torch_and_simpleitk():
     assert import_without([f"{LIBRARY}.jobs.segment.segment"], ("torch", "SimpleITK")) == ""
 
 
+def test_a_store_is_prepared_without_monai():
+    """Every process that helps would import it, which takes most of the time it needs to start."""
+    assert import_without([f"{LIBRARY}.jobs.prepare.prepare"], ("monai",)) == ""
+
+
 def test_a_module_that_needs_torch_is_noticed_when_torch_is_missing():
     assert "torch" in import_without([f"{LIBRARY}.device"], ("torch",))
 

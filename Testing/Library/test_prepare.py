@@ -626,14 +626,10 @@ def test_a_file_system_without_locks_gets_a_notice(config, monkeypatch):
     assert any("has no locks" in event.message for event in events if isinstance(event, Notice))
 
 
-def full_disk(_task):
-    raise OutputError("No space is left.", code="disk-full", remedy="Free some space.")
-
-
-@pytest.mark.slow
 def test_a_full_disk_in_a_worker_is_no_fault_of_the_volume():
+    task = "from MISFMLib import errors; raise errors.OutputError('', code='disk-full', remedy='')"
     with open_workers(1, None) as workers:
-        ((_, future),) = workers.results(full_disk, [1])
+        ((_, future),) = workers.results(exec, [task])
     assert future.exception().code == "disk-full"
 
 
