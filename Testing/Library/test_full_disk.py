@@ -16,7 +16,6 @@ WRITERS = """
 import io, json, resource, sys
 from pathlib import Path
 import numpy as np
-import torch
 from MISFMLib.configs import LabelConfig, NetworkConfig, PreprocessingConfig
 from MISFMLib.errors import OutputError
 from MISFMLib.models.bundle import BundleManifest, write_bundle, zip_bundle
@@ -24,15 +23,12 @@ from MISFMLib.volumes.volume import (
     Geometry, LabelMap, Volume, read_label_map, write_label_map, write_volume
 )
 from MISFMLib.export.statistics import LabelVolume, write_statistics
-from MISFMLib.training.checkpoint import TrainState
 
 folder = Path(sys.argv[1])
 shape = (34, 52, 34)
 geometry = Geometry(shape, (1.0, 1.0, 1.0), (0.0, 0.0, 0.0), (1.0, 0, 0, 0, 1.0, 0, 0, 0, 1.0))
 noise = np.random.default_rng(0).integers(0, 9, shape).astype(np.uint8)
 labels = [LabelConfig(value=value, name=str(value)) for value in range(1, 9)]
-network = torch.nn.Linear(200, 200)
-state = TrainState(network, torch.optim.AdamW(network.parameters()))
 manifest = BundleManifest(
     name="tiny", labels=labels[:1], network=NetworkConfig(), preprocessing=PreprocessingConfig()
 )
@@ -74,6 +70,13 @@ def zipped(path):
     zip_bundle(read_bundle(whole), path, overwrite=True)
 
 
+def checkpoint(path):
+    import torch
+    from MISFMLib.training.checkpoint import TrainState
+    network = torch.nn.Linear(200, 200)
+    TrainState(network, torch.optim.AdamW(network.parameters())).save(path)
+
+
 def array(path):
     from MISFMLib.data.stored_arrays import write_array
     write_array(np.random.default_rng(0).random(shape).astype(np.float16), path)
@@ -83,7 +86,7 @@ writers = {
     "l.nii": label_map, "l.nii.gz": label_map, "l.nrrd": label_map, "l.seg.nrrd": label_map,
     "l.mha": label_map, "z.nii": empty_label_map, "u.nii": volume, "u.nrrd": volume,
     "table.csv": statistics,
-    "bundle": bundle, "bundle.zip": zipped, "checkpoint.pt": state.save,
+    "bundle": bundle, "bundle.zip": zipped, "checkpoint.pt": checkpoint,
 }
 for name, writer, module in (("o.png", overview, "matplotlib"), ("a.b2nd", array, "blosc2")):
     try:

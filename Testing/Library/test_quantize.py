@@ -117,7 +117,7 @@ def test_a_version_that_is_no_faster_here_is_not_used(job, bundle, monkeypatch):
 
 @needs_nncf
 @pytest.mark.usefixtures("is_faster")
-def test_a_version_that_segments_as_well_is_used_from_then_on(job, bundle, monkeypatch):
+def test_a_version_that_segments_as_well_is_used_until_it_is_damaged(job, bundle, monkeypatch):
     monkeypatch.setattr(quantize, "MOST_LOSS", 0.5)
     events = []
     report = quantize.run_quantize(job, events.append)
@@ -133,12 +133,6 @@ def test_a_version_that_segments_as_well_is_used_from_then_on(job, bundle, monke
     assert (result.precision, result.notices) == ("int8", ())
     assert result.engine.startswith("OpenVINO")
 
-
-@needs_nncf
-@pytest.mark.usefixtures("is_faster")
-def test_a_damaged_version_is_not_used(job, bundle, monkeypatch):
-    monkeypatch.setattr(quantize, "MOST_LOSS", 0.5)
-    quantize.run_quantize(job)
     (kept,) = engines_folder(bundle.manifest.weights_sha256).glob("*-int8/network.bin")
     kept.write_bytes(b"damaged")
     result = Segmenter.from_bundle(bundle, INT8).segment(a_volume(job))

@@ -210,13 +210,15 @@ def test_a_program_that_is_missing_raises_and_nothing_runs(training):
 @pytest.mark.slow
 def test_a_real_training_is_killed_and_goes_on_to_its_model(tmp_path, write_case, monkeypatch):
     pytest.importorskip("lightning_fabric")
+    monkeypatch.setattr(module, "_lowerPriority", lambda _pid: None)  # it waits for other tests
     for index, name in enumerate("abcd"):
         files = (tmp_path / f"set/{kind}/{name}.nii.gz" for kind in ("imagesTr", "labelsTr"))
         write_case(*files, shape=(12 + index, 14, 16))
     monkeypatch.setenv("MISFM_PYTHON", sys.executable)
     monkeypatch.setenv("PYTHONPATH", str(REPOSITORY))
-    config = {"data": str(tmp_path / "set"), "network": "unet3d-small", "steps": 20}
-    config |= {"checkpoint_every": 2, "validate_every": 20, "batch_size": 1, "device": "cpu"}
+    config = {"data": str(tmp_path / "set"), "network": "unet3d-small", "steps": 10}
+    config |= {"checkpoint_every": 2, "validate_every": 10, "batch_size": 1, "device": "cpu"}
+    config |= {"threads": 1}
     training = newTraining("finetune", config, {"title": "T"})
     training.start()
     wait_for(lambda: (training.folder / "model.run/checkpoint.pt").exists(), 300)
