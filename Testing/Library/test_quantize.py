@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from functools import partial
 from types import SimpleNamespace
 
 import numpy as np
@@ -91,7 +92,14 @@ def is_faster(monkeypatch):
     monkeypatch.setattr(quantize, "seconds_of_a_window", lambda _segmenters: seconds)
 
 
+@pytest.fixture
+def is_rough(monkeypatch):
+    """Without the correction of the biases, which takes most of the time."""
+    monkeypatch.setattr(quantization, "quantize", partial(quantization.quantize, accurate=False))
+
+
 @needs_nncf
+@pytest.mark.usefixtures("is_rough")
 def test_a_version_that_is_no_faster_here_is_not_used(job, bundle, monkeypatch):
     """On an AVX2-only CPU a window of the small PCT-Net took 1.33 s in int8 and 1.34 s without."""
     asked = []
@@ -141,7 +149,7 @@ def test_a_version_that_segments_as_well_is_used_until_it_is_damaged(job, bundle
 
 
 @needs_nncf
-@pytest.mark.usefixtures("is_faster")
+@pytest.mark.usefixtures("is_faster", "is_rough")
 def test_a_version_that_segments_worse_is_refused_for_good(job, bundle, monkeypatch):
     monkeypatch.setattr(quantize, "MOST_LOSS", 1e-6)
     report = quantize.run_quantize(job)
