@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import runpy
@@ -57,6 +58,23 @@ def published_fixtures():
     if not (SHARED / "spec" / "fixtures" / "README.md").exists():
         pytest.skip("no published outputs on this machine")
     return SHARED / "spec" / "fixtures"
+
+
+@pytest.fixture(scope="session")
+def a_reader():
+    """A process that reads volumes and is kept."""
+    from MISFMLib.volumes.reader_process import ReaderProcess
+
+    with ReaderProcess() as reader:
+        yield reader
+
+
+@pytest.fixture
+def one_reader(a_reader, monkeypatch):
+    """Let all batches read in one process: to start one takes longer than a small batch."""
+    monkeypatch.setattr(
+        "MISFMLib.jobs.segment.worker.ReaderProcess", lambda: contextlib.nullcontext(a_reader)
+    )
 
 
 @pytest.fixture

@@ -51,6 +51,7 @@ from MISFMLib.volumes.volume import (
     write_volume,
 )
 
+pytestmark = pytest.mark.usefixtures("one_reader")
 DIRECTION = (0.0, 0.0, 1.0, 1.0, 0.0, 0.0, 0.0, 1.0, 0.0)
 LABELS = (
     LabelConfig(value=1, name="grey", color=(200, 100, 50)),
