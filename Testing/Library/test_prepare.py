@@ -634,16 +634,19 @@ def test_a_full_disk_in_a_worker_is_no_fault_of_the_volume():
 
 
 @pytest.mark.signals
-def test_ctrl_c_does_not_wait_for_what_the_workers_are_at():
-    started = []
+def test_ctrl_c_does_not_wait_for_what_the_workers_are_at(tmp_path):
+    files, started = [tmp_path / "a", tmp_path / "b"], []
 
-    def interrupt():
+    def interrupt_once_both_are_at_it():
+        while not all(file.exists() for file in files):
+            time.sleep(0.01)
         started.append(time.monotonic())
         os.kill(os.getpid(), signal.SIGINT)
 
-    threading.Timer(8.0, interrupt).start()
+    threading.Thread(target=interrupt_once_both_are_at_it, daemon=True).start()
+    tasks = [f"open({str(file)!r}, 'w').close(); __import__('time').sleep(60)" for file in files]
     with pytest.raises(KeyboardInterrupt), open_workers(2, None) as workers:
-        list(workers.results(time.sleep, [60, 60]))
+        list(workers.results(exec, tasks))
     # Two threads wait for a process: the slower one takes it for alive until the other noted it.
     while multiprocessing.active_children():
         time.sleep(0.01)
