@@ -7,6 +7,7 @@ safetensors, never as pickle, and our own settings stand in the metadata under t
 from __future__ import annotations
 
 import errno
+import functools
 import hashlib
 import json
 import zipfile
@@ -56,10 +57,14 @@ def read_bundle(path: Path | str) -> Bundle:
     """
     path = Path(path)
     bundle_files.list_files(path)
-    metadata = _parse_json(path, bundle_files.METADATA)
-    values = bundle_metadata.own_values(path, metadata)
+    return Bundle(path, _manifest(path, bundle_files.read_file(path, bundle_files.METADATA)))
+
+
+@functools.lru_cache(maxsize=256)  # the panel lists all models whenever something has changed
+def _manifest(path: Path, metadata: bytes) -> BundleManifest:
+    values = bundle_metadata.own_values(path, _parsed(path, bundle_files.METADATA, metadata))
     try:
-        return Bundle(path, decode(BundleManifest, values))
+        return decode(BundleManifest, values)
     except ConfigError as error:
         raise BundleError(
             f"{path} has a manifest that cannot be used: {error.message}",
@@ -248,9 +253,9 @@ def check_bundle_output(folder: Path, *, overwrite: bool) -> None:
     check_output(folder, overwrite=overwrite, foreign=bundle_files.foreign_content)
 
 
-def _parse_json(path: Path, name: str) -> Any:
+def _parsed(path: Path, name: str, content: bytes) -> Any:
     try:
-        return parse_json(bundle_files.read_file(path, name).decode("utf-8"))
+        return parse_json(content.decode("utf-8"))
     except ValueError as error:
         raise BundleError(
             f"{path} is damaged: {name} is no JSON ({error}).",

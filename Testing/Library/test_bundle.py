@@ -14,9 +14,16 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from MISFMLib.configs import Code, IntensityConfig, LabelConfig, NetworkConfig, PreprocessingConfig
+from MISFMLib.configs import (
+    Code,
+    IntensityConfig,
+    LabelConfig,
+    NetworkConfig,
+    PreprocessingConfig,
+    decode,
+)
 from MISFMLib.errors import BundleError, ConfigError, OutputError
-from MISFMLib.models import bundle_files, bundle_metadata
+from MISFMLib.models import bundle, bundle_files, bundle_metadata
 from MISFMLib.models.bundle import (
     Bundle,
     BundleManifest,
@@ -102,6 +109,18 @@ def test_the_manifest_comes_back_except_that_nan_becomes_null(a_bundle):
     sha256 = hashlib.sha256((a_bundle.path / "models/model.safetensors").read_bytes()).hexdigest()
     expected = dataclasses.replace(MANIFEST, evaluation=evaluation, weights_sha256=sha256)
     assert read_bundle(a_bundle.path).manifest == expected == a_bundle.manifest
+
+
+def test_a_bundle_is_decoded_anew_only_when_it_has_changed(a_bundle, monkeypatch):
+    read_bundle(a_bundle.path)
+    decoded = []
+    monkeypatch.setattr(bundle, "decode", lambda *given: decoded.append(given) or decode(*given))
+    assert read_bundle(a_bundle.path).manifest == a_bundle.manifest
+    assert not decoded
+    metadata = a_bundle.path / "configs/metadata.json"
+    metadata.write_text(metadata.read_text("utf-8").replace('"CT"', '"MR"'), "utf-8")
+    assert read_bundle(a_bundle.path).manifest.preprocessing.modality == "MR"
+    assert len(decoded) == 1
 
 
 def test_metadata_fulfils_monais_schema(a_bundle):
