@@ -1,5 +1,6 @@
 """Tests of the Slicer module: in the stand-in of Testing/Host and, unchanged, in real Slicer."""
 
+import os
 import sys
 from collections import Counter
 from pathlib import Path
@@ -73,6 +74,14 @@ def pytest_runtest_call(item):
     result = yield
     fail_on_swallowed_errors(item)
     return result
+
+
+@pytest.fixture(scope="session", autouse=True)
+def no_power_failures():
+    """Files need not be on the disk before a test goes on."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(os, "fsync", lambda _file: None)
+        yield
 
 
 @pytest.fixture(scope="session")

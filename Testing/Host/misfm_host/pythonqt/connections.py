@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import inspect
 import re
 import sys
@@ -38,7 +39,12 @@ def normalized(text: str) -> str:
 
 def signatures(raw: QtCore.QObject) -> list[str]:
     """Return the signatures of all signals of an object."""
-    meta = raw.metaObject()
+    return _signatures(type(raw))
+
+
+@functools.cache
+def _signatures(cls: type[QtCore.QObject]) -> list[str]:
+    meta = cls.staticMetaObject
     methods = (meta.method(index) for index in range(meta.methodCount()))
     return [
         bytes(method.methodSignature().data()).decode()

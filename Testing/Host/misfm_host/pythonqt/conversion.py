@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import collections.abc
 import enum
+import functools
 import inspect
 import math
 import types
@@ -99,7 +100,7 @@ def call_raw(
 
 def _call_stand_in(function: Callable[..., Any], name: str, given: list[Any]) -> Any:
     try:
-        bound = inspect.signature(function).bind(*given)
+        bound = _signature(function).bind(*given)
         for parameter, value in bound.arguments.items():
             declared = function.__annotations__.get(parameter)
             if declared in _STAND_IN_TYPES:
@@ -107,6 +108,22 @@ def _call_stand_in(function: Callable[..., Any], name: str, given: list[Any]) ->
     except (TypeError, Mismatch):
         raise ValueError(f"Called {name} with wrong arguments: {tuple(given)}") from None
     return function(*bound.args)
+
+
+def _signature(function: Callable[..., Any]) -> inspect.Signature:
+    """As `inspect.signature`, which takes longer than most of what is called."""
+    if isinstance(function, types.MethodType):
+        return _of_method(function.__func__)
+    return _of_function(function)
+
+
+_of_function = functools.cache(inspect.signature)
+
+
+@functools.cache
+def _of_method(function: Callable[..., Any]) -> inspect.Signature:
+    signature = inspect.signature(function)
+    return signature.replace(parameters=[*signature.parameters.values()][1:])
 
 
 def _signatures(function: Callable[..., Any]) -> list[inspect.Signature]:

@@ -1,5 +1,6 @@
 """`slicer.i18n`: translations come from the Qt catalogues that the application has installed."""
 
+import functools
 import sys
 from pathlib import Path
 
@@ -11,6 +12,7 @@ def translate(context, text):
     return slicer.app.translate(context, text)
 
 
+@functools.cache
 def getContext(sourceFile):
     """Return the context of a file: its name, after its package's if it is in one."""
     path = Path(sourceFile)

@@ -6,7 +6,7 @@ import functools
 import logging
 import xml.etree.ElementTree as ET
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, ClassVar
 
 from PySide6 import QtCore, QtUiTools, QtWidgets
 
@@ -24,11 +24,15 @@ class UiLoader(QtUiTools.QUiLoader):
 
     stand_ins: Mapping[str, Any] = {}
 
+    _registered: ClassVar[set[Any]] = set()
+    """What PySide6 knows, for all loaders; each registration makes the next one slower."""
+
     def __init__(self, parent: QtCore.QObject | None = None):
         super().__init__(parent)
-        for stand_in in self.stand_ins.values():
+        for stand_in in {*self.stand_ins.values()} - self._registered:
             if issubclass(stand_in, QtWidgets.QWidget):
                 self.registerCustomWidget(stand_in)
+            self._registered.add(stand_in)
 
     def load(self, device: QtCore.QIODevice, parentWidget: Any = None) -> QtWidgets.QWidget:
         """Create the widgets of a .ui file.

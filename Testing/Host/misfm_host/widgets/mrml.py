@@ -102,6 +102,7 @@ class qMRMLNodeComboBox(QtWidgets.QWidget):
         super().__init__(parent)
         self._scene: Any = None
         self._current: Any = None
+        self._listed: list[Any] = []
         self._attributes: dict[tuple[str, str], Any] = {}
         self._labels: dict[str, str] = {}
         self._observed = Observed(self)
@@ -226,7 +227,8 @@ class qMRMLNodeComboBox(QtWidgets.QWidget):
     def _removed(self, node: Any) -> None:
         if node is not None and node is self._current:
             self.nodeAboutToBeRemoved.emit(node)
-        self._refresh()
+        if node in self._listed:
+            self._refresh()
 
     def _refresh(self) -> None:
         """List the nodes; without a "none" entry some node is always chosen."""
@@ -246,6 +248,7 @@ class qMRMLNodeComboBox(QtWidgets.QWidget):
             self._combo.setItemText(nodes.index(node) + self.noneEnabled, node.GetName())
 
     def _fill(self, nodes: list[Any], current: Any) -> None:
+        self._listed = nodes
         self._combo.clear()
         if self.noneEnabled:
             self._combo.addItem(self.noneDisplay)
