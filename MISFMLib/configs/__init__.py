@@ -46,6 +46,7 @@ from MISFMLib.configs.training import (
 from MISFMLib.configs.types import (
     EngineName,
     NetworkPreset,
+    Padding,
     Precision,
     ResolutionMode,
     SegmentPrecision,
@@ -66,6 +67,7 @@ __all__ = [
     "LabelConfig",
     "NetworkConfig",
     "NetworkPreset",
+    "Padding",
     "Precision",
     "PrepareConfig",
     "PreprocessingConfig",

@@ -8,7 +8,7 @@ from typing import Any, Literal
 
 from MISFMLib.configs.coding import raise_problems
 from MISFMLib.configs.ranges import range_problems
-from MISFMLib.configs.types import Size, Spacing
+from MISFMLib.configs.types import Padding, Size, Spacing
 
 _AXES = [sorted(axes) for axes in itertools.product("LR", "AP", "IS")]
 
@@ -94,7 +94,7 @@ class PreprocessingConfig:
     decision: Literal["highest", "regions"] = "highest"
     """highest: the class with the highest logit. regions: every output is a region that may overlap
     others, painted in order of the labels where its logit is above zero; there is no background."""
-    padding: Literal["edge", "zero"] = "edge"
+    padding: Padding = "edge"
     """What lies around a volume that is smaller than the window."""
     windows: Literal["stepped", "even", "distinct"] = "stepped"
     """stepped: windows follow each other at one distance, the last ones are moved back, which can

@@ -10,6 +10,8 @@ Spacing = tuple[float, float, float]
 """Millimetres along depth, height, width."""
 ResolutionMode = Literal[0, 1, 2]
 """How anisotropic the voxels are: 0 isotropic, 1 mildly (about 2:1), 2 strongly (3:1 and more)."""
+Padding = Literal["edge", "zero"]
+"""What lies beyond the border of a volume: its outermost voxels again, or zeros."""
 Precision = Literal["auto", "fp32", "bf16", "fp16"]
 SegmentPrecision = Literal["auto", "fp32", "bf16", "fp16", "int8"]
 EngineName = Literal["auto", "torch", "openvino"]

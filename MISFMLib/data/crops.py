@@ -14,7 +14,7 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
-from MISFMLib.configs import Size
+from MISFMLib.configs import Padding, Size
 
 Range = tuple[int, int]
 """Smallest and largest value, both included."""
@@ -119,18 +119,22 @@ def _to_size(values: npt.NDArray[Any]) -> Size:
     return depth, height, width
 
 
-def crop(array: np.ndarray, start: np.ndarray, size: np.ndarray) -> np.ndarray:
-    """Cut a box out of the last three axes; beyond the border the outermost voxels are repeated.
+def crop(
+    array: np.ndarray, start: np.ndarray, size: np.ndarray, padding: Padding = "edge"
+) -> np.ndarray:
+    """Cut a box out of the last three axes.
 
     Args:
         array: Any number of axes before D, H, W.
         start: First voxel of the box, which may lie outside; the box must touch the array.
         size: Voxels of the box.
+        padding: What lies beyond the border: the outermost voxels again, or zeros.
     """
     stop = start + size
     low, high = np.maximum(start, 0), np.minimum(stop, array.shape[-3:])
     leading = array.ndim - 3
     box = (slice(None),) * leading + tuple(map(slice, low, high))
     missing = np.stack([low - start, stop - high], axis=1)
-    padded: np.ndarray = np.pad(array[box], [(0, 0)] * leading + missing.tolist(), mode="edge")
+    widths = [(0, 0)] * leading + missing.tolist()
+    padded: np.ndarray = np.pad(array[box], widths, "edge" if padding == "edge" else "constant")
     return padded

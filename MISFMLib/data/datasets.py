@@ -21,7 +21,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from MISFMLib.configs import PreprocessingConfig, Size
+from MISFMLib.configs import Padding, PreprocessingConfig, Size
 from MISFMLib.data.augmentation import Augmentation
 from MISFMLib.data.case_reading import read_case
 from MISFMLib.data.cases import Case
@@ -217,6 +217,8 @@ class PatchSource:
     """Part of the patches that is centred on a labelled voxel, of any class equally often."""
     augmentation: Augmentation
     seed: int
+    padding: Padding = "edge"
+    """What lies around a volume that is smaller than the patch."""
 
     def batch(self, step: int, indices: Iterable[int]) -> Batch:
         """Return some patches of a step.
@@ -235,9 +237,11 @@ class PatchSource:
 
     def labels(self, step: int, indices: Iterable[int]) -> torch.Tensor:
         """Return the labels (B, d, h, w) of these patches alone, in a part of the time."""
-        chosen = [self._chosen(step, index) for index in indices]
-        crops = [(torch.from_numpy(crop(case.label(), *box)), seed) for case, box, seed in chosen]
-        return torch.stack([self.augmentation.label(*each) for each in crops])
+        changed = []
+        for case, start, size, seed in (self._chosen(step, index) for index in indices):
+            label_DHW = crop(case.label(), start, size, self.padding)
+            changed.append(self.augmentation.label(torch.from_numpy(label_DHW), seed))
+        return torch.stack(changed)
 
     def _not_drawn(self, step: int, indices: Sequence[int]) -> torch.Tensor | None:
         if not any(case.not_drawn for case in self.cases):  # of all cases: alike in all processes
@@ -249,18 +253,19 @@ class PatchSource:
 
     def sample(self, step: int, index: int) -> tuple[torch.Tensor, torch.Tensor]:
         """Return one patch: image (C, d, h, w) float32 and label (d, h, w) int64."""
-        case, box, seed = self._chosen(step, index)
-        image_CDHW = torch.from_numpy(crop(case.image(), *box).astype(np.float32))
-        return self.augmentation(image_CDHW, torch.from_numpy(crop(case.label(), *box)), seed)
+        case, start, size, seed = self._chosen(step, index)
+        image_CDHW = crop(case.image(), start, size, self.padding).astype(np.float32)
+        label_DHW = crop(case.label(), start, size, self.padding)
+        return self.augmentation(torch.from_numpy(image_CDHW), torch.from_numpy(label_DHW), seed)
 
-    def _chosen(self, step: int, index: int) -> tuple[PreparedCase, tuple[np.ndarray, ...], int]:
+    def _chosen(self, step: int, index: int) -> tuple[PreparedCase, np.ndarray, np.ndarray, int]:
         """Choose the case of a patch, its first voxel and size there, and the seed of changes."""
         rng = np.random.default_rng((self.seed, step, index))
         case = self._case(step * self.batch_size + index)
         margin = self.augmentation.margin
         start = np.subtract(self._start(case, case.label().shape, rng), margin)
         size = np.add(self.patch_size, np.multiply(margin, 2))
-        return case, (start, size), int(rng.integers(2**31))
+        return case, start, size, int(rng.integers(2**31))
 
     def _case(self, number: int) -> PreparedCase:
         """Return the case of a patch, counted over the training: all cases, shuffled each round."""

@@ -28,8 +28,8 @@ Scheme = Literal["ct-clip", "ct-percentile", "mr-zscore", "mr-percentile"]
 
 _SPACING_TOLERANCE = 0.01
 """Relative difference up to which voxel sizes count as equal."""
-_PATCH_COVERAGE = 0.85
-"""Part of the median volume that the patch has to cover along every axis, budget permitting."""
+PATCH_COVERAGE = 0.85
+"""Part of the median volume that the patch of a fresh network covers."""
 _AIR_HU = -900
 _SLICED_FACTOR = 1.5
 _EMISSION = {"PET", "PT", "SUV", "SPECT", "NM"}
@@ -122,22 +122,27 @@ def plan_spacing(facts: Sequence[Extent]) -> Spacing:
 
 
 def plan_patch(
-    facts: Sequence[Extent], spacing_dhw: Spacing, stride_dhw: Size, max_voxels: float
+    facts: Sequence[Extent],
+    spacing_dhw: Spacing,
+    stride_dhw: Size,
+    max_voxels: float,
+    coverage: float = PATCH_COVERAGE,
 ) -> Size:
     """Choose the training patch.
 
-    The patch covers at least 85 % of the median volume along every axis in whole strides of the
-    network; where that exceeds the budget, its longest edge in mm is shortened until it fits.
+    The patch covers most of the median volume along every axis in whole strides of the network;
+    where that exceeds the budget, its longest edge in mm is shortened until it fits.
 
     Args:
         facts: Training cases.
         spacing_dhw: Voxel size in mm to train at.
         stride_dhw: Voxels that one voxel of the coarsest level spans.
         max_voxels: Budget of voxels in the patch.
+        coverage: Part of the median volume that it covers at least, budget permitting.
     """
     edges_mm = np.array([np.multiply(fact.shape_dhw, fact.spacing_dhw) for fact in facts])
     median_shape = np.median(edges_mm, axis=0) / spacing_dhw
-    steps = np.maximum(1, np.ceil(_PATCH_COVERAGE * median_shape / stride_dhw)).astype(int)
+    steps = np.maximum(1, np.ceil(coverage * median_shape / stride_dhw)).astype(int)
     while np.prod(steps * stride_dhw) > max_voxels and steps.max() > 1:
         lengths_mm = steps * stride_dhw * np.asarray(spacing_dhw)
         steps[np.where(steps > 1, lengths_mm, 0).argmax()] -= 1

@@ -11,14 +11,14 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property, partial
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 import SimpleITK as sitk  # noqa: N813 the name everyone uses
 import torch
 
-from MISFMLib.configs import PreprocessingConfig
+from MISFMLib.configs import Padding, PreprocessingConfig
 from MISFMLib.data.intensity import IntensityMap, intensity_map
 from MISFMLib.data.interpolation import SlabInterpolation
 from MISFMLib.data.model_labels import PreviousRule, labels_in_model_space, previous_in_model_space
@@ -50,7 +50,7 @@ class PreparedVolume:
     """Those that are channels."""
     previous_rule: PreviousRule | None = None
     """How they come onto the grid of the model."""
-    padding: Literal["edge", "zero"] = "edge"
+    padding: Padding = "edge"
     """What lies around it where a window is larger."""
     computed_CDHW: torch.Tensor | None = None
     """The network's input where it had to be computed as a whole, float32."""

@@ -16,7 +16,7 @@ from typing import Literal
 
 import torch
 
-from MISFMLib.configs import Size, raise_problems
+from MISFMLib.configs import Padding, Size, raise_problems
 
 _BATCH_VOXELS = 2**20
 _LARGEST_BATCH = 8
@@ -40,7 +40,7 @@ class WindowConfig:
     """Axes (0 depth, 1 height, 2 width) that the mirror images are mirrored along."""
     placing: Literal["stepped", "even", "distinct"] = "stepped"
     """Where the windows lie; see `PreprocessingConfig.windows`."""
-    padding: Literal["edge", "zero"] = "edge"
+    padding: Padding = "edge"
     """What lies around a volume that is smaller than the patch."""
     weights: Literal["gaussian", "constant", "gaussian-cut"] = "gaussian"
     """How the voxels of a window count; see `PreprocessingConfig.window_weights`."""

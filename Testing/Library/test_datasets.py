@@ -47,7 +47,7 @@ def write_prepared(folder, image, label):
     return PreparedCase(folder.name, folder)
 
 
-def source(cases, augmentation="none", share=0.5, seed=1, batch_size=2):
+def source(cases, augmentation="none", share=0.5, seed=1, batch_size=2, padding="edge"):
     return PatchSource(
         cases=cases,
         patch_size=PATCH,
@@ -55,6 +55,7 @@ def source(cases, augmentation="none", share=0.5, seed=1, batch_size=2):
         foreground_share=share,
         augmentation=Augmentation(augmentation, PATCH),
         seed=seed,
+        padding=padding,
     )
 
 
@@ -216,6 +217,14 @@ def test_a_volume_smaller_than_the_patch_lies_wholly_inside_it(tmp_path):
         assert set(range(1, 28)) <= set(image.unique().tolist())
         positions.add(tuple(np.argwhere(label.numpy() == 14)[0]))
     assert len(positions) > 5
+
+
+def test_zeros_lie_around_a_volume_where_the_model_has_learnt_so(tmp_path):
+    voxels = np.arange(1, 28).reshape(3, 3, 3)
+    case = write_prepared(tmp_path / "a", voxels[None], voxels)
+    image, label = source([case], padding="zero").sample(0, 0)
+    for array in (image, label):
+        assert sorted(array[array > 0].tolist()) == list(range(1, 28))
 
 
 def test_a_crop_repeats_the_border():

@@ -8,6 +8,7 @@ import re
 import shutil
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 import SimpleITK as sitk
@@ -21,6 +22,7 @@ from MISFMLib.configs import (
     decode,
 )
 from MISFMLib.data.cases import find_cases
+from MISFMLib.data.datasets import PatchSource
 from MISFMLib.data.known_cases import known_cases
 from MISFMLib.data.label_check import examine_cases
 from MISFMLib.data.plan import TrainingPlan
@@ -31,6 +33,7 @@ from MISFMLib.jobs.train import planning
 from MISFMLib.jobs.train import start as training_start
 from MISFMLib.jobs.train.case_notices import tell_of_other_channels
 from MISFMLib.jobs.train.finetune import run_finetune
+from MISFMLib.jobs.train.validation import validate
 from MISFMLib.models.bundle import read_bundle, read_weights, write_bundle
 from MISFMLib.models.bundle_manifest import UNKNOWN_IMAGES, BundleManifest
 from MISFMLib.networks import build_network, weights_to_numpy
@@ -384,6 +387,46 @@ def test_a_start_whose_axes_are_turned_is_not_mirrored_from_left_to_right(
         config(init=str(source), labels=("2=kidney left", "5=kidney right"), augmentation="light")
     )
     assert read_bundle(Path(report["bundle"])).manifest.preprocessing.mirror_axes == (2,)
+
+
+def test_a_start_is_trained_and_judged_with_windows_and_padding_of_its_own(
+    config, a_source, tmp_path, monkeypatch
+):
+    """nnU-Net's networks have zeros around small volumes."""
+    space = replace(a_source.manifest.preprocessing, padding="zero", windows="even")
+    source = tmp_path / "zeros"
+    write_bundle(source, replace(a_source.manifest, preprocessing=space), read_weights(a_source))
+    paddings, windows = [], []
+
+    def patches(**given):
+        paddings.append(given["padding"])
+        return PatchSource(**given)
+
+    def judge(*given):
+        windows.append((given[3].padding, given[3].placing))
+        return validate(*given)
+
+    monkeypatch.setattr("MISFMLib.jobs.train.finetune.PatchSource", patches)
+    monkeypatch.setattr("MISFMLib.jobs.train.finetune.validate", judge)
+    run_finetune(config(init=str(source)))
+    assert set(paddings) == {"zero"}
+    assert set(windows) == {("zero", "even")}
+
+
+def test_a_start_that_segments_sees_as_much_as_it_has_learnt_with(a_source):
+    """What lay around 15 % of a volume was out of its sight; see `PATCH_COVERAGE`."""
+
+    def patch(kind, volume):
+        space = replace(a_source.manifest.preprocessing, patch_size=(64, 64, 64))
+        manifest = replace(a_source.manifest, kind=kind, preprocessing=space)
+        network = replace(manifest.network, architecture="pctnet")
+        start = training_start.Start(network, 1, bundle=replace(a_source, manifest=manifest))
+        facts = [SimpleNamespace(shape_dhw=(volume,) * 3, spacing_dhw=(1, 1, 1))]
+        return planning._patch(facts, (1, 1, 1), network, start)
+
+    assert patch("segmentation", 50) == (56, 64, 64)
+    assert patch("segmentation", 40) == (40, 48, 48)
+    assert patch("pretrained", 50) == (48, 48, 48)
 
 
 def test_a_network_of_monai_keeps_the_patch_it_was_made_for(a_source):

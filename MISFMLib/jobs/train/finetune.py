@@ -30,8 +30,8 @@ from MISFMLib.data.split import draw_split, given_split
 from MISFMLib.data.visits import visited
 from MISFMLib.device import set_threads
 from MISFMLib.events import EventSink, Notice, ignore_events
+from MISFMLib.inference.results import SegmenterOptions
 from MISFMLib.inference.sliding_window import Placement
-from MISFMLib.inference.windows import WindowConfig
 from MISFMLib.jobs.progress import counter
 from MISFMLib.jobs.train.case_notices import (
     tell_of_cases,
@@ -268,6 +268,7 @@ def _patches(job: FinetuneJob) -> PatchSource:
             resolution_mode=plan.network.resolution_mode,
         ),
         seed=config.seed,
+        padding=plan.preprocessing.padding,
     )
 
 
@@ -278,11 +279,8 @@ def _validate(
     events: EventSink,
     cases: tuple[Sequence[PreparedCase], Sequence[PreparedCase]],
 ) -> Validation:
-    window = WindowConfig(
-        patch_size=job.plan.preprocessing.patch_size,
-        overlap=_VALIDATION_OVERLAP,
-        batch_size=job.config.batch_size,
-    )
+    options = SegmenterOptions(overlap=_VALIDATION_OVERLAP, batch_size=job.config.batch_size)
+    window = options.windows(job.plan.preprocessing)
     placement = Placement(network=fabric.device, sums=fabric.device, precision=job.config.precision)
     held_out, learnt_from = cases
     validation = validate(network, held_out, job.plan.labels, window, placement, learnt_from)
