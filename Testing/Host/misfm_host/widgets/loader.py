@@ -40,44 +40,56 @@ class UiLoader(QtUiTools.QUiLoader):
         Raises:
             UiFileError: A widget class, signal or slot is unknown.
         """
-        root = ET.fromstring(bytes(device.readAll().data()))
-        _trap_tool_tips(root)
-        for element in root.iter("widget"):
-            self._check_class(element.get("class", ""))
-            self._check_properties(element)
-        connections = _take_connections(root)
+        language = getattr(QtCore.QCoreApplication.instance(), "applicationLocaleName", "")
+        content, connections = self._prepared(bytes(device.readAll().data()), language)
         buffer = QtCore.QBuffer()
-        buffer.setData(ET.tostring(root))
+        buffer.setData(content)
         widget = super().load(buffer, parentWidget)
         for connection in connections:
             _connect(widget, connection)
         return widget
 
-    def _class(self, name: str) -> Any:
-        return self.stand_ins.get(name) or getattr(QtWidgets, name, None)
+    @classmethod
+    @functools.cache  # a panel is loaded again for every test
+    def _prepared(cls, content: bytes, _language: str) -> tuple[bytes, list[ET.Element]]:
+        """Return what Qt can load, and the connections it cannot make."""
+        root = ET.fromstring(content)
+        _trap_tool_tips(root)
+        for element in root.iter("widget"):
+            cls._check_class(element.get("class", ""))
+            cls._check_properties(element)
+        connections = _take_connections(root)
+        return ET.tostring(root), connections
 
-    def _check_class(self, name: str) -> None:
-        if name not in ("Line",) and self._class(name) is None:
+    @classmethod
+    def _class(cls, name: str) -> Any:
+        return cls.stand_ins.get(name) or getattr(QtWidgets, name, None)
+
+    @classmethod
+    def _check_class(cls, name: str) -> None:
+        if name not in ("Line",) and cls._class(name) is None:
             raise UiFileError(f"The host has no widget {name}.")
 
-    def _check_properties(self, element: ET.Element) -> None:
+    @classmethod
+    def _check_properties(cls, element: ET.Element) -> None:
         """Report names that would silently become dynamic properties; turn flags into numbers."""
-        widget_class = self._class(element.get("class", "")) or QtWidgets.QFrame
+        widget_class = cls._class(element.get("class", "")) or QtWidgets.QFrame
         for prop in element.findall("property"):
             name = prop.get("name", "")
             known = name in _properties(widget_class)
             if not known and prop.get("stdset") != "0":
                 _log.warning("%s has no property %s", element.get("class"), name)
-            self._resolve_flags(prop, element.get("class", "") in self.stand_ins)
+            cls._resolve_flags(prop, element.get("class", "") in cls.stand_ins)
 
-    def _resolve_flags(self, prop: ET.Element, is_stand_in: bool) -> None:
+    @classmethod
+    def _resolve_flags(cls, prop: ET.Element, is_stand_in: bool) -> None:
         """Turn the flags of stand-ins, and those of Qt that a stand-in keeps, into numbers."""
         for child in list(prop):
             words = (child.text or "").split("|")
             owner = words[0].split("::")[0].strip()
             is_of_qt = is_stand_in and owner in ("QComboBox", "QFrame")
-            if child.tag in ("set", "enum") and (owner in self.stand_ins or is_of_qt):
-                owner_class = self._class(owner)
+            if child.tag in ("set", "enum") and (owner in cls.stand_ins or is_of_qt):
+                owner_class = cls._class(owner)
                 value = sum(_flag(owner_class, word.rpartition("::")[2]) for word in words)
                 prop.remove(child)
                 ET.SubElement(prop, "number").text = str(value)
