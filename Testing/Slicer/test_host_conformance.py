@@ -22,7 +22,7 @@ _FACTS = _rows(_HERE / "slicer_facts.tsv")
 _DEVIATIONS = _rows(_HERE / "deviations.tsv")
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="session")  # of a module, a worker of pytest-xdist would ask several times
 def answers(tmp_path_factory):
     """The host's answers, asked in a process of its own as `Slicer --python-script` would."""
     output = tmp_path_factory.mktemp("probe") / "answers.tsv"
