@@ -62,7 +62,7 @@ def read_bundle(path: Path | str) -> Bundle:
 
 @functools.lru_cache(maxsize=256)  # the panel lists all models whenever something has changed
 def _manifest(path: Path, metadata: bytes) -> BundleManifest:
-    values = bundle_metadata.own_values(path, _parsed(path, bundle_files.METADATA, metadata))
+    values = bundle_metadata.own_values(path, _parsed(path, metadata))
     try:
         return decode(BundleManifest, values)
     except ConfigError as error:
@@ -253,12 +253,12 @@ def check_bundle_output(folder: Path, *, overwrite: bool) -> None:
     check_output(folder, overwrite=overwrite, foreign=bundle_files.foreign_content)
 
 
-def _parsed(path: Path, name: str, content: bytes) -> Any:
+def _parsed(path: Path, metadata: bytes) -> Any:
     try:
-        return parse_json(content.decode("utf-8"))
+        return parse_json(metadata.decode("utf-8"))
     except ValueError as error:
         raise BundleError(
-            f"{path} is damaged: {name} is no JSON ({error}).",
+            f"{path} is damaged: {bundle_files.METADATA} is no JSON ({error}).",
             code="bundle-damaged",
             remedy="Get the bundle again.",
         ) from error
