@@ -68,8 +68,8 @@ MANY = (
     ),
 )
 QUICK = (
-    Setting("short", shape_dhw=(32, 192, 192), patch_size=(16, 96, 96)),
-    Setting("long", shape_dhw=(256, 192, 192), patch_size=(16, 96, 96)),
+    Setting("short", shape_dhw=(256, 192, 192), patch_size=(32, 96, 96)),
+    Setting("long", shape_dhw=(1024, 192, 192), patch_size=(32, 96, 96)),
 )
 # Runs a command line, or nothing, and prints the peak memory of the process as its last line.
 MEASURED = """
