@@ -1,5 +1,7 @@
 """What a user changes in a result is known: to the box, to the table, to DICOM SEG and to Undo."""
 
+import time
+
 import numpy as np
 import pytest
 import vtk
@@ -63,6 +65,39 @@ def test_an_edited_result_is_measured_again_and_says_so(panel, segmented):
     assert column[0] == voxels
     panel.segment()
     assert "Edited" not in panel.ui.resultLabel.text
+
+
+def test_many_segments_are_measured_as_fast_as_one_label_map_is_read(host, make_volume):
+    import slicer
+    from MISFMSlicer.Scene.Edits import measureAgain, voxelCount
+    from MISFMSlicer.Scene.Masks import labelMapOf
+
+    volume = make_volume(shape_kji=(64, 96, 96))
+    slabs = np.zeros((64, 96, 96), np.uint8)
+    for index in range(60):
+        slabs[index, : index + 2] = index + 1
+    labels = slicer.util.addVolumeFromArray(slabs, nodeClassName="vtkMRMLLabelMapVolumeNode")
+    labels.CopyOrientation(volume)
+    node = slicer.mrmlScene.AddNewNodeByClass("vtkMRMLSegmentationNode")
+    node.SetReferenceImageGeometryParameterFromVolumeNode(volume)
+    slicer.modules.segmentations.logic().ImportLabelmapToSegmentationNode(labels, node)
+    for index in range(60):
+        node.GetSegmentation().GetNthSegment(index).SetName(f"slab {index}")
+    over = node.GetSegmentation().AddEmptySegment("over all")  # in a label map of its own
+    whole = np.ones_like(slabs)
+    slicer.util.updateSegmentBinaryLabelmapFromArray(whole, node, over, volume)
+    node.GetSegmentation().AddEmptySegment("empty")
+    assert node.GetSegmentation().GetNumberOfLayers("Binary labelmap") == 2
+    start = time.process_time()
+    sizes = {each.name: each.voxels for each in measureAgain(node, ())}
+    middle = time.process_time()
+    ids = node.GetSegmentation().GetSegmentIDs()
+    one_by_one = [voxelCount(labelMapOf(node, segment_id)) for segment_id in ids]
+    end = time.process_time()
+    assert list(sizes.values()) == one_by_one
+    assert one_by_one == [96 * (index + 2) for index in range(60)] + [whole.size, 0]
+    print(middle - start, end - middle)
+    assert middle - start < (end - middle) / 3
 
 
 def test_segment_editor_names_the_segment_and_undo_does_not(segmented):

@@ -12,7 +12,7 @@ import vtk
 
 from ..Job import SegmentVolume
 from ..Signal import Signal
-from .Masks import labelMapOf
+from .Masks import LABELMAP
 from .SceneIO import voxelsOf
 from .Segmentations import isAutomatic, markEdited, segments
 from .Transforms import toWorld
@@ -68,9 +68,9 @@ def findEdits(node: Any) -> None:
     Segment Editor names the segment that it changes, undo and scripts do not; and a scene may have
     been edited where this module was not open.
     """
-    for segmentId, segment in segments(node.GetSegmentation()):
+    for segment, count in _sizes(node):
         voxels = isAutomatic(segment)
-        if voxels is not None and voxels != voxelCount(labelMapOf(node, segmentId)):
+        if voxels is not None and voxels != count:
             markEdited(segment)
 
 
@@ -79,22 +79,49 @@ def differsFromModels(node: Any) -> bool:
 
     That tells of an edit where the sizes do not: those of a sequence are other in each frame.
     """
-    return any(
-        isAutomatic(segment) != voxelCount(labelMapOf(node, segmentId))
-        for segmentId, segment in segments(node.GetSegmentation())
-    )
+    return any(isAutomatic(segment) != count for segment, count in _sizes(node))
 
 
 def measureAgain(node: Any, before: Sequence[SegmentVolume]) -> tuple[SegmentVolume, ...]:
     """Return the sizes of a result as it is now, of the model's labels first."""
     sizes = {item.name: SegmentVolume(item.name, 0, 0.0) for item in before}
     scale = abs(np.linalg.det(toWorld(node)[:3, :3])) / 1000
-    for segmentId, segment in segments(node.GetSegmentation()):
-        image, name = labelMapOf(node, segmentId), segment.GetName()
-        count, matrix = voxelCount(image), vtk.vtkMatrix4x4()
-        image.GetImageToWorldMatrix(matrix)
-        sizes[name] = SegmentVolume(name, count, count * abs(matrix.Determinant()) * scale)
+    for segment, count in _sizes(node):
+        image, name = segment.GetRepresentation(LABELMAP), segment.GetName()
+        voxelMm3 = 0.0
+        if image is not None:
+            matrix = vtk.vtkMatrix4x4()
+            image.GetImageToWorldMatrix(matrix)
+            voxelMm3 = abs(matrix.Determinant())
+        sizes[name] = SegmentVolume(name, count, count * voxelMm3 * scale)
     return tuple(sizes.values())
+
+
+def _sizes(node: Any) -> Iterator[tuple[Any, int]]:
+    """Yield every segment of a segmentation node and how many voxels it has.
+
+    A label map that segments share is read once: of a hundred, one by one took seconds.
+    """
+    read: dict[Any, dict[int, int]] = {None: {}}
+    for _segmentId, segment in segments(node.GetSegmentation()):
+        image = segment.GetRepresentation(LABELMAP)
+        if image not in read:
+            read[image] = _voxelsOfLabels(image)
+        yield segment, read[image].get(segment.GetLabelValue(), 0)
+
+
+def _voxelsOfLabels(image: Any) -> dict[int, int]:
+    """Return how many voxels each value of a label map has."""
+    if not image.GetNumberOfPoints():
+        return {}
+    labels = voxelsOf(image)
+    low, high = int(labels.min()), int(labels.max())
+    histogram = vtk.vtkImageAccumulate()
+    histogram.SetInputData(image)
+    histogram.SetComponentOrigin(low, 0, 0)
+    histogram.SetComponentExtent(0, high - low, 0, 0, 0, 0)
+    histogram.Update()
+    return {low + index: int(n) for index, n in enumerate(voxelsOf(histogram.GetOutput()))}
 
 
 def voxelCount(image: Any) -> int:
