@@ -63,6 +63,11 @@ class PretrainConfig(TrainingConfig):
     preview: Path | None = None
     """Also write a picture of what the network sees and answers (.png), at every validation."""
 
+    @property
+    def tells_levels(self) -> bool:
+        """Whether the network learns to tell fusion levels, with or without something else."""
+        return self.method in ("volume-fusion", "fusion-masking")
+
     def _problems(self) -> list[str]:
         problems = super()._problems()
         if self.foreground_share == 0:
@@ -80,7 +85,7 @@ class PretrainConfig(TrainingConfig):
         if any(low > high for low, high in zip(smallest, largest, strict=True)):
             problems.append(f"there are no blocks from {smallest} to {largest}")
         idle: tuple[str, ...] = ()
-        if self.method not in ("volume-fusion", "fusion-masking"):
+        if not self.tells_levels:
             idle = ("sampler", "num_levels", "smallest_block", "largest_block", "foreground_share")
         elif self.sampler == "boxes":
             idle = ("foreground_share",)

@@ -159,6 +159,13 @@ def test_every_method_ends_in_a_bundle_from_which_all_but_the_head_is_taken(
     assert np.isfinite(report["score"])
     scores = [event.values["score"] for event in events if "score" in getattr(event, "values", ())]
     assert scores == [report["score"]]
+    score = {"mean Dice of the fusion levels": report["score"]}
+    loss = {"loss of the pretext task": -report["score"]}
+    assert bundle.manifest.evaluation == {
+        **(score if method in outputs else loss),
+        "held-out volumes": 1,
+    }
+    assert ("levels above background" in bundle.manifest.provenance) == (method in outputs)
     for classes in (3, 5):
         target = decode(NetworkConfig, encode(bundle.manifest.network) | {"num_classes": classes})
         fresh = build_network(target)

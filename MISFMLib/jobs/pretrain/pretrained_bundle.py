@@ -108,12 +108,12 @@ def _manifest(job: PretrainJob, result: TrainResult) -> BundleManifest:
 def _evaluation(job: PretrainJob, result: TrainResult) -> dict[str, Any]:
     if result.score is None:
         return {}
-    is_fusion = job.config.method == "volume-fusion"
-    name = "mean Dice of the fusion levels" if is_fusion else "loss of the pretext task"
-    return {
-        name: result.score if is_fusion else -result.score,
-        "held-out volumes": len(job.validation),
-    }
+    score = (
+        {"mean Dice of the fusion levels": result.score}
+        if job.config.tells_levels
+        else {"loss of the pretext task": -result.score}
+    )
+    return score | {"held-out volumes": len(job.validation)}
 
 
 def _provenance(job: PretrainJob, result: TrainResult) -> dict[str, Any]:
@@ -122,7 +122,7 @@ def _provenance(job: PretrainJob, result: TrainResult) -> dict[str, Any]:
         "command": command_line("pretrain", config),
         "method": config.method,
     }
-    if config.method == "volume-fusion":
+    if config.tells_levels:
         facts |= {"sampler": config.sampler, "levels above background": config.num_levels}
     return facts | {
         "volumes": len(job.train),
