@@ -513,6 +513,7 @@ def test_own_options_come_before_those_of_a_preset(a_job):
     assert cli.main(words) == 0
     (config,) = a_job
     assert config.steps == 10000
+    assert config.method == "fusion-masking"
     assert config.patch_size == tuple(read_preset("pretrain-laptop")["patch_size"])
     assert config.data == (Path("a"), Path("b"))
 

@@ -1092,7 +1092,8 @@ def test_the_names_of_starts_fit_into_the_tab(tab, a_set):
     selector = tab.ui.startSelector
     texts = [selector.itemText(index) for index in range(selector.count)]
     assert texts[0] == "General start (pretrained)"
-    assert selector.itemData(0, 3) == "General start, pretrained with Volume Fusion"  # its tool tip
+    tip = selector.itemData(0, 3)
+    assert tip == "General start, pretrained with Volume Fusion and masking"
     sizes = [selector.fontMetrics().boundingRect(text).width() for text in texts]
     assert max(sizes) < selector.width - selector.height  # with the arrow
 

@@ -116,6 +116,7 @@ def test_a_pretraining_ends_as_a_start_for_fine_tuning(tab, folder, panel):
     assert job["job"] == "pretrain"
     assert job["config"]["data"] == ["/stores/volumes"]
     assert job["config"]["minutes"] == 60
+    assert job["config"]["method"] == "fusion-masking"
     assert tab._ui.pretrainOutcomeLabel.text == "Pretrained in 20 steps and 40 s."
     assert not tab._ui.pretrainButton.enabled, "another one would take its place"
     assert tab._ui.pretrainLabel.text == "Keep or discard the new start first."
@@ -154,7 +155,8 @@ def test_the_commands_for_a_long_run_can_be_copied(tab, folder):
     lines = slicer.app.clipboard().text().splitlines()
     assert shlex.split(lines[1]) == ["misfm", "prepare", str(folder), "-o", "volumes.store"]
     assert shlex.split(lines[2])[:3] == ["misfm", "pretrain", "volumes.store"]
-    assert "exec misfm pretrain volumes.store -o my-start --network small --resume" in lines
+    how = "--method fusion-masking --network small --resume"
+    assert f"exec misfm pretrain volumes.store -o my-start {how}" in lines
 
 
 def test_folders_are_remembered_and_can_be_removed(tab, folder, panel):

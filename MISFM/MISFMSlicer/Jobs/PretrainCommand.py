@@ -26,9 +26,8 @@ def pretrainCommands(folders: Sequence[str], network: str) -> str:
         network: Name of a preset, such as small or full.
     """
     prepare = shlex.join(["misfm", "prepare", *folders, "-o", "volumes.store"])
-    pretrain = shlex.join(
-        ["misfm", "pretrain", "volumes.store", "-o", "my-start", "--network", network]
-    )
+    words = ["misfm", "pretrain", "volumes.store", "-o", "my-start"]
+    pretrain = shlex.join([*words, "--method", "fusion-masking", "--network", network])
     script = _SCRIPT.format(prepare=prepare, pretrain=pretrain)
     return (
         f"# In a terminal, from a folder with room for the volumes:\n{prepare}\n{pretrain}\n\n"

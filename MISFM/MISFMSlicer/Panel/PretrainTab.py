@@ -130,9 +130,9 @@ class PretrainTab:
             read_preset("pretrain-laptop"),
             self._ui.pretrainNetworkSelector.currentData,
         )
-        kept = ("patch_size", "batch_size")
+        kept = ("method", "batch_size", "patch_size")
         if network not in _OF_ANY_PATCH:
-            kept = ("batch_size",)
+            kept = kept[:-1]
         config = {
             **{name: preset[name] for name in kept},
             **self._settings.options(),
