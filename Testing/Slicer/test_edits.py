@@ -96,7 +96,6 @@ def test_many_segments_are_measured_as_fast_as_one_label_map_is_read(host, make_
     end = time.process_time()
     assert list(sizes.values()) == one_by_one
     assert one_by_one == [96 * (index + 2) for index in range(60)] + [whole.size, 0]
-    print(middle - start, end - middle)
     assert middle - start < (end - middle) / 3
 
 
