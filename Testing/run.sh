@@ -21,7 +21,7 @@ set -euo pipefail
 repository="$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)"
 venv="$repository/.venv"
 constraints="$repository/constraints.txt"
-# Python compiles what is imported; pip would compile all there is, which takes half of its time.
+# Python compiles what is imported; pip would compile all there is, which takes two fifths of its time.
 export PIP_DISABLE_PIP_VERSION_CHECK=1 PIP_ROOT_USER_ACTION=ignore PIP_NO_COMPILE=1
 
 say() { printf '\n== %s\n' "$*"; }

@@ -5,6 +5,8 @@ from __future__ import annotations
 import shlex
 from collections.abc import Sequence
 
+from MISFMLib.resources import read_preset
+
 _SCRIPT = """#!/bin/bash
 #SBATCH --job-name=misfm-pretrain
 #SBATCH --gpus=1
@@ -26,8 +28,9 @@ def pretrainCommands(folders: Sequence[str], network: str) -> str:
         network: Name of a preset, such as small or full.
     """
     prepare = shlex.join(["misfm", "prepare", *folders, "-o", "volumes.store"])
-    words = ["misfm", "pretrain", "volumes.store", "-o", "my-start"]
-    pretrain = shlex.join([*words, "--method", "fusion-masking", "--network", network])
+    method = read_preset("pretrain-laptop")["method"]  # what the tab itself does
+    words = ["misfm", "pretrain", "volumes.store", "-o", "my-start", "--method", method]
+    pretrain = shlex.join([*words, "--network", network])
     script = _SCRIPT.format(prepare=prepare, pretrain=pretrain)
     return (
         f"# In a terminal, from a folder with room for the volumes:\n{prepare}\n{pretrain}\n\n"

@@ -130,9 +130,9 @@ class PretrainTab:
             read_preset("pretrain-laptop"),
             self._ui.pretrainNetworkSelector.currentData,
         )
-        kept = ("method", "batch_size", "patch_size")
-        if network not in _OF_ANY_PATCH:
-            kept = kept[:-1]
+        kept = ["method", "batch_size"]
+        if network in _OF_ANY_PATCH:
+            kept.append("patch_size")
         config = {
             **{name: preset[name] for name in kept},
             **self._settings.options(),
