@@ -172,9 +172,16 @@ test_slicer_module() {
   fi
   say "pytest: the Slicer module, in the stand-in for Slicer"
   export MISFM_PYTHON="$venv/bin/python" OMP_NUM_THREADS=1 QT_QPA_PLATFORM=offscreen
-  # These wait for windows and other processes now and then: one more than there are cores.
-  "$repository/.venv-slicer/bin/python" -m pytest Testing/Slicer --maxprocesses 4 \
-    --numprocesses "$(($(nproc) + 1))" --dist worksteal --durations 5
+  "$repository/.venv-slicer/bin/python" -m pytest Testing/Slicer \
+    --numprocesses "$(waiting_processes)" --dist worksteal --durations 5
+}
+
+# How many share tests that wait for windows and other processes now and then: one more than there
+# are cores, of which nproc would report no more than OMP_NUM_THREADS.
+waiting_processes() {
+  local cores
+  cores="$(env -u OMP_NUM_THREADS nproc)"
+  echo "$((cores < 4 ? cores + 1 : 4))"
 }
 
 # The real application: its own Slicer, or the kit. Prints nothing when there is neither.
@@ -215,13 +222,18 @@ test_in_slicer() {
     pytest_in_slicer "$@" "${paths[@]}"
     return
   fi
-  # The kit gives every Slicer a screen and a home of its own, so that two can share the tests. Of
+  # The kit gives every Slicer a screen and a home of its own, so that some can share the tests. Of
   # some that are chosen one of them might have none, which is an error to pytest.
-  local second="$repository/.slicer/second.log" code=0
-  pytest_in_slicer --part 2/2 "${paths[@]}" >"$second" &
-  pytest_in_slicer --part 1/2 "${paths[@]}" || code=$?
-  wait $! || code=$?
-  cat "$second"
+  local parts part code=0 others=() log="$repository/.slicer/part"
+  parts="$(waiting_processes)"
+  rm -f "$log"-*.log
+  for part in $(seq 2 "$parts"); do
+    pytest_in_slicer --part "$part/$parts" "${paths[@]}" >"$log-$part.log" &
+    others+=($!)
+  done
+  pytest_in_slicer --part "1/$parts" "${paths[@]}" || code=$?
+  for part in "${others[@]}"; do wait "$part" || code=$?; done
+  cat "$log"-*.log
   return "$code"
 }
 

@@ -73,7 +73,9 @@ def in_part(items, part, parts):
 
 def cost(item):
     """How long a test takes beside others, roughly: most of it passes before it begins."""
-    needs = {"tab": 5, "panel": 3, "host": 2}
+    if item.get_closest_marker("slow"):
+        return 20
+    needs = {"application": 20, "tab": 5, "panel": 3, "host": 2}
     return next((units for name, units in needs.items() if name in item.fixturenames), 1)
 
 

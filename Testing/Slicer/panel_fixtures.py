@@ -55,15 +55,27 @@ class Panel:
 
     def segment(self):
         """Click Segment and wait for the end."""
-        self.start()
-        self.host.wait_until(lambda: not self.logic.jobs)
+        from MISFMSlicer.Jobs import Logic
+
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(Logic, "_POLL_MS", 5)  # nothing is to be seen meanwhile
+            self._click()
+            self.host.wait_until(lambda: not self.logic.jobs)
         self.settle()
 
     def start(self):
-        """Click Segment and wait until the job is under way."""
+        """Click Segment and wait until the job is under way, or refused."""
+        self._click()
+        self.host.wait_until(lambda: self.runner.isBusy or not self.logic.jobs)
+        self.hear()
+
+    def hear(self):
+        """Wait until the panel has heard what the worker says."""
+        self.host.wait_until(lambda: not self.runner._pending)
+
+    def _click(self):
         assert self.ui.segmentButton.enabled, self.ui.statusLabel.text
         self.ui.segmentButton.click()
-        self.host.process_events(0.15)
 
     def tool_tip(self, name):
         """Return a tool tip without the tags that Slicer adds so that it wraps."""
@@ -132,8 +144,9 @@ def panel(host, load_module, settings, monkeypatch, tmp_path):
     monkeypatch.setattr(FakeCommand, "started", [])
     monkeypatch.setattr(DeviceView, "Command", FakeCommand)
     monkeypatch.setattr(ModelActions, "Command", FakeCommand)
+    choices = slicer.modules.MISFMWidget.logic.getParameterNode()
+    slicer.mrmlScene.RemoveNode(choices)  # those of the panel of the last test
     slicer.util.reloadScriptedModule("MISFM")
-    slicer.mrmlScene.Clear(False)  # what the panel of the last test has chosen
     widget = slicer.modules.MISFMWidget
     widget.logic._runner = FakeRunner()
     widget.enter()

@@ -16,6 +16,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[2] / "MISFM"))
 
 pytestmark = [
     pytest.mark.skipif("MISFM_PYTHON" not in os.environ, reason="MISFM_PYTHON is not set"),
+    pytest.mark.slow,
 ]
 _MODEL = "hippocampus-mr"
 

@@ -143,7 +143,7 @@ def test_a_notice_names_the_volume_too(panel, make_volume):
     panel.runner.holds = True
     panel.start()
     panel.runner._pending = [Notice("frame0000-0 is constant: every voxel is 3.")]
-    panel.host.process_events(0.3)
+    panel.hear()
     panel.runner.holds = False
     panel.host.wait_until(lambda: not panel.logic.jobs)
     panel.settle()

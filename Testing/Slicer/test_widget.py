@@ -269,7 +269,7 @@ def test_a_running_job_shows_stage_percent_and_time_left(running):
 )
 def test_a_stage_without_a_share_shows_that_something_happens(running, stage, text):
     running.runner._pending = [Progress(stage, 0.0)]
-    running.host.process_events(0.15)
+    running.hear()
     assert (running.ui.progressBar.minimum, running.ui.progressBar.maximum) == (0, 0)
     assert running.ui.statusLabel.text == text
 
@@ -479,7 +479,7 @@ def test_notices_of_the_library_stand_in_the_result(panel, make_volume):
     panel.runner.holds = True
     panel.start()
     panel.runner._pending = [Notice("The GPU is too small; the CPU computes.")]
-    panel.host.process_events(0.15)
+    panel.hear()
     panel.runner.holds = False
     panel.host.wait_until(lambda: not panel.logic.jobs)
     assert panel.ui.resultNoticeLabel.text == "The GPU is too small; the CPU computes."

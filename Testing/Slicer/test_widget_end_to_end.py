@@ -14,6 +14,7 @@ from panel_fixtures import REPOSITORY
 
 pytestmark = [
     pytest.mark.skipif("MISFM_PYTHON" not in os.environ, reason="MISFM_PYTHON is not set"),
+    pytest.mark.slow,
 ]
 _DRAW = (
     "import sys; from pathlib import Path; from MISFMLib.data.phantom import draw_phantom; "

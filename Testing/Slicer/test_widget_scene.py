@@ -153,7 +153,7 @@ def test_a_job_goes_on_while_another_module_is_open(running, host):
     host.process_events(0.15)
     assert len(running.logic.jobs) == 1
     running.runner._pending = [Progress("write", 0.0)]
-    host.process_events(0.15)
+    running.hear()
     assert slicer.util.mainWindow().statusBar().currentMessage() == "MISFM: Writing the result"
     running.runner.holds = False
     host.wait_until(lambda: not running.logic.jobs)
