@@ -67,6 +67,32 @@ def test_an_edited_result_is_measured_again_and_says_so(panel, segmented):
     assert "Edited" not in panel.ui.resultLabel.text
 
 
+def test_segments_of_one_name_have_a_row_and_a_volume_each(panel, segmented):
+    """As after a copy from another segmentation in the module Segmentations: it keeps its name."""
+    import slicer
+
+    node = segmented.segmentation
+    name = node.GetSegmentation().GetSegment(first(node)).GetName()
+    copy = node.GetSegmentation().AddEmptySegment("copy", name)
+    volume = node.GetNodeReference(node.GetReferenceImageGeometryReferenceRole())
+    corner = np.zeros(slicer.util.arrayFromVolume(volume).shape, np.uint8)
+    corner[:2, :2, :2] = 1
+    slicer.util.updateSegmentBinaryLabelmapFromArray(corner, node, copy, volume)
+    names = [each.name for each in segmented.volumes]
+    voxels = segmented.volumes[0].voxels
+    panel.widget.enter()
+    panel.settle()
+    result, table = panel.widget.segmentTab._result, panel.ui.resultTable
+    assert [each.name for each in segmented.volumes] == [name, *names]
+    assert [each.voxels for each in segmented.volumes][:2] == [voxels, 8]
+    assert list(slicer.util.arrayFromTableColumn(segmented.table, "Voxels"))[:2] == [voxels, 8]
+    assert [table.item(row, 0).text() for row in range(2)] == [name, name]
+    assert table.item(1, 1).toolTip() == "8 voxels"
+    for row, segment_id in enumerate([first(node), copy]):
+        table.selectRow(row)
+        assert result._table.chosen(node.GetSegmentation()) == segment_id
+
+
 def test_many_segments_are_measured_as_fast_as_one_label_map_is_read(host, make_volume):
     import slicer
     from MISFMSlicer.Scene.Edits import measureAgain, voxelCount

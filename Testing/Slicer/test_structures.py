@@ -43,10 +43,25 @@ def test_many_structures_come_in_groups_and_can_be_searched(many):
 def test_the_title_of_a_group_leads_nowhere_and_its_rows_to_their_segments(many):
     many.segment()
     result = many.widget.segmentTab._result
+    inside = result.job.result.segmentation.GetSegmentation()
     many.ui.resultTable.selectRow(0)
-    assert result._table.chosen() == ""
+    assert result._table.chosen(inside) == ""
+    many.ui.resultTable.selectRow(1)
+    assert inside.GetSegment(result._table.chosen(inside)).GetName() == "spleen"
     many.ui.resultTable.selectRow(2)
-    assert result._table.chosen() == "kidney_right"
+    assert result._table.chosen(inside) == "", "of kidney_right nothing was found"
+
+
+def test_segments_of_one_name_have_a_row_each_in_their_group(many):
+    many.segment()
+    result = many.widget.segmentTab._result
+    node = result.job.result.segmentation
+    node.GetSegmentation().AddEmptySegment("copy", "spleen")
+    result.onEdited(node)
+    many.widget.enter()
+    many.settle()
+    shown = shown_rows(many.ui.resultTable)
+    assert shown[:4] == ["Organs: 1 of 6", "spleen", "spleen", "kidney_right"]
 
 
 def test_few_structures_have_no_groups(panel, make_volume):

@@ -11,6 +11,7 @@ from slicer.i18n import tr as _
 from MISFMLib.models.structure_groups import grouped
 
 from ..Job import SegmentVolume
+from ..Scene.Segmentations import segments
 from .StructureGroups import MANY, groupTitle, isFound
 
 _MAX_ROWS = 8
@@ -43,11 +44,12 @@ class ResultTable:
         table.blockSignals(True)
         table.clearSpans()
         table.setRowCount(len(self._rows))
+        segmentIds = self._segmentIds(segmentation)
         for row, (group, volume) in enumerate(self._rows):
             if volume is None:
                 self._fillTitle(row, group)
             else:
-                self._fillRow(row, volume, segmentation)
+                self._fillRow(row, volume, segmentation.GetSegment(segmentIds[row]))
         table.clearSelection()
         table.blockSignals(False)
         self._search.setText("")
@@ -57,11 +59,18 @@ class ResultTable:
         height = sum(table.rowHeight(row) for row in rows) + 2 * table.frameWidth
         table.setFixedHeight(height + table.horizontalHeader().sizeHint.height())
 
-    def chosen(self) -> str:
-        """Return the name of the structure whose row is chosen; empty where none is."""
+    def chosen(self, segmentation: Any) -> str:
+        """Return the ID of the segment whose row is chosen; empty where there is none."""
         row = self._table.currentRow()
-        volume = self._rows[row][1] if 0 <= row < len(self._rows) else None
-        return volume.name if volume is not None else ""
+        return self._segmentIds(segmentation)[row] if 0 <= row < len(self._rows) else ""
+
+    def _segmentIds(self, segmentation: Any) -> list[str]:
+        """Return the segment of each row; of several of one name they have the same order."""
+        byName: dict[str, list[str]] = {}
+        for segmentId, segment in segments(segmentation):
+            byName.setdefault(segment.GetName(), []).append(segmentId)
+        found = [byName.get(volume.name) if volume else None for _group, volume in self._rows]
+        return [ids.pop(0) if ids else "" for ids in found]
 
     def _fillTitle(self, row: int, group: str) -> None:
         sizes = [volume for key, volume in self._rows if key == group and volume is not None]
@@ -76,11 +85,10 @@ class ResultTable:
         self._table.setItem(row, 0, item)
         self._table.setSpan(row, 0, 1, 2)
 
-    def _fillRow(self, row: int, size: SegmentVolume, segmentation: Any) -> None:
+    def _fillRow(self, row: int, size: SegmentVolume, segment: Any) -> None:
         name = qt.QTableWidgetItem(size.name)
-        segmentId = segmentation.GetSegmentIdBySegmentName(size.name)
-        if segmentId:
-            name.setIcon(_colourIcon(segmentation.GetSegment(segmentId).GetColor()))
+        if segment is not None:
+            name.setIcon(_colourIcon(segment.GetColor()))
         amount = f"{size.volumeMl:.2f}" if size.voxels else _("not found")
         volume = qt.QTableWidgetItem(amount)
         volume.setData(qt.Qt.TextAlignmentRole, qt.Qt.AlignRight | qt.Qt.AlignVCenter)
@@ -101,11 +109,13 @@ class ResultTable:
 
 
 def _inGroups(volumes: Sequence[SegmentVolume]) -> list[tuple[str, SegmentVolume | None]]:
-    byName = {volume.name: volume for volume in volumes}
+    byName: dict[str, list[SegmentVolume]] = {}
+    for volume in volumes:
+        byName.setdefault(volume.name, []).append(volume)
     rows: list[tuple[str, SegmentVolume | None]] = []
     for group, names in grouped(byName).items():
         rows.append((group, None))
-        rows += [(group, byName[name]) for name in names]
+        rows += [(group, volume) for name in names for volume in byName[name]]
     return rows
 
 

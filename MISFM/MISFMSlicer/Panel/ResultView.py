@@ -170,10 +170,8 @@ class ResultView:
     @guarded
     def _onRowChosen(self, *_arguments: Any) -> None:
         """Let the slices show the middle of the segment."""
-        name, node = self._table.chosen(), self._segmentation()
-        if node is None or not name:
-            return
-        segmentId = node.GetSegmentation().GetSegmentIdBySegmentName(name)
+        node = self._segmentation()
+        segmentId = self._table.chosen(node.GetSegmentation()) if node is not None else ""
         if segmentId:
             centre = [0.0, 0.0, 0.0]
             node.GetSegmentCenterRAS(segmentId, centre)
@@ -269,10 +267,10 @@ def _headline(job: Job) -> str:
 
 
 def _shrunkNotice(segmentation: Any) -> str:
-    shrunk = shrunkIn3D(segmentation, _KEPT_IN_3D) if segmentation is not None else {}
+    shrunk = shrunkIn3D(segmentation, _KEPT_IN_3D) if segmentation is not None else []
     if not shrunk:
         return ""
-    shares = ", ".join(f"{name} {100 * kept:.0f} %" for name, kept in sorted(shrunk.items()))
+    shares = ", ".join(f"{name} {100 * kept:.0f} %" for name, kept in sorted(shrunk))
     return _(
         "Smoothing lets the 3D view show less than there is: {shares} of the volume. Smoothing 0,"
         " beside Show 3D in Segment Editor, shows more; exported surfaces keep all."

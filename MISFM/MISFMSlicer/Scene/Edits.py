@@ -83,8 +83,11 @@ def differsFromModels(node: Any) -> bool:
 
 
 def measureAgain(node: Any, before: Sequence[SegmentVolume]) -> tuple[SegmentVolume, ...]:
-    """Return the sizes of a result as it is now, of the model's labels first."""
-    sizes = {item.name: SegmentVolume(item.name, 0, 0.0) for item in before}
+    """Return the sizes of a result as it is now, of the model's labels first.
+
+    Segments of one name, as a copy from another segmentation has it, follow each other.
+    """
+    sizes: dict[str, list[SegmentVolume]] = {item.name: [] for item in before}
     scale = abs(np.linalg.det(toWorld(node)[:3, :3])) / 1000
     for segment, count in _sizes(node):
         image, name = segment.GetRepresentation(LABELMAP), segment.GetName()
@@ -93,8 +96,10 @@ def measureAgain(node: Any, before: Sequence[SegmentVolume]) -> tuple[SegmentVol
             matrix = vtk.vtkMatrix4x4()
             image.GetImageToWorldMatrix(matrix)
             voxelMm3 = abs(matrix.Determinant())
-        sizes[name] = SegmentVolume(name, count, count * voxelMm3 * scale)
-    return tuple(sizes.values())
+        sizes.setdefault(name, []).append(SegmentVolume(name, count, count * voxelMm3 * scale))
+    return tuple(
+        size for name, found in sizes.items() for size in found or [SegmentVolume(name, 0, 0.0)]
+    )
 
 
 def _sizes(node: Any) -> Iterator[tuple[Any, int]]:

@@ -34,7 +34,7 @@ def exactSurface(segmentation: Any, segmentId: str) -> vtk.vtkPolyData:
     return segment.GetRepresentation(name) or vtk.vtkPolyData()
 
 
-def shrunkIn3D(segmentation: Any, share: float) -> dict[str, float]:
+def shrunkIn3D(segmentation: Any, share: float) -> list[tuple[str, float]]:
     """Return what the surfaces in the scene keep of those structures of which it is too little.
 
     Args:
@@ -42,9 +42,9 @@ def shrunkIn3D(segmentation: Any, share: float) -> dict[str, float]:
         share: Of the volume of a structure's voxels, that its surface should hold.
 
     Returns:
-        The kept share by the names of the segments that keep less.
+        Names of the segments that keep less, and the kept share.
     """
-    shrunk = {}
+    shrunk = []
     for segmentId, segment in segments(segmentation.GetSegmentation()):
         surface = segment.GetRepresentation(_surfaceName())
         if surface is None:
@@ -52,7 +52,7 @@ def shrunkIn3D(segmentation: Any, share: float) -> dict[str, float]:
         volume = _voxelVolume(labelMapOf(segmentation, segmentId))
         kept = _volumeOf(surface) / volume if volume else 1.0
         if kept < share:
-            shrunk[segment.GetName()] = kept
+            shrunk.append((segment.GetName(), kept))
     return shrunk
 
 
