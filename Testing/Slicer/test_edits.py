@@ -93,6 +93,30 @@ def test_segments_of_one_name_have_a_row_and_a_volume_each(panel, segmented):
         assert result._table.chosen(node.GetSegmentation()) == segment_id
 
 
+def test_a_segment_that_is_copied_renamed_or_deleted_is_so_in_the_table(panel, segmented):
+    """As in the modules Segmentations and Segment Editor, which change no voxel for it."""
+    import slicer
+
+    inside, other = segmented.segmentation.GetSegmentation(), slicer.vtkSegmentation()
+    other.DeepCopy(inside)
+    name, voxels = inside.GetNthSegment(0).GetName(), segmented.volumes[0].voxels
+    rest = [(each.name, each.voxels) for each in segmented.volumes[1:]]
+
+    def shown():
+        panel.widget.enter()
+        panel.settle()
+        return [(each.name, each.voxels) for each in segmented.volumes]
+
+    inside.CopySegmentFromSegmentation(other, other.GetNthSegmentID(0))
+    assert shown() == [(name, voxels), (name, voxels), *rest]
+    assert panel.ui.resultTable.rowCount == 2 + len(rest)
+    inside.GetNthSegment(1).SetName("mine")
+    assert shown() == [(name, voxels), *rest, ("mine", voxels)]
+    inside.RemoveSegment(inside.GetNthSegmentID(0))
+    assert shown() == [(name, 0), *rest, ("mine", voxels)]
+    assert {kind for kind, _ in kinds(segmented.segmentation).values()} == {"AUTOMATIC"}
+
+
 def test_many_segments_are_measured_as_fast_as_one_label_map_is_read(host, make_volume):
     import slicer
     from MISFMSlicer.Scene.Edits import measureAgain, voxelCount

@@ -34,8 +34,13 @@ class Edits:
         """Hear of changes in a segmentation node."""
         if any(node is each for each, _tag in self._watched):
             return
-        event = slicer.vtkSegmentation.SourceRepresentationModified
-        self._watched.append((node, node.AddObserver(event, self._onChanged)))
+        for event, slot in (
+            (slicer.vtkSegmentation.SourceRepresentationModified, self._onChanged),
+            (slicer.vtkSegmentation.SegmentAdded, self._onListed),
+            (slicer.vtkSegmentation.SegmentRemoved, self._onListed),
+            (slicer.vtkSegmentation.SegmentModified, self._onListed),
+        ):
+            self._watched.append((node, node.AddObserver(event, slot)))
 
     def close(self) -> None:
         """Let go of all nodes."""
@@ -60,6 +65,11 @@ class Edits:
         if segment is not None:
             markEdited(segment)
         self.changed.emit(node)
+
+    def _onListed(self, node: Any, _event: Any) -> None:
+        """Tell of a segment that is new, gone or renamed; what made its voxels is as it was."""
+        if not self._isOurs:
+            self.changed.emit(node)
 
 
 def findEdits(node: Any) -> None:
