@@ -82,7 +82,7 @@ def test_the_first_case_settles_what_all_consist_of_and_the_next_are_found_by_na
     assert np.array_equal(flair, t1 + 1000)
 
     for name in ("p2_flair", "p2_t1w"):
-        make_volume(name=name)
+        slicer.util.arrayFromVolume(make_volume(name=name))[:] += 500
     a_segmentation(slicer.util.getNode("p2_flair"))
     tab.panel.choose(slicer.util.getNode("p2_flair"))
     tab.ui.addSegmentationButton.click()
@@ -96,15 +96,20 @@ def test_who_ticks_nothing_gets_cases_of_one_volume_and_is_not_asked_again(
     tab,
     make_volume,
 ):
-    first, _other = make_volume(name="a"), make_volume(name="b")
+    import slicer
+
+    first, other = make_volume(name="a"), make_volume(name="b")
+    slicer.util.arrayFromVolume(other)[:] += 1000
     a_segmentation(first)
     tab.panel.choose(first)
     tab.ui.addSegmentationButton.click()
     tab.ui.channelsAddButton.click()
     assert len(tab.tab.setView.current.channels) == 1
+    a_segmentation(other)
+    tab.panel.choose(other)
     tab.ui.addSegmentationButton.click()
     assert not tab.shown("channelsFrame")
-    assert [row.name for row in tab.tab.setView.current.cases()] == ["a", "a_2"]
+    assert [row.name for row in tab.tab.setView.current.cases()] == ["a", "b"]
 
 
 def test_what_is_not_decided_or_double_or_gone_cannot_be_added(tab, make_volume, tmp_path):

@@ -47,6 +47,7 @@ def a_set(tab, make_volume, tmp_path):
 
     made = TrainingSet.create(tmp_path / "organs", LABELS)
     volume = make_volume()
+    slicer.util.arrayFromVolume(volume)[0, 0, 0] = 7  # other volumes are none of its cases
     writeVolume(volume, boxOf(volume, None), tmp_path / "grid.nrrd")
     array = np.zeros(slicer.util.arrayFromVolume(volume).shape, np.uint8)
     array[1:3, 2:5, 2:5] = 2
@@ -93,10 +94,13 @@ def a_loaded_segmentation(volume, first_slice, path):
 
 
 def test_the_chosen_volume_is_added_with_the_segmentation_that_was_loaded(
-    tab, make_volume, tmp_path
+    tab, make_volume, tmp_path, host
 ):
+    import slicer
+
     tab.segment_and_add(make_volume, "segmented before")
     volume = make_volume(name="annotated")
+    slicer.util.arrayFromVolume(volume)[0] += 7
     loaded = [a_loaded_segmentation(volume, at, tmp_path / f"{at}.seg.nrrd") for at in (3, 6)]
     tab.panel.choose(volume)
     tab.ui.addSegmentationButton.click()
@@ -109,8 +113,66 @@ def test_the_chosen_volume_is_added_with_the_segmentation_that_was_loaded(
     assert [row.name for row in trainingSet.cases()] == ["segmented_before", "annotated"]
     tab.tab.loop.open("annotated")
     assert np.flatnonzero(tab.tab.loop.case.before.any(axis=(1, 2))).tolist() == [6, 7]
+    host.dialogs.answer("No")
     tab.panel.ui.addToSetButton.click()  # of the result, which is still that of the other volume
-    assert trainingSet.cases()[-1].name == "segmented_before_2"
+    assert "segmented_before" in host.dialogs.shown[-1].text
+
+
+@pytest.mark.parametrize("direction", ["oblique", "left-handed"])
+def test_labels_of_a_volume_that_is_in_the_set_are_replaced_when_the_user_says_so(
+    tab, make_volume, host, direction
+):
+    """A second case would be learnt from with the old labels, or held out from itself."""
+    import slicer
+    from MISFMSlicer.Scene.Transforms import ijkToRas
+
+    volume = make_volume(direction, name="ct")
+    tab.panel.choose(volume)
+    tab.panel.segment()
+    tab.ui.addSegmentationButton.click()
+    trainingSet = tab.tab.setView.current
+    before, row = trainingSet.label_map("ct").read_bytes(), trainingSet.case("ct")
+    segmentation = tab.panel.widget.segmentTab.shownCase()[1]
+    key = segmentation.GetSegmentation().GetNthSegmentID(0)
+    drawn = np.zeros(slicer.util.arrayFromVolume(volume).shape, np.uint8)
+    drawn[2:5, 3:8, 4:9] = 1
+    slicer.util.updateSegmentBinaryLabelmapFromArray(drawn, segmentation, key, volume)
+    volume.SetName("renamed")
+
+    host.dialogs.answer("No")
+    tab.ui.addSegmentationButton.click()
+    assert "renamed is in the training set already, as ct" in host.dialogs.shown[-1].text
+    assert trainingSet.label_map("ct").read_bytes() == before
+    assert trainingSet.cases() == [row]
+
+    host.dialogs.answer("Yes")
+    tab.ui.addSegmentationButton.click()
+    assert [(each.name, each.split) for each in trainingSet.cases()] == [("ct", row.split)]
+    assert not tab.shown("finetuneNoticeFrame")
+    tab.tab.loop.open("ct")
+    case = tab.tab.loop.case
+    labels = slicer.util.arrayFromSegmentBinaryLabelmap(case.segmentation, "Segment_1", case.volume)
+    there, wanted = (
+        {tuple(np.round(ijkToRas(node)[:3] @ [i, j, k, 1], 3)) for k, j, i in np.argwhere(array)}
+        for node, array in ((case.volume, labels), (volume, drawn))
+    )
+    assert there == wanted
+
+
+def test_a_volume_whose_file_waits_for_labels_becomes_no_second_case(tab, a_set, make_volume, host):
+    import slicer
+
+    volume = make_volume(name="from its own file")
+    slicer.util.arrayFromVolume(volume)[2] += 7
+    a_set.add_case("e", lambda path: slicer.util.saveNode(volume, str(path)))
+    tab.tab._onSetChanged()
+    asked = len(host.dialogs.shown)
+    tab.panel.choose(volume)
+    tab.panel.segment()
+    tab.ui.addSegmentationButton.click()
+    assert len(host.dialogs.shown) == asked, "there are no labels to be lost"
+    assert [row.name for row in a_set.cases()] == ["a", "b", "c", "d", "e"]
+    assert a_set.case("e").is_labelled
 
 
 def test_a_training_yields_while_a_volume_is_segmented(tab, make_volume):
@@ -254,7 +316,7 @@ def test_a_new_label_can_come_with_a_case_and_a_cancelled_one_leaves_nothing(
 
 
 def test_segments_that_changed_while_they_were_asked_for_are_asked_for_again(
-    tab, a_set, make_volume
+    tab, a_set, make_volume, host
 ):
     """The question is what tells many that a name is wrong: they go and mend it, and press Add."""
     import slicer
@@ -274,6 +336,7 @@ def test_segments_that_changed_while_they_were_asked_for_are_asked_for_again(
     assert a_set.case("ct").not_drawn == ("liver",), "its name is known now: nothing to ask"
 
     segmentation.GetSegmentation().GetNthSegment(0).SetName("spleen?")
+    host.dialogs.answer("Yes")  # its labels are replaced
     tab.panel.ui.addToSetButton.click()
     tab.ui.mappingTable.cellWidget(0, 1).setCurrentIndex(1)
     slicer.mrmlScene.RemoveNode(segmentation)

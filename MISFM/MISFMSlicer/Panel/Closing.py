@@ -46,6 +46,19 @@ def isGivenUp(case: str) -> bool:
     )
 
 
+def isReplacedByAdded(case: str, volume: str) -> bool:
+    """Ask whether labels of a volume that was added before shall be lost."""
+    return _ask(
+        _("Add labels"),
+        _(
+            "{volume} is in the training set already, as {case}. Its labels there can be replaced"
+            " by these; a second case of it would count double."
+        ).format(volume=volume, case=case),
+        _("Replace its labels"),
+        _("Leave it as it is"),
+    )
+
+
 def isReplaced(row: CaseRow) -> bool:
     """Ask whether labels that somebody else has saved while the case was open shall be lost."""
     return _ask(

@@ -16,7 +16,7 @@ from MISFMLib.errors import DataError
 
 from ..Guard import guarded
 from ..Scene.Masks import liesOnGrid
-from ..Scene.SceneCases import LEAVE_OUT, NEW, addCase
+from ..Scene.SceneCases import LEAVE_OUT, NEW, addCase, replaceLabels
 from ..Scene.SceneIO import isInScene
 from ..Scene.TrainingCases import segmentNames
 from .Scrolling import bringIntoView
@@ -25,7 +25,7 @@ _UNDECIDED = ""
 
 
 class MappingView:
-    """Adds a volume with a segmentation to a set.
+    """Adds a volume with a segmentation to a set, or its labels to the case that it is there.
 
     Names that the set has, whatever their case, need no question, and the first case of a set
     brings its labels along. All others are asked for in a table before anything is written, and so
@@ -45,7 +45,7 @@ class MappingView:
         self.report = report
         self._ui = ui
         self._added = added
-        self._case: tuple[TrainingSet, Sequence[Any], Any] | None = None
+        self._case: tuple[TrainingSet, Sequence[Any], Any, str] | None = None
         self._choices: dict[str, Any] = {}
         self._names: dict[str, str] = {}
         table = ui.mappingTable
@@ -57,13 +57,16 @@ class MappingView:
         ui.mappingAddButton.clicked.connect(self._onAdd)
         ui.mappingCancelButton.clicked.connect(self._onCancel)
 
-    def begin(self, trainingSet: TrainingSet, volumes: Sequence[Any], segmentation: Any) -> None:
+    def begin(
+        self, trainingSet: TrainingSet, volumes: Sequence[Any], segmentation: Any, known: str = ""
+    ) -> None:
         """Add a case at once, or ask first what its labels are.
 
         Args:
             trainingSet: The set.
             volumes: A volume for each of its channels.
             segmentation: What is segmented.
+            known: A case that has the first volume's image already; its labels are replaced.
 
         Raises:
             MISFMError: It cannot be added.
@@ -71,7 +74,7 @@ class MappingView:
         names = segmentNames(segmentation)
         labels = trainingSet.labels
         mapping = match_labels(names.values(), labels)
-        self._case = (trainingSet, volumes, segmentation)
+        self._case = (trainingSet, volumes, segmentation, known)
         unclear = [key for key, name in names.items() if name in mapping.unknown]
         isOnGrid = liesOnGrid(segmentation, volumes[0])
         if (labels and unclear) or not isOnGrid:
@@ -129,7 +132,7 @@ class MappingView:
 
     @guarded
     def _onAdd(self, *_arguments: Any) -> None:
-        segmentation = self._case[-1]
+        segmentation = self._case[2]
         if not isInScene(segmentation):
             self.end()
             raise DataError(
@@ -155,7 +158,11 @@ class MappingView:
     # ----------------------------------------------------------------------------------- writing
 
     def _write(self, chosen: dict[str, Any]) -> None:
-        row = addCase(*self._case, chosen)
+        trainingSet, volumes, segmentation, known = self._case
+        if known:
+            row = replaceLabels(trainingSet, known, volumes[0], segmentation, chosen)
+        else:
+            row = addCase(trainingSet, volumes, segmentation, chosen)
         self.end()
         self._added(row)
 

@@ -17,10 +17,12 @@ from MISFMLib.errors import DataError
 from MISFMLib.models import store
 
 from ..Guard import guarded
+from ..Scene.SameImage import caseWithImage
 from ..Scene.SceneCases import caseOf
 from ..Signal import Signal
 from .CaseTexts import details, noSet, statusText, summary
 from .ChannelsView import ChannelsView
+from .Closing import isReplacedByAdded
 from .CollectView import CollectView
 from .MappingView import MappingView
 from .VolumeFilesView import VolumeFilesView
@@ -135,10 +137,14 @@ class TrainingSetView:
                 code="case-known",
                 remedy=_("A double-click opens it in Correct; Done keeps its labels."),
             )
-        self._mapping.end()
-        self._channels.begin(
-            made, volume, lambda volumes: self._mapping.begin(made, volumes, segmentation)
-        )
+        self.askNothing()
+        known = caseWithImage(made, volume)
+        if not known:
+            self._channels.begin(
+                made, volume, lambda volumes: self._mapping.begin(made, volumes, segmentation)
+            )
+        elif not made.label_map(known).exists() or isReplacedByAdded(known, volume.GetName()):
+            self._mapping.begin(made, [volume], segmentation, known)
 
     def askNothing(self) -> None:
         """End questions about a volume that is gone, or about another set."""

@@ -53,9 +53,33 @@ def addCase(
         *(partial(writeChannel, volume, first) for volume in volumes),
         write_labels=lambda path: writeLabelMap(array, first, path),
     )
-    drawn = set(values.values())
-    missing = tuple(label.name for label in labels if label.value not in drawn)
+    missing = _notDrawn(labels, values)
     return trainingSet.take_up(name, labels=labels, not_drawn=missing)
+
+
+def replaceLabels(
+    trainingSet: TrainingSet, case: str, volume: Any, segmentation: Any, chosen: Mapping[str, Any]
+) -> CaseRow:
+    """Give a case the labels of a segmentation, as `addCase` does; what is refused changes nothing.
+
+    Args:
+        trainingSet: The set.
+        case: Its case of `caseWithImage`.
+        volume: The volume, whose voxels and grid are those of the case.
+        segmentation: The segmentation node.
+        chosen: Segment ID to the value of a label, `NEW` or `LEAVE_OUT`.
+
+    Raises:
+        MISFMError: Segments overlap, or a file cannot be written.
+    """
+    labels, values = _withNewLabels(trainingSet.labels, segmentation, chosen)
+    array = labelArray(segmentation, volume, values)
+    return trainingSet.save_labels(
+        case,
+        lambda path: writeLabelMap(array, volume, path),
+        labels=labels,
+        not_drawn=_notDrawn(labels, values),
+    )
 
 
 def caseOf(trainingSet: TrainingSet, volume: Any) -> str:
@@ -119,6 +143,11 @@ def addAllOfScene(trainingSet: TrainingSet) -> None:
         known = match_labels(names.values(), trainingSet.labels).values
         chosen = {key: known.get(name, NEW) for key, name in names.items()}
         addCase(trainingSet, [volume], segmentation, chosen)
+
+
+def _notDrawn(labels: Sequence[LabelConfig], values: Mapping[str, int]) -> tuple[str, ...]:
+    drawn = set(values.values())
+    return tuple(label.name for label in labels if label.value not in drawn)
 
 
 def _withNewLabels(

@@ -1296,6 +1296,22 @@
 <context>
     <name>Panel.Closing</name>
     <message>
+        <source>{volume} is in the training set already, as {case}. Its labels there can be replaced by these; a second case of it would count double.</source>
+        <translation>{volume} 已在训练集中，病例名为 {case}。可用这些标注替换它在训练集中的标注；若再添加一个病例，同一图像会被重复计算。</translation>
+    </message>
+    <message>
+        <source>Add labels</source>
+        <translation>添加标注</translation>
+    </message>
+    <message>
+        <source>Replace its labels</source>
+        <translation>替换其标注</translation>
+    </message>
+    <message>
+        <source>Leave it as it is</source>
+        <translation>保持原样</translation>
+    </message>
+    <message>
         <source>The training set has no label {names}. If it gets one, it counts as not drawn in the cases that have labels already.</source>
         <translation>训练集中没有标签 {names}。若添加，则在已有标签的病例中视为未勾画。</translation>
     </message>
