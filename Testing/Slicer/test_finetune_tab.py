@@ -746,6 +746,39 @@ def test_edits_are_lost_only_when_the_user_says_so(tab, a_set, host):
     assert len(host.dialogs.shown) == asked + 3
 
 
+def test_leave_out_asks_before_edits_are_lost(tab, a_set, host):
+    tab.tab.loop.open("a")
+    draw_all_over(tab.tab.loop.case)
+    host.dialogs.answer("No")
+    tab.ui.leaveOutButton.click()
+    assert tab.tab.loop.unsaved() == "a"
+    assert a_set.case("a").is_labelled
+    host.dialogs.answer("Yes")
+    tab.ui.leaveOutButton.click()
+    assert (tab.tab.loop.case, a_set.case("a").status) == (None, "left out")
+
+
+@pytest.mark.parametrize("has_model", [False, True])
+def test_a_case_that_was_left_out_is_taken_back_with_its_labels(tab, a_set, has_model):
+    """It opened without them, and Done put the empty ones in their place; or it never opened."""
+    tab.ui.afterBox.value = 0
+    if has_model:
+        keep_a_model(tab, a_set)
+    before = label_array(a_set, "a")
+    for name in ("a", "c"):
+        a_set.set_status(name, "left out")
+    tab.tab._onSetChanged()
+    tab.ui.casesTable.cellDoubleClicked.emit(0, 0)
+    case = tab.tab.loop.case
+    assert np.count_nonzero(case.before) == np.count_nonzero(before) > 0
+    tab.tab.done()
+    assert a_set.case("a").status == "checked"
+    np.testing.assert_array_equal(label_array(a_set, "a"), before)
+    tab.tab.loop.open("c")
+    assert not tab.shown("cancelProposalButton"), "nobody computes a proposal for it"
+    assert not tab.tab.loop.case.before.any()
+
+
 def test_the_results_of_other_patients_are_not_seen_over_the_open_case(tab, a_set, make_volume):
     tab.panel.choose(make_volume(name="another patient"))
     tab.panel.segment()

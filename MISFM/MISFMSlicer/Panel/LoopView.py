@@ -21,7 +21,7 @@ from ..Jobs.Order import ORDERS, claimOf, inOrder
 from ..Jobs.Proposals import Proposals, toDo
 from ..Jobs.Unpacking import Unpacking
 from ..LibraryMessages import forPanel
-from ..Scene.Corrections import absentIn, columns, compare
+from ..Scene.Corrections import absentIn, columns, compare, keptLabels
 from ..Scene.TrainingCases import OpenCase, openCase
 from ..Signal import Signal
 from .CasePlaces import CasePlaces
@@ -105,11 +105,10 @@ class LoopView:
         row, self._waitingFor = self._set.case(name), ""
         isOpen = self._case is not None and self._case.name == name
         if not isOpen and self.leave():
-            if row.is_labelled:
-                self._openNow(row, self._set.label_map(name))
-            elif self._proposals.isCurrent(row) or not self._hasModel:
-                proposal = self._set.proposal(name)
-                self._openNow(row, proposal if proposal.exists() else None)
+            labels, proposal = keptLabels(self._set, row), self._set.proposal(name)
+            isComing = self._hasModel and row.status != "left out"
+            if labels is not None or self._proposals.isCurrent(row) or not isComing:
+                self._openNow(row, labels or (proposal if proposal.exists() else None))
             else:
                 self._waitingFor = name
         self._plan()
@@ -256,10 +255,10 @@ class LoopView:
 
     @guarded
     def _onLeaveOut(self, *_arguments: Any) -> None:
-        self._set.set_status(self._case.name, "left out")
-        self._close()
-        self.changed.emit()
-        self._show()
+        name = self._case.name
+        if self.leave():
+            self._set.set_status(name, "left out")
+            self.changed.emit()
 
     # ------------------------------------------------------------------------------------ showing
 

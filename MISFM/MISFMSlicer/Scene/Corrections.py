@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from MISFMLib.annotation.case_table import CaseRow
+from MISFMLib.annotation.training_set import TrainingSet
 from MISFMLib.configs import LabelConfig
 
 _BACKGROUND = 0
@@ -23,6 +25,13 @@ class Correction:
     dice: float | None
     """Mean Dice before and after over the labels that either has; None when neither has any."""
     changedVoxels: int
+
+
+def keptLabels(trainingSet: TrainingSet, row: CaseRow) -> Path | None:
+    """Return the labels of a case that somebody has kept, also if it was left out since."""
+    path = trainingSet.label_map(row.name)
+    isKept = row.is_labelled or (row.status == "left out" and path.exists())
+    return path if isKept else None
 
 
 def compare(before: np.ndarray, after: np.ndarray) -> Correction:
