@@ -2,6 +2,7 @@
 
 import dataclasses
 import json
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -652,6 +653,44 @@ def place_of(a_set, name, voxel):
     right, anterior, superior, _ = matrix.MultiplyPoint([*map(float, voxel[::-1]), 1.0])
     slicer.mrmlScene.RemoveNode(node)
     return (-right, -anterior, superior)
+
+
+def test_what_the_check_of_a_set_found_is_not_mended_in_another(tab, a_set, tmp_path, monkeypatch):
+    """Copies of a set, and sets of one study, have cases of the same names."""
+    from MISFMSlicer.Panel import CaseCheck
+
+    monkeypatch.setattr(CaseCheck, "Command", FakeCommand)
+    shutil.copytree(a_set.folder, tmp_path / "a copy")
+    problem = {"case": "a", "code": "label-values", "message": "", "values": [9]}
+    tab.ui.checkButton.click()
+    tab.panel.commands[-1].ended.emit(Finished({"doubts": [problem]}))
+    assert tab.shown("problemsList")
+    assert "Look at what is listed" in tab.ui.trainLabel.text
+    tab.tab.setView._open(tmp_path / "a copy")
+    tab.panel.settle()
+    assert not tab.shown("problemsList")
+    assert "Look at what is listed" not in tab.ui.trainLabel.text
+
+    tab.ui.checkButton.click()
+    assert not tab.ui.checkButton.enabled
+    tab.tab.setView._open(a_set.folder)
+    tab.panel.settle()
+    assert tab.panel.commands[-1].isClosed
+    assert tab.ui.checkButton.enabled
+
+
+def test_what_ended_the_training_of_a_set_is_not_mended_in_another(tab, a_set, tmp_path):
+    shutil.copytree(a_set.folder, tmp_path / "a copy")
+    tab.behave(wait=True)
+    tab.train()
+    tab.wait(lambda: "Labels found" in tab.ui.trainLabel.text)
+    tab.tab.setView._open(tmp_path / "a copy")
+    message = "The data set cannot be trained on:\n- a: the label map is empty"
+    failure = Failed(message, "labels-unusable", "Correct them.")
+    tab.tab.train.training.end = failure
+    tab.tab._onFailed(tab.tab.train.training)
+    assert tab.ui.finetuneNoticeLabel.text == "organs: The data set cannot be trained on:"
+    assert not tab.shown("problemsList")
 
 
 def test_each_line_of_the_check_offers_what_can_be_done(tab, a_set, monkeypatch):

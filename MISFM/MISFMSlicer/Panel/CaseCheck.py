@@ -53,6 +53,7 @@ class CaseCheck:
         if self._command is not None:
             self._command.close()
             self._command = None
+            self._ui.checkButton.enabled = True
         if self._folder is not None:
             shutil.rmtree(self._folder, ignore_errors=True)
             self._folder = None
@@ -79,7 +80,6 @@ class CaseCheck:
     @guarded
     def _onEnded(self, event: Finished | Failed) -> None:
         self.close()
-        self._ui.checkButton.enabled = True
         if isinstance(event, Failed):
             self._failed(event)
         else:

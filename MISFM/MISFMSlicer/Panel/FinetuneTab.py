@@ -10,7 +10,6 @@ import slicer
 from slicer.i18n import tr as _
 
 from MISFMLib.events import Failed
-from MISFMLib.models.bundle_manifest import model_name
 from MISFMLib.models.versions import keep_model
 
 from ..Guard import guarded
@@ -155,6 +154,9 @@ class FinetuneTab:
 
     def _useSet(self) -> None:
         trainingSet = self.setView.current
+        if self._problems.use(trainingSet):
+            self._check.close()
+            self._note = ""
         model = self._proposingModel() if trainingSet is not None else ""
         self._proposals.use(trainingSet, model, self._settings.options())
         self.loop.use(trainingSet, self.setView.rows, hasModel=bool(model))
@@ -167,21 +169,11 @@ class FinetuneTab:
 
     def _start(self, *, init: str = "", isByItself: bool = False) -> None:
         trainingSet, rows = self.setView.current, self.setView.rows
-        config = self.form.config(trainingSet, rows)
-        if init:
-            config["init"] = init
-        about = {
-            "set": str(trainingSet.folder),
-            "start": config["init"] or "",
-            "name": model_name(trainingSet.name, "my-model"),
-            "labelled": sum(row.is_labelled for row in rows),
-            "byItself": isByItself,
-        }
-        config["name"] = trainingSet.name
+        config, about = self.form.job(trainingSet, rows, init=init)
         self._problems.hide()
         self.outcome.hide()
         self._note = ""
-        self.train.start(config, about)
+        self.train.start(config, {**about, "byItself": isByItself})
         self.refresh()
 
     def _checkSettings(self) -> Mapping[str, Any] | None:
@@ -256,7 +248,7 @@ class FinetuneTab:
     @guarded
     def _onFailed(self, training: TrainingProcess) -> None:
         if isinstance(training.end, Failed):
-            self._problems.show(training.end)
+            self._problems.show(training.end, str(training.about.get("set", "")))
 
     @guarded
     def _onKept(self, name: str) -> None:

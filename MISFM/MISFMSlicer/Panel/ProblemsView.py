@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 import qt
@@ -47,6 +48,7 @@ class ProblemsView:
         self._currentSet = currentSet
         self._openCase = openCase
         self._problems: list[Mapping[str, Any]] = []
+        self._shownSet: TrainingSet | None = None
         ui.mendButton.setMenu(qt.QMenu(ui.mendButton))
         ui.problemsList.currentRowChanged.connect(self._onChosen)
         for name in _TRIES:  # connected before all that may report something
@@ -65,9 +67,29 @@ class ProblemsView:
         ui.finetuneRemedyLabel.visible = bool(failure.remedy)
         ui.finetuneNoticeFrame.visible = True
 
-    def show(self, failure: Failed) -> None:
-        """Show how a training or a check failed, with a line for each problem."""
+    def use(self, trainingSet: TrainingSet | None) -> bool:
+        """Tell whether a set is another than before, of which then nothing is shown any more.
+
+        Its cases may have the same names, and would be mended for what is wrong in others.
+        """
+        before, self._shownSet = self._shownSet, trainingSet
+        if trainingSet != before:
+            self.hide()
+        return trainingSet != before
+
+    def show(self, failure: Failed, folder: str = "") -> None:
+        """Show how a training or a check failed, with a line for each problem.
+
+        Args:
+            failure: How it failed.
+            folder: Of the set that was trained on, if another one may be shown by now: that can
+                have cases of the same names.
+        """
         head, *lines = failure.message.splitlines() or [""]
+        shown = self._currentSet()
+        if folder and (shown is None or folder != str(shown.folder)):
+            self.report(Failed(f"{Path(folder).name}: {head}", failure.code, failure.remedy))
+            return
         self.report(Failed(head, failure.code, failure.remedy))
         self.showList(failure.details or [_problemOf(line) for line in lines if line.strip()])
 

@@ -15,6 +15,7 @@ from MISFMLib.annotation.case_table import CaseRow
 from MISFMLib.annotation.training_set import TrainingSet
 from MISFMLib.memory import free_bytes
 from MISFMLib.models import store
+from MISFMLib.models.bundle_manifest import model_name
 from MISFMLib.resources import read_preset
 
 from .. import Messages
@@ -121,6 +122,25 @@ class TrainingForm:
             "validate_every": interval,
             "checkpoint_every": interval,
             "warm_up_steps": min(100, 2 * interval),
+        }
+
+    def job(
+        self, trainingSet: TrainingSet, rows: Sequence[CaseRow], *, init: str = ""
+    ) -> tuple[dict[str, Any], dict[str, Any]]:
+        """Return the settings of a training, and what the panel wants to find again of it.
+
+        Args:
+            trainingSet: The set.
+            rows: Its cases.
+            init: What it starts from; what is chosen when not given.
+        """
+        config = {**self.config(trainingSet, rows), "name": trainingSet.name}
+        config["init"] = init or config["init"]
+        return config, {
+            "set": str(trainingSet.folder),
+            "start": config["init"] or "",
+            "name": model_name(trainingSet.name, "my-model"),
+            "labelled": sum(row.is_labelled for row in rows),
         }
 
     def forecast(self) -> str:
