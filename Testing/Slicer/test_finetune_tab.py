@@ -447,6 +447,47 @@ def test_what_is_not_better_is_discarded_by_default_and_nothing_is_lost(tab, a_s
     assert tab.ui.trainButton.enabled
 
 
+def test_a_model_that_waits_to_be_kept_stays_when_an_earlier_version_is_brought_back(tab, a_set):
+    keep_a_model(tab, a_set)
+    keep_a_model(tab, a_set)
+    tab.train()
+    tab.wait(lambda: tab.shown("outcomeFrame"))
+    waiting = tab.tab.train.training.output
+    tab.ui.versionsButton.menu().aboutToShow.emit()
+    (earlier,) = tab.ui.versionsButton.menu().actions()
+    earlier.trigger()
+    tab.panel.settle()
+    assert waiting.exists()
+    assert tab.shown("outcomeFrame")
+    tab.ui.keepButton.click()
+    tab.panel.settle()
+    assert not tab.shown("finetuneNoticeFrame")
+    assert (tab.shown("outcomeFrame"), tab.tab.train.training) == (False, None)
+
+
+@pytest.mark.parametrize("by_itself", [False, True])
+def test_the_model_of_a_set_proposes_for_that_set_also_when_another_is_open(
+    tab, a_set, tmp_path, by_itself
+):
+    """Trainings go on while another set is corrected, which may name its labels alike."""
+    other = TrainingSet(Path(shutil.copytree(a_set.folder, tmp_path / "another")))
+    tab.behave(wait=True)
+    tab.tab._start(isByItself=by_itself)
+    tab.wait(lambda: "Labels found" in tab.ui.trainLabel.text)
+    tab.tab.setView._use(other)
+    start = tab.tab.form.start
+    tab.tab.train._onFinish()
+    if by_itself:
+        tab.wait(lambda: tab.tab.train.training is None)
+    else:
+        tab.wait(lambda: tab.shown("outcomeFrame"))
+        tab.ui.keepButton.click()
+    tab.panel.settle()
+    models = tab.tab._models
+    assert (models.of(a_set, ""), models.of(other, "")) == ("organs", "")
+    assert tab.tab.form.start == start
+
+
 def test_a_training_is_paused_and_goes_on(tab, a_set):
     tab.behave(wait=True)
     tab.train()

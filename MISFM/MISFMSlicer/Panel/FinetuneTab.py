@@ -239,7 +239,7 @@ class FinetuneTab:
         self.outcome.hide()
         self.train.forget()
         if isGood:
-            self._onKept(about["name"])
+            self._takeUp(about["name"], about["set"])
             self._note = _("The proposals come from the new model now. {why}").format(why=text)
         else:
             self._note = _("The proposals stay as they are. {why}").format(why=text)
@@ -252,15 +252,23 @@ class FinetuneTab:
 
     @guarded
     def _onKept(self, name: str) -> None:
-        training = self.train.training
-        if training is not None and training.state is TrainingState.FINISHED:
+        """Use a model that was kept, or brought back while another one waits for that."""
+        training, folder = self.train.training, self.setView.folder
+        isDecided = training is not None and not self.outcome.isOpen
+        if isDecided and training.state is TrainingState.FINISHED:
+            folder = str(training.about.get("set", folder))
             self.train.forget()
+        self._takeUp(name, folder)
+
+    def _takeUp(self, name: str, folder: str) -> None:
+        """Let a model propose for the set in a folder, which need not be the one that is open."""
         self._note = _("{name} is in the list of the tab Segment now.").format(name=name)
         self.form.readModels()
-        self.form.chooseStart(name)
+        if folder == self.setView.folder:
+            self.form.chooseStart(name)
         self.modelsChanged.emit()
-        if self.setView.current is not None:
-            self._models.choose(self.setView.current, name)
+        if folder:
+            self._models.choose(folder, name)
         self._useSet()
 
     @guarded

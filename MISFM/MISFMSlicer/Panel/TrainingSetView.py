@@ -87,6 +87,11 @@ class TrainingSetView:
         return self._set
 
     @property
+    def folder(self) -> str:
+        """Its folder; empty when none is open."""
+        return str(self._set.folder) if self._set is not None else ""
+
+    @property
     def rows(self) -> list[CaseRow]:
         """Its cases as they were at the last `update`."""
         return self._rows

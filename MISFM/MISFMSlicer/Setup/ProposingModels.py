@@ -32,9 +32,9 @@ class ProposingModels:
         installed = {entry.name for entry in store.list_models() if not entry.problem}
         return chosen if chosen in installed else _knowing(otherwise, trainingSet)
 
-    def choose(self, trainingSet: TrainingSet, name: str) -> None:
-        """Let a model propose for a set."""
-        self._change(str(trainingSet.folder), model=name)
+    def choose(self, folder: str, name: str) -> None:
+        """Let a model propose for the set in a folder."""
+        self._change(folder, model=name)
 
     def labelledAt(self, trainingSet: TrainingSet) -> int:
         """Return how many cases had labels when the last training for a set ended."""
