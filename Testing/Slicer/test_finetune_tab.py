@@ -1071,6 +1071,31 @@ def test_a_structure_that_is_new_is_asked_for_and_then_a_label_of_the_set(tab, a
     np.testing.assert_array_equal(slicer.util.arrayFromVolume(node) == 3, drawn)
 
 
+def test_what_is_drawn_later_counts_as_drawn(tab, a_set):
+    """The tick that the case came with was kept, for which a training takes no voxel of it."""
+    import slicer
+
+    a_set.set_labels([*LABELS, label_config(3, "tumour")])
+    assert a_set.case("a").not_drawn == ("tumour",)
+    tab.tab._onSetChanged()
+    tab.tab.loop.open("a")
+    case = tab.tab.loop.case
+    case.segmentation.GetSegmentation().RemoveSegment("Segment_3")
+    drawn = draw_a_tumour(case)
+    tab.tab.done()
+    assert (label_array(a_set, "a") == 3).sum() == drawn.sum()
+    assert a_set.case("a").not_drawn == ()
+
+    tab.tab.loop.open("a")
+    case = tab.tab.loop.case
+    slicer.util.updateSegmentBinaryLabelmapFromArray(
+        np.roll(drawn, 3), case.segmentation, "Segment_1", case.volume
+    )
+    tab.ui.notDrawnList.item(0).setCheckState(2)
+    tab.tab.done()
+    assert a_set.case("a").not_drawn == (LABELS[0].name,), "who says so now is heard"
+
+
 def test_a_full_disk_leaves_no_new_label_without_its_case(tab, a_set, host, monkeypatch):
     from MISFMSlicer.Scene import TrainingCases
 

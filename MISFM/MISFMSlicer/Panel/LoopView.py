@@ -21,7 +21,7 @@ from ..Jobs.Order import ORDERS, claimOf, inOrder
 from ..Jobs.Proposals import Proposals, toDo
 from ..Jobs.Unpacking import Unpacking
 from ..LibraryMessages import forPanel
-from ..Scene.Corrections import absentIn, columns, compare, keptLabels
+from ..Scene.Corrections import columns, compare, keptLabels
 from ..Scene.TrainingCases import OpenCase, openCase
 from ..Signal import Signal
 from .CasePlaces import CasePlaces
@@ -242,7 +242,7 @@ class LoopView:
             case.name,
             lambda path: case.write(array, path),
             labels=labels,
-            not_drawn=self._notDrawn.chosen(absentIn(array, labels)),
+            not_drawn=self._notDrawn.chosen(labels, case.before, array),
             **columns(row, compare(case.before, array), minutes),
         )
         self._close()

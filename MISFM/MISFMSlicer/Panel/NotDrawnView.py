@@ -5,10 +5,12 @@ from __future__ import annotations
 from collections.abc import Collection, Sequence
 from typing import Any
 
+import numpy as np
 import qt
 
 from MISFMLib.configs import LabelConfig
 
+from ..Scene.Corrections import absentIn, drawnIn
 from .Lists import fitRows
 
 _MAX_ROWS = 4
@@ -20,9 +22,11 @@ class NotDrawnView:
     def __init__(self, ui: Any) -> None:
         """Keep the widgets of the .ui file by their names."""
         self._ui = ui
+        self._before: Collection[str] = ()
 
     def show(self, labels: Sequence[LabelConfig], notDrawn: Collection[str]) -> None:
         """Show the labels, some of them ticked."""
+        self._before = tuple(notDrawn)
         ticks = self._ui.notDrawnList
         ticks.clear()
         for row, label in enumerate(labels):
@@ -36,14 +40,22 @@ class NotDrawnView:
         """Show nothing."""
         self._ui.notDrawnBox.visible = False
 
-    def chosen(self, absent: Sequence[LabelConfig]) -> tuple[str, ...]:
+    def chosen(
+        self, labels: Sequence[LabelConfig], before: np.ndarray, after: np.ndarray
+    ) -> tuple[str, ...]:
         """Return the names that are ticked, and those nobody could tick.
 
+        A tick of earlier is over when the label was drawn now: no voxel of it would be learnt from.
+
         Args:
-            absent: Labels without a voxel; some may have come into the set since `show`.
+            labels: Those of the set; some may have come since `show`.
+            before: Labels (k, j, i) when the case was opened.
+            after: Labels now.
         """
         ticks = self._ui.notDrawnList
         items = [ticks.item(row) for row in range(ticks.count)]
-        offered = {item.text() for item in items}
         ticked = [item.text() for item in items if item.checkState() == qt.Qt.Checked]
-        return (*ticked, *(label.name for label in absent if label.name not in offered))
+        isOver = drawnIn(before, after, labels).intersection(self._before)
+        new = {label.name for label in labels} - {item.text() for item in items}
+        absent = [label.name for label in absentIn(after, labels) if label.name in new]
+        return (*(name for name in ticked if name not in isOver), *absent)

@@ -62,6 +62,12 @@ def columns(row: CaseRow, change: Correction, minutes: float) -> dict[str, Any]:
     return told
 
 
+def drawnIn(before: np.ndarray, after: np.ndarray, labels: Sequence[LabelConfig]) -> set[str]:
+    """Return the names of the labels to which a correction has given voxels."""
+    given = np.unique(after[after != before])
+    return {label.name for label in labels if label.value in given}
+
+
 def absentIn(array: np.ndarray, labels: Sequence[LabelConfig]) -> list[LabelConfig]:
     """Return the labels without a voxel."""
     counts = sum(np.bincount(plane.ravel(), minlength=_VALUES) for plane in array)
