@@ -13,6 +13,7 @@ from MISFMLib.data.case_reading import masks_in, plain
 from MISFMLib.data.descriptions import Description, describe, read_json, with_channels
 from MISFMLib.data.labelled_set import Case, LabelledSet, Split
 from MISFMLib.errors import DataError
+from MISFMLib.files import real_path
 from MISFMLib.volumes.volume import case_name, count_frames, distinct_names, find_volumes
 
 _FOLDER_PAIRS = (
@@ -104,7 +105,12 @@ def complete(
     return replace(
         found,
         cases=tuple(
-            replace(case, num_channels=num_channels, unlabelled=description.unlabelled)
+            replace(
+                case,
+                num_channels=num_channels,
+                unlabelled=description.unlabelled,
+                not_drawn=description.not_drawn.get(real_path(case.label), ()),
+            )
             for case in cases
         ),
         split=split or found.split,

@@ -148,22 +148,10 @@ def _from_dataset_json(path: Path) -> LabelledSet:
         )
     names = names or [""] * len(entries)
     cases = entry_cases([*entries, *held_out], path.parent, [*names, *[""] * len(held_out)])
-    cases = _with_not_drawn(cases, content.get("training"))
     if held_out and not content.get("split"):
         parts = [case.name for case in cases]
         split = part_lists({"train": parts[: len(entries)], "validation": parts[len(entries) :]})
     return complete(cases, describe(path.parent, content), split=split)
-
-
-def _with_not_drawn(cases: list[Case], entries: Any) -> list[Case]:
-    """Add what our own key says of the first cases: labels that nobody has drawn there."""
-    if not isinstance(entries, list) or len(entries) > len(cases):
-        return cases
-    lists = [entry.get("not_drawn", []) if isinstance(entry, dict) else [] for entry in entries]
-    for index, values in enumerate(lists):
-        if isinstance(values, list) and all(isinstance(value, int) for value in values):
-            cases[index] = replace(cases[index], not_drawn=tuple(values))
-    return cases
 
 
 def _entries(content: Any, image_key: str) -> list[tuple[list[str], str]] | None:

@@ -16,6 +16,7 @@ from typing import Any, Literal
 
 from MISFMLib.data.labelled_set import LabelledSet, Split
 from MISFMLib.errors import DataError
+from MISFMLib.files import real_path
 
 _PARTS = {
     **dict.fromkeys(("train", "training", "tr"), "train"),
@@ -117,6 +118,8 @@ class Description:
     """Label of voxels that nobody labelled."""
     num_channels: int
     """Channels that it names; 0 when it names none."""
+    not_drawn: Mapping[Path, tuple[int, ...]]
+    """Label maps, and labels that nobody has drawn in them: our own key in ``training``."""
 
 
 def describe(folder: Path, content: Mapping[str, Any]) -> Description:
@@ -161,29 +164,42 @@ def describe(folder: Path, content: Mapping[str, Any]) -> Description:
         split=own_split,
         notices=notices,
     )
-    return Description(found, ignored[0] if ignored else None, len(channels))
+    not_drawn = _not_drawn(content.get("training"), folder)
+    return Description(found, ignored[0] if ignored else None, len(channels), not_drawn)
 
 
-def label_names_beside(references: Path) -> dict[int, str]:
-    """Return the label names that dataset.json or labels.json give, in a folder or above it.
+def description_beside(references: Path) -> Description:
+    """Return what dataset.json or labels.json say, in a folder of label maps or above it.
 
     Args:
         references: Label map or folder of label maps.
 
     Returns:
-        Value and name; empty where nothing names them.
+        The description that names labels; an empty one where nothing names them.
 
     Raises:
         DataError: A description has another form than expected.
     """
     for folder in (references, references.parent):
         if folder.is_dir():
-            description = folder / "dataset.json"
-            content = read_json(description) if description.is_file() else {}
-            names = describe(folder, content).found.label_names
-            if names:
-                return dict(names)
-    return {}
+            description = describe(folder, read_json(folder / "dataset.json"))
+            if description.found.label_names:
+                return description
+    return describe(references, {})
+
+
+def label_names_beside(references: Path) -> dict[int, str]:
+    """Return value and name of the labels that `description_beside` finds named."""
+    return dict(description_beside(references).found.label_names)
+
+
+def _not_drawn(entries: Any, folder: Path) -> dict[Path, tuple[int, ...]]:
+    found = {}
+    for entry in entries if isinstance(entries, list) else ():
+        values = entry.get("not_drawn") if isinstance(entry, dict) else None
+        if isinstance(values, list) and all(isinstance(value, int) for value in values):
+            found[real_path(folder / str(entry.get("label")).strip())] = tuple(values)
+    return found
 
 
 def with_channels(found: LabelledSet, num_channels: int) -> LabelledSet:

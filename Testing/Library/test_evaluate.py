@@ -107,6 +107,25 @@ def test_a_label_that_occurs_nowhere_does_not_enter_the_mean(folders):
     assert "liver" in report["text"]
 
 
+def test_what_nobody_has_labelled_has_no_score(tmp_path):
+    ignored, without_kidney = two_blocks(), two_blocks()
+    ignored[:, :, 12:] = 9  # half of the kidney
+    without_kidney[without_kidney == 2] = 0
+    for name, reference in (("a", ignored), ("b", without_kidney)):
+        write(tmp_path / "found" / f"{name}.nii.gz", two_blocks())
+        write(tmp_path / "right" / f"{name}.nii.gz", reference)
+    content = {
+        "labels": {"background": 0, "liver": 1, "kidney": 2, "ignore": 9},
+        "training": [{"image": "b.nii.gz", "label": "./right/b.nii.gz", "not_drawn": [2]}],
+    }
+    (tmp_path / "dataset.json").write_text(json.dumps(content))
+    report = evaluate(tmp_path)
+    scores = [(row["label"], row["dice_cases"], row["dice_mean"]) for row in report["labels"]]
+    assert scores == [("liver", 2, 1.0), ("kidney", 1, 1.0)]
+    assert "Voxels of the label 9 (ignore) are not compared." in report["text"]
+    assert "Labels that nobody has drawn are not compared in b." in report["text"]
+
+
 def test_files_that_stand_alone_are_named(folders):
     write(folders / "right" / "d.nii.gz", two_blocks())
     write(folders / "found" / "e.nii.gz", two_blocks())

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
 
-from MISFMLib.data.case_reading import match_names
+from MISFMLib.data.case_reading import match_names, without_unlabelled
 from MISFMLib.jobs.evaluate.pairs import Pair
 from MISFMLib.metrics import Agreement, compare_label_maps
 from MISFMLib.volumes.dicom_seg import is_dicom_seg, read_dicom_seg
@@ -67,17 +67,19 @@ def compare_pair(pair: Pair, names: Mapping[int, str], tolerance_mm: float) -> l
     """Compare all labels of a case that occur on either side.
 
     Returns:
-        A score for each label with a name, and for each that has voxels.
+        A score for each label with a name, and for each that has voxels; none for what nobody has
+        labelled in the reference.
 
     Raises:
         DataError: See `read_pair`.
         DependencyError: SciPy or, for DICOM SEG, highdicom is not installed.
     """
     prediction, reference = read_pair(pair, names)
+    known_DHW = without_unlabelled(prediction.array_DHW, reference.array_DHW, pair.unlabelled)
+    prediction = replace(prediction, array_DHW=known_DHW)
     known = {**reference.names, **names}
-    values = sorted(
-        {*known, *present_values(prediction.array_DHW), *present_values(reference.array_DHW)} - {0}
-    )
+    found = present_values(prediction.array_DHW) | present_values(reference.array_DHW)
+    values = sorted({*known, *found} - {0, pair.unlabelled, *pair.not_drawn})
     labels = {value: known.get(value, unnamed(value)) for value in values}
     return score_labels(pair.name, prediction, reference, labels, tolerance_mm)
 

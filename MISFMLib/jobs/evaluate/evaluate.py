@@ -10,14 +10,14 @@ from typing import Any
 
 from MISFMLib.configs import EvaluateConfig
 from MISFMLib.data.cases import listed, parse_label_names
-from MISFMLib.data.descriptions import label_names_beside
+from MISFMLib.data.descriptions import description_beside
 from MISFMLib.errors import BatchError, DataError
 from MISFMLib.events import EventSink, Notice, ignore_events
 from MISFMLib.files import check_output, write_json
 from MISFMLib.jobs.evaluate import tables
 from MISFMLib.jobs.evaluate.comparing import compare_all
 from MISFMLib.jobs.evaluate.comparison import LabelScore, read_pair, unnamed
-from MISFMLib.jobs.evaluate.pairs import Pair, Pairing, find_pairs
+from MISFMLib.jobs.evaluate.pairs import Pair, Pairing, find_pairs, with_description
 from MISFMLib.jobs.journal import Journals
 from MISFMLib.models.terminology import label_config
 from MISFMLib.volumes.volume import count_frames, on_grid, present_values, read_volume
@@ -46,7 +46,9 @@ def run_evaluate(config: EvaluateConfig, events: EventSink = ignore_events) -> d
         return {"open": 0, "text": f"All cases are compared already. Tables: {config.output}"}
     _check_tables(config)
     pairing = find_pairs(config.predictions, config.references, config.images)
-    names = parse_label_names(config.labels) or label_names_beside(config.references)
+    description = description_beside(config.references)
+    pairing = with_description(pairing, description)
+    names = parse_label_names(config.labels) or description.found.label_names
     results = compare_all(pairing.pairs, names, config, events)
     missing = len(pairing.pairs) - len(results)
     if missing:
@@ -87,7 +89,8 @@ def _report(
     write_json(config.output / _LAST, summary, overwrite=overwrite)
     _draw_worst(pairing, scores, names, config, events)
     left_out = {**failures, **dict.fromkeys(pairing.without_prediction, "has no segmentation.")}
-    lines = [*tables.text_table(rows), *_remarks(summary, left_out), f"Tables: {config.output}"]
+    remarks = (*_remarks(summary, left_out), *_unlabelled(pairing.pairs))
+    lines = [*tables.text_table(rows), *remarks, f"Tables: {config.output}"]
     exit_code = BatchError.exit_code if left_out else 0
     return {**summary, "exit_code": exit_code, "text": "\n".join(lines)}
 
@@ -122,6 +125,15 @@ def _remarks(summary: Mapping[str, Any], left_out: Mapping[str, str]) -> Iterato
     surplus = summary["without_reference"]
     if surplus:
         yield f"Not compared, for want of a reference: {listed(surplus, _FEW)}"
+
+
+def _unlabelled(pairs: Sequence[Pair]) -> Iterator[str]:
+    """Say what is not compared, since nobody has labelled it."""
+    if pairs[0].unlabelled is not None:  # as in all of them
+        yield f"Voxels of the label {pairs[0].unlabelled} (ignore) are not compared."
+    lacking = [pair.name for pair in pairs if pair.not_drawn]
+    if lacking:
+        yield f"Labels that nobody has drawn are not compared in {listed(lacking, _FEW)}."
 
 
 def _draw_worst(

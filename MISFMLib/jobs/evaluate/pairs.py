@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
+from MISFMLib.data.descriptions import Description
 from MISFMLib.errors import DataError
+from MISFMLib.files import real_path
 from MISFMLib.volumes.case_names import case_name, distinct_names, without_channel
 from MISFMLib.volumes.dicom_seg import is_dicom_seg
 from MISFMLib.volumes.folders import find_volumes
@@ -20,6 +22,10 @@ class Pair:
     reference: Path
     image: Path | None = None
     """For pictures."""
+    unlabelled: int | None = None
+    """Value in the reference of voxels that nobody labelled."""
+    not_drawn: tuple[int, ...] = ()
+    """Labels that nobody has drawn in the reference."""
 
 
 @dataclass(frozen=True)
@@ -74,6 +80,19 @@ def find_pairs(predictions: Path, references: Path, images: Path | None) -> Pair
         tuple(sorted(right.keys() - found.keys())),
         tuple(sorted(found.keys() - right.keys())),
     )
+
+
+def with_description(pairing: Pairing, description: Description) -> Pairing:
+    """Return the pairs with what the data set says that nobody has labelled in the references."""
+    pairs = [
+        replace(
+            pair,
+            unlabelled=description.unlabelled,
+            not_drawn=description.not_drawn.get(real_path(pair.reference), ()),
+        )
+        for pair in pairing.pairs
+    ]
+    return replace(pairing, pairs=tuple(pairs))
 
 
 def files_by_name(folder: Path) -> dict[str, Path]:

@@ -3,6 +3,8 @@
 Rules: a label that is in neither map of a case has no score there and is left out of the means. A
 missed or made-up label has Dice and surface Dice 0 and no distance; the table says over how many
 cases a mean distance goes. A label that occurs in no case does not enter the mean of the labels.
+What the data set of the references says nobody has labelled has no score: voxels of its label
+ignore, and labels that nobody has drawn in a case.
 """
 
 from __future__ import annotations
