@@ -92,19 +92,27 @@ def _below(root: Path) -> Iterator[Source]:
     if root.is_file():
         yield _source(root, (root.name,))
         return
+    for path, data_set in volumes_below(root):
+        yield _source(path, (root.name, *path.relative_to(root).parts), data_set)
+
+
+def volumes_below(root: Path) -> Iterator[tuple[Path, DataSet | None]]:
+    """Yield the volumes below a folder, each with the data set that it belongs to.
+
+    Label maps are left out: ``*.seg.nrrd``, and all in folders that are named as theirs are.
+    """
     data_sets = dict(_data_sets(root))
     for path in find_volumes(root):
-        parts = path.relative_to(root).parts
-        if _LABEL_FOLDERS & {*parts[:-1], root.name} or path.name.lower().endswith(".seg.nrrd"):
-            continue
-        yield _source(path, (root.name, *parts), _nearest(data_sets, path))
+        folders = {root.name, *path.relative_to(root).parts[:-1]}
+        if not folders & _LABEL_FOLDERS and not path.name.lower().endswith(".seg.nrrd"):
+            yield path, _nearest(data_sets, path)
 
 
-def _source(path: Path, parts: Sequence[str], data_set: _DataSet | None = None) -> Source:
+def _source(path: Path, parts: Sequence[str], data_set: DataSet | None = None) -> Source:
     # Names that are no valid text would spoil the table.
     name = "/".join(parts).encode("utf-8", "backslashreplace").decode()
     modality = data_set.modality if data_set else ""
-    is_held_out = data_set is not None and real_path(path) in data_set.held_out
+    is_held_out = data_set is not None and data_set.holds_out(path)
     num_channels = data_set.num_channels if data_set else 1
     channels = f"{num_channels} channels" if num_channels > 1 else ""
     described = (modality, "held out" * is_held_out, channels)
@@ -132,16 +140,22 @@ def _signature(path: Path) -> str:
 
 
 @dataclass(frozen=True)
-class _DataSet:
+class DataSet:
     """What a data set says of its images."""
 
     modality: str
+    """CT or MR; empty where it does not say."""
     held_out: frozenset[Path]
+    """Images that it keeps for validation."""
     num_channels: int
     """In each file."""
 
+    def holds_out(self, path: Path) -> bool:
+        """Tell whether it keeps an image for validation."""
+        return real_path(path) in self.held_out
 
-def _data_sets(root: Path) -> Iterator[tuple[Path, _DataSet]]:
+
+def _data_sets(root: Path) -> Iterator[tuple[Path, DataSet]]:
     for description in root.rglob("dataset.json"):
         folder = description.parent
         try:
@@ -151,10 +165,10 @@ def _data_sets(root: Path) -> Iterator[tuple[Path, _DataSet]]:
         else:
             case = found.cases[0]
             in_a_file = case.num_channels if len(case.images) == 1 else 1
-            yield folder, _DataSet(found.modality, _held_out(found), in_a_file)
+            yield folder, DataSet(found.modality, _held_out(found), in_a_file)
 
 
-def _nearest(data_sets: Mapping[Path, _DataSet], path: Path) -> _DataSet | None:
+def _nearest(data_sets: Mapping[Path, DataSet], path: Path) -> DataSet | None:
     return next((data_sets[folder] for folder in path.parents if folder in data_sets), None)
 
 

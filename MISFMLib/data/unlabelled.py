@@ -19,11 +19,13 @@ from MISFMLib.data.cases import find_cases
 from MISFMLib.data.plan import Modality, plan_orientation, usual_intensity
 from MISFMLib.data.preprocessing import prepare_volume
 from MISFMLib.data.spatial import canonical_axes
+from MISFMLib.data.store_sources import DataSet, volumes_below
+from MISFMLib.data.volume_checks import check_no_label_map
 from MISFMLib.errors import DataError, is_out_of_memory
 from MISFMLib.files import real_path, write_json, written_atomically
-from MISFMLib.volumes.volume import Geometry, Volume, find_volumes, read_volume
+from MISFMLib.volumes.volume import Geometry, Volume, read_volume
 
-_LABEL_FOLDERS = {"labels", "labelsTr"}
+_UNKNOWN = DataSet("", frozenset(), 1)
 _LEAST_EDGE = 8
 """Voxels along the shortest axis below which a volume is a localizer rather than a scan."""
 _AIR_HU = -900
@@ -50,11 +52,11 @@ def find_unlabelled(paths: Iterable[Path]) -> list[UnlabelledFile]:
         paths: Volume files, DICOM folders, folders that hold such, or labelled data sets (see
             `find_cases`): of these the images are taken, every channel as a volume of its own, and
             where the data set has its own split the training cases only, so that its validation
-            cases stay unseen.
+            cases stay unseen. So are those of data sets that lie deeper in a folder.
 
     Returns:
-        Every volume once. Label maps (``*.seg.nrrd``, and all below a folder labels or labelsTr)
-        are left out.
+        Every volume once. Label maps (``*.seg.nrrd``, and all below folders such as labels, masks
+        or segmentations) are left out.
 
     Raises:
         DataError: A path does not exist, or there is no volume.
@@ -74,8 +76,13 @@ def _find_below(path: Path) -> list[UnlabelledFile]:
     if _is_data_set(path):
         return _images_of(path)
     if path.is_dir():
-        files = [file for file in find_volumes(path) if not _is_label_map(file, path)]
-        return [UnlabelledFile(file) for file in files]
+        return [
+            UnlabelledFile(file, of.modality, channel, of.num_channels)
+            for file, data_set in volumes_below(path)
+            for of in [data_set or _UNKNOWN]
+            for channel in range(of.num_channels)
+            if not of.holds_out(file)
+        ]
     if not path.exists():
         raise DataError(
             f"{path} does not exist.", code="file-missing", remedy="Check the spelling."
@@ -102,11 +109,6 @@ def _images_of(path: Path) -> list[UnlabelledFile]:
         for channel in range(case.num_channels // len(case.images))
         if case.name in names
     ]
-
-
-def _is_label_map(file: Path, root: Path) -> bool:
-    folders = set(file.relative_to(root).parts[:-1])
-    return file.name.lower().endswith(".seg.nrrd") or bool(folders & _LABEL_FOLDERS)
 
 
 # --------------------------------------------------------------------------------------- preparing
@@ -177,7 +179,9 @@ def prepare_file(file: UnlabelledFile, preparation: Preparation, folder: Path) -
 
 def _prepare(file: UnlabelledFile, preparation: Preparation, target: Path) -> PreparedFile:
     try:
-        image_DHW, facts = prepare_image(_read(file), file, preparation)
+        volume = _read(file)
+        check_no_label_map(volume)
+        image_DHW, facts = prepare_image(volume, file, preparation)
     except DataError as error:
         return PreparedFile(path=file.path, problem=error.message)
     except (MemoryError, RuntimeError) as error:

@@ -57,8 +57,17 @@ def check_volume(volume: Volume, limits: Limits) -> None:
         )
     for channel_DHW in volume.array_CDHW:
         _check_blank_slices(channel_DHW)
-        if is_label_map(channel_DHW):
-            raise _useless("label-map", "It looks like a label map: most neighbours are equal.")
+    check_no_label_map(volume)
+
+
+def check_no_label_map(volume: Volume) -> None:
+    """Refuse labels, which may lie beside scans in files of any name.
+
+    Raises:
+        DataError: It looks like a label map.
+    """
+    if any(map(is_label_map, volume.array_CDHW)):
+        raise _useless("label-map", "It looks like a label map: most neighbours are equal.")
 
 
 def check_hounsfield(volume: Volume) -> None:

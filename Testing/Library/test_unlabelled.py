@@ -52,6 +52,25 @@ def test_label_maps_are_no_volumes_to_learn_from(tmp_path, rng):
     assert names([tmp_path]) == ["a.nii.gz", "b.nii.gz"]
 
 
+def test_masks_and_held_out_cases_of_data_sets_below_a_folder_are_left_out(tmp_path, rng):
+    for name in ("ts/s1/ct.nii.gz", "ts/s1/segmentations/liver.nii.gz", "b/masks/c.nii.gz"):
+        write(tmp_path / name, a_scan(rng))
+    for case in "de":
+        for folder in ("imagesTr", "labelsTr", "labelsTs"):
+            write(tmp_path / "set" / folder / f"{case}.nii.gz", a_scan(rng))
+    content = {"modality": {"0": "MRI"}, "split": {"train": ["d"], "validation": ["e"]}}
+    (tmp_path / "set" / "dataset.json").write_text(json.dumps(content))
+    found = [(file.path.name, file.modality) for file in find_unlabelled([tmp_path])]
+    assert found == [("d.nii.gz", "MR"), ("ct.nii.gz", "")]
+
+
+def test_a_label_map_beside_a_scan_is_left_out(tmp_path, rng):
+    labels = np.zeros((20, 20, 20), np.uint8)
+    labels[5:15, 5:15, 5:15] = 1
+    facts, _ = prepared(write(tmp_path / "BraTS_1_seg.nii.gz", labels), tmp_path)
+    assert "label map" in facts.problem
+
+
 def test_of_a_data_set_the_images_are_taken_with_its_modality(tmp_path, rng):
     for name in ("images/a.nii.gz", "images/b.nii.gz", "labels/a.nii.gz", "images/c.nii.gz"):
         write(tmp_path / name, a_scan(rng))
