@@ -86,7 +86,7 @@ def build_source(source: Source, recipe: Recipe, folder: Path) -> list[StoreEntr
     Raises:
         OutputError: An array cannot be written.
     """
-    if source.path.is_file():
+    if not source.path.is_dir():
         return _build(source, None, recipe, folder)
     try:
         found = list_series(source.path)

@@ -127,12 +127,10 @@ def _source(path: Path, parts: Sequence[str], data_set: DataSet | None = None) -
 
 
 def _signature(path: Path) -> str:
-    if path.is_file():
-        files = [path, *data_files(path)]
-    else:
-        files = [file for file in path.iterdir() if file.is_file()]
-    facts = [file.stat() for file in files]
-    newest = max(fact.st_mtime_ns for fact in facts)
+    files = path.iterdir() if path.is_dir() else (path, *data_files(path))
+    # A link may lead nowhere, such as those of DataLad to what was not fetched.
+    facts = [file.stat() for file in files if file.is_file()]
+    newest = max((fact.st_mtime_ns for fact in facts), default=0)
     return f"{len(facts)}:{sum(fact.st_size for fact in facts)}:{newest}"
 
 

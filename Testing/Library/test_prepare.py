@@ -122,6 +122,17 @@ def times(store):
 # ------------------------------------------------------------------------------------- the volumes
 
 
+def test_a_link_that_leads_nowhere_costs_only_its_own_volume(config, scans, tmp_path, rng):
+    """As those of DataLad, which fetches files when they are asked for."""
+    elsewhere = tmp_path / "elsewhere.nrrd"
+    (scans / "b/link.nrrd").symlink_to(elsewhere)
+    run_prepare(config())
+    assert reasons(tmp_path / "store")["scans/b/link.nrrd"] == "file-missing"
+    write(elsewhere, an_mr(rng))
+    report = run_prepare(config())
+    assert (report["prepared"], reasons(tmp_path / "store")["scans/b/link.nrrd"]) == (1, "ok")
+
+
 def test_a_volume_is_cropped_scaled_and_stored(tmp_path, rng):
     ct = a_ct(rng)
     ct[5, 8, 8], ct[5, 8, 9] = 3000, -3000
