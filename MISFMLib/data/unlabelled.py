@@ -20,7 +20,7 @@ from MISFMLib.data.plan import Modality, plan_orientation, usual_intensity
 from MISFMLib.data.preprocessing import prepare_volume
 from MISFMLib.data.spatial import canonical_axes
 from MISFMLib.data.store_sources import DataSet, volumes_below
-from MISFMLib.data.volume_checks import check_no_label_map
+from MISFMLib.data.volume_checks import check_hounsfield, check_no_label_map
 from MISFMLib.errors import DataError, is_out_of_memory
 from MISFMLib.files import real_path, write_json, written_atomically
 from MISFMLib.volumes.volume import Geometry, Volume, read_volume
@@ -182,6 +182,8 @@ def _prepare(file: UnlabelledFile, preparation: Preparation, target: Path) -> Pr
         volume = _read(file)
         check_no_label_map(volume)
         image_DHW, facts = prepare_image(volume, file, preparation)
+        if facts.modality == "CT" and preparation.scheme != "mr-percentile":
+            check_hounsfield(volume)
     except DataError as error:
         return PreparedFile(path=file.path, problem=error.message)
     except (MemoryError, RuntimeError) as error:

@@ -68,6 +68,23 @@ def test_a_training_ends_in_a_bundle_that_says_how_it_was_made(config, tmp_path)
     assert all(event.eta_s is not None for event in events if isinstance(event, Progress))
 
 
+def test_ct_that_is_not_in_hounsfield_units_is_told_before_its_tissue_is_cut_off(config, a_set):
+    def notices(**options):
+        heard = []
+        run_finetune(config(check_only=True, **options), heard.append)
+        return [event.message for event in heard if isinstance(event, Notice)]
+
+    def are_told(texts):
+        return any("Hounsfield units, and all above 1000 is cut off" in text for text in texts)
+
+    assert not are_told(notices(modality="CT"))
+    for path in (a_set / "imagesTr").iterdir():
+        sitk.WriteImage(sitk.ReadImage(str(path)) + 1024, str(path))
+    assert are_told(notices(modality="CT"))
+    assert not are_told(notices(modality="CT", intensity="ct-percentile"))
+    assert not are_told(notices(modality="other"))
+
+
 def test_the_run_folder_keeps_the_record_and_drops_the_rest(config, tmp_path):
     events = []
     run_finetune(config(), events.append)

@@ -71,6 +71,13 @@ def test_a_label_map_beside_a_scan_is_left_out(tmp_path, rng):
     assert "label map" in facts.problem
 
 
+def test_ct_that_is_not_in_hounsfield_units_is_left_out_where_it_would_be_clipped(tmp_path, rng):
+    path = write(tmp_path / "a.nii.gz", a_scan(rng, high=4000))
+    facts, folder = prepared(path, tmp_path, modality="CT")
+    assert "fat and air are below 0" in facts.problem
+    assert not (folder / "image.npy").exists()
+
+
 def test_of_a_data_set_the_images_are_taken_with_its_modality(tmp_path, rng):
     for name in ("images/a.nii.gz", "images/b.nii.gz", "labels/a.nii.gz", "images/c.nii.gz"):
         write(tmp_path / name, a_scan(rng))

@@ -63,6 +63,22 @@ def _tell_of_judging(
         )
 
 
+def tell_of_no_hounsfield(
+    plan: TrainingPlan, facts: Mapping[str, CaseFacts], events: EventSink
+) -> None:
+    """Tell when volumes that are clipped as CT cannot be in HU, so that tissue would be cut off."""
+    intensity = plan.preprocessing.intensity[0]
+    shifted = [name for name, fact in facts.items() if fact.intensity_range[0] >= 0]
+    if shifted and intensity.scheme == "ct-clip" and intensity.clip:
+        events(
+            Notice(
+                f"No intensity of {listed(shifted)} is below 0, so they are not CT in Hounsfield "
+                f"units, and all above {intensity.clip[1]:g} is cut off. Convert the original "
+                "files again, or train with --modality other."
+            )
+        )
+
+
 def tell_of_learnt_cases(split: Split, known: KnownCases, events: EventSink) -> None:
     """Tell when the start has learnt from cases that are held out now."""
     learnt = sorted(known.train.intersection(split.validation))

@@ -37,6 +37,7 @@ from MISFMLib.jobs.train.case_notices import (
     tell_of_cases,
     tell_of_learnt_cases,
     tell_of_lost_labels,
+    tell_of_no_hounsfield,
     tell_of_other_channels,
     tell_of_other_labels,
     tell_of_other_network,
@@ -186,6 +187,7 @@ def plan_training(
     lines = "\n".join(f"{topic:<12}{text}" for topic, text in summary.items())
     events(Notice(f"Plan\n{lines}", level="info"))
     warn_of_mirrored_labels(plan, of_training, events)
+    tell_of_no_hounsfield(plan, facts, events)
     tell_of_other_channels(plan, start, events)
     tell_of_other_labels(config, plan, start, events)
     return config, found, split, plan, start, facts
