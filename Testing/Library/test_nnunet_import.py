@@ -213,6 +213,27 @@ def test_folds_are_averaged(tmp_path, seed):
     assert several.manifest.provenance["folds"] == "0, 1, 10"
 
 
+def test_folds_that_are_still_trained_are_left_out_as_in_nnunet(tmp_path, caplog):
+    folds = {str(number): network_weights(seed=number) for number in range(2)}
+    place = write_results(tmp_path / "a", folds=folds)
+    running = place / "fold_1" / "checkpoint_final.pth"
+    running = running.rename(running.with_name("checkpoint_latest.pth"))
+
+    manifest = imported(place, tmp_path, name="one").manifest
+    assert (manifest.provenance["folds"], manifest.network.members) == ("0", 1)
+    assert "Not trained to the end, and left out: fold 1." in manifest.limitations
+    assert manifest.limitations in caplog.text
+
+    final = place / "fold_0" / "checkpoint_final.pth"
+    final.rename(final.with_name("checkpoint_best.pth"))
+    manifest = imported(place, tmp_path, name="best").manifest
+    assert manifest.provenance["folds"] == "0"
+    assert "the weights are those of checkpoint_best.pth." in manifest.limitations
+
+    running.rename(running.with_name("checkpoint_best.pth"))
+    assert imported(place, tmp_path, name="both").manifest.provenance["folds"] == "0, 1"
+
+
 def test_the_fold_of_all_cases_is_used_only_alone(tmp_path):
     weights = {"all": network_weights(seed=1), "0": network_weights()}
     both = imported(write_results(tmp_path / "a", folds=weights), tmp_path, name="both")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import re
 from collections.abc import Mapping
 from dataclasses import replace
@@ -38,6 +39,8 @@ from MISFMLib.models.terminology import label_config
 from MISFMLib.networks import build_network, load_weights, weights_to_numpy
 from MISFMLib.networks.nnunet_names import from_nnunet
 from MISFMLib.networks.safe_reading import read_nnunet
+
+logger = logging.getLogger(__name__)
 
 _DESCRIPTION = "plans.json, dataset.json and the checkpoint of the model"
 
@@ -78,6 +81,8 @@ def write_imported(
     model: TrainedModel, folder: Path, *, name: str | None = None, overwrite: bool = False
 ) -> Bundle:
     """Write a trained model as a bundle; arguments and errors are those of `import_nnunet`."""
+    if unfinished := _training(model):
+        logger.warning("%s: %s", model.path.name, unfinished.strip())
     reading = _Reading(model)
     first_stage = reading.configuration.get("previous_stage")
     previous = None
@@ -193,7 +198,7 @@ class _Reading:
         cases = dataset.get("numTraining")
         about = [str(dataset.get("name") or data), f"{cases} training cases" if cases else ""]
         about += [str(dataset.get(key) or "") for key in ("description", "reference")]
-        notes = _cleaning(self._model, outputs)
+        notes = _training(self._model) + _cleaning(self._model, outputs)
         if outputs.declared != outputs.values:
             notes += (
                 f"dataset.json numbers the labels {', '.join(map(str, outputs.declared))}; as in "
@@ -236,6 +241,16 @@ def _evaluation(model: TrainedModel, outputs: Outputs) -> dict[str, Any]:
                 found[name].append(float(metrics["Dice"]))
     scores = {name: {"Dice": float(np.mean(values))} for name, values in found.items() if values}
     return {**scores, "cases": "validation cases of the folds"} if scores else {}
+
+
+def _training(model: TrainedModel) -> str:
+    """Say which folds nnU-Net had not trained to their end when they were imported."""
+    kind, notes = model.folds[0].checkpoint.name, ""
+    if kind != "checkpoint_final.pth":
+        notes = f"No fold was trained to its end; the weights are those of {kind}. "
+    if model.unfinished:
+        notes += f"Not trained to the end, and left out: fold {', '.join(model.unfinished)}. "
+    return notes
 
 
 def _cleaning(model: TrainedModel, outputs: Outputs) -> str:

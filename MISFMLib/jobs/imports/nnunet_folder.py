@@ -48,6 +48,13 @@ class TrainedModel:
     """Configuration by the folder's name; of a renamed folder by its checkpoint."""
 
     @property
+    def unfinished(self) -> tuple[str, ...]:
+        """Folds whose training has not come to its end, while others have; they take no part."""
+        used = {fold.checkpoint.parent for fold in self.folds} | {self.path / "fold_all"}
+        begun = {file.parent for kind in _CHECKPOINTS for file in self.path.glob(f"fold_*/{kind}")}
+        return tuple(sorted(folder.name.removeprefix("fold_") for folder in begun - used))
+
+    @property
     def name_parts(self) -> tuple[str, str, str]:
         """Trainer, plans and configuration by the folder's name; empty if renamed."""
         return _name_parts(self.path)
@@ -144,12 +151,17 @@ def _rank(configuration: str) -> int:
 
 
 def _folds(place: Path) -> tuple[Fold, ...]:
-    """Return the numbered folds, or else the one that was trained on all cases."""
-    folds = []
-    for folder in place.glob("fold_*"):
-        match = re.fullmatch(r"fold_(\d+|all)", folder.name)
-        files = [folder / name for name in _CHECKPOINTS if (folder / name).is_file()]
-        if match and files:
-            folds.append(Fold(match[1], files[0]))
-    numbered = [fold for fold in folds if fold.name != "all"]
-    return tuple(sorted(numbered, key=lambda fold: int(fold.name)) or folds)
+    """Return the numbered folds, or else the one that was trained on all cases.
+
+    As in nnU-Net folds with a final checkpoint only; where none has one, those with the next kind.
+    """
+    for kind in _CHECKPOINTS:
+        folds = [
+            Fold(match[1], folder / kind)
+            for folder in place.glob("fold_*")
+            if (match := re.fullmatch(r"fold_(\d+|all)", folder.name)) and (folder / kind).is_file()
+        ]
+        numbered = [fold for fold in folds if fold.name != "all"]
+        if folds:
+            return tuple(sorted(numbered, key=lambda fold: int(fold.name)) or folds)
+    return ()
