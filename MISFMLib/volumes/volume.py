@@ -58,6 +58,8 @@ __all__ = [
 ]
 
 _LARGEST_LABEL = int(np.iinfo(np.uint16).max)
+_OFF_WHOLE = 0.01
+"""How far labels may be off whole numbers: SPM keeps 0, 1, 2 as 0, 16384, 32767 and a slope."""
 
 
 # ---------------------------------------------------------------------------------------- volumes
@@ -234,14 +236,17 @@ def read_segment_names(path: Path) -> dict[int, str]:
 
 
 def _check_integers(array_DHW: Array, path: Path) -> None:
-    is_float = array_DHW.dtype.kind == "f"
-    if is_float and not all((plane == np.rint(plane)).all() for plane in array_DHW):
-        raise DataError(
-            f"{path} holds values that are no integers, labels were expected.",
-            code="label-not-integer",
-            remedy="Give the label map, not the image or probabilities, and resample label maps "
-            "with nearest neighbour only.",
-        )
+    """Refuse what are no labels; those that a slope has moved by a hair become whole again."""
+    for plane in array_DHW if array_DHW.dtype.kind == "f" else ():
+        whole = np.rint(plane)
+        if not np.isclose(plane, whole, rtol=0, atol=_OFF_WHOLE).all():
+            raise DataError(
+                f"{path} holds values that are no integers, labels were expected.",
+                code="label-not-integer",
+                remedy="Give the label map, not the image or probabilities, and resample label "
+                "maps with nearest neighbour only.",
+            )
+        plane[:] = whole
     lowest, highest = array_DHW.min(), array_DHW.max()
     if lowest < 0 or highest > _LARGEST_LABEL:
         raise DataError(

@@ -86,6 +86,14 @@ def test_intensities_are_scaled_as_the_header_says(tmp_path):
     assert volume.array_CDHW[0, -1, -1, -1] == 209 * 0.5 - 3
 
 
+@pytest.mark.parametrize(("kept_as", "highest"), [(255, 2), (32767, 2), (32767, 117)])
+def test_labels_that_spm_keeps_with_a_slope_are_whole_numbers(tmp_path, kept_as, highest):
+    labels = np.arange(210).reshape(5, 6, 7) % (highest + 1)
+    array = np.rint(labels / highest * kept_as).astype(np.int16)
+    path = a_nifti(tmp_path / "a.nii", array=array, slope=(highest / kept_as, 0.0))
+    np.testing.assert_array_equal(read_label_map(path).array_DHW, labels.T)
+
+
 @pytest.mark.parametrize("qform_code", [0, 1])
 @pytest.mark.parametrize("shear_degrees", [3, -20])
 def test_the_position_of_a_tilted_gantry_is_refused(tmp_path, capfd, shear_degrees, qform_code):
