@@ -15,7 +15,10 @@ from MISFMLib import cli
 from MISFMLib.configs import EvaluateConfig, LabelConfig
 from MISFMLib.errors import ConfigError, DataError, OutputError
 from MISFMLib.events import CaseDone, Notice, ignore_events
+from MISFMLib.jobs.evaluate.comparison import LabelScore
 from MISFMLib.jobs.evaluate.evaluate import run_evaluate
+from MISFMLib.jobs.evaluate.tables import label_rows, mean_dice
+from MISFMLib.metrics import Agreement
 from MISFMLib.volumes.volume import (
     Geometry,
     LabelMap,
@@ -124,6 +127,17 @@ def test_what_nobody_has_labelled_has_no_score(tmp_path):
     assert scores == [("liver", 2, 1.0), ("kidney", 1, 1.0)]
     assert "Voxels of the label 9 (ignore) are not compared." in report["text"]
     assert "Labels that nobody has drawn are not compared in b." in report["text"]
+
+
+def test_tables_of_many_cases_go_through_the_scores_once():
+    def scores():
+        for case in "ab":
+            for label, dice in (("liver", 0.5), ("kidney", float("nan"))):
+                yield LabelScore(case, label, Agreement(dice, 1.0, dice, 1.0), 1.0, 1.0)
+
+    assert mean_dice(scores()) == {"a": 0.5, "b": 0.5}
+    counts = [(row["label"], row["dice_cases"]) for row in label_rows(scores())]
+    assert counts == [("liver", 2), ("kidney", 0)]
 
 
 def test_files_that_stand_alone_are_named(folders):

@@ -38,11 +38,13 @@ def case_rows(scores: Iterable[LabelScore]) -> list[dict[str, Any]]:
     ]
 
 
-def label_rows(scores: Sequence[LabelScore]) -> list[dict[str, Any]]:
+def label_rows(scores: Iterable[LabelScore]) -> list[dict[str, Any]]:
     """Return a row for each label: cases with a score, mean, sd and median of each metric."""
+    of_labels: dict[str, list[Agreement]] = {}
+    for score in scores:
+        of_labels.setdefault(score.label, []).append(score.agreement)
     rows = []
-    for label in dict.fromkeys(score.label for score in scores):
-        of_label = [score.agreement for score in scores if score.label == label]
+    for label, of_label in of_labels.items():
         row: dict[str, Any] = {"label": label}
         for metric in METRICS:
             values = defined(getattr(agreement, metric) for agreement in of_label)
@@ -56,14 +58,13 @@ def label_rows(scores: Sequence[LabelScore]) -> list[dict[str, Any]]:
     return rows
 
 
-def mean_dice(scores: Sequence[LabelScore]) -> dict[str, float]:
+def mean_dice(scores: Iterable[LabelScore]) -> dict[str, float]:
     """Return the mean Dice of each case over its labels; cases without any label are left out."""
-    means = {}
-    for case in dict.fromkeys(score.case for score in scores):
-        values = defined(score.agreement.dice for score in scores if score.case == case)
-        if values:
-            means[case] = statistics.fmean(values)
-    return means
+    of_cases: dict[str, list[float]] = {}
+    for score in scores:
+        of_cases.setdefault(score.case, []).append(score.agreement.dice)
+    means = {case: defined(dices) for case, dices in of_cases.items()}
+    return {case: statistics.fmean(values) for case, values in means.items() if values}
 
 
 def defined(values: Iterable[float]) -> list[float]:
