@@ -13,6 +13,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import SimpleITK as sitk
 import torch
 from torch import nn
 
@@ -297,6 +298,29 @@ def test_a_case_of_a_folder_with_other_channels_is_refused(tmp_path, model, no_c
         write_case(tmp_path / "scans" / f"{name}.nrrd")
     with pytest.raises(DataError, match="a has the channels"):
         segment(tmp_path / "scans", model=two, output=tmp_path / "out")
+
+
+def test_one_of_two_files_for_a_channel_is_not_taken_without_a_word(tmp_path, model, no_computing):
+    two = a_bundle(tmp_path / "two", a_manifest(2))
+    for name in ("a_0000.nrrd", "a_0000.nii.gz", "a_0001.nrrd"):
+        write_case(tmp_path / "scans" / name)
+    with pytest.raises(DataError, match="a has the channels 0, 0, 1"):
+        segment(tmp_path / "scans", model=two, output=tmp_path / "out")
+
+
+def test_numbered_files_that_hold_all_channels_are_cases_of_their_own(tmp_path, model):
+    two = a_bundle(tmp_path / "two", a_manifest(2))
+    for seed in (0, 1):
+        image = sitk.ReadImage(str(write_case(tmp_path / f"{seed}.nrrd", seed=seed)))
+        path = tmp_path / "scans" / f"scan_000{seed}.nii.gz"
+        path.parent.mkdir(exist_ok=True)
+        sitk.WriteImage(sitk.JoinSeries([image, image]), str(path))
+    segment(tmp_path / "scans", model=two, output=tmp_path / "out", format="nrrd")
+    for seed in (0, 1):
+        np.testing.assert_array_equal(
+            read_label_map(tmp_path / "out" / f"scan_000{seed}.nrrd").array_DHW,
+            expected_labels(tmp_path / f"{seed}.nrrd"),
+        )
 
 
 def test_the_number_of_the_only_channel_is_no_part_of_the_name_where_all_have_it(tmp_path, model):

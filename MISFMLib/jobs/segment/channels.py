@@ -16,6 +16,8 @@ _CHANNEL = re.compile(r"(.+)_(\d{4})")
 def channels_together(paths: Sequence[Path], num_channels: int) -> Iterator[tuple[Path, ...]]:
     """Put the files case_0000, case_0001, … of a folder together; other files stay alone.
 
+    So do those that hold all channels, whose number is that of the case.
+
     Args:
         paths: Volumes of one folder.
         num_channels: Channels of a case; with one every file is a case.
@@ -27,23 +29,35 @@ def channels_together(paths: Sequence[Path], num_channels: int) -> Iterator[tupl
         yield from ((path,) for path in paths)
         return
     known = set(paths)
-    groups: dict[Path, dict[int, Path]] = {}
+    groups: dict[Path, list[tuple[int, Path]]] = {}
     for path in paths:
         match = _CHANNEL.fullmatch(case_name(path))
         case = path.with_name(match[1]) if match else path
-        groups.setdefault(case, {})[int(match[2]) if match else 0] = path
-    for case, channels in groups.items():
-        if len(channels) == 1 and case in known:
-            yield (case,)
-        elif sorted(channels) != list(range(num_channels)):
+        groups.setdefault(case, []).append((int(match[2]) if match else 0, path))
+    wanted = list(range(num_channels))
+    # To look into all files of 100 000 cases would take long; the first tells what they are.
+    are_doubtful = any(_hold_all(files, num_channels) for files in [*groups.values()][:1])
+    for case, files in groups.items():
+        numbers = sorted(number for number, _ in files)
+        is_doubtful = are_doubtful or numbers != wanted
+        if (len(files) == 1 and case in known) or (is_doubtful and _hold_all(files, num_channels)):
+            yield from ((path,) for _, path in files)
+        elif numbers == wanted:
+            yield tuple(path for _, path in sorted(files))
+        else:
             raise DataError(
-                f"{case.name} has the channels {', '.join(map(str, sorted(channels)))}; 0 to "
-                f"{num_channels - 1} were expected.",
+                f"{case.name} has the channels {', '.join(map(str, numbers))}; each of 0 to "
+                f"{num_channels - 1} once was expected.",
                 code="channel-count",
                 remedy="Give every case one file per channel, named case_0000, case_0001, …",
             )
-        else:
-            yield tuple(channels[number] for number in range(num_channels))
+
+
+def _hold_all(files: Sequence[tuple[int, Path]], num_channels: int) -> bool:
+    """Tell whether each file has all channels, so that its number is that of a case."""
+    from MISFMLib.volumes.volume_files import count_frames  # needs SimpleITK
+
+    return all(path.is_file() and count_frames(path) == num_channels for _, path in files)
 
 
 def doubts_of_order(files: Sequence[Path], channels: Sequence[str]) -> str:
