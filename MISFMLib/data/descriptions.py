@@ -180,12 +180,13 @@ def description_beside(references: Path) -> Description:
     Raises:
         DataError: A description has another form than expected.
     """
-    for folder in (references, references.parent):
-        if folder.is_dir():
-            description = describe(folder, read_json(folder / "dataset.json"))
-            if description.found.label_names:
-                return description
-    return describe(references, {})
+    place = references.absolute()
+    place = place if place.is_dir() else place.parent
+    for folder in (place, place.parent):
+        description = describe(folder, read_json(folder / "dataset.json"))
+        if description.found.label_names:
+            return description
+    return describe(place, {})
 
 
 def label_names_beside(references: Path) -> dict[int, str]:

@@ -127,6 +127,9 @@ def test_what_nobody_has_labelled_has_no_score(tmp_path):
     assert scores == [("liver", 2, 1.0), ("kidney", 1, 1.0)]
     assert "Voxels of the label 9 (ignore) are not compared." in report["text"]
     assert "Labels that nobody has drawn are not compared in b." in report["text"]
+    single = {"predictions": tmp_path / "found/a.nii.gz", "references": tmp_path / "right/a.nii.gz"}
+    report = evaluate(tmp_path, output=tmp_path / "single", **single)
+    assert [row["dice_mean"] for row in report["labels"]] == [1.0, 1.0]
 
 
 def test_tables_of_many_cases_go_through_the_scores_once():
