@@ -34,9 +34,10 @@ class LabelMapping:
 def plain(name: str) -> str:
     """Return a name without case, underscores and double spaces: ``Left_Kidney``, ``left kidney``.
 
-    The words stay in their order: whoever writes "kidney left" is asked.
+    The words stay in their order: whoever writes "kidney left" is asked. Signs such as plus, and a
+    minus at the end, tell labels apart: ``node+``, ``node-``.
     """
-    return " ".join(re.findall(r"\w+", name.replace("_", " ").casefold()))
+    return " ".join(re.findall(r"\w+|[+<>*]|-(?=\W*$)", name.replace("_", " ").casefold()))
 
 
 def match_labels(names: Iterable[str], labels: Sequence[LabelConfig]) -> LabelMapping:

@@ -94,8 +94,11 @@ def match_names(label_map: LabelMap, label_names: Mapping[int, str], path: Path)
 
 
 def plain(name: str) -> str:
-    """Return a name as it is compared: without capitals, and with blanks for other signs."""
-    return " ".join(re.findall(r"[^\W_]+", name.casefold())) or name
+    """Return a name as it is compared: without capitals, and with blanks for most other signs.
+
+    Signs such as plus, and a minus at the end, tell labels apart: ``node+``, ``node-``.
+    """
+    return " ".join(re.findall(r"[^\W_]+|[+<>*]|-(?=[\W_]*$)", name.casefold())) or name
 
 
 def masks_in(folder: Path) -> dict[str, Path]:

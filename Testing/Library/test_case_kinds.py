@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import SimpleITK as sitk
 
-from MISFMLib.data.case_reading import read_case
+from MISFMLib.data.case_reading import plain, read_case
 from MISFMLib.data.cases import find_cases, with_label_names
 from MISFMLib.data.descriptions import read_split
 from MISFMLib.data.label_check import check_parts, examine_case, examine_cases
@@ -352,6 +352,17 @@ def test_segments_are_matched_by_name_when_their_numbers_differ(swapped):
     assert "b" in found.notices[0]
     for case in found.cases:
         np.testing.assert_array_equal(read_case(case)[1].array_DHW, labels(1, 2))
+
+
+@pytest.mark.parametrize(("one", "other"), [("node+", "node-"), ("T2", "T2*"), ("> 5", "< 5")])
+def test_labels_whose_names_differ_by_a_sign_are_two(tmp_path, one, other):
+    for case in "ab":
+        write(tmp_path / f"images/{case}.nrrd", scan())
+        write(tmp_path / f"labels/{case}.seg.nrrd", labels(1, 2), segments(one, other))
+    found = find_cases(tmp_path)
+    assert found.label_names == {1: one, 2: other}
+    np.testing.assert_array_equal(read_case(found.cases[1])[1].array_DHW, labels(1, 2))
+    assert plain("Left_Kidney") == plain("left-kidney")
 
 
 def test_names_of_the_data_set_number_the_segments(swapped):

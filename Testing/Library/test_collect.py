@@ -81,6 +81,13 @@ def test_a_set_is_extended_by_names_not_by_numbers(a_data_set, tmp_path):
     assert any(isinstance(each, Notice) and "new label" in each.message for each in events)
 
 
+def test_labels_whose_names_differ_by_a_sign_stay_two(a_data_set, tmp_path):
+    source = a_data_set(labels={"0": "background", "2": "node+", "5": "node-"})
+    run_collect(CollectConfig(data=source, output=tmp_path / "set"))
+    ours = read_label_map(TrainingSet(tmp_path / "set").label_map("a")).array_DHW
+    assert (ours == read_label_map(source / "labelsTr/a.nii.gz").array_DHW).all()
+
+
 def test_cases_that_cannot_be_used_are_named_and_left_out(a_data_set, tmp_path, capsys):
     source = a_data_set()
     (source / "labelsTr/b.nii.gz").write_bytes(b"no")
