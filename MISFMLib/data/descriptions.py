@@ -18,6 +18,8 @@ from MISFMLib.data.labelled_set import LabelledSet, Split
 from MISFMLib.errors import DataError
 from MISFMLib.files import real_path
 
+IGNORE = "ignore"
+"""Name of the label of voxels that nobody labelled, as in nnU-Net 2."""
 _PARTS = {
     **dict.fromkeys(("train", "training", "tr"), "train"),
     **dict.fromkeys(("validation", "val", "valid", "held out", "held-out"), "validation"),
@@ -149,7 +151,7 @@ def describe(folder: Path, content: Mapping[str, Any]) -> Description:
             remedy='Write them as {"labels": {"0": "background", "1": "liver"}, "modality": '
             '{"0": "CT"}, "split": {"train": [...], "validation": [...]}}.',
         ) from error
-    ignored = [value for value, name in names.items() if name.casefold() == "ignore"]
+    ignored = [value for value, name in names.items() if name.casefold() == IGNORE]
     if ignored:
         names.pop(ignored[0])
         notices += (

@@ -15,6 +15,7 @@ from MISFMLib.annotation.training_set import TrainingSet
 from MISFMLib.configs import CollectConfig, LabelConfig
 from MISFMLib.data.case_reading import read_case
 from MISFMLib.data.cases import Case, LabelledSet, find_cases, with_label_names
+from MISFMLib.data.descriptions import IGNORE
 from MISFMLib.data.label_check import try_cases
 from MISFMLib.errors import BatchError, DataError, MISFMError
 from MISFMLib.events import EventSink, Notice, ignore_events
@@ -60,6 +61,7 @@ def run_collect(config: CollectConfig, events: EventSink = ignore_events) -> dic
     if scans:
         return _collect_study(config, scans, events)
     found = _named(with_label_names(find_cases(config.data), config.labels), events)
+    found = _with_unlabelled(found)
     channels = found.channels
     if len(channels) == 1 and channels[0] not in _MODALITIES:
         channels = (found.modality or channels[0],)
@@ -155,6 +157,14 @@ def _named(found: LabelledSet, events: EventSink) -> LabelledSet:
     facts, _problems = try_cases(found, cases, counter(events, "check", len(cases)))
     values = sorted({value for fact in facts.values() for value in fact.label_values})
     return with_label_names(found, [f"{value}=label {value}" for value in values])
+
+
+def _with_unlabelled(found: LabelledSet) -> LabelledSet:
+    """Name the label of voxels that nobody labelled as data sets do, so that it is kept as that."""
+    value = found.cases[0].unlabelled  # as in all of them
+    if value is None:
+        return found
+    return replace(found, label_names={**found.label_names, value: IGNORE})
 
 
 def _labels(found: LabelledSet) -> tuple[LabelConfig, ...]:

@@ -10,6 +10,7 @@ import SimpleITK as sitk
 from MISFMLib import cli
 from MISFMLib.annotation.training_set import TrainingSet
 from MISFMLib.configs import CollectConfig
+from MISFMLib.data.cases import find_cases
 from MISFMLib.errors import DataError
 from MISFMLib.events import Notice
 from MISFMLib.jobs.collect import run_collect
@@ -79,6 +80,17 @@ def test_a_set_is_extended_by_names_not_by_numbers(a_data_set, tmp_path):
     assert (ours[theirs == 1] == 5).all()
     assert (ours[theirs == 2] == 6).all()
     assert any(isinstance(each, Notice) and "new label" in each.message for each in events)
+
+
+def test_voxels_that_nobody_labelled_stay_that(a_data_set, tmp_path):
+    """As nnU-Net 2 has them."""
+    source = a_data_set(labels={"background": 0, "left kidney": 2, "ignore": 5})
+    report = run_collect(CollectConfig(data=source, output=tmp_path / "set"))
+    assert (report["labelled"], report["refused"]) == (3, {})
+    found = find_cases(tmp_path / "set")
+    assert (found.label_names, found.cases[0].unlabelled) == ({2: "left kidney"}, 5)
+    ours = read_label_map(tmp_path / "set/labelsTr/a.nii.gz").array_DHW
+    assert (ours == read_label_map(source / "labelsTr/a.nii.gz").array_DHW).all()
 
 
 def test_labels_whose_names_differ_by_a_sign_stay_two(a_data_set, tmp_path):
