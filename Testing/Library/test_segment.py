@@ -614,6 +614,19 @@ def test_finished_cases_of_a_batch_are_skipped(tmp_path, model, scans):
     assert float(rows["a"]["white (ml)"]) > 0
 
 
+def test_a_batch_tells_which_volumes_have_changed_since(tmp_path, model, scans):
+    def notices():
+        events = []
+        segment(scans, model=model, output=tmp_path / "out", events=events)
+        return [event.message for event in events if isinstance(event, Notice)]
+
+    assert not any("Changed" in message for message in [*notices(), *notices()])
+    changed = sorted(scans.iterdir())[0]
+    later = changed.stat().st_mtime + 1000
+    os.utime(changed, (later, later))
+    assert any(f"were made: {changed.stem}. The results are kept" in each for each in notices())
+
+
 def test_a_batch_computes_all_cases_again_when_asked_for(tmp_path, model, scans):
     out = tmp_path / "out"
     segment(scans, model=model, output=out)

@@ -90,6 +90,8 @@ class _Batch:
         self._reports: dict[str, Any] = {}
         self._failures: dict[str, str] = {}
         self._volumes: dict[str, Sequence[LabelVolume]] = {}
+        self._changed: list[str] = []
+        """Cases whose results are kept, though their volumes are newer."""
         self._counts = dict.fromkeys(("done", "skipped", "failed", "busy"), 0)
 
     def check_merge(self) -> None:
@@ -104,6 +106,7 @@ class _Batch:
     def run(self, here: Here) -> None:
         """Work on what is not done yet."""
         kept = {case.name for case in self._cases if self._is_kept(case)}
+        self._tell_of_changed()
         self.table.check_model(kept)
         self.table.check_labels(kept, self._labels)
         self.table.check_others()
@@ -153,9 +156,26 @@ class _Batch:
         if self._config.overwrite:
             return False
         with contextlib.suppress(OSError):
-            size = os.stat(case.output).st_size  # noqa: PTH116 a third of the time of Path.stat
-            return str(size) == self.table.value(case.name, "bytes") or is_whole_result(case.output)
+            stat = os.stat(case.output)  # noqa: PTH116 a third of the time of Path.stat
+            size = self.table.value(case.name, "bytes")
+            if str(stat.st_size) == size or is_whole_result(case.output):
+                self._note_if_changed(case, stat.st_mtime_ns)
+                return True
         return False
+
+    def _note_if_changed(self, case: SegmentCase, made_ns: int) -> None:
+        """Remember a case whose volume is newer than its result."""
+        with contextlib.suppress(OSError):
+            if any(os.stat(path).st_mtime_ns > made_ns for path in case.inputs):  # noqa: PTH116
+                self._changed.append(case.name)
+
+    def _tell_of_changed(self) -> None:
+        if self._changed:
+            from MISFMLib.data.case_files import listed  # needs SimpleITK
+
+            message = f"Changed since their results were made: {listed(self._changed)}. "
+            message += "The results are kept; remove them to have them made anew."
+            self._events(Notice(message))
 
     def _is_left_out(self, case: SegmentCase) -> bool:
         return not self._config.overwrite and self.table.value(case.name, "code") in _NOT_AGAIN
