@@ -1232,6 +1232,20 @@ def test_a_case_whose_segmentation_is_deleted_is_closed_and_stays_as_it_was(tab,
     assert (tab.tab.loop.case.before == case.before).all()
 
 
+def test_what_was_drawn_stays_when_the_volume_of_its_case_is_deleted(tab, a_set):
+    import slicer
+
+    tab.tab.loop.open("a")
+    case = tab.tab.loop.case
+    slicer.mrmlScene.RemoveNode(case.volume)
+    tab.wait(lambda: tab.tab.loop.case is None)
+    assert slicer.mrmlScene.IsNodePresent(case.segmentation)
+    assert case.segmentation.GetSegmentation().GetNumberOfSegments() == len(a_set.labels)
+    assert "still in the scene, as a labels" in tab.ui.caseLabel.text
+    tab.tab.loop.open("a")
+    assert not case.segmentation.GetDisplayNode().GetVisibility()
+
+
 def test_closing_the_scene_keeps_the_set(tab, a_set):
     import slicer
 

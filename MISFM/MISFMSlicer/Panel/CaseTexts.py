@@ -88,3 +88,22 @@ def loopText(waitingFor: str, opened: str, rows: Sequence[CaseRow], *, hasModel:
     if not hasModel:
         return _("There is no model yet that proposes labels: cases open without.")
     return ""
+
+
+def goneText(case: str, drawn: str) -> str:
+    """Say that an open case was closed since the user has deleted a part of it.
+
+    Args:
+        case: Its name.
+        drawn: Name of its segmentation, if that is still in the scene.
+    """
+    if drawn:
+        return _(
+            "The volume of {case} was deleted. What was drawn is still in the scene, as {drawn}. In"
+            " the training set the case is as it was: double-click it there to open it again, and"
+            " copy what you need with the module Segmentations."
+        ).format(case=case, drawn=drawn)
+    return _(
+        "{case} was taken out of the scene. In the training set it is as it was:"
+        " double-click it there to open it again."
+    ).format(case=case)

@@ -25,7 +25,7 @@ from ..Scene.Corrections import columns, compare, keptLabels
 from ..Scene.TrainingCases import OpenCase, openCase
 from ..Signal import Signal
 from .CasePlaces import CasePlaces
-from .CaseTexts import loopText, noLabels, orderTexts
+from .CaseTexts import goneText, loopText, noLabels, orderTexts
 from .Closing import isGivenUp, isReplaced, withNewLabels
 from .CorrectionEditor import CorrectionEditor
 from .NotDrawnView import NotDrawnView
@@ -147,12 +147,11 @@ class LoopView:
             return
         self._claim.renew()
         if not self._case.isInScene:
+            drawn = self._case.segmentation.GetName() if self._case.isLeftAlone else ""
+            text = goneText(self._case.name, drawn)
             self._close()
             self._show()
-            self._ui.caseLabel.text = _(
-                "{case} was taken out of the scene. In the training set it is as it was:"
-                " double-click it there to open it again."
-            ).format(case=self._row.name)
+            self._ui.caseLabel.text = text
 
     def sceneClosed(self) -> None:
         """Forget the case that went with the scene; it is still in the set as it was."""

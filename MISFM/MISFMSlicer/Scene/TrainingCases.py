@@ -152,11 +152,22 @@ class OpenCase:
         """Write labels where the file of the volume is, also when the node was moved."""
         writeLabelMap(array, self._grid, path)
 
+    @property
+    def isLeftAlone(self) -> bool:
+        """Whether a volume was deleted under the segmentation, which may hold hours of work."""
+        return isInScene(self.segmentation) and not self.isInScene
+
     def close(self) -> None:
-        """Take the case out of the scene, and let be seen what was before."""
-        if isInScene(self.segmentation):
+        """Take the case out of the scene, and let be seen what was before.
+
+        A segmentation that is left alone stays: nobody has said that what was drawn shall go.
+        """
+        nodes = (self.segmentation, *self.volumes)
+        if self.isLeftAlone:
+            nodes = self.volumes
+        elif isInScene(self.segmentation):
             takeOut(self.segmentation.GetSegmentation())
-        for node in (self.segmentation, *self.volumes):
+        for node in nodes:
             if isInScene(node):
                 slicer.mrmlScene.RemoveNode(node)
         for display in filter(isInScene, self.hidden):

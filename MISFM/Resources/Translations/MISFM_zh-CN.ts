@@ -1162,6 +1162,14 @@
 <context>
     <name>Panel.CaseTexts</name>
     <message>
+        <source>{case} was taken out of the scene. In the training set it is as it was: double-click it there to open it again.</source>
+        <translation>{case} 已从场景中移除。训练集中的内容没有变化：请在列表中双击它以重新打开。</translation>
+    </message>
+    <message>
+        <source>The volume of {case} was deleted. What was drawn is still in the scene, as {drawn}. In the training set the case is as it was: double-click it there to open it again, and copy what you need with the module Segmentations.</source>
+        <translation>{case} 的影像已被删除。已勾画的内容仍在场景中，名为 {drawn}。训练集中的病例没有变化：请在列表中双击它以重新打开，并用 Segmentations 模块复制所需的分割。</translation>
+    </message>
+    <message>
         <source>A model learns from cases with labels. Open… a folder with images and labels; or load a volume and its segmentation, and press Add labels.</source>
         <translation>模型从带标签的病例中学习。请用“打开…”选择含图像和标注的文件夹；或加载一个体数据及其分割，再点击“添加标注”。</translation>
     </message>
@@ -1627,10 +1635,6 @@
     <message>
         <source>No proposal for {case}: {why}</source>
         <translation>{case} 没有建议：{why}</translation>
-    </message>
-    <message>
-        <source>{case} was taken out of the scene. In the training set it is as it was: double-click it there to open it again.</source>
-        <translation>{case} 已从场景中移除。训练集中的内容没有变化：请在列表中双击它以重新打开。</translation>
     </message>
 </context>
 <context>
