@@ -20,6 +20,7 @@ from MISFMLib.volumes.dicom import is_dicom, read_series
 from MISFMLib.volumes.folders import find_volumes
 from MISFMLib.volumes.formats.problems import not_finite, two_dimensional
 from MISFMLib.volumes.formats.slicer_segmentation import merge_layers, segment_fields, segment_names
+from MISFMLib.volumes.label_values import make_whole
 from MISFMLib.volumes.same_grid import TOLERANCE, fitted, on_grid
 from MISFMLib.volumes.suffixes import volume_suffix
 from MISFMLib.volumes.volume_files import (
@@ -56,10 +57,6 @@ __all__ = [
     "write_label_map",
     "write_volume",
 ]
-
-_LARGEST_LABEL = int(np.iinfo(np.uint16).max)
-_OFF_WHOLE = 0.01
-"""How far labels may be off whole numbers: SPM keeps 0, 1, 2 as 0, 16384, 32767 and a slope."""
 
 
 # ---------------------------------------------------------------------------------------- volumes
@@ -208,7 +205,7 @@ def read_label_map(path: Path, *, allowed_values: Collection[int] | None = None)
             code="label-channels",
             remedy="Save it with one channel.",
         )
-    _check_integers(array, path)
+    make_whole(array, fields, path)
     labels = array.astype(np.uint8 if array.max() <= 255 else np.uint16, copy=False)
     if allowed_values is not None:
         unknown = present_values(labels) - {0, *allowed_values}
@@ -233,28 +230,6 @@ def read_segment_names(path: Path) -> dict[int, str]:
         return segment_names(header_fields(path))
     except DataError:
         return {}
-
-
-def _check_integers(array_DHW: Array, path: Path) -> None:
-    """Refuse what are no labels; those that a slope has moved by a hair become whole again."""
-    for plane in array_DHW if array_DHW.dtype.kind == "f" else ():
-        whole = np.rint(plane)
-        if not np.isclose(plane, whole, rtol=0, atol=_OFF_WHOLE).all():
-            raise DataError(
-                f"{path} holds values that are no integers, labels were expected.",
-                code="label-not-integer",
-                remedy="Give the label map, not the image or probabilities, and resample label "
-                "maps with nearest neighbour only.",
-            )
-        plane[:] = whole
-    lowest, highest = array_DHW.min(), array_DHW.max()
-    if lowest < 0 or highest > _LARGEST_LABEL:
-        raise DataError(
-            f"{path} holds labels from {lowest:g} to {highest:g}, they must be from 0 to "
-            f"{_LARGEST_LABEL}.",
-            code="label-out-of-range",
-            remedy="Give the label map, not the image, with background 0.",
-        )
 
 
 def present_values(array_DHW: Array) -> set[int]:

@@ -6,6 +6,7 @@ import gzip
 import math
 import struct
 
+import nibabel
 import numpy as np
 import pytest
 
@@ -86,12 +87,25 @@ def test_intensities_are_scaled_as_the_header_says(tmp_path):
     assert volume.array_CDHW[0, -1, -1, -1] == 209 * 0.5 - 3
 
 
-@pytest.mark.parametrize(("kept_as", "highest"), [(255, 2), (32767, 2), (32767, 117)])
-def test_labels_that_spm_keeps_with_a_slope_are_whole_numbers(tmp_path, kept_as, highest):
-    labels = np.arange(210).reshape(5, 6, 7) % (highest + 1)
-    array = np.rint(labels / highest * kept_as).astype(np.int16)
-    path = a_nifti(tmp_path / "a.nii", array=array, slope=(highest / kept_as, 0.0))
-    np.testing.assert_array_equal(read_label_map(path).array_DHW, labels.T)
+@pytest.mark.parametrize(
+    ("number_type", "highest"), [("u1", 2), ("u1", 7), ("u1", 117), ("<i2", 2), ("<i2", 117)]
+)
+def test_labels_that_nibabel_keeps_with_a_slope_are_whole_numbers(tmp_path, number_type, highest):
+    labels = np.arange(240).reshape(5, 6, 8) % (highest + 1)
+    image = nibabel.Nifti1Image(labels.astype(float), np.eye(4))
+    image.set_data_dtype(number_type)
+    nibabel.save(image, tmp_path / "a.nii.gz")
+    read = nibabel.load(tmp_path / "a.nii.gz")
+    assert not np.array_equal(read.get_fdata(), labels), "nibabel scales them no more"
+    np.testing.assert_array_equal(read_label_map(tmp_path / "a.nii.gz").array_DHW, labels.T)
+
+
+def test_intensities_that_are_kept_with_a_slope_are_no_labels(tmp_path):
+    probabilities = nibabel.Nifti1Image(np.linspace(0, 1, 240).reshape(5, 6, 8), np.eye(4))
+    probabilities.set_data_dtype("u1")
+    nibabel.save(probabilities, tmp_path / "a.nii.gz")
+    with pytest.raises(DataError, match="no integers"):
+        read_label_map(tmp_path / "a.nii.gz")
 
 
 @pytest.mark.parametrize("qform_code", [0, 1])
