@@ -13,6 +13,7 @@ from pathlib import Path
 
 import numpy as np
 
+from MISFMLib.annotation import labels
 from MISFMLib.data.labelled_set import Case
 from MISFMLib.errors import DataError
 from MISFMLib.volumes.volume import (
@@ -94,11 +95,8 @@ def match_names(label_map: LabelMap, label_names: Mapping[int, str], path: Path)
 
 
 def plain(name: str) -> str:
-    """Return a name as it is compared: without capitals, and with blanks for most other signs.
-
-    Signs such as plus, and a minus at the end, tell labels apart: ``node+``, ``node-``.
-    """
-    return " ".join(re.findall(r"[^\W_]+|[+<>*]|-(?=[\W_]*$)", name.casefold())) or name
+    """Return a name as labels are compared; one without a letter or number stays as it is."""
+    return labels.plain(name) or name
 
 
 def masks_in(folder: Path) -> dict[str, Path]:
