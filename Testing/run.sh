@@ -70,6 +70,21 @@ make_venv() {
   fi
   say "Making $venv with $("$python" --version)"
   "$python" -m venv --clear "$venv"
+  # uv takes a tenth of pip's time, but does not read which index pip is told to use, if any.
+  if ! "$venv/bin/pip" config list | grep -E "[.](index-url|no-index)=" >/dev/null; then
+    "$venv/bin/pip" install --quiet -c "$constraints" uv || say "Without uv this takes longer"
+  fi
+}
+
+# Into the environment of a Python. What uv cannot do pip tries again.
+install() {
+  local python="$1"
+  shift
+  if [ -x "$venv/bin/uv" ] &&
+    "$venv/bin/uv" pip install --quiet --python "$python" -c "$constraints" "$@"; then
+    return
+  fi
+  "$venv/bin/pip" --python "$python" install --quiet -c "$constraints" "$@"
 }
 
 install_torch() {
@@ -98,7 +113,7 @@ set_up() {
   fi
   say "Installing MISFM and what it needs into $venv (some minutes the first time)"
   install_torch
-  "$venv/bin/pip" install --quiet -c "$constraints" -e "${repository}[$extra]"
+  install "$venv/bin/python" -e "${repository}[$extra]"
   fingerprint "$extra" >"$done_file"
 }
 
@@ -159,8 +174,8 @@ install_stand_in() {
   local slicer="$repository/.venv-slicer" packages=(slicer-core PySide6-Essentials numpy pytest pytest-xdist)
   if [ "$(cat "$slicer/misfm" 2>/dev/null)" != "$(fingerprint slicer)" ]; then
     say "Installing the stand-in for Slicer into $slicer"
-    "$venv/bin/python" -m venv --clear "$slicer"
-    "$slicer/bin/pip" install --quiet -c "$constraints" "${packages[@]}"
+    "$venv/bin/python" -m venv --without-pip --clear "$slicer"
+    install "$slicer/bin/python" "${packages[@]}"
     fingerprint slicer >"$slicer/misfm"
   fi
 }
