@@ -12,10 +12,9 @@ import os
 import sys
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Any
 
 import tyro
-from tyro.conf import subcommand
 
 import MISFMLib
 from MISFMLib.commands.base import read_job
@@ -42,25 +41,25 @@ from MISFMLib.errors import JobCancelled, MISFMError, OutputError
 from MISFMLib.events import EventSink, Failed, Finished
 from MISFMLib.files import remove_unfinished
 
-AnyCommand = (
-    Annotated[Segment, subcommand("segment")]
-    | Annotated[Finetune, subcommand("finetune")]
-    | Annotated[Prepare, subcommand("prepare")]
-    | Annotated[Pretrain, subcommand("pretrain")]
-    | Annotated[Quantize, subcommand("quantize")]
-    | Annotated[Collect, subcommand("collect")]
-    | Annotated[Evaluate, subcommand("evaluate")]
-    | Annotated[Benchmark, subcommand("benchmark")]
-    | Annotated[Networks, subcommand("networks")]
-    | Annotated[Review, subcommand("review")]
-    | Annotated[Models, subcommand("models")]
-    | Annotated[Recipes, subcommand("recipes")]
-    | Annotated[Convert, subcommand("convert")]
-    | Annotated[Demo, subcommand("demo")]
-    | Annotated[Doctor, subcommand("doctor")]
-    | Annotated[Run, subcommand("run")]
-    | Annotated[Serve, subcommand("serve")]
-)
+COMMANDS: dict[str, Any] = {
+    "segment": Segment,
+    "finetune": Finetune,
+    "prepare": Prepare,
+    "pretrain": Pretrain,
+    "quantize": Quantize,
+    "collect": Collect,
+    "evaluate": Evaluate,
+    "benchmark": Benchmark,
+    "networks": Networks,
+    "review": Review,
+    "models": Models,
+    "recipes": Recipes,
+    "convert": Convert,
+    "demo": Demo,
+    "doctor": Doctor,
+    "run": Run,
+    "serve": Serve,
+}
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -88,9 +87,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     grace_s = 20.0 if _trains(words) else 0.7
     try:
         with prompt_interrupt(grace_s, last_words, JobCancelled.exit_code):
-            defaults = preset_defaults(words) or tyro.MISSING_NONPROP
-            command: Any = tyro.cli(AnyCommand, prog="misfm", args=words, default=defaults)
-            report = command.run(events)
+            report = _read(words).run(events)
     except SystemExit as stop:  # tyro has shown the help, or what is wrong with the arguments
         if stop.code and wants_json:
             events(Failed("The arguments are wrong; stderr says how.", "bad-option"))
@@ -104,6 +101,15 @@ def main(arguments: Sequence[str] | None = None) -> int:
     if text and not wants_json:
         print(text)
     return int(exit_code)
+
+
+def _read(words: Sequence[str]) -> Any:
+    """Read the command and its options."""
+    if words and words[0] in COMMANDS:  # without the options of all the others: half of the time
+        defaults = preset_defaults(words) or tyro.MISSING_NONPROP
+        prog = f"misfm {words[0]}"
+        return tyro.cli(COMMANDS[words[0]], prog=prog, args=words[1:], default=defaults)
+    return tyro.extras.subcommand_cli_from_dict(COMMANDS, prog="misfm", args=words)
 
 
 def _trains(words: Sequence[str]) -> bool:
