@@ -30,7 +30,7 @@ class BenchmarkConfig(SpreadConfig):
     test_fraction: float = 0.25
     """Part of the cases that is judged when the data set holds none out (folds 1)."""
     validation_fraction: float = 0.2
-    """Part of the other cases on which a training chooses its best weights."""
+    """Part of the other cases that a training holds out to judge itself."""
     options: Path | None = None
     """JSON file with further settings of `misfm finetune` for all rows, such as steps, minutes,
     patch_size, spacing_dhw."""

@@ -17,7 +17,7 @@ class PretrainConfig(TrainingConfig):
     verb = "pretrain"
 
     validation_fraction: float = 0.1
-    """Part of the volumes on which the task is judged, to keep the best weights; at least one."""
+    """Part of the volumes on which the task is judged while it is learnt; at least one."""
     steps: int = 10000
     batch_size: int = 4
     learning_rate: float = 1e-3

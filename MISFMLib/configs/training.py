@@ -34,7 +34,7 @@ class TrainingConfig:
     resolution_mode: ResolutionMode | None = None
     """Anisotropy mode of the network; planned from the voxel sizes when not given."""
     validation_fraction: float
-    """Part of the volumes that is held out to judge the weights and keep the best."""
+    """Part of the volumes that is held out to judge the weights."""
     steps: int | None
     """Optimizer steps."""
     minutes: float | None = None

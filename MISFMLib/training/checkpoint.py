@@ -24,7 +24,7 @@ EarlyEnd = Literal["", "minutes", "patience", "request"]
 
 @dataclass(frozen=True)
 class BestWeights:
-    """Weights with the highest validation score so far."""
+    """Weights that count: those with the highest validation score so far, or the last."""
 
     score: float
     """Mean foreground Dice of the validation, or what else the task counts; higher is better."""
@@ -142,7 +142,7 @@ class TrainResult:
     step: int
     """Optimizer steps after which the weights were reached."""
     weights: dict[str, torch.Tensor]
-    """State of the network: the best of the validations, else the newest."""
+    """State of the network: what counts after the validations, else the newest."""
     score: float | None
     """Validation score of the weights; None when nothing was validated."""
     steps: int
@@ -160,7 +160,7 @@ class TrainResult:
         """Describe the training for the report of a job."""
         return {
             "steps": self.steps,
-            "best_step": self.step,
+            "weights_step": self.step,
             "ended_by": self.ended_early or "steps",
             **({"not_found": list(self.missing)} if self.missing else {}),
             "training_seconds": round(self.seconds, 1),

@@ -32,7 +32,7 @@ def not_finite(step: int, loss: float, gradient: float, checkpoint: Path) -> Tra
         remedy = (
             "Start over with --overwrite and a lower --learning-rate. Or go on from the last "
             "checkpoint with --resume: with --precision fp32, if it was another; or with --minutes "
-            "0.01, which ends there and makes a model of the best weights."
+            "0.01, which ends there and makes a model of what it has learnt."
         )
     return TrainingError(
         f"Step {step} gave the loss {loss} and a gradient of length {gradient}.",

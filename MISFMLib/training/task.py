@@ -18,8 +18,7 @@ class Validation:
     """Outcome of one validation."""
 
     score: float | None
-    """Higher is better; the weights with the highest are kept. None where there is nothing to judge
-    by."""
+    """Higher is better. None where there is nothing to judge by."""
     values: dict[str, float] = field(default_factory=dict)
     """Numbers to report, such as the Dice of each label."""
     missing: tuple[str, ...] = ()

@@ -272,7 +272,7 @@ def test_the_learning_rate_rises_over_the_first_steps_and_a_fifth_of_them_at_mos
 def test_a_training_ends_when_its_time_is_over_and_is_evaluated(config):
     events = []
     report = run_finetune(config(steps=50, validate_every=50, minutes=1e-6), events.append)
-    assert (report["steps"], report["best_step"], report["ended_by"]) == (1, 1, "minutes")
+    assert (report["steps"], report["weights_step"], report["ended_by"]) == (1, 1, "minutes")
     assert report["evaluation"]["held-out cases"] == 1
     assert any("after 1 steps: the time was over" in message for message in notices(events))
 
@@ -397,7 +397,7 @@ def test_labels_that_are_not_found_are_told_where_nothing_is_held_out(config):
     events = []
     report = run_finetune(config(learning_rate=1e-9, validation_fraction=0.0), events.append)
     assert "No case is held out, so the model will not be evaluated." in notices(events)
-    assert (report["not_found"], report["best_step"]) == (["left kidney", "spleen"], 2)
+    assert (report["not_found"], report["weights_step"]) == (["left kidney", "spleen"], 2)
     card = read_bundle(Path(report["bundle"])).manifest.limitations
     assert "Not found by the end of the training: left kidney, spleen." in card
 
@@ -546,7 +546,7 @@ def test_files_without_counterpart_and_a_missing_validation_are_told(config, a_s
     assert any("lonely.nii.gz" in message for message in messages)
     assert any("not be evaluated" in message for message in messages)
     assert report["evaluation"] == {}
-    assert report["best_step"] == 2
+    assert report["weights_step"] == 2
 
 
 def test_a_check_trains_nothing_and_leaves_nothing(config, tmp_path):

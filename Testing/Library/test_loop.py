@@ -331,7 +331,7 @@ def test_without_a_score_that_tells_the_newest_weights_are_kept(tmp_path, scores
     assert (result.step, result.score) == (step, score)
 
 
-def test_the_loss_falls_and_the_score_decides_which_weights_are_kept(tmp_path):
+def test_the_loss_falls_and_a_much_higher_score_decides_which_weights_are_kept(tmp_path):
     events = []
     settings = replace(SETTINGS, steps=60, validate_every=20, checkpoint_every=60)
 
@@ -340,7 +340,7 @@ def test_the_loss_falls_and_the_score_decides_which_weights_are_kept(tmp_path):
         settings,
         events.append,
         schedule=partial(polynomial_decay, steps=60),
-        validate=scoring([0.5, 0.8, 0.7]),
+        validate=scoring([0.5, 0.8, 0.6]),
     )
 
     metrics = [event for event in events if isinstance(event, Metric)]
@@ -349,12 +349,46 @@ def test_the_loss_falls_and_the_score_decides_which_weights_are_kept(tmp_path):
     assert losses[-1] < 0.8 * losses[0]
     assert (content["best"]["step"], content["best"]["score"]) == (40, 0.8)
     scores = [event for event in metrics if "score" in event.values]
-    assert [event.values["score"] for event in scores] == [0.5, 0.8, 0.7]
+    assert [event.values["score"] for event in scores] == [0.5, 0.8, 0.6]
     assert scores[0].values["dice/a"] == 0.5
     progress = [event for event in events if isinstance(event, Progress)]
     assert progress[-1].fraction == 1
     assert progress[-1].eta_s == 0
     assert progress[0].eta_s > 0
+
+
+@pytest.mark.parametrize(
+    ("change", "later", "kept"),
+    [
+        ({}, Validation(0.76), (4, 0.76)),
+        ({"minutes": 0.75}, Validation(0.76), (3, 0.76)),
+        ({}, Validation(0.7), (2, 0.81)),
+        ({}, Validation(0.76, missing=("a",)), (2, 0.81)),
+    ],
+    ids=["steps", "minutes", "far worse", "a label is missing"],
+)
+def test_at_its_end_a_training_keeps_the_last_weights_unless_they_are_far_worse(
+    tmp_path, clock, change, later, kept
+):
+    """One held-out case cannot tell weights of like scores apart, and the last are the best."""
+    first = iter([Validation(0.5), Validation(0.81)][-2 if change else -1 :])
+    run(tmp_path, replace(SETTINGS, **change), validate=lambda: next(first, later))
+    result = read_result(tmp_path / "checkpoint.pt")
+    assert (result.step, result.score) == kept
+
+
+def test_a_training_that_is_asked_to_end_keeps_the_weights_of_the_highest_score(tmp_path):
+    """Its rate has not come down yet, so that the last weights have no advantage."""
+    settings = replace(SETTINGS, steps=100, validate_every=2)
+    (tmp_path / "run").mkdir()
+
+    def end(event):
+        if isinstance(event, Metric) and event.values.get("score") == 0.81:
+            (tmp_path / "run" / "control").write_text("finish")
+
+    run(tmp_path / "run", settings, end, validate=scoring([0.81, 0.76]))
+    result = read_result(tmp_path / "run" / "checkpoint.pt")
+    assert (result.steps, result.step, result.score) == (3, 2, 0.81)
 
 
 def test_without_validation_the_newest_weights_are_the_result(tmp_path):

@@ -23,7 +23,7 @@ class Parts:
 
     train: tuple[str, ...]
     validation: tuple[str, ...]
-    """The training keeps the weights that are best on these."""
+    """Judge the training while it learns."""
     test: tuple[str, ...]
     """Judged after the training, which never saw them."""
 

@@ -84,7 +84,7 @@ def plan_pretraining(config: PretrainConfig, folder: RunFolder, events: EventSin
     train, validation = _split(held_out, usable)
     check_patience(config, validation)
     if not validation:
-        events(Notice("No volume is held out, so the newest weights are kept, not the best."))
+        events(Notice("No volume is held out, so nothing tells how well the task is learnt."))
     network, patch_size = _plan_network(config, list(usable.values()))
     job = PretrainJob(
         config=config,

@@ -29,7 +29,7 @@ _TASKS = {
 
 
 def write_pretrained_bundle(job: PretrainJob, result: TrainResult) -> dict[str, Any]:
-    """Write the best weights as a bundle of the kind pretrained.
+    """Write the weights as a bundle of the kind pretrained.
 
     Args:
         job: The training.

@@ -31,7 +31,7 @@ from MISFMLib.training.stop import yielding_events
 def write_trained_bundle(
     job: FinetuneJob, result: TrainResult, events: EventSink
 ) -> dict[str, Any]:
-    """Write the best weights as a bundle, segment the held-out cases with it, and add the results.
+    """Write the weights as a bundle, segment the held-out cases with it, and add the results.
 
     Args:
         job: The training.
