@@ -143,7 +143,7 @@ run_tests() {
   make_venv
   if has_stand_in; then
     install_graphics
-    # Beside pip and the checks of the code, each of which takes one core.
+    # Beside what takes one core: pip, and the checks of the code.
     { find_slicer >/dev/null; install_stand_in; } &
     slicers=$!
   fi
@@ -155,7 +155,6 @@ run_tests() {
   "$venv/bin/mypy"
   say "codespell"
   "$venv/bin/codespell"
-  [ -z "$slicers" ] || wait "$slicers"
   say "pytest: the library"
   # One thread for each worker: more only fight over the cores.
   OMP_NUM_THREADS=1 "$venv/bin/python" -m pytest --numprocesses auto --maxprocesses 4 \
@@ -163,6 +162,7 @@ run_tests() {
   # A worker of pytest-xdist may not survive a signal to itself.
   OMP_NUM_THREADS=1 "$venv/bin/python" -m pytest -m signals \
     Testing/Library/test_{loop,prepare,reader_process,serve}.py
+  [ -z "$slicers" ] || wait "$slicers"
   test_slicer_module
   test_in_slicer
 }
