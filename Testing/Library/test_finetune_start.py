@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import math
 import re
 import shutil
 from dataclasses import replace
@@ -15,6 +16,7 @@ import SimpleITK as sitk
 import torch
 
 from MISFMLib.configs import (
+    FinetuneConfig,
     IntensityConfig,
     LabelConfig,
     NetworkConfig,
@@ -36,6 +38,7 @@ from MISFMLib.jobs.train.finetune import run_finetune
 from MISFMLib.jobs.train.validation import validate
 from MISFMLib.models.bundle import read_bundle, read_weights, write_bundle
 from MISFMLib.models.bundle_manifest import UNKNOWN_IMAGES, BundleManifest
+from MISFMLib.models.store import find_model
 from MISFMLib.networks import build_network, weights_to_numpy
 from MISFMLib.resources import read_preset
 
@@ -420,13 +423,33 @@ def test_a_start_that_segments_sees_as_much_as_it_has_learnt_with(a_source):
         space = replace(a_source.manifest.preprocessing, patch_size=(64, 64, 64))
         manifest = replace(a_source.manifest, kind=kind, preprocessing=space)
         network = replace(manifest.network, architecture="pctnet")
-        start = training_start.Start(network, 1, bundle=replace(a_source, manifest=manifest))
+        start = training_start.Start(network, 96**3, bundle=replace(a_source, manifest=manifest))
         facts = [SimpleNamespace(shape_dhw=(volume,) * 3, spacing_dhw=(1, 1, 1))]
         return planning._patch(facts, (1, 1, 1), network, start)
 
     assert patch("segmentation", 50) == (56, 64, 64)
     assert patch("segmentation", 40) == (40, 48, 48)
+    assert patch("segmentation", 100) == (64, 64, 64)
+    # What was pretrained is trained as fresh weights are.
     assert patch("pretrained", 50) == (48, 48, 48)
+    assert patch("pretrained", 100) == (88, 96, 96)
+
+
+def test_a_pretrained_start_has_the_budget_of_fresh_weights(tmp_path):
+    """The patch of its pretext task was smaller than the left atrium, and cost 6 points."""
+
+    def budget(init):
+        config = FinetuneConfig(data=tmp_path, output=tmp_path / "model", init=str(init))
+        return training_start.find_start(config).max_patch_voxels
+
+    pretrained = find_model("pretrained-general")
+    network = replace(pretrained.manifest.network, level_channels=(9, 16, 32, 64, 128))
+    other = replace(pretrained.manifest, network=network)
+    write_bundle(tmp_path / "other", other, read_weights(pretrained))
+
+    assert budget("pretrained-general") == training_start.preset_network("small")[1]
+    assert budget("hippocampus-mr") == 32 * 48 * 32
+    assert budget(tmp_path / "other") == math.prod(other.preprocessing.patch_size)
 
 
 def test_a_network_of_monai_keeps_the_patch_it_was_made_for(a_source):

@@ -26,7 +26,6 @@ from MISFMLib.data.label_check import CaseFacts
 from MISFMLib.data.label_sides import mirror_axes
 from MISFMLib.data.nnunet_rules import nnunet_spacing, plan_stages
 from MISFMLib.data.plan import (
-    PATCH_COVERAGE,
     Modality,
     TrainingPlan,
     along,
@@ -193,23 +192,20 @@ def _resolution_mode(config: FinetuneConfig, start: Start, spacing: Spacing) -> 
 def _patch(
     facts: Sequence[CaseFacts], spacing: Spacing, network: NetworkConfig, start: Start
 ) -> Size:
-    """Plan the patch; a source's patch stays, except where the volumes are smaller than it.
+    """Plan the patch; that of a model stays, except where the volumes are smaller than it.
 
     What segments needs to see as much as it has learnt with, so that it is cut to nothing less than
-    the volumes; what was pretrained goes by what is worth its time in a fresh network.
+    the volumes; what was only pretrained goes by what is worth its time in a fresh network.
     """
     stride = stride_dhw(network)
-    if start.bundle is None:
+    has_one_size = network.architecture in (*OF_ONE_SIZE, "monai")  # or tells not what else fits
+    if start.bundle is None or (start.is_pretrained and not has_one_size):
         patch = plan_patch(facts, spacing, stride, start.max_patch_voxels)
         return fitting_patch(network, patch)
-    if network.architecture in (*OF_ONE_SIZE, "monai"):  # which tells not what else would fit
-        return start.bundle.manifest.preprocessing.patch_size
-    coverage = PATCH_COVERAGE if start.is_pretrained else 1
-    depth, height, width = map(
-        min,
-        plan_patch(facts, spacing, stride, math.inf, coverage),
-        start.bundle.manifest.preprocessing.patch_size,
-    )
+    own_patch = start.bundle.manifest.preprocessing.patch_size
+    if has_one_size:
+        return own_patch
+    depth, height, width = map(min, plan_patch(facts, spacing, stride, math.inf, 1), own_patch)
     return depth, height, width
 
 

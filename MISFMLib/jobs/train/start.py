@@ -7,6 +7,7 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import get_args
 
 from MISFMLib.configs import (
     FinetuneConfig,
@@ -23,6 +24,7 @@ from MISFMLib.device import seed_everything
 from MISFMLib.errors import ConfigError
 from MISFMLib.models import store
 from MISFMLib.models.bundle import Bundle
+from MISFMLib.models.bundle_manifest import BundleManifest
 from MISFMLib.networks import (
     LoadReport,
     SegmentationNetwork,
@@ -126,8 +128,26 @@ def find_start(config: FinetuneConfig) -> Start:
             remedy="Start from one of them: of nnU-Net import one fold; or combine networks that "
             "come from one start with --mean-of weights.",
         )
-    patch_size = bundle.manifest.preprocessing.patch_size
-    return Start(bundle.manifest.network, math.prod(patch_size), bundle=bundle)
+    return Start(bundle.manifest.network, _patch_budget(bundle.manifest), bundle=bundle)
+
+
+def _patch_budget(manifest: BundleManifest) -> int:
+    """Return the budget of the patch: for what was only pretrained that of fresh weights.
+
+    A pretext task is learnt on small patches in less time; a structure that is larger than they are
+    is not segmented with them as well (Docs/evidence.md).
+    """
+    budget, network = math.prod(manifest.preprocessing.patch_size), manifest.network
+    if manifest.kind != "pretrained":
+        return budget
+    for name in get_args(NetworkPreset):
+        fresh, of_fresh, _ = preset_network(name)
+        if (fresh.architecture, fresh.level_channels) == (
+            network.architecture,
+            network.level_channels,
+        ):
+            budget = max(budget, of_fresh)
+    return budget
 
 
 def trains_on(config: FinetuneConfig, start: Start, labels: Sequence[LabelConfig]) -> bool:
