@@ -20,6 +20,7 @@ import sys
 import xml.etree.ElementTree as ET
 from collections import defaultdict, deque
 from collections.abc import Iterator
+from contextlib import ExitStack
 from io import BufferedReader
 from logging import Logger
 from pathlib import Path
@@ -37,7 +38,7 @@ _WIDGET_OWNERS = {"qMRML": "slicer", "qSlicer": "slicer", "ctk": "ctk", "Q": "qt
 _CLASS_NAME = r"(vtkMRML|qMRML)\w+"
 _PYTHON_TYPES = (
     *(value for value in vars(builtins).values() if isinstance(value, type)),
-    *(BufferedReader, Logger, Path, Popen, deque, np.ndarray, os.stat_result),
+    *(BufferedReader, ExitStack, Logger, Path, Popen, deque, np.ndarray, os.stat_result),
     *(re.Match, re.Pattern),
 )
 _PYTHON = {name for type_ in _PYTHON_TYPES for name in dir(type_)}

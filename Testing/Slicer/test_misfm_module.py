@@ -3,6 +3,7 @@
 import gc
 import sys
 import weakref
+from contextlib import suppress
 
 import pytest
 from panel_fixtures import MODULE
@@ -41,6 +42,28 @@ def test_the_panel_opens_with_one_tab_and_the_others_come_one_by_one(host, panel
     widget = slicer.modules.MISFMWidget
     assert widget.pretrainTab is widget.pretrainTab
     assert widget.ui.tabs.tabText(2) == "Pretrain", "the order stays when the last is asked for"
+
+
+def test_a_panel_that_was_half_made_is_replaced_by_the_next_reload(host, panel, monkeypatch):
+    import slicer
+    from MISFMSlicer.Panel import Widget
+
+    def fail(*_arguments):
+        raise RuntimeError("a fault of the tab")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Widget, "SegmentTab", fail)
+        with suppress(RuntimeError):  # Slicer prints it
+            slicer.util.reloadScriptedModule("MISFM")
+    assert not hasattr(slicer.modules.MISFMWidget, "segmentTab")
+    host.failures.take()
+
+    slicer.util.reloadScriptedModule("MISFM")
+    host.process_events()
+
+    assert slicer.modules.MISFMWidget.ui.segmentButton.visible
+    panels = [child.visible for child in panel.parent.children() if child.objectName == "MISFM"]
+    assert panels == [True], "nothing is left of the half"
 
 
 def test_the_self_test_passes(host, panel):

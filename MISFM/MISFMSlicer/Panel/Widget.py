@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Callable
+from contextlib import ExitStack
 from typing import Any
 
 import qt
@@ -30,38 +32,47 @@ class MISFMWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
     """Slicer makes it when the user opens the module for the first time."""
 
     def __init__(self, parent: Any = None) -> None:
-        self._panel: Any = None
+        self._closing = ExitStack()  # what is there to let go of, also after half of `setup`
         VTKObservationMixin.__init__(self)  # first: without a parent the other calls setup
         ScriptedLoadableModuleWidget.__init__(self, parent)
 
     def setup(self) -> None:
         """Make the widgets."""
         ScriptedLoadableModuleWidget.setup(self)
-        self._panel = slicer.util.loadUI(self.resourcePath("UI/MISFM.ui"))
-        self.layout.addWidget(self._panel)
-        self._panel.setMRMLScene(slicer.mrmlScene)
-        self.ui = slicer.util.childWidgetVariables(self._panel)
+        panel = slicer.util.loadUI(self.resourcePath("UI/MISFM.ui"))
+        # Slicer only hides it at reload; its connections would keep all of our old objects alive.
+        self._closing.callback(panel.deleteLater)
+        self.layout.addWidget(panel)
+        panel.setMRMLScene(slicer.mrmlScene)
+        self.ui = slicer.util.childWidgetVariables(panel)
         self.logic = MISFMLogic()
+        self._closing.callback(self.logic.close)
         self.segmentTab = SegmentTab(self.ui, self.logic)
+        self._closing.callback(self.segmentTab.close)
         self._finetuneTab: FinetuneTab | None = None
         self._pretrainTab: PretrainTab | None = None
+        self._closing.callback(self._closeTabs)
         self._heights = [FullHeight(self.ui.segmentTab)]
         self._parameterNode: Any = None
         self._volume: Any = None
         self._haveChoicesChanged = False
         self._hasLooked = False
-        self._refreshTimer = qt.QTimer()
-        self._refreshTimer.setSingleShot(True)
-        self._refreshTimer.setInterval(0)
-        self._refreshTimer.timeout.connect(self._refresh)
-        self._tabsTimer = qt.QTimer()
-        self._tabsTimer.setSingleShot(True)
-        self._tabsTimer.setInterval(0)
-        self._tabsTimer.timeout.connect(self._addNextTab)
+        self._refreshTimer = self._makeTimer(self._refresh)
+        self._tabsTimer = self._makeTimer(self._addNextTab)
         self._tabsTimer.start()
-        self._addShortcuts(self._panel)
+        self._addShortcuts(panel)
         self._observeScene()
         self.enter()
+
+    def _makeTimer(self, slot: Callable[..., None]) -> Any:
+        """Make a timer that calls a slot once, when all that is going on is done."""
+        timer = qt.QTimer()
+        timer.setSingleShot(True)
+        timer.setInterval(0)
+        timer.timeout.connect(slot)
+        self._closing.callback(timer.timeout.disconnect, slot)
+        self._closing.callback(timer.stop)
+        return timer
 
     @property
     def finetuneTab(self) -> FinetuneTab:
@@ -120,24 +131,15 @@ class MISFMWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
 
     def cleanup(self) -> None:
         """Let go of everything, once; called at reload and when Slicer quits."""
-        if self._panel is None:
-            return
-        self._tabsTimer.stop()
-        self._tabsTimer.timeout.disconnect(self._addNextTab)
-        self._refreshTimer.stop()
-        self._refreshTimer.timeout.disconnect(self._refresh)
-        self.removeObservers()
+        self._closing.close()
         self._parameterNode = self._volume = None
+
+    def _closeTabs(self) -> None:
         if _isQuitting():
             views = [tab.train for tab in self._moreTabs]
             settleTrainings([view.training for view in views if view.isRunning])
         for tab in self._moreTabs:
             tab.close()
-        self.segmentTab.close()
-        self.logic.close()
-        # Slicer only hides it at reload; its connections would keep all of our old objects alive.
-        self._panel.deleteLater()
-        self._panel = None
 
     def enter(self) -> None:
         """Show what has changed while another module was open."""
@@ -200,6 +202,7 @@ class MISFMWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
 
     def _observeScene(self) -> None:
         scene = slicer.mrmlScene
+        self._closing.callback(self.removeObservers)
         self.addObserver(scene, scene.StartCloseEvent, self._onSceneStartClose)
         for event in (scene.EndCloseEvent, scene.EndImportEvent):
             self.addObserver(scene, event, self._onSceneReplaced)
