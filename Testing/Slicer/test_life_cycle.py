@@ -103,6 +103,7 @@ def test_nothing_of_a_job_survives(pids_after, end):
     assert alive(pids) == []
 
 
+@pytest.mark.usefixtures("drawing")
 def test_other_layouts_during_a_job_and_with_its_result_are_no_trouble(panel, make_volume):
     import slicer
 
