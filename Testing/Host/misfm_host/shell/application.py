@@ -204,7 +204,7 @@ class qSlicerApplication(QtWidgets.QApplication):
         return f"{self.documentationBaseUrl}user_guide/modules/{name.lower()}.html"
 
     def pauseRender(self) -> None:
-        """Stop rendering; the host renders when it paints anyway."""
+        """Keep the pictures of the views that there are."""
         self.renderPaused.emit(True)
 
     def resumeRender(self) -> None:

@@ -75,6 +75,9 @@ class RenderView(QtWidgets.QWidget):
         self._observed = Observed(self)
         self._picture = QtGui.QImage()
         self._is_stale = True
+        self._pauses = 0
+        application = QtCore.QCoreApplication.instance()
+        application.renderPaused.connect(self.setRenderPaused)  # type: ignore[union-attr]
         self._managers = factory.InstantiateDisplayableManagers(self._renderer)
         self._managers.SetMRMLDisplayableNode(view_node)
         self._style.SetDisplayableManagers(self._managers)
@@ -101,6 +104,11 @@ class RenderView(QtWidgets.QWidget):
         self._render()
         self.update()
 
+    def setRenderPaused(self, pause: bool) -> None:
+        """Keep the picture that there is, until as many calls have ended it."""
+        self._pauses += 1 if pause else -1
+        self.update()
+
     def getDisplayableManagers(self, collection: Any) -> None:
         """Collect the objects that draw the nodes."""
         for index in range(self._managers.GetDisplayableManagerCount()):
@@ -120,7 +128,7 @@ class RenderView(QtWidgets.QWidget):
         self._is_stale = False
 
     def paintEvent(self, _event: QtGui.QPaintEvent) -> None:
-        if self._is_stale:
+        if self._is_stale and self._pauses <= 0:
             self._render()
         QtGui.QPainter(self).drawImage(0, 0, self._picture)
 
