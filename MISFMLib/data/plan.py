@@ -30,6 +30,8 @@ _SPACING_TOLERANCE = 0.01
 """Relative difference up to which voxel sizes count as equal."""
 PATCH_COVERAGE = 0.85
 """Part of the median volume that the patch of a fresh network covers."""
+_VOXELS_FOR_ONE = 2.5
+"""Voxels of a patch for one in the box around the largest label."""
 _AIR_HU = -900
 _SLICED_FACTOR = 1.5
 _EMISSION = {"PET", "PT", "SUV", "SPECT", "NM"}
@@ -119,6 +121,28 @@ def plan_spacing(facts: Sequence[Extent]) -> Spacing:
     chosen = spacings[0] if equal.mean() > 0.5 else np.median(spacings, axis=0)
     depth, height, width = (round(float(value), 3) for value in chosen)
     return depth, height, width
+
+
+def patch_budget(
+    facts: Sequence[CaseFacts], spacing_dhw: Spacing, least: float, most: float
+) -> float:
+    """Choose how many voxels a training patch may have.
+
+    What is far larger than the largest label costs time and brings nothing: Docs/evidence.md.
+
+    Args:
+        facts: Training cases.
+        spacing_dhw: Voxel size in mm to train at.
+        least: Budget for labels however small.
+        most: Budget for labels however large, and where no case has one.
+    """
+    boxes = [
+        max(math.prod(side.extent_mm) for side in fact.sides.values())
+        for fact in facts
+        if fact.sides
+    ]
+    largest = float(np.median(boxes)) / math.prod(spacing_dhw) if boxes else math.inf
+    return min(most, max(least, _VOXELS_FOR_ONE * largest))
 
 
 def plan_patch(

@@ -11,6 +11,7 @@ from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 
+import numpy as np
 import pytest
 import SimpleITK as sitk
 import torch
@@ -27,6 +28,7 @@ from MISFMLib.data.cases import find_cases
 from MISFMLib.data.datasets import PatchSource
 from MISFMLib.data.known_cases import known_cases
 from MISFMLib.data.label_check import examine_cases
+from MISFMLib.data.label_sides import LabelSide
 from MISFMLib.data.plan import TrainingPlan
 from MISFMLib.errors import ConfigError
 from MISFMLib.events import Notice
@@ -440,16 +442,30 @@ def test_a_pretrained_start_has_the_budget_of_fresh_weights(tmp_path):
 
     def budget(init):
         config = FinetuneConfig(data=tmp_path, output=tmp_path / "model", init=str(init))
-        return training_start.find_start(config).max_patch_voxels
+        start = training_start.find_start(config)
+        return start.least_patch_voxels, start.max_patch_voxels
 
     pretrained = find_model("pretrained-general")
     network = replace(pretrained.manifest.network, level_channels=(9, 16, 32, 64, 128))
     other = replace(pretrained.manifest, network=network)
     write_bundle(tmp_path / "other", other, read_weights(pretrained))
 
-    assert budget("pretrained-general") == training_start.preset_network("small")[1]
-    assert budget("hippocampus-mr") == 32 * 48 * 32
-    assert budget(tmp_path / "other") == math.prod(other.preprocessing.patch_size)
+    fresh = training_start.fresh_start("small")
+    assert budget("pretrained-general") == (fresh.least_patch_voxels, fresh.max_patch_voxels)
+    assert budget("hippocampus-mr") == (None, 32 * 48 * 32)
+    assert budget(tmp_path / "other") == (None, math.prod(other.preprocessing.patch_size))
+
+
+def test_the_patch_of_the_small_network_is_no_larger_than_its_labels_ask_for():
+    """Head and neck took two and a half times as long as with the patch that its labels need."""
+    start = training_start.fresh_start("small")
+
+    def patch(edge_mm):
+        box = LabelSide((0, 0, 0), (edge_mm,) * 3, 1, np.zeros((10,) * 3, bool))
+        facts = [SimpleNamespace(shape_dhw=(160,) * 3, spacing_dhw=(1, 1, 1), sides={1: box})]
+        return planning._patch(facts, (1, 1, 1), start.network, start)
+
+    assert (patch(10), patch(45), patch(80)) == ((56, 48, 48), (56, 48, 64), (72, 64, 80))
 
 
 def test_a_network_of_monai_keeps_the_patch_it_was_made_for(a_source):

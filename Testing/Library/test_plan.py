@@ -9,9 +9,11 @@ import pytest
 
 from MISFMLib.configs import IntensityConfig, LabelConfig, NetworkConfig, PreprocessingConfig
 from MISFMLib.data.label_check import CaseFacts
+from MISFMLib.data.label_sides import LabelSide
 from MISFMLib.data.plan import (
     TrainingPlan,
     along,
+    patch_budget,
     plan_intensity,
     plan_modality,
     plan_orientation,
@@ -98,6 +100,27 @@ def test_imported_models_may_turn_the_axes_of_the_body_or_those_of_the_file():
 def test_the_patch_covers_most_of_small_volumes_in_whole_strides():
     assert plan_patch([fact()], (1, 1, 1), (16, 16, 16), 500_000) == (32, 48, 32)
     assert plan_patch([fact(shape=(10, 10, 10))], (1, 1, 1), (16, 16, 16), 500_000) == (16, 16, 16)
+
+
+@pytest.mark.parametrize(
+    ("boxes_mm", "budget"),
+    [
+        ([[(20, 20, 20), (60, 10, 10)]], 20_000),  # the larger of two labels, 8000 mm^3
+        ([[(20, 20, 20)], [(20, 20, 40)], [(90, 90, 90)], []], 40_000),  # the median case with one
+        ([[(4, 4, 4)]], 10_000),
+        ([[(90, 90, 90)]], 50_000),
+        ([[], []], 50_000),
+    ],
+)
+def test_the_budget_of_the_patch_follows_the_largest_label(boxes_mm, budget):
+    def sides(boxes):
+        empty = np.zeros((10,) * 3, bool)
+        return {value: LabelSide((0, 0, 0), box, 9, empty) for value, box in enumerate(boxes, 1)}
+
+    facts = [replace(fact(), sides=sides(boxes)) for boxes in boxes_mm]
+
+    assert patch_budget(facts, (1, 1, 1), 10_000, 50_000) == budget
+    assert patch_budget(facts, (2, 1, 1), 5_000, 25_000) == budget / 2
 
 
 @pytest.mark.parametrize("stride", [(16, 16, 16), (8, 16, 16), (4, 16, 16)])

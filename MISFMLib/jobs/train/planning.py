@@ -29,6 +29,7 @@ from MISFMLib.data.plan import (
     Modality,
     TrainingPlan,
     along,
+    patch_budget,
     plan_intensity,
     plan_modality,
     plan_orientation,
@@ -200,7 +201,9 @@ def _patch(
     stride = stride_dhw(network)
     has_one_size = network.architecture in (*OF_ONE_SIZE, "monai")  # or tells not what else fits
     if start.bundle is None or (start.is_pretrained and not has_one_size):
-        patch = plan_patch(facts, spacing, stride, start.max_patch_voxels)
+        most, least = start.max_patch_voxels, start.least_patch_voxels
+        budget = most if least is None else patch_budget(facts, spacing, least, most)
+        patch = plan_patch(facts, spacing, stride, budget)
         return fitting_patch(network, patch)
     own_patch = start.bundle.manifest.preprocessing.patch_size
     if has_one_size:

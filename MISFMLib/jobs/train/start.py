@@ -24,7 +24,6 @@ from MISFMLib.device import seed_everything
 from MISFMLib.errors import ConfigError
 from MISFMLib.models import store
 from MISFMLib.models.bundle import Bundle
-from MISFMLib.models.bundle_manifest import BundleManifest
 from MISFMLib.networks import (
     LoadReport,
     SegmentationNetwork,
@@ -47,6 +46,8 @@ class Start:
     """Architecture and sizes; classes and channels follow the data set."""
     max_patch_voxels: int
     """Budget of the patch."""
+    least_patch_voxels: int | None = None
+    """Budget where all labels are small; None where it does not go by the labels."""
     rules: StageRules | None = None
     """By which the stages follow the data; None where the network is what it is."""
     bundle: Bundle | None = None
@@ -104,6 +105,12 @@ def preset_network(name: NetworkPreset) -> tuple[NetworkConfig, int, StageRules 
     return decode(NetworkConfig, preset["network"]), preset["max_patch_voxels"], rules
 
 
+def fresh_start(name: NetworkPreset) -> Start:
+    """Return fresh weights of a preset's network."""
+    network, most, rules = preset_network(name)
+    return Start(network, most, read_preset(name).get("least_patch_voxels"), rules)
+
+
 def find_start(config: FinetuneConfig) -> Start:
     """Find what the training starts from.
 
@@ -112,7 +119,7 @@ def find_start(config: FinetuneConfig) -> Start:
         ConfigError: It is an ensemble.
     """
     if config.init is None:
-        return Start(*preset_network(config.network))
+        return fresh_start(config.network)
     if config.init.endswith(_PUBLISHED_SUFFIXES):
         checkpoint = Path(config.init)
         # The tensors do not tell the mode; the released weights were made in mode 1.
@@ -128,26 +135,30 @@ def find_start(config: FinetuneConfig) -> Start:
             remedy="Start from one of them: of nnU-Net import one fold; or combine networks that "
             "come from one start with --mean-of weights.",
         )
-    return Start(bundle.manifest.network, _patch_budget(bundle.manifest), bundle=bundle)
+    return _of_bundle(bundle)
 
 
-def _patch_budget(manifest: BundleManifest) -> int:
-    """Return the budget of the patch: for what was only pretrained that of fresh weights.
+def _of_bundle(bundle: Bundle) -> Start:
+    """Start from a bundle: what was only pretrained may have the patch of fresh weights.
 
     A pretext task is learnt on small patches in less time; a structure that is larger than they are
     is not segmented with them as well (Docs/evidence.md).
     """
-    budget, network = math.prod(manifest.preprocessing.patch_size), manifest.network
-    if manifest.kind != "pretrained":
-        return budget
-    for name in get_args(NetworkPreset):
-        fresh, of_fresh, _ = preset_network(name)
-        if (fresh.architecture, fresh.level_channels) == (
-            network.architecture,
-            network.level_channels,
-        ):
-            budget = max(budget, of_fresh)
-    return budget
+    manifest = bundle.manifest
+    network, budget = manifest.network, math.prod(manifest.preprocessing.patch_size)
+    fresh = _fresh(network) if manifest.kind == "pretrained" else None
+    if fresh is None:
+        return Start(network, budget, bundle=bundle)
+    most = max(budget, fresh.max_patch_voxels)
+    return Start(network, most, fresh.least_patch_voxels, bundle=bundle)
+
+
+def _fresh(network: NetworkConfig) -> Start | None:
+    """Return fresh weights of the preset with a network's architecture and widths."""
+    asked = network.architecture, network.level_channels
+    starts = map(fresh_start, get_args(NetworkPreset))
+    of_these = (s for s in starts if (s.network.architecture, s.network.level_channels) == asked)
+    return next(of_these, None)
 
 
 def trains_on(config: FinetuneConfig, start: Start, labels: Sequence[LabelConfig]) -> bool:
