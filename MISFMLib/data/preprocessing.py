@@ -153,6 +153,8 @@ def prepare_volume(
     is_masked = any(config.scheme == "zscore-inside" for config in preprocessing.intensity)
     if is_masked or preprocessing.previous_labels:
         inside_DHW = filled_foreground(channels_DHW)
+        if previous is not None:  # what has a label is no background, as in nnU-Net
+            inside_DHW |= record.crop_view(previous.array_DHW) != 0
     intensities = [
         intensity_map(cropped_DHW, config, inside_DHW)
         for cropped_DHW, config in zip(channels_DHW, preprocessing.intensity, strict=True)

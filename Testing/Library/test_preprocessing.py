@@ -219,6 +219,22 @@ def test_each_channel_has_its_own_scheme(rng):
     np.testing.assert_allclose(image[1], (array[1] - array[1].mean()) / array[1].std(), rtol=1e-3)
 
 
+def test_in_a_cascade_what_the_first_network_labels_counts_as_foreground():
+    # nnU-Net's mask is `seg >= 0`, and only voxels without a label become -1 outside.
+    array, labels = np.zeros((1, 3, 4, 5), np.float32), np.zeros((3, 4, 5), np.uint8)
+    array[0, 1], array[0, :, 1], labels[0, 0, 0], labels[1, 2, 3] = 5, 9, 1, 2
+    volume = a_volume(array)
+    preprocessing = PreprocessingConfig(
+        intensity=(IntensityConfig(scheme="zscore-inside"),), previous_labels=(1, 2)
+    )
+    prepared = prepare_volume(volume, preprocessing, LabelMap(labels, volume.geometry))
+    inside = (array[0] != 0) | (labels > 0)
+    values = array[0][inside]
+    expected = np.where(inside, (array[0] - values.mean()) / values.std(), array[0])
+    np.testing.assert_allclose(prepared.image_CDHW[0], expected, atol=1e-6)
+    np.testing.assert_array_equal(prepared.image_CDHW[1:], [labels == 1, labels == 2])
+
+
 def test_a_wrong_number_of_channels_is_an_error():
     with pytest.raises(DataError, match=r"2 channel\(s\), the model expects 1: image"):
         prepare_volume(a_volume(np.zeros((2, 3, 3, 3))), PreprocessingConfig())
