@@ -21,7 +21,8 @@ class MonaiNetwork(SegmentationNetwork):
     """Runs a network of MONAI; `config.monai` holds its name, arguments and peculiarities as JSON.
 
     The key ``merging`` of SwinUNETR says in which order patches are merged: MONAI before 1.5 took
-    two of eight neighbours twice, and weights trained with that need it.
+    two of eight neighbours twice, and weights trained with that need it. The key ``outputs`` lists
+    the outputs in the order that they are wanted in.
     """
 
     input_layers = ()
@@ -40,6 +41,7 @@ class MonaiNetwork(SegmentationNetwork):
         self.network = _build(name, arguments)
         if described.get("merging") == "before-1.5":
             _merge_as_before(self.network)
+        self._outputs: list[int] | None = described.get("outputs")
 
     def forward(self, image_BCDHW: Tensor) -> Tensor:
         """Return logits (B, K, D, H, W)."""
@@ -47,7 +49,10 @@ class MonaiNetwork(SegmentationNetwork):
         if isinstance(logits, list | tuple):
             logits = logits[0]
         tensor: Tensor = logits
-        return tensor
+        if self._outputs is None:
+            return tensor
+        # An index would be copied to the device, which no recorded graph allows.
+        return torch.cat([tensor[:, output : output + 1] for output in self._outputs], 1)
 
 
 def _build(name: str, arguments: dict[str, Any]) -> nn.Module:

@@ -101,6 +101,32 @@ STYLES = {
             after("AsDiscreted", threshold=0.5),
         ],
     ),
+    "regions in one label map, as for BraTS": (
+        {
+            "_target_": "SegResNet",
+            "init_filters": 4,
+            "in_channels": 4,
+            "out_channels": 3,
+            "blocks_down": [1, 1],
+            "blocks_up": [1],
+            "norm": ["GROUP", {"num_groups": 2}],
+        },
+        [
+            transform("LoadImaged"),
+            transform("NormalizeIntensityd", nonzero=True, channel_wise=True),
+        ],
+        {"roi_size": [24, 24, 16], "overlap": 0.5},
+        [
+            after("Activationsd", sigmoid=True),
+            INVERT,
+            after("AsDiscreted", threshold=0.5),
+            after(
+                "Lambdad",
+                func="$lambda x: torch.where(x[[2]] > 0, 4, "
+                "torch.where(x[[0]] > 0, 1, torch.where(x[[1]] > 0, 2, 0)))",
+            ),
+        ],
+    ),
     "axes turned late": (
         {**UNET, "_target_": "monai.networks.nets.Unet"},
         [
@@ -135,6 +161,14 @@ STYLES = {
         ],
     ),
 }
+
+
+def painting(function: str, activation: str = "sigmoid") -> dict:
+    """Return a config that makes one label map of regions by a function."""
+    decided = {"threshold": 0.5} if activation == "sigmoid" else {"argmax": True}
+    steps = [after("Activationsd", **{activation: True}), after("AsDiscreted", **decided)]
+    steps.append(after("Lambdad", func=function))
+    return {"postprocessing": {"_target_": "Compose", "transforms": steps}}
 
 
 def write_bundle_of_monai(folder: Path, style: str = "largest component", **changes) -> Path:
@@ -293,6 +327,38 @@ def test_one_region_is_the_structure_also_where_a_background_is_named(named, lab
     assert [(label.value, label.name) for label in manifest.labels] == [(1, labels[0])]
 
 
+@pytest.mark.parametrize(
+    ("function", "painted"),
+    [
+        ("", [(2, "Whole tumor"), (1, "Tumor core"), (3, "Enhancing tumor")]),
+        (
+            "$lambda x: torch.where(x[[2]] > 0, 4, "
+            "torch.where(x[[0]] > 0, 1, torch.where(x[[1]] > 0, 2, 0)))",
+            [(2, "Whole tumor"), (1, "Tumor core"), (4, "Enhancing tumor")],
+        ),
+    ],
+    ids=["not told", "told"],
+)
+def test_a_whole_does_not_hide_its_parts(function, painted, tmp_path):
+    steps = [after("Activationsd", sigmoid=True), after("AsDiscreted", threshold=0.5)]
+    steps += [after("Lambdad", func=function)] if function else []
+    changes = {"postprocessing": {"_target_": "Compose", "transforms": steps}}
+    root = write_bundle_of_monai(tmp_path, **changes)
+    file = root / "configs" / "metadata.json"
+    names = {"0": "Tumor core", "1": "Whole tumor", "2": "Enhancing tumor"}
+    metadata = json.loads(file.read_text())
+    metadata["network_data_format"]["outputs"]["pred"]["channel_def"] = names
+    file.write_text(json.dumps(metadata))
+    bundle = import_monai(root, tmp_path / "models")
+    assert [(label.value, label.name) for label in bundle.manifest.labels] == painted
+    assert "in this order: Whole tumor, Tumor core," in bundle.manifest.limitations
+    given = nets.UNet(**{key: v for key, v in UNET.items() if key != "_target_"}).eval()
+    given.load_state_dict(torch.load(root / "models" / "model.pt")["model"])
+    image = torch.randn(1, 1, 16, 16, 16, generator=torch.Generator().manual_seed(1))
+    with torch.no_grad():
+        torch.testing.assert_close(network_from_bundle(bundle)(image), given(image)[:, [1, 0, 2]])
+
+
 def test_the_largest_component_may_be_kept_on_the_grid_of_the_image(tmp_path):
     steps = [
         after("Activationsd", softmax=True),
@@ -395,6 +461,9 @@ def test_swin_unetr_of_older_versions_merges_patches_as_it_was_trained(tmp_path)
             },
             "largest component of regions",
         ),
+        (painting("$lambda x: torch.where(x[[2]] > 0, 4, os.system('touch x'))"), "touch x"),
+        (painting("$lambda x: torch.where(x[[1]] > 0, 4, 0)"), "each of 3"),
+        (painting("$lambda x: torch.where(x[[0]] > 0, 1, 0)", "softmax"), "than regions"),
     ],
 )
 def test_what_cannot_be_read_is_refused_by_name(changes, named, tmp_path):

@@ -13,16 +13,16 @@ import torch
 from torch import Tensor
 
 from MISFMLib import __version__
-from MISFMLib.configs import LabelConfig, NetworkConfig, PreprocessingConfig
+from MISFMLib.configs import NetworkConfig, PreprocessingConfig
 from MISFMLib.errors import BundleError
 from MISFMLib.jobs.imports.monai_config import MonaiConfig, Unknown
+from MISFMLib.jobs.imports.monai_labels import labels_of, overlap_note, unique
 from MISFMLib.jobs.imports.monai_outputs import decision_of, windows_of
 from MISFMLib.jobs.imports.monai_transforms import listed, preparation_of, short_name
 from MISFMLib.jobs.imports.sources import opened, read_json, read_yaml, refused, understood
 from MISFMLib.models.bundle import Bundle, BundleManifest, check_bundle_output, write_bundle
 from MISFMLib.models.bundle_files import METADATA, file_sha256
 from MISFMLib.models.bundle_manifest import model_name
-from MISFMLib.models.terminology import label_config
 from MISFMLib.networks import build_network, weights_to_numpy
 from MISFMLib.networks.monai_network import NAMES
 from MISFMLib.networks.safe_reading import read_state
@@ -94,9 +94,11 @@ class _Reading:
         decision = decision_of(listed(self._part("postprocessing")))
         preparation = preparation_of(listed(self._part("preprocessing")), self._version)
         names = self._channel_names(channels)
-        labels = self._labels(classes, is_regional=decision.is_regional)
+        prediction, is_regional = self._format("outputs", "pred"), decision.is_regional
+        labels, network = labels_of(prediction, network, decision.painted, is_regional=is_regional)
+        notes = [decision.notes, overlap_note(labels) if is_regional else ""]
         if decision.components is not None:
-            if decision.is_regional and classes > 1:
+            if is_regional and classes > 1:
                 raise refused("The bundle keeps the largest component of regions that may overlap.")
             chosen = decision.components
             labels = tuple(
@@ -110,7 +112,7 @@ class _Reading:
             orientation=preparation.orientation,
             transpose=(2, 1, 0),
             monai_steps=tuple(preparation.steps) or ({"step": "scale-range", **_UNCHANGED},),
-            decision="regions" if decision.is_regional else "highest",
+            decision="regions" if is_regional else "highest",
             scores=decision.scores,  # type: ignore[arg-type]
             decides_first=decision.decides_first,
             skips_air=False,
@@ -124,7 +126,7 @@ class _Reading:
             title=str(text("name") or text("task") or self.name()),
             description=str(text("description") or ""),
             intended_use=str(text("intended_use") or ""),
-            limitations=decision.notes,
+            limitations=" ".join(filter(None, notes)),
             authors=str(text("authors") or ""),
             license=self._license(),
             training_data=str(text("data_source") or ""),
@@ -221,20 +223,10 @@ class _Reading:
         )
         return config, channels, classes
 
-    def _labels(self, classes: int, *, is_regional: bool) -> tuple[LabelConfig, ...]:
-        prediction = self._format("outputs", "pred")
-        given = prediction.get("channel_def") or prediction.get("label_def") or {}
-        # A bundle of one region often names the background that it has no output for.
-        first = 1 if not is_regional or len(given) == classes + 1 else 0
-        numbers = range(first, classes + first if is_regional else classes)
-        names = _unique([str(given.get(str(k), f"structure {k}")) for k in numbers])
-        values = range(1, len(names) + 1)
-        return tuple(label_config(value, name) for value, name in zip(values, names, strict=True))
-
     def _channel_names(self, channels: int) -> tuple[str, ...]:
         given = self._format("inputs", "image").get("channel_def") or {}
         names = [str(given.get(str(number), "image")) for number in range(channels)]
-        return tuple(_unique(names))
+        return tuple(unique(names))
 
     def _format(self, side: str, name: str) -> Mapping[str, Any]:
         formats = self._metadata.get("network_data_format", {}).get(side, {})
@@ -280,11 +272,6 @@ def _load(network: torch.nn.Module, weights: Mapping[str, Tensor]) -> None:
 
 def _is_table(name: str) -> bool:
     return name.endswith("relative_position_index")
-
-
-def _unique(names: list[str]) -> list[str]:
-    """Number the names that repeat."""
-    return [f"{name} {i}" if names.count(name) > 1 else name for i, name in enumerate(names)]
 
 
 def _numbers(values: Any) -> dict[str, Any]:

@@ -5,11 +5,14 @@ A name that is not known is refused, since leaving a step out would change the l
 
 from __future__ import annotations
 
+import ast
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from MISFMLib.jobs.imports.monai_config import Unknown
+from MISFMLib.jobs.imports.monai_labels import Painting
 from MISFMLib.jobs.imports.monai_transforms import (
     WITHOUT_EFFECT,
     Component,
@@ -20,7 +23,9 @@ from MISFMLib.jobs.imports.monai_transforms import (
 from MISFMLib.jobs.imports.sources import refused
 
 _LARGEST = "KeepLargestConnectedComponentd"
-_AFTERWARDS = ("Activationsd", "AsDiscreted", _LARGEST, "Invertd")
+_AFTERWARDS = ("Activationsd", "AsDiscreted", _LARGEST, "Invertd", "Lambdad")
+_WHERE = r"torch\.where\(x\[\[(\d+)\]\] > 0, (\d+), "
+"""As in ``torch.where(x[[2]] > 0, 4, torch.where(x[[0]] > 0, 1, 0))``."""
 _INTERPOLATED_NUMBERS = (
     "The bundle interpolates label numbers linearly on the way back, which gives fractions and "
     "labels of a third structure between two others; the nearest label is taken here."
@@ -37,6 +42,8 @@ class Decision:
     components: tuple[int, ...] | None
     """Labels of which only the largest component stays; empty for all, None for none."""
     notes: str
+    painted: Painting = ()
+    """How regions are painted over each other, if the bundle tells."""
 
 
 def decision_of(transforms: Sequence[Component]) -> Decision:
@@ -62,7 +69,24 @@ def decision_of(transforms: Sequence[Component]) -> Decision:
     interpolates_numbers = decides_first and not _inverts_nearest(by_name.get("Invertd", {}))
     scores = activation if "Activationsd" in order[:inverse] else "logits"
     notes = _INTERPOLATED_NUMBERS if interpolates_numbers else ""
-    return Decision(is_regional, scores, decides_first, components, notes)
+    painted = _painted(by_name["Lambdad"]) if "Lambdad" in by_name else ()
+    if painted and (not is_regional or order.index("Lambdad") < order.index("AsDiscreted")):
+        raise refused("Lambdad of the bundle paints something else than regions.")
+    return Decision(is_regional, scores, decides_first, components, notes, painted)
+
+
+def _painted(transform: Component) -> Painting:
+    """Read the function that makes one label map of regions, as in the zoo's brats_mri."""
+    function = transform.get("func")
+    text = function.why if isinstance(function, Unknown) else str(function)
+    try:
+        plain = ast.unparse(ast.parse(text.removeprefix("$"), mode="eval"))
+    except (SyntaxError, ValueError, RecursionError, MemoryError):
+        plain = ""
+    if not re.fullmatch(rf"lambda x: (?:{_WHERE})+0\)+", plain):
+        raise refused(f"Lambdad of the bundle runs code that is not known here: {text}.")
+    pairs = [(int(output), int(number)) for output, number in re.findall(_WHERE, plain)]
+    return tuple(reversed(pairs))  # the first condition that holds decides
 
 
 def _check_order(order: Sequence[str]) -> None:
