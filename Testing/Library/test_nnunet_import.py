@@ -279,11 +279,40 @@ def test_the_checkpoint_tells_the_configuration_of_a_renamed_folder(tmp_path):
         imported(renamed, tmp_path, configuration="2d")
 
 
+@pytest.mark.parametrize("is_alone", [False, True], ids=["in its results", "copied out of them"])
 @pytest.mark.parametrize("part", ["fold_0", "fold_0/checkpoint_final.pth"])
-def test_of_a_part_of_the_results_is_said_what_to_give(part, tmp_path, capsys):
+def test_of_a_part_of_the_results_is_said_what_to_give(part, is_alone, tmp_path, capsys):
     place = write_results(tmp_path / "results")
+    if is_alone:
+        (place / "plans.json").unlink()
     assert main(["models", "import", str(place / part)]) == 4
     assert "Give the folder Trainer__Plans__configuration" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("is_zip", [False, True], ids=["folder", "zip"])
+def test_results_of_the_first_nnunet_are_refused_as_such(is_zip, tmp_path, capsys):
+    place = tmp_path / "Task007_Liver" / "nnUNetTrainerV2__nnUNetPlansv2.1"
+    (place / "fold_0").mkdir(parents=True)
+    for name in ("plans.pkl", "fold_0/model_final_checkpoint.model"):
+        (place / name).write_bytes(b"a pickle")
+    source = tmp_path / "Task007_Liver"
+    if is_zip:
+        with zipfile.ZipFile(source := tmp_path / "Task007_Liver.zip", "w") as archive:
+            for file in place.rglob("*"):
+                archive.write(file, file.relative_to(tmp_path))
+    assert main(["models", "import", str(source)]) == 4
+    assert "is of nnU-Net v1" in capsys.readouterr().err
+
+
+def test_results_behind_a_link_are_found(tmp_path):
+    place = write_results(tmp_path / "scratch")
+    linked = tmp_path / "results" / "Dataset007_Test"
+    linked.mkdir(parents=True)
+    (linked / place.name).symlink_to(place, target_is_directory=True)
+    (linked / "around").symlink_to(tmp_path / "results", target_is_directory=True)
+    assert kind_of(tmp_path / "results") == "nnunet"
+    bundle = imported(tmp_path / "results", tmp_path)
+    assert bundle.manifest.provenance["configuration"] == "3d_fullres"
 
 
 def test_what_other_trainers_log_does_not_matter(tmp_path):

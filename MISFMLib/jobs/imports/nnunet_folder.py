@@ -3,25 +3,23 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
 from MISFMLib.errors import BundleError, ConfigError
+from MISFMLib.jobs.imports.sources import refused
+from MISFMLib.models.recognise import NNUNET_CHECKPOINTS, files_below, is_of_nnunet_1
 from MISFMLib.networks.safe_reading import read_nnunet
 
 WANTED = (
     "plans.json",
     "dataset.json",
-    "checkpoint_final.pth",
-    "checkpoint_best.pth",
-    "checkpoint_latest.pth",
+    *NNUNET_CHECKPOINTS,
     "summary.json",
     "postprocessing.json",
 )
 """Ends of the names of the files that an import may read; pickles other than checkpoints are none.
 """
-_CHECKPOINTS = ("checkpoint_final.pth", "checkpoint_best.pth", "checkpoint_latest.pth")
 _BEST_FIRST = ("3d_cascade_fullres", "3d_fullres", "3d_lowres", "2d")
 _NAME_PARTS = 3
 
@@ -51,7 +49,9 @@ class TrainedModel:
     def unfinished(self) -> tuple[str, ...]:
         """Folds whose training has not come to its end, while others have; they take no part."""
         used = {fold.checkpoint.parent for fold in self.folds} | {self.path / "fold_all"}
-        begun = {file.parent for kind in _CHECKPOINTS for file in self.path.glob(f"fold_*/{kind}")}
+        begun = {
+            file.parent for kind in NNUNET_CHECKPOINTS for file in self.path.glob(f"fold_*/{kind}")
+        }
         return tuple(sorted(folder.name.removeprefix("fold_") for folder in begun - used))
 
     @property
@@ -64,7 +64,7 @@ def find_trained(folder: Path) -> list[TrainedModel]:
     """Return all trained configurations in a folder or below it, the most accurate kind first."""
     found = [
         TrainedModel(place, folds, _name_parts(place)[2] or _trained_configuration(folds[0]))
-        for place in sorted({file.parent for file in _plans_below(folder)})
+        for place in sorted({f.parent for f in files_below(folder) if f.name == "plans.json"})
         if (place / "dataset.json").is_file() and (folds := _folds(place))
     ]
     return sorted(found, key=lambda model: (_rank(model.configuration), str(model.path)))
@@ -82,6 +82,12 @@ def choose(models: list[TrainedModel], source: Path, configuration: str | None) 
         BundleError: There is none.
         ConfigError: None has this configuration, or several results have it.
     """
+    if not models and is_of_nnunet_1(source):
+        raise refused(
+            f"{source} is of nnU-Net v1, whose models are pickled code; only those of v2 can be "
+            "imported.",
+            "Train it again with nnU-Net v2; nnUNetv2_convert_old_nnUNet_dataset takes its data.",
+        )
     if not models:
         raise BundleError(
             f"{source} holds no trained model of nnU-Net v2: a folder with plans.json, "
@@ -141,10 +147,6 @@ def _trained_configuration(fold: Fold) -> str:
     return str(arguments.get("configuration", "")) if isinstance(arguments, dict) else ""
 
 
-def _plans_below(folder: Path) -> Iterator[Path]:
-    yield from folder.rglob("plans.json")
-
-
 def _rank(configuration: str) -> int:
     known = configuration in _BEST_FIRST
     return _BEST_FIRST.index(configuration) if known else 1
@@ -155,7 +157,7 @@ def _folds(place: Path) -> tuple[Fold, ...]:
 
     As in nnU-Net folds with a final checkpoint only; where none has one, those with the next kind.
     """
-    for kind in _CHECKPOINTS:
+    for kind in NNUNET_CHECKPOINTS:
         folds = [
             Fold(match[1], folder / kind)
             for folder in place.glob("fold_*")
