@@ -13,11 +13,13 @@ import SimpleITK as sitk
 import torch
 
 from MISFMLib.cli import main
+from MISFMLib.data.preprocessing import prepare_volume
 from MISFMLib.errors import BundleError
 from MISFMLib.jobs.imports.monai import import_monai
 from MISFMLib.jobs.imports.monai_config import MonaiConfig
 from MISFMLib.models.recognise import kind_of
 from MISFMLib.networks import network_from_bundle
+from MISFMLib.volumes.volume import read_volume
 
 nets = pytest.importorskip("monai.networks.nets")
 
@@ -147,6 +149,7 @@ STYLES = {
         UNET,
         [
             *LOAD,
+            transform("EnsureTyped", dtype="$torch.float32"),
             transform("Orientationd", axcodes="RAS"),
             transform("Spacingd", pixdim=[1.1, 1.27, 2.1], mode=["bilinear"]),
             transform("ScaleIntensityd", minv=0.0, maxv=1.0),
@@ -359,6 +362,20 @@ def test_a_whole_does_not_hide_its_parts(function, painted, tmp_path):
         torch.testing.assert_close(network_from_bundle(bundle)(image), given(image)[:, [1, 0, 2]])
 
 
+def test_axes_that_the_reader_turns_are_turned(tmp_path):
+    pytest.importorskip("nibabel")
+    from monai.data import NibabelReader
+
+    loading = transform("LoadImaged", reader="NibabelReader", as_closest_canonical=True)
+    changes = {"preprocessing": {"_target_": "Compose", "transforms": [loading]}}
+    bundle = import_monai(write_bundle_of_monai(tmp_path, **changes), tmp_path / "models")
+    (image,) = write_images(tmp_path, 1)
+    prepared = prepare_volume(read_volume(image), bundle.manifest.preprocessing)
+    reader = NibabelReader(as_closest_canonical=True)
+    given, _ = reader.get_data(reader.read(image))
+    np.testing.assert_array_equal(prepared.image_CDHW[0], given)
+
+
 def test_the_largest_component_may_be_kept_on_the_grid_of_the_image(tmp_path):
     steps = [
         after("Activationsd", softmax=True),
@@ -446,6 +463,15 @@ def test_swin_unetr_of_older_versions_merges_patches_as_it_was_trained(tmp_path)
                 }
             },
             "CropForegroundd of the bundle pads",
+        ),
+        (
+            {
+                "preprocessing": {
+                    "_target_": "Compose",
+                    "transforms": [*LOAD, transform("CastToTyped", dtype=["$np.int16", "int8"])],
+                }
+            },
+            "CastToTyped of the bundle makes whole numbers",
         ),
         ({"inferer": {"_target_": "scripts.Inferer"}}, "Inferer"),
         (

@@ -5,6 +5,7 @@ A name that is not known is refused, since leaving a step out would change the l
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -87,6 +88,9 @@ def preparation_of(transforms: Sequence[Component], version: tuple[int, ...]) ->
     for transform in transforms:
         name = short_name(transform)
         if name in WITHOUT_EFFECT:
+            if name == "LoadImaged" and transform.get("as_closest_canonical"):
+                result.orient("RAS")
+            _check_type(name, transform)
             continue
         settings = settings_of(transform)
         if name == "Orientationd":
@@ -99,6 +103,14 @@ def preparation_of(transforms: Sequence[Component], version: tuple[int, ...]) ->
             first, second, third = pixdim = result.steps[-1]["pixdim"]
             result.spacing = (first, second, third) if min(pixdim) > 0 else None
     return result
+
+
+def _check_type(name: str, transform: Component) -> None:
+    """Refuse to cut intensities off to whole numbers."""
+    given = single(transform.get("dtype"))
+    text = given.why if isinstance(given, Unknown) else str(given)
+    if name != "LoadImaged" and re.search("int|long|short|bool", text):
+        raise refused(f"{name} of the bundle makes whole numbers of intensities ({text}).")
 
 
 def _step(name: str, settings: Mapping[str, Any]) -> dict[str, Any]:
