@@ -16,6 +16,7 @@ from torch import Tensor
 from MISFMLib.errors import BundleError
 
 _DTYPES = "?bBhHiIlLqQefdU"
+_POINTER, _LARGEST_POINTER = b"version https://git-lfs", 1024
 _PATH_KINDS = ("", "Posix", "Windows", "PurePosix", "PureWindows")
 _SIGNS_OF_DAMAGE = (
     OSError,
@@ -144,6 +145,14 @@ def _read_safely(path: Path) -> object:
 
 
 def _damaged(path: Path) -> BundleError:
+    if path.is_file() and path.stat().st_size < _LARGEST_POINTER:
+        with path.open("rb") as file:
+            if file.read(len(_POINTER)) == _POINTER:
+                return BundleError(
+                    f"{path} is a pointer of Git LFS; the file itself was not fetched.",
+                    code="checkpoint-not-fetched",
+                    remedy="Run `git lfs pull` in the clone, or download the file.",
+                )
     return BundleError(
         f"{path} is damaged or no checkpoint.",
         code="checkpoint-damaged",

@@ -315,6 +315,15 @@ def test_results_behind_a_link_are_found(tmp_path):
     assert bundle.manifest.provenance["configuration"] == "3d_fullres"
 
 
+def test_a_checkpoint_that_git_lfs_did_not_fetch_is_said_to_be_one(tmp_path):
+    place = write_results(tmp_path / "results")
+    pointer = "version https://git-lfs.github.com/spec/v1\noid sha256:4d7a\nsize 245366784\n"
+    (place / "fold_0" / "checkpoint_final.pth").write_text(pointer)
+    with pytest.raises(BundleError, match="is a pointer of Git LFS") as caught:
+        imported(place, tmp_path)
+    assert "git lfs pull" in caught.value.remedy
+
+
 def test_what_other_trainers_log_does_not_matter(tmp_path):
     place = write_results(tmp_path / "results")
     file = place / "fold_0" / "checkpoint_final.pth"
