@@ -361,6 +361,19 @@ def test_what_a_description_lacks_is_named(file, change, named, tmp_path):
         imported(place, tmp_path)
 
 
+def test_folds_without_a_label_take_nothing_from_its_score(tmp_path):
+    weights = network_weights()
+    place = write_results(tmp_path / "results", folds={"0": weights, "1": weights})
+    for fold, liver in (("0", float("nan")), ("1", 0.5)):  # nnU-Net writes NaN for what no case has
+        folder = place / f"fold_{fold}" / "validation"
+        folder.mkdir()
+        means = {"1": {"Dice": liver}, "2": {"Dice": 0.75}}
+        (folder / "summary.json").write_text(json.dumps({"mean": means}))
+    evaluation = imported(place, tmp_path).manifest.evaluation
+    assert evaluation["liver"] == {"Dice": 0.5}
+    assert evaluation["blob"] == {"Dice": 0.75}
+
+
 def test_the_card_tells_what_nnunet_would_clean(tmp_path):
     place = write_results(tmp_path / "results")
     folder = place / "crossval_results_folds_0_1_2_3_4"

@@ -237,8 +237,9 @@ def _evaluation(model: TrainedModel, outputs: Outputs) -> dict[str, Any]:
             values = map(str, outputs.declared)
             metrics_of = {n: means.get(v, {}) for n, v in zip(outputs.names, values, strict=True)}
         for name, metrics in metrics_of.items():
-            if isinstance(metrics.get("Dice"), int | float):
-                found[name].append(float(metrics["Dice"]))
+            dice = metrics.get("Dice")
+            if isinstance(dice, int | float) and np.isfinite(dice):  # NaN where no case has it
+                found[name].append(float(dice))
     scores = {name: {"Dice": float(np.mean(values))} for name, values in found.items() if values}
     return {**scores, "cases": "validation cases of the folds"} if scores else {}
 
