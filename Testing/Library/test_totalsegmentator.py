@@ -35,6 +35,7 @@ def _helpers():
 
 
 made = _helpers()
+READER = "NibabelIOWithReorient"
 TASK = TotalTask(
     name="totalsegmentator-test",
     task="total_test",
@@ -61,7 +62,7 @@ def weights(tmp_path, monkeypatch):
         labels = {"background": 0, **{name: i for i, name in enumerate(names, start=1)}}
         made.write_results(
             results,
-            plans=made.changed(made.PLANS, dataset_name=folder),
+            plans=made.changed(made.PLANS, dataset_name=folder, image_reader_writer=READER),
             dataset=made.changed(made.DATASET, labels=labels),
             folds={"0": values},
             trainer=TASK.trainer,
@@ -100,6 +101,7 @@ def test_the_parts_found_here_become_one_model(weights, image, tmp_path):
         "heart": 4,
     }
     assert bundle.manifest.preprocessing.overlap == 0.2
+    assert bundle.manifest.preprocessing.orientation == "RAS"  # as read by NibabelIOWithReorient
     together = labels_of(tmp_path, image)
     # One after the other: later parts go over earlier ones, with the numbers of the whole task.
     part = read_part(bundle, "Dataset902")
@@ -118,6 +120,15 @@ def test_the_parts_found_here_become_one_model(weights, image, tmp_path):
         labels_of(tmp_path, image, "--only", "Heart"), np.where(together == 4, 4, 0)
     )
     assert main(["segment", str(image), "-m", TASK.name, "-o", "x.nii.gz", "--only", "heart2"]) == 2
+
+
+def test_volumes_are_turned_whichever_reader_the_plans_name(weights, image, tmp_path):
+    expected = totalsegmentator.fetch_task(TASK)
+    for file in weights.rglob("plans.json"):
+        file.write_text(file.read_text().replace(READER, "SimpleITKIO"))
+    given = totalsegmentator.fetch_task(replace(TASK, name="totalsegmentator-stored"))
+    assert given.manifest.preprocessing == expected.manifest.preprocessing
+    assert read_part(given, "Dataset902").manifest.preprocessing.orientation == "RAS"
 
 
 def test_weights_are_found_by_the_number_of_their_data_set(weights, monkeypatch):
@@ -193,6 +204,7 @@ def test_resampling_as_totalsegmentator_does_it(weights, image, tmp_path, monkey
     small = ndimage.zoom(array, factors, order=1, mode="nearest").astype(np.int32)
     resampled = sitk.GetImageFromArray(small)
     resampled.SetSpacing((2.0, 2.0, 2.0))
+    resampled.SetDirection(turned.GetDirection())
     sitk.WriteImage(resampled, str(tmp_path / "small.nii.gz"))
     labels = labels_of(tmp_path, tmp_path / "small.nii.gz")
     back = ndimage.zoom(labels, np.divide(array.shape, labels.shape), order=0, mode="nearest")

@@ -129,7 +129,8 @@ def _read(task: TotalTask, path: Path) -> Content:
                 )
             value = label.value  # one model whose labels were renamed since
         labels.append(replace(label, value=value))
-    space = replace(manifest.preprocessing, overlap=task.overlap)
+    # TotalSegmentator turns all volumes to RAS, whichever reader the plans name.
+    space = replace(manifest.preprocessing, overlap=task.overlap, orientation="RAS")
     return replace(manifest, labels=tuple(labels), preprocessing=space), weights
 
 
