@@ -36,6 +36,7 @@ def after(name: str, **settings):
 
 
 LOAD = [transform("LoadImaged", reader="NibabelReader"), transform("EnsureChannelFirstd")]
+LOADER = {"_target_": "CheckpointLoader", "load_dict": {"model": "@network"}}
 INVERT = after(
     "Invertd",
     transform="@preprocessing",
@@ -412,6 +413,33 @@ def test_the_weights_may_be_loaded_only_where_they_are_there(tmp_path):
     root = write_bundle_of_monai(tmp_path, checkpointloader=loader, **paths)
     (root / "models" / "model.pt").rename(root / "models" / "best.pt")
     assert import_monai(root, tmp_path / "models").manifest.labels
+
+
+def test_a_snapshot_of_links_is_the_same_model(tmp_path):
+    # As the cache of huggingface_hub has it: files are links into a folder of blobs.
+    handler = {
+        **LOADER,
+        "_disabled_": "$not os.path.exists(@bundle_root + '/models/model.pt')",
+        "load_path": "$@bundle_root + '/models/model.pt'",
+    }
+    root = write_bundle_of_monai(tmp_path, checkpointloader="", handlers=[handler])
+    for number, file in enumerate(sorted(path for path in root.rglob("*") if path.is_file())):
+        blob = tmp_path / "blobs" / str(number)
+        blob.parent.mkdir(exist_ok=True)
+        file.rename(blob)
+        file.symlink_to(blob)
+    bundle = import_monai(root, tmp_path / "models")
+    assert [label.name for label in bundle.manifest.labels] == ["liver", "spleen"]
+
+
+@pytest.mark.parametrize("path", ["../other.pt", "/models/../../other.pt"])
+def test_weights_outside_of_the_bundle_are_refused(path, tmp_path, monkeypatch):
+    (tmp_path / "other.pt").write_bytes(b"x")
+    root = write_bundle_of_monai(tmp_path, checkpointloader=LOADER | {"load_path": path})
+    monkeypatch.chdir(root)
+    for source in (root, Path()):
+        with pytest.raises(BundleError, match="outside of itself"):
+            import_monai(source, tmp_path / "models")
 
 
 def test_swin_unetr_of_older_versions_merges_patches_as_it_was_trained(tmp_path):

@@ -19,7 +19,14 @@ from MISFMLib.jobs.imports.monai_config import MonaiConfig, Unknown
 from MISFMLib.jobs.imports.monai_labels import labels_of, overlap_note, unique
 from MISFMLib.jobs.imports.monai_outputs import decision_of, windows_of
 from MISFMLib.jobs.imports.monai_transforms import listed, preparation_of, short_name
-from MISFMLib.jobs.imports.sources import opened, read_json, read_yaml, refused, understood
+from MISFMLib.jobs.imports.sources import (
+    opened,
+    read_json,
+    read_yaml,
+    refused,
+    understood,
+    within,
+)
 from MISFMLib.models.bundle import Bundle, BundleManifest, check_bundle_output, write_bundle
 from MISFMLib.models.bundle_files import METADATA, file_sha256
 from MISFMLib.models.bundle_manifest import model_name
@@ -147,8 +154,8 @@ class _Reading:
 
     def _weights_file(self) -> Path:
         path = self._load_path() or "models/model.pt"
-        file = self._root / path.removeprefix("./")
-        if not file.resolve().is_relative_to(self._root.resolve()):
+        file = within(self._root, path)
+        if file is None:
             raise refused(f"The bundle takes its weights from {path}, outside of itself.")
         if not file.is_file():
             file = self._root / "models" / file.name

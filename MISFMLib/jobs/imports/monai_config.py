@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from MISFMLib.jobs.imports.monai_expressions import REFERENCE, Unreadable, evaluated
-from MISFMLib.jobs.imports.sources import refused
+from MISFMLib.jobs.imports.sources import refused, within
 
 _DEEPEST = 40
 
@@ -86,8 +86,8 @@ class MonaiConfig:
 
     def _exists(self, path: str) -> bool:
         """Tell whether a file of the bundle is there; others are not looked for."""
-        file = (self._root / path).resolve()
-        if not file.is_relative_to(self._root.resolve()):
+        file = within(self._root, path)
+        if file is None:
             raise Unreadable(f"{path} is not in the bundle")
         return file.exists()
 

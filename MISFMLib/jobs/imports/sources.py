@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import errno
 import json
+import os
 import shutil
 import stat
 import tempfile
@@ -44,6 +45,16 @@ def opened(path: Path, wanted: tuple[str, ...]) -> Iterator[Path]:
     with tempfile.TemporaryDirectory(prefix="misfm-import-") as temporary:
         _unpack(path, Path(temporary), wanted)
         yield Path(temporary)
+
+
+def within(folder: Path, path: str) -> Path | None:
+    """Return a file of a folder by its path there; None where that leads out of the folder.
+
+    A file may be a link, as all are in the cache of huggingface_hub.
+    """
+    folder = Path(os.path.normpath(folder.absolute()))
+    file = Path(os.path.normpath(folder / path))
+    return file if file.is_relative_to(folder) else None
 
 
 def refused(what: str, remedy: str = "It cannot be imported.") -> BundleError:
