@@ -476,6 +476,16 @@ def test_swin_unetr_of_older_versions_merges_patches_as_it_was_trained(tmp_path)
     ("changes", "named"),
     [
         ({"network_def": {"_target_": "scripts.net.MyNet"}}, r"scripts\.net\.MyNet"),
+        ({"network_def": {**UNET, "_target_": "networks.unet.UNet"}}, r"networks\.unet\.UNet"),
+        (
+            {
+                "preprocessing": {
+                    "_target_": "Compose",
+                    "transforms": [transform("scripts.LoadImaged")],
+                }
+            },
+            r"with scripts\.LoadImaged",
+        ),
         ({"network_def": {"_target_": "os.system", "command": "touch x"}}, r"os\.system"),
         ({"network_def": {**UNET, "channels": "$eval('[4, 8]')"}}, "eval"),
         ({"network_def": {**UNET, "channels": "$__import__('os').listdir()"}}, "import"),

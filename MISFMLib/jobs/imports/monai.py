@@ -206,7 +206,7 @@ class _Reading:
         component = self._component("network")
         target, name = str(component["_target_"]), short_name(component)
         name = _ALIASES.get(name, name)
-        if name not in NAMES or target.startswith("scripts"):
+        if name not in NAMES:
             raise refused(f"The network is {target}, known are {', '.join(NAMES)} of MONAI.")
         arguments = {key: v for key, v in component.items() if not key.startswith("_")}
         for key, value in arguments.items():

@@ -53,8 +53,14 @@ class Preparation:
 
 
 def short_name(component: Component) -> str:
-    """Return the name of a component's class; dictionary transforms as in ``Spacingd``."""
-    name = str(component.get("_target_", "")).rsplit(".", 1)[-1]
+    """Return the name of a component's class; dictionary transforms as in ``Spacingd``.
+
+    Of a class that is not MONAI's the whole path: by its last part it could pass for one.
+    """
+    path = str(component.get("_target_", ""))
+    if "." in path and not path.startswith("monai."):
+        return path
+    name = path.rsplit(".", 1)[-1]
     for suffix in ("Dict", "D"):
         if name.endswith(suffix) and len(name) > len(suffix) and name[-len(suffix) - 1].islower():
             return name.removesuffix(suffix) + "d"
