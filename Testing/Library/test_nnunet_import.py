@@ -18,6 +18,7 @@ from MISFMLib.cli import main
 from MISFMLib.configs import InterpolationConfig, NetworkConfig, StagesConfig
 from MISFMLib.errors import BundleError, ConfigError, OutputError
 from MISFMLib.inference import openvino_conversion, openvino_network
+from MISFMLib.jobs.imports import sources
 from MISFMLib.jobs.imports.nnunet import import_nnunet
 from MISFMLib.models.bundle import read_previous, read_weights, verify_bundle
 from MISFMLib.models.recognise import kind_of
@@ -397,6 +398,21 @@ def test_a_zip_that_leads_out_of_its_folder_is_refused(name, tmp_path):
     with pytest.raises(BundleError, match="leads out") as caught:
         imported(archive, tmp_path)
     assert caught.value.code == "bundle-unsafe-zip"
+
+
+def test_only_what_is_unpacked_of_a_zip_may_be_too_large(tmp_path, monkeypatch, capsys):
+    place = write_results(tmp_path / "results")
+    validation = place / "fold_0" / "validation"
+    validation.mkdir()
+    (validation / "case.nii.gz").write_bytes(bytes(10**6))
+    with zipfile.ZipFile(tmp_path / "all.zip", "w") as archive:
+        for file in place.rglob("*"):
+            archive.write(file, file.relative_to(tmp_path))
+    monkeypatch.setattr(sources, "_MAX_BYTES", 10**6)
+    imported(tmp_path / "all.zip", tmp_path)
+    monkeypatch.setattr(sources, "_MAX_BYTES", 1000)
+    assert main(["models", "import", str(tmp_path / "all.zip")]) == 4
+    assert "give the folder of one model" in capsys.readouterr().err
 
 
 def test_old_plans_describe_the_same_network(tmp_path):

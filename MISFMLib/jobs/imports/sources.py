@@ -133,9 +133,9 @@ def _unpack(path: Path, folder: Path, wanted: tuple[str, ...]) -> None:
         with zipfile.ZipFile(path) as archive:
             infos = archive.infolist()
             _refuse_unsafe(path, infos)
+            infos = [i for i in infos if not i.is_dir() and i.filename.endswith(wanted)]
+            _refuse_large(path, infos)
             for info in infos:
-                if info.is_dir() or not info.filename.endswith(wanted):
-                    continue
                 target = folder / info.filename.replace("\\", "/")  # zipped by old Windows
                 target.parent.mkdir(parents=True, exist_ok=True)
                 with archive.open(info) as source, target.open("wb") as file:
@@ -161,12 +161,20 @@ def _refuse_unsafe(path: Path, infos: list[zipfile.ZipInfo]) -> None:
             problems.append(f"{name!r} is a link")
         elif info.flag_bits & 1:
             problems.append(f"{name!r} is encrypted")
-    total = sum(info.file_size for info in infos)
-    if total > _MAX_BYTES or len(infos) > _MAX_FILES:
-        problems.append(f"it would unpack to {len(infos)} files and {total / 2**30:.1f} GiB")
     if problems:
         raise BundleError(
             f"{path} is not safe to unpack: {'; '.join(problems[:5])}.",
             code="bundle-unsafe-zip",
             remedy="Do not use this file; get it from its authors.",
+        )
+
+
+def _refuse_large(path: Path, infos: list[zipfile.ZipInfo]) -> None:
+    total = sum(info.file_size for info in infos)
+    if total > _MAX_BYTES or len(infos) > _MAX_FILES:
+        raise BundleError(
+            f"The models in {path} take {total / 2**30:.1f} GiB in {len(infos)} files, which is "
+            "more than is unpacked here.",
+            code="bundle-too-large",
+            remedy="Unpack it yourself and give the folder of one model.",
         )
