@@ -19,14 +19,33 @@ def a_job(train=8, validation=6, *, chosen="unknown", start=None):
     )
 
 
-def a_result(score=0.9, missing=()):
-    return SimpleNamespace(score=score, missing=missing)
+def a_result(score=0.9, missing=(), *, step=4, ended_early=""):
+    return SimpleNamespace(
+        score=score, missing=missing, step=step, steps=4, ended_early=ended_early
+    )
 
 
 def test_held_out_cases_without_labels_show_nothing():
     text = limitations(a_job(), a_result(score=None))
     assert "the 6 cases held out have no label, so that nothing is known" in text
     assert "highest Dice" not in text
+
+
+@pytest.mark.parametrize("ended_early", ["", "minutes", "patience"])
+def test_the_weights_at_the_end_of_a_training_were_not_chosen_by_the_held_out_cases(ended_early):
+    text = limitations(a_job(), a_result(ended_early=ended_early))
+    assert "6 cases of the same source. The weights are those of the last step." in text
+    assert "highest Dice" not in text
+
+
+@pytest.mark.parametrize(
+    "chosen",
+    [a_result(step=2), a_result(ended_early="request"), a_result(missing=["rib"])],
+    ids=["the last were far worse", "asked to end", "a label is missing"],
+)
+def test_weights_that_the_held_out_cases_chose_make_the_results_optimistic(chosen):
+    text = limitations(a_job(), chosen)
+    assert "the highest Dice on these held-out cases, so that the results are slightly" in text
 
 
 def test_labels_that_were_not_found_are_named():

@@ -10,6 +10,11 @@ from MISFMLib.training.checkpoint import TrainResult
 _FEW_CASES = 5
 _SHARE_ALIKE = re.compile(r"-SA\b|GPL|share.?alike", re.IGNORECASE)
 _UNKNOWN = ("", "unknown")
+_LAST = "The weights are those of the last step."
+_HIGHEST = (
+    "The weights are those with the highest Dice on these held-out cases, so that the results are "
+    "slightly optimistic."
+)
 
 
 def limitations(job: FinetuneJob, result: TrainResult) -> str:
@@ -37,18 +42,22 @@ def _training(job: FinetuneJob, result: TrainResult) -> str:
     if not job.validation:
         return (
             f"Trained on {trained}; none was held out, so that nothing is known of its results on "
-            "other volumes. The weights are those of the last step."
+            f"other volumes. {_LAST}"
         )
+    held_out = _cases(len(job.validation))
     if result.score is None:
         return (
-            f"Trained on {trained}; the {_cases(len(job.validation))} held out have no label, so "
-            "that nothing is known of its results. The weights are those of the last step."
+            f"Trained on {trained}; the {held_out} held out have no label, so that nothing is "
+            f"known of its results. {_LAST}"
         )
-    return (
-        f"Trained on {trained} and evaluated on {_cases(len(job.validation))} of the same source; "
-        "the weights are those with the highest Dice on these held-out cases, so that the results "
-        "are slightly optimistic."
-    )
+    weights = _HIGHEST if _are_chosen(result) else _LAST
+    return f"Trained on {trained} and evaluated on {held_out} of the same source. {weights}"
+
+
+def _are_chosen(result: TrainResult) -> bool:
+    """Tell whether the held-out cases chose the weights, as they do before the end alone."""
+    has_no_end = result.ended_early == "request" or bool(result.missing)
+    return has_no_end or result.step != result.steps
 
 
 def _cases(count: int) -> str:
