@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -625,6 +626,41 @@ def test_a_batch_tells_which_volumes_have_changed_since(tmp_path, model, scans):
     later = changed.stat().st_mtime + 1000
     os.utime(changed, (later, later))
     assert any(f"were made: {changed.stem}. The results are kept" in each for each in notices())
+
+
+def test_the_result_of_another_volume_of_that_name_is_not_kept(tmp_path, model):
+    out = tmp_path / "out"
+    for patient in ("p1", "p2"):
+        write_case(tmp_path / patient / "ct.nrrd", seed=int(patient[1]))
+    segment(tmp_path / "p1", model=model, output=out)
+    with pytest.raises(OutputError, match=r"p1.ct\.nrrd, not from .*p2.ct\.nrrd") as caught:
+        segment(tmp_path / "p2", model=model, output=out)
+    assert caught.value.code == "other-volume"
+    segment(tmp_path / "p1", model=model, output=out)
+    segment(tmp_path / "p2", model=model, output=out, overwrite=True)
+    assert segment(tmp_path / "p2", model=model, output=out)["text"].startswith("0 done, 1 skipped")
+
+
+def test_results_are_kept_when_their_volumes_were_copied_or_moved(tmp_path, model, scans):
+    out = tmp_path / "out"
+    segment(scans, model=model, output=out)
+    copied = shutil.copytree(scans, tmp_path / "copied")
+    for there in (True, False):
+        if not there:
+            shutil.rmtree(scans)
+        events = []
+        report = segment(copied, model=model, output=out, events=events)
+        assert report["text"].startswith("0 done, 3 skipped")
+        notices = [event.message for event in events if isinstance(event, Notice)]
+        assert any("No longer where they were" in notice for notice in notices) is not there
+
+
+def test_the_result_of_another_series_is_not_kept(tmp_path, model, scans):
+    out = tmp_path / "out"
+    segment(scans / "a.nrrd", model=model, output=out, series="echo=1")
+    segment(scans / "a.nrrd", model=model, output=out, series="echo=1")
+    with pytest.raises(OutputError, match="the series echo=1, not with echo=2"):
+        segment(scans / "a.nrrd", model=model, output=out, series="echo=2")
 
 
 def test_a_batch_computes_all_cases_again_when_asked_for(tmp_path, model, scans):

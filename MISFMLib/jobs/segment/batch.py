@@ -22,6 +22,7 @@ from MISFMLib.jobs.progress import Pace
 from MISFMLib.jobs.segment.batch_job import BatchJob, Outcome
 from MISFMLib.jobs.segment.elsewhere import outcomes_elsewhere
 from MISFMLib.jobs.segment.only import wanted_labels
+from MISFMLib.jobs.segment.origins import Origins
 from MISFMLib.jobs.segment.plan import SegmentCase, SegmentPlan
 from MISFMLib.jobs.segment.results import is_whole_result
 from MISFMLib.jobs.segment.review import write_review
@@ -59,8 +60,8 @@ def run_batch(
     Raises:
         BatchError: Cases failed; the others were finished.
         ConfigError: Shards shall be merged, and none has worked here.
-        OutputError: Results that would be kept were made by another model or lack a label, or
-            another run writes those of another model to the folder.
+        OutputError: Results that would be kept were made from another volume or by another model
+            or lack a label, or another run writes those of another model to the folder.
     """
     batch = _Batch(config, bundle, plan, events)
     batch.check_merge()
@@ -90,8 +91,7 @@ class _Batch:
         self._reports: dict[str, Any] = {}
         self._failures: dict[str, str] = {}
         self._volumes: dict[str, Sequence[LabelVolume]] = {}
-        self._changed: list[str] = []
-        """Cases whose results are kept, though their volumes are newer."""
+        self._origins = Origins(self._folder, config.series)
         self._counts = dict.fromkeys(("done", "skipped", "failed", "busy"), 0)
 
     def check_merge(self) -> None:
@@ -106,7 +106,7 @@ class _Batch:
     def run(self, here: Here) -> None:
         """Work on what is not done yet."""
         kept = {case.name for case in self._cases if self._is_kept(case)}
-        self._tell_of_changed()
+        self._origins.tell(self._events)
         self.table.check_model(kept)
         self.table.check_labels(kept, self._labels)
         self.table.check_others()
@@ -159,23 +159,10 @@ class _Batch:
             stat = os.stat(case.output)  # noqa: PTH116 a third of the time of Path.stat
             size = self.table.value(case.name, "bytes")
             if str(stat.st_size) == size or is_whole_result(case.output):
-                self._note_if_changed(case, stat.st_mtime_ns)
+                origin, series = (self.table.value(case.name, it) for it in ("input", "series"))
+                self._origins.compare(case, origin, series, stat.st_mtime_ns)
                 return True
         return False
-
-    def _note_if_changed(self, case: SegmentCase, made_ns: int) -> None:
-        """Remember a case whose volume is newer than its result."""
-        with contextlib.suppress(OSError):
-            if any(os.stat(path).st_mtime_ns > made_ns for path in case.inputs):  # noqa: PTH116
-                self._changed.append(case.name)
-
-    def _tell_of_changed(self) -> None:
-        if self._changed:
-            from MISFMLib.data.case_files import listed  # needs SimpleITK
-
-            message = f"Changed since their results were made: {listed(self._changed)}. "
-            message += "The results are kept; remove them to have them made anew."
-            self._events(Notice(message))
 
     def _is_left_out(self, case: SegmentCase) -> bool:
         return not self._config.overwrite and self.table.value(case.name, "code") in _NOT_AGAIN

@@ -20,8 +20,9 @@ from MISFMLib.files import open_file, write_text
 from MISFMLib.jobs.journal import Journals
 from MISFMLib.models.bundle import BundleManifest
 
-_COLUMNS = ("case", "status", "seconds", "message", "model", "engine", "code", "tries", "bytes")
-_REPEATED = [_COLUMNS.index(name) for name in ("status", "message", "model", "engine", "code")]
+_OF_TRIES = ("case", "status", "seconds", "message", "model", "engine", "code", "tries", "bytes")
+_COLUMNS = (*_OF_TRIES, "input", "series")
+_REPEATED = list(map(_COLUMNS.index, ("status", "message", "model", "engine", "code", "series")))
 _SHARE_OF_TIME = 50
 """Of which the table takes one part while it is written again and again."""
 
@@ -48,6 +49,10 @@ class CaseRow:
     """How often the case was begun, by processes that died and the one that ended it."""
     bytes: int | None = None
     """Size of the label map, by which a later run sees that it is whole."""
+    input: str = ""
+    """Where its volume lies, as seen from the table."""
+    series: str = ""
+    """The choice of the series in it."""
 
     def journal(self, model: str) -> dict[str, Any]:
         """Return the row for a journal."""
@@ -80,7 +85,7 @@ class CaseTable:
     """Rows by case: those of cases.csv, and what all runs have written into journals since.
 
     Columns: case, status, seconds, message, model, engine, code (of the error), tries, bytes (of
-    the label map), and the millilitres of every label by its name.
+    the label map), input, series, and the millilitres of every label by its name.
     """
 
     def __init__(
@@ -182,7 +187,10 @@ class CaseTable:
         stat = result.stat()
         if stat.st_mtime >= self._begun.get(case, math.inf):
             tries = int(self.value(case, "tries") or 1)
-            kept = CaseRow(case, "done", tries=tries, bytes=stat.st_size)
+            origin, series = self.value(case, "input"), self.value(case, "series")
+            kept = CaseRow(
+                case, "done", tries=tries, bytes=stat.st_size, input=origin, series=series
+            )
         row = kept.journal(self.model)
         if case in self._rows:
             self._kept[case] = row

@@ -22,6 +22,7 @@ from MISFMLib.jobs.journal import ENGINE, Journal
 from MISFMLib.jobs.segment.batch_job import BatchJob, Outcome
 from MISFMLib.jobs.segment.case import CaseResult, CaseRunner
 from MISFMLib.jobs.segment.only import wanted_labels
+from MISFMLib.jobs.segment.origins import Origins
 from MISFMLib.jobs.segment.plan import SegmentCase
 from MISFMLib.jobs.segment.region import RegionFirst
 from MISFMLib.jobs.segment.results import is_whole_result
@@ -103,6 +104,7 @@ class CaseWorker:
         self._job = job
         self._runner = runner
         self._journal = journal
+        self._origins = Origins(job.folder, job.config.series)
         self._settled = job.folder / WORK / ENGINE
         self._is_settled = False
         self._settle()
@@ -135,7 +137,10 @@ class CaseWorker:
     def _try(self, case: SegmentCase, claim: Claim, events: EventSink) -> Outcome:
         claim.begin()
         tries = claim.tries + 1
-        self._write(CaseRow(case.name, "cancelled", message="It was not finished.", tries=tries))
+        origin, series = self._origins.of(case), self._origins.series
+        row = CaseRow(case.name, "cancelled", message="It was not finished.", tries=tries)
+        row = dataclasses.replace(row, input=origin, series=series)
+        self._write(row)
         self._runner.segmenter.step_down(claim.tries)
         try:
             result = self._compute(case, events)
@@ -146,17 +151,17 @@ class CaseWorker:
                 raise  # as it would be for all others, after they were computed
             return self._fail(case, error, tries)
         self._tell_engine(result.engine)
-        row = CaseRow(
-            case.name,
-            "done",
-            result.seconds,
-            volumes=result.volumes,
+        report, volumes = result.report, result.volumes
+        row = dataclasses.replace(
+            row,
+            status="done",
+            message="",
+            seconds=result.seconds,
+            volumes=volumes,
             engine=result.engine,
-            tries=tries,
             bytes=case.output.stat().st_size,
         )
         self._write(row)
-        report, volumes = result.report, result.volumes
         return Outcome(case.name, "done", outputs=result.outputs, report=report, volumes=volumes)
 
     def _compute(self, case: SegmentCase, events: EventSink) -> CaseResult:

@@ -1,0 +1,93 @@
+"""From which volumes the results of a batch were made: one name may be that of two patients."""
+
+from __future__ import annotations
+
+import contextlib
+import filecmp
+import os
+from pathlib import Path
+
+from MISFMLib.errors import OutputError
+from MISFMLib.events import EventSink, Notice
+from MISFMLib.files import real_path
+from MISFMLib.jobs.segment.plan import SegmentCase
+from MISFMLib.volumes.suffixes import volume_suffix
+
+_WITHOUT_VOXELS = (".mhd", ".nhdr")
+
+
+class Origins:
+    """Compares the volumes of a batch with those that earlier results in its folder are of."""
+
+    def __init__(self, folder: Path, series: str | None) -> None:
+        """Take the folder of the results and the choice of the series."""
+        self._folder = real_path(folder)
+        self.series = series or ""
+        self._changed: list[str] = []
+        self._moved: list[str] = []
+
+    def of(self, case: SegmentCase) -> str:
+        """Return where the volume of a case lies, as seen from its result."""
+        path = os.path.abspath(case.inputs[0])  # noqa: PTH100 links stay what they are
+        with contextlib.suppress(ValueError):  # another drive
+            path = os.path.relpath(path, self._folder)
+        return Path(path).as_posix()
+
+    def compare(self, case: SegmentCase, origin: str, series: str, made_ns: int) -> None:
+        """Compare a case with what its result was made from, as far as the table tells.
+
+        Args:
+            case: Whose result is to be kept.
+            origin: What `of` said then; empty where nobody wrote it down.
+            series: The choice of then.
+            made_ns: When the result was made.
+
+        Raises:
+            OutputError: It was another volume, which is still there, or another series.
+        """
+        before = self._folder / origin
+        is_elsewhere = origin not in ("", self.of(case))
+        if origin and series != self.series:
+            then, now = (each or "none" for each in (series, self.series))
+            raise _other(case, f"with the series {then}", f"with {now}")
+        with contextlib.suppress(OSError):
+            if is_elsewhere and before.exists() and not _are_same(before, case.inputs[0]):
+                raise _other(case, f"from {before.resolve()}", f"from {case.inputs[0]}")
+            if any(os.stat(path).st_mtime_ns > made_ns for path in case.inputs):  # noqa: PTH116
+                self._changed.append(case.name)
+            elif is_elsewhere and not before.exists():
+                self._moved.append(case.name)
+
+    def tell(self, events: EventSink) -> None:
+        """Tell which results are kept though their volumes may be others by now."""
+        from MISFMLib.data.case_files import listed  # needs SimpleITK
+
+        for what, names in (
+            ("Changed since their results were made", self._changed),
+            ("No longer where they were when their results were made", self._moved),
+        ):
+            if names:
+                message = f"{what}: {listed(names)}. The results are kept; remove them to have "
+                events(Notice(message + "them made anew."))
+
+
+def _are_same(before: Path, now: Path) -> bool:
+    """Tell whether one volume is the other or a copy of it; of a DICOM series its first file."""
+    if before.samefile(now):
+        return True
+    if before.is_dir() and now.is_dir():
+        names = [sorted(path.name for path in folder.iterdir()) for folder in (before, now)]
+        if names[0] != names[1] or not names[0]:
+            return False
+        before, now = before / names[0][0], now / names[0][0]
+    is_whole = volume_suffix(now) not in _WITHOUT_VOXELS
+    return is_whole and filecmp.cmp(before, now, shallow=False)
+
+
+def _other(case: SegmentCase, then: str, now: str) -> OutputError:
+    return OutputError(
+        f"The result {case.output} was made {then}, not {now}.",
+        code="other-volume",
+        remedy="Choose another output folder; or give all volumes in one command, which puts the "
+        "folders that differ into their names; or replace the results with --overwrite.",
+    )
