@@ -52,6 +52,11 @@ Write = Callable[[Path], object]
 """Writes a volume or label map to a path that ends in .nii.gz."""
 
 
+def file_name(wanted: str) -> str:
+    """Return a name that a file can have."""
+    return re.sub(r"[^\w.-]+", "_", wanted).strip("._")[:64] or "case"
+
+
 @dataclasses.dataclass(frozen=True)
 class TrainingSet:
     """The set in a folder; holds nothing in memory but the folder, so those of one are equal."""
@@ -149,7 +154,7 @@ class TrainingSet:
 
     def free_name(self, wanted: str) -> str:
         """Return a name that a file can have, and no case nor file that a crash has left has."""
-        wanted = re.sub(r"[^\w.-]+", "_", wanted).strip("._")[:64] or "case"
+        wanted = file_name(wanted)
         taken, name, number = {row.name.casefold() for row in self.cases()}, wanted, 1
         while name.casefold() in taken or any(
             path.exists() for path in (*self.images(name), self.label_map(name))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -14,12 +14,13 @@ from MISFMLib.annotation.labels import match_labels, new_label
 from MISFMLib.annotation.training_set import TrainingSet
 from MISFMLib.configs import CollectConfig, LabelConfig
 from MISFMLib.data.case_reading import read_case
-from MISFMLib.data.cases import Case, LabelledSet, find_cases, with_label_names
+from MISFMLib.data.cases import Case, LabelledSet, find_cases, listed, with_label_names
 from MISFMLib.data.descriptions import IGNORE
 from MISFMLib.data.label_check import try_cases
-from MISFMLib.errors import BatchError, DataError, MISFMError
+from MISFMLib.errors import BatchError, DataError
 from MISFMLib.events import EventSink, Notice, ignore_events
-from MISFMLib.jobs.collect_study import Scan, add_scans, find_scans
+from MISFMLib.jobs.collect_known import OPEN, add_all, add_volume
+from MISFMLib.jobs.collect_study import Scan, add_scan, find_scans
 from MISFMLib.jobs.progress import counter
 from MISFMLib.jobs.segment.channels import channels_together
 from MISFMLib.models.terminology import label_config
@@ -31,7 +32,6 @@ from MISFMLib.volumes.volume import (
     find_volumes,
     read_volume,
     write_label_map,
-    write_volume,
 )
 
 _UNLABELLED = "imagesTs"
@@ -41,6 +41,8 @@ _MODALITIES = ("CT", "MR")
 def run_collect(config: CollectConfig, events: EventSink = ignore_events) -> dict[str, Any]:
     """Copy cases into a training set; those that cannot be used are named and left out.
 
+    What the set has already stays as it is there, and gets its labels where it has none.
+
     Labels keep their numbers and names in a new set; in one that has labels they are matched by
     name, and a name that the set lacks becomes a new label of it, which is told.
 
@@ -49,7 +51,8 @@ def run_collect(config: CollectConfig, events: EventSink = ignore_events) -> dic
         events: Receives the progress and what was left out.
 
     Returns:
-        Report: the set, how many cases were added with and without labels, and those refused.
+        Report: the set, how many cases it has with and without labels, those it had
+        already (kept), and those refused.
 
     Raises:
         DataError: The data set cannot be read, or its cases have other channels than the set.
@@ -69,21 +72,16 @@ def run_collect(config: CollectConfig, events: EventSink = ignore_events) -> dic
     order = _channel_order(made, channels, config.data, events)
     values = _values(made, found, events)
     images = list(channels_together(_unlabelled(config), len(channels)))
-    on_case = counter(events, "collect", len(found.cases) + len(images))
-    refused: dict[str, str] = {}
-    for index, case in enumerate(found.cases, start=1):
-        try:
-            _add_labelled(made, case, values, order, config)
-        except MISFMError as error:
-            refused[case.name] = error.message
-        on_case(index)
-    for index, paths in enumerate(images, start=len(found.cases) + 1):
-        try:
-            _add_unlabelled(made, paths, order, config.series)
-        except MISFMError as error:
-            refused[paths[0].name] = error.message
-        on_case(index)
-    return _report(made, refused, events)
+    adds = [
+        (case.name, partial(_add_labelled, made, case, values, order, config))
+        for case in found.cases
+    ]
+    adds += [
+        (paths[0].name, partial(_add_unlabelled, made, paths, order, config.series))
+        for paths in images
+    ]
+    kept, refused = add_all(adds, counter(events, "collect", len(adds)))
+    return _report(made, kept, refused, events)
 
 
 def _collect_study(config: CollectConfig, scans: list[Scan], events: EventSink) -> dict[str, Any]:
@@ -96,8 +94,9 @@ def _collect_study(config: CollectConfig, scans: list[Scan], events: EventSink) 
             code="channels-differ",
             remedy="Load the series of a patient in Slicer, and add them with their labels there.",
         )
-    refused = add_scans(made, scans, config.series, counter(events, "collect", len(scans)))
-    return _report(made, refused, events)
+    adds = [(scan.name, partial(add_scan, made, scan, config.series)) for scan in scans]
+    kept, refused = add_all(adds, counter(events, "collect", len(adds)))
+    return _report(made, kept, refused, events)
 
 
 def _open(folder: Path, labels: tuple[LabelConfig, ...], channels: tuple[str, ...]) -> TrainingSet:
@@ -131,7 +130,12 @@ def _channel_order(
     return list(range(len(ours)))
 
 
-def _report(made: TrainingSet, refused: Mapping[str, str], events: EventSink) -> dict[str, Any]:
+def _report(
+    made: TrainingSet, kept: Sequence[str], refused: Mapping[str, str], events: EventSink
+) -> dict[str, Any]:
+    if kept:
+        message = f"In the training set already, and left as they are there: {listed(kept)}."
+        events(Notice(message, level="info"))
     for name, why in refused.items():
         events(Notice(f"{name} is left out: {why}"))
     rows = made.cases()
@@ -141,6 +145,7 @@ def _report(made: TrainingSet, refused: Mapping[str, str], events: EventSink) ->
         "set": str(made.folder),
         "labelled": labelled,
         "unlabelled": len(rows) - labelled,
+        "kept": list(kept),
         "refused": dict(refused),
         "exit_code": BatchError.exit_code if refused else 0,
         "text": f"{made.folder} has {labelled} cases with labels and {len(rows) - labelled} without"
@@ -191,7 +196,7 @@ def _add_labelled(
     values: Mapping[int, int],
     order: Sequence[int],
     config: CollectConfig,
-) -> None:
+) -> bool:
     volume, label_map = read_case(case, series=config.series)
     array_DHW = np.zeros(label_map.array_DHW.shape, np.uint8)
     for value, ours in values.items():
@@ -204,37 +209,38 @@ def _add_labelled(
             code="label-values",
             remedy="Name all labels with --labels, or in dataset.json.",
         )
-    name = made.free_name(case.name)
+    row, _is_new = add_volume(made, case.name, _channels(volume, order))
+    if row.status not in OPEN:
+        return False
     not_drawn = {values[value] for value in case.not_drawn if value in values}
     not_drawn |= {label.value for label in made.labels} - set(values.values())  # others' labels
     renumbered = LabelMap(array_DHW, label_map.geometry)
-    made.add_case(name, *_writers(volume, order))
     if config.as_proposals:
-        write_label_map(renumbered, made.proposal(name), labels=made.labels, overwrite=True)
-        made.update(name, status="proposed")
-        return
+        write_label_map(renumbered, made.proposal(row.name), labels=made.labels, overwrite=True)
+        made.update(row.name, status="proposed")
+        return True
     made.save_labels(
-        name,
+        row.name,
         lambda path: write_label_map(renumbered, path),
         status="checked",
         not_drawn=tuple(label.name for label in made.labels if label.value in not_drawn),
     )
+    return True
 
 
 def _add_unlabelled(
     made: TrainingSet, paths: Sequence[Path], order: Sequence[int], series: str | None
-) -> None:
+) -> bool:
     volume = read_volume(paths, series=series, num_channels=len(made.channels))
     name = case_name(paths[0])
     if len(paths) > 1:
         name = name.removesuffix("_0000")
-    made.add_case(made.free_name(name), *_writers(volume, order))
+    _row, is_new = add_volume(made, name, _channels(volume, order))
+    return is_new
 
 
-def _writers(volume: Volume, order: Sequence[int]) -> list[Callable[[Path], object]]:
-    """Return what writes each channel of a training set."""
-    channels = [replace(volume, array_CDHW=volume.array_CDHW[index, None]) for index in order]
-    return [partial(write_volume, channel) for channel in channels]
+def _channels(volume: Volume, order: Sequence[int]) -> list[Volume]:
+    return [replace(volume, array_CDHW=volume.array_CDHW[index, None]) for index in order]
 
 
 def _unlabelled(config: CollectConfig) -> list[Path]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -14,11 +14,12 @@ from pydicom.errors import InvalidDicomError
 from MISFMLib.annotation.labels import match_labels, new_label
 from MISFMLib.annotation.training_set import TrainingSet
 from MISFMLib.errors import DataError, MISFMError
+from MISFMLib.jobs.collect_known import OPEN, add_volume
 from MISFMLib.volumes.dicom import SeriesInfo, is_series_folder, list_series
 from MISFMLib.volumes.dicom_seg import read_dicom_seg
 from MISFMLib.volumes.same_grid import on_grid
 from MISFMLib.volumes.series_choice import SeriesChoice
-from MISFMLib.volumes.volume import LabelMap, read_volume, write_label_map, write_volume
+from MISFMLib.volumes.volume import LabelMap, read_volume, write_label_map
 
 
 @dataclass(frozen=True)
@@ -72,41 +73,28 @@ def _segmentations(folder: Path) -> Iterator[tuple[Path, str]]:
                 yield path, str(series.get("SeriesInstanceUID", ""))
 
 
-def add_scans(
-    made: TrainingSet, scans: list[Scan], wanted: str | None, on_case: Callable[[int], None]
-) -> dict[str, str]:
-    """Add scans as cases, labelled where a segmentation of them is there.
+def add_scan(made: TrainingSet, scan: Scan, wanted: str | None) -> bool:
+    """Add a scan as a case, labelled where a segmentation of it is there.
 
     Args:
         made: The training set.
-        scans: The scans.
-        wanted: Which of them, and which volume of each, as ``--series`` says it.
-        on_case: Hears how many are done.
+        scan: The scan.
+        wanted: Which scans, and which volume of each, as ``--series`` says it.
 
     Returns:
-        Why a scan or its segmentation was left out, by its name.
+        Whether the set had not all of it already.
 
     Raises:
+        DataError: The scan, or its segmentation, cannot be used.
         OutputError: The training set cannot be written.
     """
-    refused = {}
-    for index, scan in enumerate(scans, start=1):
-        try:
-            _add(made, scan, SeriesChoice.parse(wanted))
-        except DataError as error:
-            refused[scan.name] = error.message
-        on_case(index)
-    return refused
-
-
-def _add(made: TrainingSet, scan: Scan, choice: SeriesChoice) -> None:
+    choice = SeriesChoice.parse(wanted)
     if scan.series.uid:
         choice = SeriesChoice((("uid", scan.series.uid), *choice.wanted))
     volume = read_volume(scan.folder, series=str(choice) or None)
-    name = made.free_name(scan.name)
-    made.add_case(name, lambda path: write_volume(volume, path))
-    if not scan.segmentations:
-        return
+    row, is_new = add_volume(made, scan.name, [volume])
+    if not scan.segmentations or row.status not in OPEN:
+        return is_new
     if len(scan.segmentations) > 1:
         raise DataError(
             f"its volume was added, but it has {len(scan.segmentations)} segmentations.",
@@ -121,7 +109,8 @@ def _add(made: TrainingSet, scan: Scan, choice: SeriesChoice) -> None:
             code=error.code,
             remedy=error.remedy,
         ) from error
-    _add_labels(made, name, found)
+    _add_labels(made, row.name, found)
+    return True
 
 
 def _add_labels(made: TrainingSet, name: str, found: LabelMap) -> None:

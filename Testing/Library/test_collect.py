@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 
 import pytest
 import SimpleITK as sitk
@@ -60,6 +61,35 @@ def test_a_data_set_becomes_a_training_set_with_its_names_and_numbers(a_data_set
         read_volume(made.images("b")).array_CDHW
         == read_volume(source / "imagesTr/b.nii.gz").array_CDHW
     ).all()
+
+
+def test_a_data_set_that_is_collected_again_brings_what_is_new_alone(a_data_set, tmp_path):
+    data = a_data_set()
+    (data / "imagesTs").mkdir()
+    shutil.copy(data / "imagesTr/a.nii.gz", data / "imagesTs/x.nii.gz")
+    late = [data / f"{folder}/c.nii.gz" for folder in ("imagesTr", "labelsTr")]
+    for path in late:
+        path.rename(tmp_path / path.parent.name)
+    config = CollectConfig(data=data, output=tmp_path / "set")
+    run_collect(config)
+    made = TrainingSet(config.output)
+    made.update("b", status="left out")
+    for path in late:
+        (tmp_path / path.parent.name).rename(path)
+    for folder in ("imagesTr", "labelsTr"):
+        shutil.copy(data / folder / "a.nii.gz", data / folder / "x.nii.gz")
+    events = []
+    report = run_collect(config, events.append)
+
+    assert [(row.name, row.status) for row in made.cases()] == [
+        ("a", "checked"),
+        ("b", "left out"),
+        ("x", "checked"),
+        ("c", "checked"),
+    ]
+    assert (report["kept"], report["exit_code"]) == (["a", "b", "x.nii.gz"], 0)
+    notices = [event.message for event in events if isinstance(event, Notice)]
+    assert notices == ["In the training set already, and left as they are there: a, b, x.nii.gz."]
 
 
 def test_a_set_is_extended_by_names_not_by_numbers(a_data_set, tmp_path):

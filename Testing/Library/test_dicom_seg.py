@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import shutil
 import sys
 
 import numpy as np
@@ -513,7 +514,13 @@ def test_a_study_becomes_cases_with_the_labels_of_its_segs(write_series, rng, tm
     for label, ours in zip(LABELS, made.labels, strict=True):
         assert np.array_equal(kept == ours.value, label_map.array_DHW == label.value)
     again = run_collect(CollectConfig(data=tmp_path / "series", output=made_in))
-    assert again["labelled"] == 2, "a second study is added to the set"
+    assert (again["labelled"], len(again["kept"])) == (1, 1), "the same study is in the set already"
+    shutil.rmtree(tmp_path / "series")
+    write_dicom_seg(
+        write_series(RescaleIntercept=100), label_map, MANIFEST, tmp_path / "series" / "seg.dcm"
+    )
+    second = run_collect(CollectConfig(data=tmp_path / "series", output=made_in))
+    assert (second["labelled"], second["kept"]) == (2, []), "a second study is added to the set"
     assert TrainingSet(made_in).labels == made.labels
 
 
