@@ -139,9 +139,9 @@ def test_a_stopped_training_resumes_to_the_same_weights(config, stop_training, t
 def test_a_run_is_resumed_with_its_data_written_in_another_way(config, a_set, monkeypatch):
     monkeypatch.chdir(a_set.parent)
     RunFolder.open(config(data=Path(a_set.name)))
-    RunFolder.open(config(data=a_set, resume=True))
-    with pytest.raises(ConfigError, match=r"data was .* and is nowhere"):
-        RunFolder.open(config(data=Path("nowhere"), resume=True))
+    folder = RunFolder.open(config(data=a_set, resume=True))
+    assert folder.other_place(config(data=a_set)) == ""
+    assert folder.other_place(config(data=Path("nowhere"))) == a_set.name
 
 
 def test_a_training_that_only_lacks_its_evaluation_resumes_there(config, tmp_path, monkeypatch):

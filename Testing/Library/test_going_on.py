@@ -48,9 +48,9 @@ def stopped(config, stop_training, place, tmp_path):
         shutil.rmtree(tmp_path)
         shutil.copytree(kept, tmp_path)
 
-    def go_on():
+    def go_on(**settings):
         heard = []
-        report = run_finetune(config(**OPTIONS, resume=True), heard.append)
+        report = run_finetune(config(**OPTIONS, **settings, resume=True), heard.append)
         notices = [event.message for event in heard if isinstance(event, Notice)]
         return report["weights_sha256"], notices
 
@@ -107,6 +107,25 @@ def test_a_label_map_that_was_corrected_is_read_anew(whole, stopped, a_set, tmp_
     weights, notices = stopped()
     assert any(notice.endswith(f"read anew: {', '.join(names)}.") for notice in notices)
     assert weights != whole
+
+
+def test_a_training_goes_on_where_it_and_its_data_were_moved_to(whole, stopped, a_set, tmp_path):
+    elsewhere = tmp_path / "elsewhere"
+    elsewhere.mkdir()
+    for folder in (a_set, tmp_path / "model.run"):
+        shutil.move(folder, elsewhere / folder.name)
+    weights, notices = stopped(data=elsewhere / a_set.name, output=elsewhere / "model")
+    assert any(f"read from {elsewhere / a_set.name} now" in notice for notice in notices)
+    assert weights == whole
+
+
+def test_a_training_does_not_go_on_with_other_cases_of_the_same_names(stopped, a_set, tmp_path):
+    (name,) = written(tmp_path / "model.run")["split.json"]["validation"]
+    other = shutil.copytree(a_set, tmp_path / "other")
+    relabel(other / f"labelsTr/{name}.nii.gz", lambda array: array.__setitem__((0, 0, 0), 2))
+    with pytest.raises(ConfigError, match=f"its cases {name} are others in .*other than") as caught:
+        stopped(data=other)
+    assert caught.value.code == "resume-data"
 
 
 def test_without_its_cases_a_training_does_not_go_on(stopped, a_set, tmp_path):

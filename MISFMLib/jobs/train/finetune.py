@@ -45,6 +45,7 @@ from MISFMLib.jobs.train.case_notices import (
 )
 from MISFMLib.jobs.train.finetune_job import FinetuneJob
 from MISFMLib.jobs.train.going_on import (
+    check_moved,
     kept_plan,
     kept_split,
     read_changed_anew,
@@ -120,6 +121,7 @@ def _lead(config: FinetuneConfig, events: EventSink, processes: Processes) -> di
     with open_run(config, events, processes) as run:
         yielding = yielding_events(run.events)
         job, facts = _plan_job(config, run.folder, yielding)
+        check_moved(job, yielding)
         read_changed_anew(job, yielding)
         on_case = counter(yielding, "prepare", job.case_count)
         prepared = _prepared(job, [*job.train, *job.validation], on_case)

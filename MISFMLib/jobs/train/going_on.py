@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from MISFMLib.data.cases import LabelledSet, Split, listed
-from MISFMLib.data.datasets import drop_changed
+from MISFMLib.data.datasets import drop_changed, other_files
 from MISFMLib.data.label_check import CaseFacts
 from MISFMLib.data.plan import TrainingPlan
 from MISFMLib.errors import ConfigError
@@ -36,6 +36,21 @@ def kept_plan(plan: TrainingPlan, facts: Mapping[str, CaseFacts]) -> TrainingPla
     if new:
         raise _other_data(f"its cases have the labels {listed(new)}, which it does not know")
     return plan
+
+
+def check_moved(job: FinetuneJob, events: EventSink) -> None:
+    """Let a training go on with a data set that lies elsewhere, if its files are the same.
+
+    Raises:
+        ConfigError: They are of other sizes.
+    """
+    before, now = job.folder.other_place(job.config), job.config.data
+    if not before:
+        return
+    others = other_files([*job.train, *job.validation], job.folder.cases)
+    if others:
+        raise _other_data(f"its cases {listed(others)} are others in {now} than in {before}")
+    events(Notice(f"The data set is read from {now} now, no longer from {before}."))
 
 
 def read_changed_anew(job: FinetuneJob, events: EventSink) -> None:

@@ -11,7 +11,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any, TypeVar
 
-from MISFMLib.configs import TrainingConfig, decode, encode
+from MISFMLib.configs import FinetuneConfig, TrainingConfig, decode, encode
 from MISFMLib.data.cases import Split
 from MISFMLib.data.plan import TrainingPlan
 from MISFMLib.errors import ConfigError, DataError, OutputError
@@ -23,9 +23,10 @@ from MISFMLib.training.checkpoint import has_checkpoint, previous
 
 _FREE_TO_CHANGE = (
     *("resume", "overwrite", "device", "devices", "precision", "threads", "preview"),
-    *("minutes", "patience", "recompute_levels"),
+    *("minutes", "patience", "recompute_levels", "output"),
 )
-"""Settings that a resumed training may change; all others would make it another training."""
+"""Settings that a resumed training may change; all others would make it another training. The
+output is what its folder was found by."""
 _LOCK = "lock"
 _CHECKPOINT = Path("checkpoint.pt")
 _WATCH, _WATCHED = "watch", "watched.seg.nrrd"
@@ -83,6 +84,18 @@ class RunFolder:
     def cases(self) -> Path:
         """Prepared cases; can be made again from the data set."""
         return self.path / "cases"
+
+    @property
+    def _settings(self) -> Path:
+        return self.path / "settings.json"
+
+    def _begun_with(self) -> dict[str, Any]:
+        return read_json_object(self._settings, DataError, code=_DAMAGED, remedy=_ANEW)
+
+    def other_place(self, config: FinetuneConfig) -> str:
+        """Return where a training that goes on had its data set; empty where it has it still."""
+        earlier = str(self._begun_with().get("data", ""))
+        return "" if _is_same(earlier, str(config.data)) else earlier
 
     @property
     def _plan(self) -> Path:
@@ -158,10 +171,8 @@ class RunFolder:
         """
         folder = cls.of(config)
         folder._check_ours()
-        settings = folder.path / "settings.json"
-        if settings.exists() and config.resume:
-            earlier = read_json_object(settings, DataError, code=_DAMAGED, remedy=_ANEW)
-            _check_same_settings(earlier, config)
+        if folder._settings.exists() and config.resume:
+            _check_same_settings(folder._begun_with(), config)
             folder.control.unlink(missing_ok=True)  # it was meant for the process that has ended
         elif has_checkpoint(folder.checkpoint) and not config.overwrite:
             raise OutputError(
@@ -171,7 +182,7 @@ class RunFolder:
             )
         else:
             folder._remove(_OWN)
-            write_json(settings, encode(config))
+            write_json(folder._settings, encode(config))
             (folder.path / _LOCK).touch()
         return folder
 
@@ -238,10 +249,12 @@ def _check_same_settings(earlier: dict[str, Any], config: TrainingConfig) -> Non
     # What an earlier version did not know had the effect that is the default now.
     defaults = {field.name: field.default for field in dataclasses.fields(config)}
     earlier = defaults | earlier
+    # Whether the cases of a data set elsewhere are the same is seen by their files: `going_on`.
+    free = (*_FREE_TO_CHANGE, *(("data",) if isinstance(config, FinetuneConfig) else ()))
     changed = [
         f"{name} was {_said(earlier[name])} and is {_said(value)}"
         for name, value in encode(config).items()
-        if name not in _FREE_TO_CHANGE and not _is_same(earlier[name], value)
+        if name not in free and not _is_same(earlier[name], value)
     ]
     if changed:
         raise ConfigError(
