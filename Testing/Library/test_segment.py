@@ -679,6 +679,23 @@ def test_a_result_of_unknown_origin_is_kept_and_said_so(tmp_path, model, scans):
     assert {row["status"] for row in table_of(out).values()} == {"skipped"}
 
 
+@pytest.mark.parametrize("name", ["report", "uncertainty"])
+def test_kept_results_that_lack_what_is_asked_for_now_are_named(tmp_path, model, scans, name):
+    out = tmp_path / "out"
+    segment(scans / "a.nrrd", model=model, output=out)
+    before = (out / "a.seg.nrrd").read_bytes()
+    for has_them in (False, True):
+        if has_them:
+            segment(scans, model=model, output=out, overwrite=True, **{name: out / "more"})
+        events = []
+        segment(scans, model=model, output=out, events=events, **{name: out / "more"})
+        told = [event.message for event in events if isinstance(event, Notice)]
+        assert (
+            any("asked for now: a. The results are kept" in each for each in told) is not has_them
+        )
+        assert (out / "a.seg.nrrd").read_bytes() == before
+
+
 def test_results_of_another_model_are_not_mixed_in(tmp_path, model, scans):
     out = tmp_path / "out"
     segment(scans / "a.nrrd", model=model, output=out)

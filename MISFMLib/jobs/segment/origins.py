@@ -23,15 +23,20 @@ class Origins:
         """Take the folder of the results and the choice of the series."""
         self._folder = real_path(folder)
         self.series = series or ""
+        self._places: dict[str, str] = {}
         self._changed: list[str] = []
         self._moved: list[str] = []
+        self._bare: list[str] = []
 
     def of(self, case: SegmentCase) -> str:
         """Return where the volume of a case lies, as seen from its result."""
-        path = os.path.abspath(case.inputs[0])  # noqa: PTH100 links stay what they are
-        with contextlib.suppress(ValueError):  # another drive
-            path = os.path.relpath(path, self._folder)
-        return Path(path).as_posix()
+        folder, name = os.path.split(case.inputs[0])
+        if folder not in self._places:  # of which there are few
+            path = os.path.abspath(folder)  # noqa: PTH100 links stay what they are
+            with contextlib.suppress(ValueError):  # another drive
+                path = os.path.relpath(path, self._folder)
+            self._places[folder] = Path(path).as_posix()
+        return f"{self._places[folder]}/{name}"
 
     def compare(self, case: SegmentCase, origin: str, series: str, made_ns: int) -> None:
         """Compare a case with what its result was made from, as far as the table tells.
@@ -45,26 +50,31 @@ class Origins:
         Raises:
             OutputError: It was another volume, which is still there, or another series.
         """
-        before = self._folder / origin
-        is_elsewhere = origin not in ("", self.of(case))
         if origin and series != self.series:
             then, now = (each or "none" for each in (series, self.series))
             raise _other(case, f"with the series {then}", f"with {now}")
+        if not all(os.path.exists(path) for path in case.results[1:]):  # noqa: PTH110 many times
+            self._bare.append(case.name)
         with contextlib.suppress(OSError):
-            if is_elsewhere and before.exists() and not _are_same(before, case.inputs[0]):
-                raise _other(case, f"from {before.resolve()}", f"from {case.inputs[0]}")
             if any(os.stat(path).st_mtime_ns > made_ns for path in case.inputs):  # noqa: PTH116
                 self._changed.append(case.name)
-            elif is_elsewhere and not before.exists():
-                self._moved.append(case.name)
+            if origin and origin != self.of(case):
+                self._compare_places(case, self._folder / origin)
+
+    def _compare_places(self, case: SegmentCase, before: Path) -> None:
+        if not before.exists():
+            self._moved.append(case.name)
+        elif not _are_same(before, case.inputs[0]):
+            raise _other(case, f"from {before.resolve()}", f"from {case.inputs[0]}")
 
     def tell(self, events: EventSink) -> None:
-        """Tell which results are kept though their volumes may be others by now."""
+        """Tell which results are kept though their volumes or what is asked for have changed."""
         from MISFMLib.data.case_files import listed  # needs SimpleITK
 
         for what, names in (
             ("Changed since their results were made", self._changed),
             ("No longer where they were when their results were made", self._moved),
+            ("Without the pictures, reports or uncertainty that are asked for now", self._bare),
         ):
             if names:
                 message = f"{what}: {listed(names)}. The results are kept; remove them to have "
