@@ -198,6 +198,21 @@ def test_segments_are_matched_by_name(folders):
     ]
 
 
+def test_segmentations_name_the_labels_where_the_references_do_not(folders):
+    for path in sorted((folders / "found").iterdir()):
+        write(path.with_name(path.name.replace(".nii.gz", ".seg.nrrd")), two_blocks(), LABELS)
+        path.unlink()
+    report = evaluate(folders)
+    assert [row["label"] for row in report["labels"]] == ["liver", "left kidney"]
+    assert "Nothing names" not in report["text"]
+
+    other = [LabelConfig(value=label.value, name=f"another {label.name}") for label in LABELS]
+    (folders / "found" / "a.seg.nrrd").unlink()
+    write(folders / "found" / "a.seg.nrrd", two_blocks(), other)
+    report = evaluate(folders, overwrite=True)
+    assert [row["label"] for row in report["labels"]] == ["label 1", "label 2"]
+
+
 def test_a_reference_that_slicer_saved_as_a_box_is_compared_on_the_whole_grid(folders):
     (folders / "right/a.nii.gz").unlink()
     x, y, z = GRID.position_xyz((1, 1, 1)).tolist()

@@ -2,18 +2,27 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import contextlib
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
 
 from MISFMLib.data.case_reading import match_names, without_unlabelled
+from MISFMLib.errors import DataError
 from MISFMLib.jobs.evaluate.pairs import Pair
 from MISFMLib.metrics import Agreement, compare_label_maps
 from MISFMLib.volumes.dicom_seg import is_dicom_seg, read_dicom_seg
 from MISFMLib.volumes.same_grid import placed_on
-from MISFMLib.volumes.volume import LabelMap, Volume, on_grid, present_values, read_label_map
+from MISFMLib.volumes.volume import (
+    LabelMap,
+    Volume,
+    on_grid,
+    present_values,
+    read_label_map,
+    read_segment_names,
+)
 
 
 @dataclass(frozen=True)
@@ -52,6 +61,18 @@ def read_pair(pair: Pair, names: Mapping[int, str]) -> tuple[LabelMap, LabelMap]
         prediction = on_grid(prediction, grid, name=str(pair.prediction), whose="reference")
     known = names or reference.names
     return (match_names(prediction, known, pair.prediction) if known else prediction), reference
+
+
+def names_of_predictions(pairs: Sequence[Pair]) -> dict[int, str]:
+    """Return what the segmentations call their labels; nothing where they contradict each other."""
+    found: dict[int, str] = {}
+    for pair in pairs:
+        names: dict[int, str] = {}
+        with contextlib.suppress(DataError):  # why it is damaged has been told
+            names = read_segment_names(pair.prediction)
+        if any(found.setdefault(value, name) != name for value, name in names.items()):
+            return {}
+    return found
 
 
 def unnamed(value: object) -> str:

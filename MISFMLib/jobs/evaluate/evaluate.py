@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import statistics
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +17,12 @@ from MISFMLib.events import EventSink, Notice, ignore_events
 from MISFMLib.files import check_output, write_json
 from MISFMLib.jobs.evaluate import tables
 from MISFMLib.jobs.evaluate.comparing import compare_all
-from MISFMLib.jobs.evaluate.comparison import LabelScore, read_pair, unnamed
+from MISFMLib.jobs.evaluate.comparison import (
+    LabelScore,
+    names_of_predictions,
+    read_pair,
+    unnamed,
+)
 from MISFMLib.jobs.evaluate.pairs import Pair, Pairing, find_pairs, with_description
 from MISFMLib.jobs.journal import Journals
 from MISFMLib.models.terminology import label_config
@@ -58,12 +64,21 @@ def run_evaluate(config: EvaluateConfig, events: EventSink = ignore_events) -> d
         failures = {name: result for name, result in results.items() if isinstance(result, str)}
         scores = [s for result in results.values() if not isinstance(result, str) for s in result]
         if scores:
+            scores = _named(scores, pairing.pairs)
             return _report(pairing, names, scores, failures, config, events)
     raise DataError(
         f"No case could be compared: {next(iter(failures.values()), 'there is no label')}",
         code="nothing-compared",
         remedy="Mend the first case, then try again.",
     )
+
+
+def _named(scores: Sequence[LabelScore], pairs: Sequence[Pair]) -> list[LabelScore]:
+    """Give labels that the references do not name the names that the segmentations have."""
+    if not any(_UNNAMED.fullmatch(score.label) for score in scores):
+        return list(scores)
+    names = {unnamed(value): name for value, name in names_of_predictions(pairs).items()}
+    return [replace(score, label=names.get(score.label, score.label)) for score in scores]
 
 
 def _check_tables(config: EvaluateConfig) -> None:
@@ -162,7 +177,7 @@ def _draw(pair: Pair, names: Mapping[int, str], dice: float, path: Path) -> None
         on_grid(label_map, volume, name=f"A label map of {pair.name}")
         for label_map in read_pair(pair, names)
     )
-    known = {**reference.names, **names}
+    known = {**prediction.names, **reference.names, **names}
     values = present_values(prediction.array_DHW) | present_values(reference.array_DHW)
     labels = [label_config(v, known.get(v, unnamed(v))) for v in sorted(values - {0})]
     write_comparison(volume, prediction, reference, labels, path, f"{pair.name}  Dice {dice:.3f}")
