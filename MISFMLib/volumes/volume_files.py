@@ -201,7 +201,10 @@ def count_frames(path: Path) -> int:
 def header_fields(path: Path) -> dict[str, str]:
     """Return the key-value pairs in the header of a volume file; empty where it has none."""
     reader = _header(path)
-    return {key: reader.GetMetaData(key) for key in reader.GetMetaDataKeys()}
+    try:
+        return {key: reader.GetMetaData(key) for key in reader.GetMetaDataKeys()}
+    except RuntimeError:  # the header could not be read
+        return {}
 
 
 def _header(path: Path) -> sitk.ImageFileReader:

@@ -354,6 +354,17 @@ def test_segments_are_matched_by_name_when_their_numbers_differ(swapped):
         np.testing.assert_array_equal(read_case(case)[1].array_DHW, labels(1, 2))
 
 
+@pytest.mark.parametrize("size", [0, 9, 200])
+def test_a_damaged_segmentation_is_told_when_it_is_read_and_costs_no_other(swapped, size):
+    damaged = swapped / "labels/b.seg.nrrd"
+    damaged.write_bytes(damaged.read_bytes()[:size])
+    found = find_cases(swapped)
+    assert found.label_names == {1: "liver", 2: "spleen"}
+    read_case(found.cases[0])
+    with pytest.raises(DataError, match=r"b\.seg\.nrrd"):
+        read_case(found.cases[1])
+
+
 @pytest.mark.parametrize(("one", "other"), [("node+", "node-"), ("T2", "T2*"), ("> 5", "< 5")])
 def test_labels_whose_names_differ_by_a_sign_are_two(tmp_path, one, other):
     for case in "ab":

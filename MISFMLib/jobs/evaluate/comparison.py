@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -10,7 +9,6 @@ from pathlib import Path
 import numpy as np
 
 from MISFMLib.data.case_reading import match_names, without_unlabelled
-from MISFMLib.errors import DataError
 from MISFMLib.jobs.evaluate.pairs import Pair
 from MISFMLib.metrics import Agreement, compare_label_maps
 from MISFMLib.volumes.dicom_seg import is_dicom_seg, read_dicom_seg
@@ -67,9 +65,7 @@ def names_of_predictions(pairs: Sequence[Pair]) -> dict[int, str]:
     """Return what the segmentations call their labels; nothing where they contradict each other."""
     found: dict[int, str] = {}
     for pair in pairs:
-        names: dict[int, str] = {}
-        with contextlib.suppress(DataError):  # why it is damaged has been told
-            names = read_segment_names(pair.prediction)
+        names = read_segment_names(pair.prediction)
         if any(found.setdefault(value, name) != name for value, name in names.items()):
             return {}
     return found
