@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import errno
 import pickle
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
 from typing import Any, Literal
 
@@ -32,6 +32,8 @@ class BestWeights:
     """Optimizer steps after which they were reached."""
     weights: dict[str, torch.Tensor]
     """State of the network, on the CPU."""
+    missing: tuple[str, ...] = ()
+    """What they did not find."""
 
 
 @dataclass
@@ -74,7 +76,7 @@ class TrainState:
             "ended_early": self.ended_early,
             "network": self.network.state_dict(),
             "optimizer": self.optimizer.state_dict(),
-            "best": best and {"score": best.score, "step": best.step, "weights": best.weights},
+            "best": best and {field.name: getattr(best, field.name) for field in fields(best)},
         }
 
         def check(temporary: Path) -> None:
@@ -150,7 +152,7 @@ class TrainResult:
     ended_early: EarlyEnd
     """What ended it before its last step."""
     missing: tuple[str, ...]
-    """What the last validation did not find."""
+    """What the weights did not find."""
     seconds: float
     """Wall time of the training, over all sessions."""
     speed: Speed
@@ -176,11 +178,11 @@ def read_result(path: Path) -> TrainResult:
     """
     content = _read(path)
     newest = {"step": content["step"], "weights": content["network"], "score": None}
+    of_last = {"missing": tuple(content.get("missing", ()))}  # all that earlier versions kept
     return TrainResult(
-        **(content["best"] or newest),
+        **{**of_last, **(content["best"] or newest)},
         steps=content["step"],
         ended_early=content.get("ended_early", ""),
-        missing=tuple(content.get("missing", ())),
         seconds=content["seconds"],
         speed=_speed(content),
     )

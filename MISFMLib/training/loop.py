@@ -273,7 +273,8 @@ class _Training:
         state.scores = [] if state.missing else [*state.scores, score]
         is_end = self._is_over() and state.ended_early != "request" and not state.missing
         if state.best is None or score >= state.best.score - (_LUCK if is_end else 0):
-            state.best = BestWeights(score, state.step, network_weights(state.network))
+            weights = network_weights(state.network)
+            state.best = BestWeights(score, state.step, weights, state.missing)
 
     def _save(self) -> None:
         if self._fabric.is_global_zero:

@@ -49,7 +49,7 @@ def test_weights_that_the_held_out_cases_chose_make_the_results_optimistic(chose
 
 
 def test_labels_that_were_not_found_are_named():
-    assert "Not found by the end of the training: liver, rib." in limitations(
+    assert "Labels that it does not find: liver, rib." in limitations(
         a_job(), a_result(missing=("liver", "rib"))
     )
 

@@ -399,7 +399,7 @@ def test_labels_that_are_not_found_are_told_where_nothing_is_held_out(config):
     assert "No case is held out, so the model will not be evaluated." in notices(events)
     assert (report["not_found"], report["weights_step"]) == (["left kidney", "spleen"], 2)
     card = read_bundle(Path(report["bundle"])).manifest.limitations
-    assert "Not found by the end of the training: left kidney, spleen." in card
+    assert "Labels that it does not find: left kidney, spleen." in card
 
 
 def test_why_nothing_can_be_held_out_is_told(a_set, config):

@@ -377,6 +377,25 @@ def test_at_its_end_a_training_keeps_the_last_weights_unless_they_are_far_worse(
     assert (result.step, result.score) == kept
 
 
+@pytest.mark.parametrize(
+    ("looks", "kept"),
+    [
+        ([Validation(0.8), Validation(0.7, missing=("a",))], (2, ())),
+        ([Validation(0.8, missing=("a",)), Validation(0.6)], (2, ("a",))),
+        ([Validation(0.6), Validation(0.7, missing=("a",))], (4, ("a",))),
+    ],
+    ids=["lost again", "found too late", "lost, and better all the same"],
+)
+def test_the_labels_that_are_not_found_are_those_of_the_weights_that_are_kept(
+    tmp_path, looks, kept
+):
+    looks = iter(looks)
+    run(tmp_path, validate=lambda: next(looks))
+    result = read_result(tmp_path / "checkpoint.pt")
+    assert (result.step, result.missing) == kept
+    assert result.summary().get("not_found", []) == list(kept[1])
+
+
 def test_a_training_that_is_asked_to_end_keeps_the_weights_of_the_highest_score(tmp_path):
     """Its rate has not come down yet, so that the last weights have no advantage."""
     settings = replace(SETTINGS, steps=100, validate_every=2)

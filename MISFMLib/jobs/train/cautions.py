@@ -21,7 +21,7 @@ def limitations(job: FinetuneJob, result: TrainResult) -> str:
     """Say on what a model was trained and judged, and what that does not show."""
     parts = [_training(job, result)]
     if result.missing:
-        parts.append(f"Not found by the end of the training: {', '.join(result.missing)}.")
+        parts.append(f"Labels that it does not find: {', '.join(result.missing)}.")
     count = len(job.validation)
     if 0 < count < _FEW_CASES:
         parts.append(
