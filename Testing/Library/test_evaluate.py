@@ -276,6 +276,14 @@ def test_of_an_image_whose_channels_are_its_fourth_axis_the_first_is_drawn(folde
     assert (folders / "scores" / "worst" / "c.png").is_file()
 
 
+def test_a_table_of_another_kind_is_never_replaced(folders):
+    other = folders / "found" / "cases.csv"
+    other.write_text("case,status,seconds\na,done,1\n")
+    with pytest.raises(OutputError, match="no table of an evaluation"):
+        evaluate(folders, output=folders / "found", overwrite=True)
+    assert other.read_text().startswith("case,status")
+
+
 def test_an_evaluation_is_not_replaced(folders):
     evaluate(folders)
     with pytest.raises(OutputError):

@@ -696,6 +696,20 @@ def test_kept_results_that_lack_what_is_asked_for_now_are_named(tmp_path, model,
         assert (out / "a.seg.nrrd").read_bytes() == before
 
 
+@pytest.mark.parametrize("header", ["name,status,split", "case,label,dice"])
+@pytest.mark.parametrize("overwrite", [False, True])
+def test_the_table_of_a_training_set_or_an_evaluation_is_never_replaced(
+    tmp_path, model, scans, header, overwrite
+):
+    table = tmp_path / "out" / "cases.csv"
+    table.parent.mkdir()
+    table.write_text(f"{header}\na,checked,train\n")
+    with pytest.raises(OutputError, match="no table of a batch"):
+        segment(scans, model=model, output=tmp_path / "out", overwrite=overwrite)
+    assert files_in(tmp_path / "out") == ["cases.csv"]
+    assert table.read_text().startswith(header)
+
+
 def test_results_of_another_model_are_not_mixed_in(tmp_path, model, scans):
     out = tmp_path / "out"
     segment(scans / "a.nrrd", model=model, output=out)

@@ -12,7 +12,7 @@ from typing import Any
 from MISFMLib.configs import EvaluateConfig
 from MISFMLib.data.cases import listed, parse_label_names
 from MISFMLib.data.descriptions import description_beside
-from MISFMLib.errors import BatchError, DataError
+from MISFMLib.errors import BatchError, DataError, OutputError
 from MISFMLib.events import EventSink, Notice, ignore_events
 from MISFMLib.files import check_output, write_json
 from MISFMLib.jobs.evaluate import tables
@@ -82,6 +82,14 @@ def _named(scores: Sequence[LabelScore], pairs: Sequence[Pair]) -> list[LabelSco
 
 
 def _check_tables(config: EvaluateConfig) -> None:
+    cases = config.output / "cases.csv"
+    header = cases.read_text("utf-8-sig", "replace")[:11] if cases.is_file() else ""
+    if header not in ("", "case,label,"):
+        raise OutputError(
+            f"{cases} is no table of an evaluation; a batch of `misfm segment` has one, too.",
+            code="output-exists",
+            remedy="Choose another output folder.",
+        )
     for name in ("cases.csv", "labels.csv", _LAST):
         check_output(config.output / name, overwrite=config.overwrite)
 

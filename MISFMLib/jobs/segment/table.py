@@ -91,7 +91,11 @@ class CaseTable:
     def __init__(
         self, folder: Path, manifest: BundleManifest, results: Collection[Path] = ()
     ) -> None:
-        """Read what earlier runs have left; `results` are the folders where they wrote."""
+        """Read what earlier runs have left; `results` are the folders where they wrote.
+
+        Raises:
+            OutputError: The folder has a table of another kind.
+        """
         self.path = folder / "cases.csv"
         self.model = model_name(manifest)
         self._columns = (*_COLUMNS, *(f"{label.name} (ml)" for label in manifest.labels))
@@ -218,6 +222,12 @@ class CaseTable:
                 lines = io.TextIOWrapper(file, "utf-8-sig", "surrogateescape", newline="")
                 reader = csv.reader(lines)
                 header = next(reader, [])
+                if header and header[:2] != list(_COLUMNS[:2]):
+                    raise OutputError(
+                        f"{self.path} is no table of a batch; a training set has one, too.",
+                        code="output-exists",
+                        remedy="Choose another output folder.",
+                    )
                 for cells in reader:
                     self._set(dict(zip(header, cells, strict=False)))
         except (OSError, csv.Error) as error:
