@@ -16,7 +16,7 @@ from MISFMLib.data import label_check
 from MISFMLib.data.cases import Case, LabelledSet, Split, find_cases
 from MISFMLib.data.phantom import draw_phantom
 from MISFMLib.device import chip_name
-from MISFMLib.errors import BatchError, ConfigError, DataError
+from MISFMLib.errors import BatchError, ConfigError, DataError, OutputError
 from MISFMLib.events import CaseDone
 from MISFMLib.jobs.benchmark import benchmark as benchmark_job
 from MISFMLib.jobs.benchmark import carry_out
@@ -261,6 +261,13 @@ def test_merging_where_no_shard_has_trained_is_refused(data, tmp_path):
         benchmark(data, tmp_path / "shards", merge=True)
     assert caught.value.code == "nothing-to-merge"
     assert not (tmp_path / "shards").exists()
+
+
+def test_the_table_of_a_training_set_is_not_replaced(data, tmp_path):
+    (tmp_path / "cases.csv").write_text("name,status\n")
+    with pytest.raises(OutputError):
+        benchmark(data, tmp_path)
+    assert (tmp_path / "cases.csv").read_text() == "name,status\n"
 
 
 def test_a_benchmark_of_other_settings_is_not_mixed_in(data, tmp_path):

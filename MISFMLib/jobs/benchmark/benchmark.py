@@ -14,7 +14,7 @@ from typing import Any
 from MISFMLib.configs import BenchmarkConfig, FinetuneConfig, decode, encode
 from MISFMLib.data.cases import LabelledSet, find_cases, listed, with_label_names
 from MISFMLib.data.label_check import try_cases
-from MISFMLib.errors import BatchError, ConfigError, JobCancelled, MISFMError
+from MISFMLib.errors import BatchError, ConfigError, JobCancelled, MISFMError, OutputError
 from MISFMLib.events import CaseDone, EventSink, Notice, ignore_events
 from MISFMLib.files import read_json_object, write_json
 from MISFMLib.gpus import own_gpu
@@ -47,6 +47,7 @@ def run_benchmark(config: BenchmarkConfig, events: EventSink = ignore_events) ->
     Raises:
         DataError: The data set cannot be used.
         ConfigError: The output holds a benchmark of other settings, or the options are wrong.
+        OutputError: The output holds tables of something else.
         BatchError: Trainings failed; the others were finished.
     """
     settings = _read_options(config)
@@ -230,6 +231,12 @@ def _check_same(config: BenchmarkConfig, settings: dict[str, Any]) -> None:
     if not path.is_file():
         if config.merge:
             raise nothing_to_merge(config.output)
+        if (config.output / "cases.csv").exists():
+            raise OutputError(
+                f"{config.output} has a cases.csv that is of no benchmark.",
+                code="output-exists",
+                remedy="Choose another output.",
+            )
         write_json(path, now)
         return
     before = read_json_object(
