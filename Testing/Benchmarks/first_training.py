@@ -1,7 +1,7 @@
-"""What ``misfm finetune`` gives to someone with a few labelled cases who sets nothing, or a preset.
+"""What ``misfm finetune`` gives to someone with a few labelled cases who sets nothing, or little.
 
     python Testing/Benchmarks/first_training.py run DATA WORK [--sets hippocampus_mr ...]
-        [--cases 4 16] [--seeds 1] [--preset few-shot]
+        [--cases 4 16] [--seeds 1] [--preset few-shot] [--patch-size 48 48 48] [--minutes 10]
         [--starts scratch pretrained-general unet3d-small]
     python Testing/Benchmarks/first_training.py report WORK
 
@@ -54,19 +54,33 @@ STARTS = {
 
 def run(arguments: argparse.Namespace) -> None:
     """Train and judge what is not there yet."""
-    preset = [arguments.preset] if arguments.preset else []
+    asked = _asked(arguments)
     for seed, name, count, start in product(
         arguments.seeds, arguments.sets, arguments.cases, arguments.starts
     ):
-        file = "-".join(map(str, [count, start, *preset, seed]))
+        file = "-".join(map(str, [count, start, *asked, seed]))
         result = arguments.work / name / f"{file}.json"
         with claimed(result, wait=False) as is_open:
             if is_open:
-                settings = read_preset(f"finetune-{arguments.preset}") if preset else {}
-                settings |= {"seed": seed, **STARTS[start]}
+                settings = {"seed": seed, **STARTS[start]}
+                for each in asked.values():
+                    settings |= each
                 cases = LabelledCases(arguments.data / name, arguments.work)
                 facts = _train(cases, cases.drawn(count, seed), result, settings)
-                write_result(result, {"start": "-".join([start, *preset]), **facts})
+                write_result(result, {"start": "-".join([start, *asked]), **facts})
+
+
+def _asked(arguments: argparse.Namespace) -> dict[str, dict[str, Any]]:
+    """Return the settings that are not the defaults, by names for files and rows."""
+    asked: dict[str, dict[str, Any]] = {}
+    if arguments.preset:
+        asked[arguments.preset] = read_preset(f"finetune-{arguments.preset}")
+    if arguments.patch_size:
+        patch = tuple(arguments.patch_size)
+        asked["x".join(map(str, patch))] = {"patch_size": patch}
+    if arguments.minutes:
+        asked[f"{arguments.minutes:g}min"] = {"minutes": arguments.minutes}
+    return asked
 
 
 def _train(
@@ -134,6 +148,8 @@ def main() -> None:
     commands.run.add_argument("--cases", type=int, nargs="+", default=[4, 16])
     commands.run.add_argument("--seeds", type=int, nargs="+", default=[1])
     commands.run.add_argument("--preset", help="of misfm finetune, as few-shot")
+    commands.run.add_argument("--patch-size", type=int, nargs=3, metavar=("D", "H", "W"))
+    commands.run.add_argument("--minutes", type=float, help="of CPU time, after which it ends")
     commands.run.add_argument("--starts", nargs="+", default=["scratch"], choices=list(STARTS))
     commands.start()
 
