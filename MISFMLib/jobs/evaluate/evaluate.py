@@ -29,6 +29,8 @@ from MISFMLib.models.terminology import label_config
 from MISFMLib.volumes.volume import count_frames, on_grid, present_values, read_volume
 
 _FEW = 4
+_OURS = "case,label,"
+"""How a table of an evaluation begins."""
 _UNNAMED = re.compile(unnamed(r"(\d+)"))
 _LAST = "summary.json"
 """The table that is written last."""
@@ -82,9 +84,11 @@ def _named(scores: Sequence[LabelScore], pairs: Sequence[Pair]) -> list[LabelSco
 
 
 def _check_tables(config: EvaluateConfig) -> None:
-    cases = config.output / "cases.csv"
-    header = cases.read_text("utf-8-sig", "replace")[:11] if cases.is_file() else ""
-    if header not in ("", "case,label,"):
+    cases, header = config.output / "cases.csv", ""
+    if cases.is_file():
+        with cases.open(encoding="utf-8-sig", errors="replace") as file:
+            header = file.read(len(_OURS))
+    if header not in ("", _OURS):
         raise OutputError(
             f"{cases} is no table of an evaluation; a batch of `misfm segment` has one, too.",
             code="output-exists",
