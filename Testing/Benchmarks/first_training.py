@@ -62,8 +62,8 @@ def run(arguments: argparse.Namespace) -> None:
         result = arguments.work / name / f"{file}.json"
         with claimed(result, wait=False) as is_open:
             if is_open:
-                settings = {"seed": seed, **STARTS[start]}
-                for each in asked.values():
+                settings: dict[str, Any] = {}
+                for each in (*asked.values(), {"seed": seed, **STARTS[start]}):
                     settings |= each
                 cases = LabelledCases(arguments.data / name, arguments.work)
                 facts = _train(cases, cases.drawn(count, seed), result, settings)
