@@ -53,6 +53,14 @@ UNET = {
     "strides": [2],
     "num_res_units": 1,
 }
+SEGRESNET = {
+    "_target_": "SegResNet",
+    "init_filters": 4,
+    "out_channels": 3,
+    "blocks_down": [1, 1],
+    "blocks_up": [1],
+    "norm": ["GROUP", {"num_groups": 2}],
+}
 STYLES = {
     "crop and softmax": (
         {
@@ -83,15 +91,7 @@ STYLES = {
         [after("Activationsd", softmax=True), INVERT, after("AsDiscreted", argmax=True)],
     ),
     "regions of two channels": (
-        {
-            "_target_": "SegResNet",
-            "init_filters": 4,
-            "in_channels": 2,
-            "out_channels": 3,
-            "blocks_down": [1, 1],
-            "blocks_up": [1],
-            "norm": ["GROUP", {"num_groups": 2}],
-        },
+        {**SEGRESNET, "in_channels": 2},
         [
             transform("LoadImaged", reader="NibabelReader"),
             transform("EnsureTyped"),
@@ -105,15 +105,7 @@ STYLES = {
         ],
     ),
     "regions in one label map, as for BraTS": (
-        {
-            "_target_": "SegResNet",
-            "init_filters": 4,
-            "in_channels": 4,
-            "out_channels": 3,
-            "blocks_down": [1, 1],
-            "blocks_up": [1],
-            "norm": ["GROUP", {"num_groups": 2}],
-        },
+        {**SEGRESNET, "in_channels": 4},
         [
             transform("LoadImaged"),
             transform("NormalizeIntensityd", nonzero=True, channel_wise=True),

@@ -137,9 +137,14 @@ class CaseWorker:
     def _try(self, case: SegmentCase, claim: Claim, events: EventSink) -> Outcome:
         claim.begin()
         tries = claim.tries + 1
-        origin, series = self._origins.of(case), self._origins.series
-        row = CaseRow(case.name, "cancelled", message="It was not finished.", tries=tries)
-        row = dataclasses.replace(row, input=origin, series=series)
+        row = CaseRow(
+            case.name,
+            "cancelled",
+            message="It was not finished.",
+            tries=tries,
+            input=self._origins.of(case),
+            series=self._origins.series,
+        )
         self._write(row)
         self._runner.segmenter.step_down(claim.tries)
         try:
@@ -152,7 +157,7 @@ class CaseWorker:
             return self._fail(case, error, tries)
         self._tell_engine(result.engine)
         report, volumes = result.report, result.volumes
-        row = dataclasses.replace(
+        done = dataclasses.replace(
             row,
             status="done",
             message="",
@@ -161,7 +166,7 @@ class CaseWorker:
             engine=result.engine,
             bytes=case.output.stat().st_size,
         )
-        self._write(row)
+        self._write(done)
         return Outcome(case.name, "done", outputs=result.outputs, report=report, volumes=volumes)
 
     def _compute(self, case: SegmentCase, events: EventSink) -> CaseResult:
