@@ -13,8 +13,8 @@ learning rate falls with them. Then whole held-out volumes are segmented, each b
 (nnU-Net with its mirror images), and judged by one. nnU-Net is taken from PyPI as it is:
 
 - ``nnunet``: as planned, in float32, which is all that its trainer does on a CPU;
-- ``nnunet-narrow``: 8 features instead of 32, 2 patches a step, in bfloat16 as ours, so that a step
-  costs about as many operations as ours. In its favour: its own trainer has no bfloat16 on a CPU.
+- ``nnunet-narrow``: 8 features instead of 32, 2 patches a step, in the number format of ours, for a
+  step of about as many operations. In its favour: its trainer knows no bfloat16 on a CPU.
 
 What lies in WORK is not computed again, and a training that was killed goes on from its checkpoint.
 """
@@ -34,6 +34,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+import torch
 from race_report import report
 from trials import (
     SETS,
@@ -47,16 +48,17 @@ from trials import (
 
 from MISFMLib.configs import FinetuneConfig
 from MISFMLib.data.cases import Case
-from MISFMLib.device import cpu_name
+from MISFMLib.device import cpu_name, resolve_precision
 
 TURN_S = 20
 HELD_OUT = 20
 STEPS = 100_000
 """Longer than any budget here; the CPU seconds decide."""
 CHECKPOINT_EVERY = 50
+_OUR_FORMAT = resolve_precision("auto", torch.device("cpu"))
 OURS = {"scratch": None, "start": "pretrained-general"}
 THEIRS: dict[str, dict[str, Any]] = {
-    "nnunet-narrow": {"features": 8, "batch_size": 2, "bfloat16": True},
+    "nnunet-narrow": {"features": 8, "batch_size": 2, "bfloat16": _OUR_FORMAT is torch.bfloat16},
     "nnunet": {"features": 0, "batch_size": 0, "bfloat16": False},
 }
 
