@@ -59,6 +59,9 @@ class ImportModel(Command):
     configuration: str | None = None
     """Of several configurations of nnU-Net the one to take, such as 3d_fullres; the most accurate
     kind when not given: the cascade, then full resolution."""
+    folds: tuple[str, ...] = ()
+    """Of a model of nnU-Net the folds to take, such as 0 2, or all for that of all cases; all
+    numbered ones when not given, of which each computes every window."""
     resolution_mode: ResolutionMode = 1
     """Resolution mode of a PCT-Net checkpoint."""
     overwrite: bool = False
@@ -90,6 +93,7 @@ class ImportModel(Command):
             store.models_folder(),
             name=self.name,
             configuration=self.configuration,
+            folds=self.folds,
             overwrite=self.overwrite,
         )
 

@@ -243,6 +243,25 @@ def test_the_fold_of_all_cases_is_used_only_alone(tmp_path):
     assert imported(alone, tmp_path, name="alone").manifest.provenance["folds"] == "all"
 
 
+def test_some_folds_are_taken_alone(tmp_path):
+    folds = {name: network_weights(seed=seed) for seed, name in enumerate(["0", "1", "2", "all"])}
+    place = write_results(tmp_path / "a", folds=folds)
+    final = place / "fold_2" / "checkpoint_final.pth"
+    final.rename(final.with_name("checkpoint_best.pth"))
+
+    def of(*chosen):
+        return imported(place, tmp_path, folds=chosen, overwrite=True).manifest
+
+    assert (of("1").provenance["folds"], of("1", "0").provenance["folds"]) == ("1", "1, 0")
+    assert of("all").network.members == 1
+    assert len({of(name).weights_sha256 for name in folds}) == len(folds)
+    assert of("2").limitations == (
+        "Not trained to the end; the weights are those of checkpoint_best.pth."
+    )
+    with pytest.raises(ConfigError, match=r"folds 0, 2; there are 0, 1, all \(checkpoint_final"):
+        of("0", "2")  # of two kinds
+
+
 def test_a_zip_with_folders_around_is_the_same_model(tmp_path):
     place = write_results(tmp_path / "results")
     archive = tmp_path / "export.zip"

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -53,41 +53,49 @@ def import_nnunet(
     *,
     name: str | None = None,
     configuration: str | None = None,
+    folds: Sequence[str] = (),
     overwrite: bool = False,
 ) -> Bundle:
     """Turn trained networks of nnU-Net v2 into a bundle; nothing of the source is run.
 
-    All numbered folds become one network that averages their logits, as nnU-Net does. A cascade
-    becomes one bundle with its first stage.
+    The folds become one network that averages their logits, as nnU-Net does. A cascade becomes one
+    bundle with its first stage.
 
     Args:
         source: Results folder, one that holds some, or the zip that nnU-Net exports.
         folder: Folder of the models; the bundle becomes one in it.
         name: Name of the model; data set and configuration when not given.
         configuration: Which one, such as ``3d_fullres``; the most accurate kind when not given.
+        folds: Their numbers, or ``all``; all numbered ones when not given.
         overwrite: Replace a bundle that is already there.
 
     Raises:
         BundleError: There is no model, or something about it is not known.
-        ConfigError: The configuration is not there, or there are several.
+        ConfigError: The configuration or a fold is not there, or there are several configurations.
         OutputError: The bundle exists already or cannot be written.
     """
     with opened(source, WANTED) as place:
         model = choose(find_trained(place), source, configuration)
-        return write_imported(model, folder, name=name, overwrite=overwrite)
+        return write_imported(model, folder, name=name, folds=folds, overwrite=overwrite)
 
 
 def write_imported(
-    model: TrainedModel, folder: Path, *, name: str | None = None, overwrite: bool = False
+    model: TrainedModel,
+    folder: Path,
+    *,
+    name: str | None = None,
+    folds: Sequence[str] = (),
+    overwrite: bool = False,
 ) -> Bundle:
     """Write a trained model as a bundle; arguments and errors are those of `import_nnunet`."""
+    model = model.of_folds(folds)
     if unfinished := _training(model):
         logger.warning("%s: %s", model.path.name, unfinished.strip())
     reading = _Reading(model)
     first_stage = reading.configuration.get("previous_stage")
     previous = None
     if first_stage:
-        previous = _Reading(previous_stage(model, str(first_stage))).content()
+        previous = _Reading(previous_stage(model, str(first_stage)).of_folds(folds)).content()
     manifest, weights = reading.content(previous[0] if previous else None)
     manifest = replace(manifest, name=name or manifest.name)
     check_bundle_output(folder / manifest.name, overwrite=overwrite)
@@ -248,7 +256,7 @@ def _training(model: TrainedModel) -> str:
     """Say which folds nnU-Net had not trained to their end when they were imported."""
     kind, notes = model.folds[0].checkpoint.name, ""
     if kind != "checkpoint_final.pth":
-        notes = f"No fold was trained to its end; the weights are those of {kind}. "
+        notes = f"Not trained to the end; the weights are those of {kind}. "
     if model.unfinished:
         notes += f"Not trained to the end, and left out: fold {', '.join(model.unfinished)}. "
     return notes

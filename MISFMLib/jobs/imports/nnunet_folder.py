@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from MISFMLib.errors import BundleError, ConfigError
@@ -47,17 +48,39 @@ class TrainedModel:
 
     @property
     def unfinished(self) -> tuple[str, ...]:
-        """Folds whose training has not come to its end, while others have; they take no part."""
-        used = {fold.checkpoint.parent for fold in self.folds} | {self.path / "fold_all"}
-        begun = {
-            file.parent for kind in NNUNET_CHECKPOINTS for file in self.path.glob(f"fold_*/{kind}")
-        }
-        return tuple(sorted(folder.name.removeprefix("fold_") for folder in begun - used))
+        """Folds trained less far than those that are used; they take no part."""
+        used = NNUNET_CHECKPOINTS.index(self.folds[0].checkpoint.name)
+        less, enough = (
+            {file.parent for kind in kinds for file in self.path.glob(f"fold_*/{kind}")}
+            for kinds in (NNUNET_CHECKPOINTS[used + 1 :], NNUNET_CHECKPOINTS[: used + 1])
+        )
+        names = {folder.name.removeprefix("fold_") for folder in less - enough}
+        return tuple(sorted(names - {"all"}))
 
     @property
     def name_parts(self) -> tuple[str, str, str]:
         """Trainer, plans and configuration by the folder's name; empty if renamed."""
         return _name_parts(self.path)
+
+    def of_folds(self, wanted: Sequence[str]) -> TrainedModel:
+        """Return the model of some of its folds, all of one kind of checkpoint; as it is of none.
+
+        Raises:
+            ConfigError: One of them is not there.
+        """
+        if not wanted:
+            return self
+        there = {kind: _checkpoints(self.path, kind) for kind in NNUNET_CHECKPOINTS}
+        for folds in there.values():
+            if set(wanted) <= set(folds):
+                return replace(self, folds=tuple(folds[name] for name in dict.fromkeys(wanted)))
+        listed = (f"{', '.join(sorted(folds))} ({kind})" for kind, folds in there.items() if folds)
+        raise ConfigError(
+            f"{self.path.name} has no trained folds {', '.join(wanted)}; there are "
+            f"{'; '.join(listed)}.",
+            code="which-folds",
+            remedy="Give some of these, or none for all.",
+        )
 
 
 def find_trained(folder: Path) -> list[TrainedModel]:
@@ -158,12 +181,17 @@ def _folds(place: Path) -> tuple[Fold, ...]:
     As in nnU-Net folds with a final checkpoint only; where none has one, those with the next kind.
     """
     for kind in NNUNET_CHECKPOINTS:
-        folds = [
-            Fold(match[1], folder / kind)
-            for folder in place.glob("fold_*")
-            if (match := re.fullmatch(r"fold_(\d+|all)", folder.name)) and (folder / kind).is_file()
-        ]
-        numbered = [fold for fold in folds if fold.name != "all"]
+        folds = _checkpoints(place, kind)
+        numbered = sorted(folds.keys() - {"all"}, key=int)
         if folds:
-            return tuple(sorted(numbered, key=lambda fold: int(fold.name)) or folds)
+            return tuple(folds[name] for name in numbered or folds)
     return ()
+
+
+def _checkpoints(place: Path, kind: str) -> dict[str, Fold]:
+    """Return the folds that have a checkpoint of a kind, by their names."""
+    return {
+        match[1]: Fold(match[1], folder / kind)
+        for folder in place.glob("fold_*")
+        if (match := re.fullmatch(r"fold_(\d+|all)", folder.name)) and (folder / kind).is_file()
+    }
