@@ -16,7 +16,8 @@ class EvaluateConfig(SpreadConfig):
     predictions: Path
     """Label map, or folder of label maps (.nii.gz .nii .nrrd .mha .seg.nrrd, DICOM SEG)."""
     references: Path
-    """What is right: a label map, or a folder whose files have the names of the cases."""
+    """What is right: a label map, or a folder whose files have the names of the cases, or those of
+    their patients' folders."""
     output: Path
     """Folder for the tables cases.csv and labels.csv, summary.json, and the pictures."""
     images: Path | None = None

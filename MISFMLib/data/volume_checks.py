@@ -111,24 +111,30 @@ def _check_blank_slices(channel_DHW: npt.NDArray[Any]) -> None:
 
 
 def is_label_map(channel_DHW: npt.NDArray[Any]) -> bool:
-    """Tell labels from intensities: labels are a few integers that mostly equal their neighbour.
+    """Tell labels from intensities: labels are a few integers that mostly equal their neighbour."""
+    if channel_DHW.min() < 0:
+        return False
+    is_real = channel_DHW.dtype.kind == "f"
+    if is_real and not all((slab == np.rint(slab)).all() for slab in _slabs(channel_DHW)):
+        return False
+    if not neighbours_are_equal(channel_DHW):
+        return False
+    # A scan of little but air, where all of that was set to one value, has many values besides.
+    return len(set().union(*(np.unique(slab) for slab in _slabs(channel_DHW)))) <= _MOST_LABELS
+
+
+def neighbours_are_equal(channel_DHW: npt.NDArray[Any]) -> bool:
+    """Tell whether most voxels equal their neighbour, as labels do.
 
     Neighbours that both have the lowest value, the background of either, do not count.
     """
     lowest, equal, counted = channel_DHW.min(), 0, 0
-    if lowest < 0:
-        return False
     for slab in _slabs(channel_DHW):
-        if slab.dtype.kind == "f" and not (slab == np.rint(slab)).all():
-            return False
         left, right = slab[..., :-1], slab[..., 1:]
         inside = (left != lowest) & (right != lowest)
         equal += int(((left == right) & inside).sum())
         counted += int(inside.sum())
-    if equal < _LABEL_LIKENESS * counted:
-        return False
-    # A scan of little but air, where all of that was set to one value, has many values besides.
-    return len(set().union(*(np.unique(slab) for slab in _slabs(channel_DHW)))) <= _MOST_LABELS
+    return equal >= _LABEL_LIKENESS * counted
 
 
 def _slabs(array_DHW: npt.NDArray[Any]) -> Iterator[npt.NDArray[Any]]:

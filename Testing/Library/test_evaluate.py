@@ -306,6 +306,66 @@ def test_what_cannot_be_paired_is_refused(folders, predictions, references, code
     assert caught.value.code == code
 
 
+def test_folders_of_patients_are_paired_with_the_results_of_a_batch(tmp_path):
+    for patient in ("P1", "P2"):
+        # As `misfm segment` calls what it makes of P1/t1.nii.gz, P2/t1.nii.gz.
+        write(tmp_path / "found" / f"{patient}_t1.nii.gz", two_blocks())
+        write(tmp_path / "right" / patient / "seg_final.nii.gz", two_blocks())
+        write_scan(tmp_path / "scans" / patient / "t1.nii.gz")
+    write(tmp_path / "right" / "P3" / "seg_final.nii.gz", two_blocks())
+    heard = []
+    report = evaluate(tmp_path, heard.append, images=tmp_path / "scans")
+    assert [row["dice_mean"] for row in report["labels"]] == [1.0, 1.0]
+    assert report["without_prediction"] == ["P3_seg_final"]
+    assert {file.name for file in (tmp_path / "scores" / "worst").iterdir()} == {
+        "P1_t1.png",
+        "P2_t1.png",
+    }
+    told = [event.message for event in heard if isinstance(event, Notice)]
+    assert told == [
+        "No names are the same on both sides. Paired by what tells those of a side apart: "
+        "P1_t1 with P1_seg_final, P2_t1 with P2_seg_final."
+    ]
+
+
+def test_names_of_other_patients_are_not_paired(tmp_path):
+    write(tmp_path / "found" / "P1_visit1.nii.gz", two_blocks())
+    write(tmp_path / "found" / "P2_visit1.nii.gz", two_blocks())
+    write(tmp_path / "right" / "P1_visit2.nii.gz", two_blocks())
+    write(tmp_path / "right" / "P2_visit2.nii.gz", two_blocks())
+    with pytest.raises(DataError) as caught:
+        evaluate(tmp_path)
+    assert caught.value.code == "no-pair"
+
+
+def test_references_beside_their_scans_are_told_from_them(tmp_path):
+    lines = ["case,status,input"]
+    for patient in ("P1", "P2"):
+        write(tmp_path / "found" / f"{patient}_ct.nii.gz", two_blocks())
+        write_scan(tmp_path / "right" / patient / f"{patient}_ct.nii.gz")
+        write(tmp_path / "right" / patient / f"{patient}_seg.nii.gz", two_blocks())
+        lines.append(f"{patient}_ct,done,../right/{patient}/{patient}_ct.nii.gz")
+    write_scan(tmp_path / "right" / "P3" / "P3_ct.nii.gz")
+    lines.append("P3_ct,failed,../right/P3/P3_ct.nii.gz")
+    (tmp_path / "found" / "cases.csv").write_text("\n".join(lines), "utf-8-sig")
+    report = evaluate(tmp_path)
+    assert [row["dice_mean"] for row in report["labels"]] == [1.0, 1.0]
+    assert report["exit_code"] == 0
+
+
+def test_a_scan_is_no_reference(tmp_path):
+    write(tmp_path / "found" / "a.nii.gz", two_blocks())
+    write_scan(tmp_path / "right" / "a.nii.gz")
+    with pytest.raises(DataError, match=r"a\.nii\.gz looks like a scan, not like a label map"):
+        evaluate(tmp_path)
+
+
+def write_scan(path):
+    path.parent.mkdir(parents=True, exist_ok=True)
+    values = np.random.default_rng(0).integers(0, 900, (1, *SHAPE)).astype(np.int16)
+    write_volume(Volume(values, GRID, "scan"), path)
+
+
 def test_two_files_of_one_name_are_refused(folders):
     write(folders / "found" / "a.nrrd", two_blocks())
     with pytest.raises(DataError) as caught:

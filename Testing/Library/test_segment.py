@@ -750,7 +750,7 @@ def test_a_case_that_fails_does_not_stop_the_others(tmp_path, model, scans):
     assert statuses == {"a": "done", "b": "failed", "c": "done"}
     assert files_in(tmp_path / "out") == ["a.seg.nrrd", "c.seg.nrrd", "cases.csv"]
     row = table_of(tmp_path / "out")["b"]
-    assert row["status"] == "failed"
+    assert (row["status"], Path(row["input"]).name) == ("failed", "b.nrrd")
     assert "b.nrrd" in row["message"]
     text = (tmp_path / "v.csv").read_text("utf-8")
     assert [line.split(",")[0] for line in text.splitlines()[1::2]] == ["a", "c"]

@@ -9,6 +9,8 @@ from pathlib import Path
 import numpy as np
 
 from MISFMLib.data.case_reading import match_names, without_unlabelled
+from MISFMLib.data.volume_checks import neighbours_are_equal
+from MISFMLib.errors import DataError
 from MISFMLib.jobs.evaluate.pairs import Pair
 from MISFMLib.metrics import Agreement, compare_label_maps
 from MISFMLib.volumes.dicom_seg import is_dicom_seg, read_dicom_seg
@@ -21,6 +23,9 @@ from MISFMLib.volumes.volume import (
     read_label_map,
     read_segment_names,
 )
+
+_MANY = 50
+"""Values up to which it is not asked whether a file is a scan."""
 
 
 @dataclass(frozen=True)
@@ -77,7 +82,20 @@ def unnamed(value: object) -> str:
 
 
 def _read(path: Path) -> LabelMap:
-    return read_dicom_seg(path) if is_dicom_seg(path) else read_label_map(path)
+    """Read a label map; a scan of integers would be one of hundreds of labels.
+
+    Raises:
+        DataError: It cannot be read, or is a scan.
+    """
+    label_map = read_dicom_seg(path) if is_dicom_seg(path) else read_label_map(path)
+    array_DHW = label_map.array_DHW
+    if len(present_values(array_DHW)) > _MANY and not neighbours_are_equal(array_DHW):
+        raise DataError(
+            f"{path} looks like a scan, not like a label map: most neighbours differ.",
+            code="no-label-map",
+            remedy="Give the label maps, or the folder that holds them alone.",
+        )
+    return label_map
 
 
 def compare_pair(pair: Pair, names: Mapping[int, str], tolerance_mm: float) -> list[LabelScore]:

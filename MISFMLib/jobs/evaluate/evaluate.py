@@ -54,6 +54,8 @@ def run_evaluate(config: EvaluateConfig, events: EventSink = ignore_events) -> d
         return {"open": 0, "text": f"All cases are compared already. Tables: {config.output}"}
     _check_tables(config)
     pairing = find_pairs(config.predictions, config.references, config.images)
+    if pairing.notice:
+        events(Notice(pairing.notice))
     description = description_beside(config.references)
     pairing = with_description(pairing, description)
     names = parse_label_names(config.labels) or description.found.label_names

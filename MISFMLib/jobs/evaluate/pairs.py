@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import csv
+import itertools
+import re
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -11,6 +15,9 @@ from MISFMLib.files import real_path
 from MISFMLib.volumes.case_names import case_name, distinct_names, without_channel
 from MISFMLib.volumes.dicom_seg import is_dicom_seg
 from MISFMLib.volumes.folders import find_volumes
+
+_OF_ALL = re.compile(r"[^\W\d_]+|t[12]\w*", re.IGNORECASE)
+"""Words of names that say what is in a file, not whose it is: seg, ct, T1w."""
 
 
 @dataclass(frozen=True)
@@ -37,10 +44,15 @@ class Pairing:
     """Cases of the references that nobody has segmented."""
     without_reference: tuple[str, ...] = ()
     """Segmentations that there is nothing to compare with."""
+    notice: str = ""
+    """How they were paired, if not by equal names."""
 
 
 def find_pairs(predictions: Path, references: Path, images: Path | None) -> Pairing:
     """Pair the label maps of two folders by case name, or two files.
+
+    Volumes that the segmentations were made from are no references. Where no names are the same,
+    what tells the names of a side apart counts, such as the patient.
 
     Args:
         predictions: File or folder.
@@ -48,8 +60,8 @@ def find_pairs(predictions: Path, references: Path, images: Path | None) -> Pair
         images: File or folder with the volumes, or None.
 
     Raises:
-        DataError: A path does not exist, one side is a file and the other a folder, two files of a
-            folder have one name, or no name occurs on both sides.
+        DataError: A path does not exist, one side is a file and the other a folder, two files
+            beside each other have one name, or no name occurs on both sides.
     """
     for path in filter(None, (predictions, references, images)):
         if not path.exists():
@@ -65,21 +77,75 @@ def find_pairs(predictions: Path, references: Path, images: Path | None) -> Pair
             code="not-a-pair",
             remedy="Give two label maps, or two folders of label maps.",
         )
-    found, right = files_by_name(predictions), files_by_name(references)
     volumes = images_by_case(images) if images is not None and images.is_dir() else {}
-    common = sorted(found.keys() & right.keys())
+    return _pair_folders(predictions, references, volumes)
+
+
+def _pair_folders(predictions: Path, references: Path, volumes: Mapping[str, Path]) -> Pairing:
+    found, right = files_by_name(predictions), files_by_name(references)
+    scans = _volumes_segmented(predictions)
+    right = {name: path for name, path in right.items() if real_path(path) not in scans}
+    same = {name: name for name in sorted(found.keys() & right.keys())}
+    common = same or _by_what_differs(found, right)
     if not common:
+        left_out = " Volumes that were segmented themselves do not count." if scans else ""
         raise DataError(
             f"No label map in {predictions} ({_some(found)}) has the name of one in {references} "
-            f"({_some(right)}).",
+            f"({_some(right)}).{left_out}",
             code="no-pair",
-            remedy="Give the files of a case the same name on both sides, apart from their ending.",
+            remedy="Give the files of a case the same name on both sides, apart from their ending; "
+            "or the folder that holds the label maps alone.",
         )
     return Pairing(
-        tuple(Pair(name, found[name], right[name], volumes.get(name)) for name in common),
-        tuple(sorted(right.keys() - found.keys())),
-        tuple(sorted(found.keys() - right.keys())),
+        tuple(Pair(a, found[a], right[b], volumes.get(a)) for a, b in common.items()),
+        tuple(sorted(right.keys() - set(common.values()))),
+        tuple(sorted(found.keys() - common.keys())),
+        "" if same else _told(common),
     )
+
+
+def _by_what_differs(predictions: Iterable[str], references: Iterable[str]) -> dict[str, str]:
+    """Pair names by what tells those of a side apart: P1_ct, P2_ct with P1_seg, P2_seg."""
+    found, right = _telling_parts(predictions), _telling_parts(references)
+    return {found[part]: right[part] for part in sorted(found.keys() & right.keys())}
+
+
+def _telling_parts(names: Iterable[str]) -> dict[str, str]:
+    """Return names by what is left of them without the words that all begin or end with."""
+    of_names = {name: re.split(r"[\W_]+", name) for name in names}
+    starts, ends = (_shared([words[::step] for words in of_names.values()]) for step in (1, -1))
+    parts = {"_".join(words[starts : len(words) - ends]): name for name, words in of_names.items()}
+    return parts if len(parts) == len(of_names) and "" not in parts else {}
+
+
+def _shared(names: Sequence[Sequence[str]]) -> int:
+    """Count the first words that all names share, up to one that may be a patient's."""
+    first = itertools.takewhile(lambda words: len({*words}) == 1, zip(*names, strict=False))
+    return len(list(itertools.takewhile(_OF_ALL.fullmatch, (words[0] for words in first))))
+
+
+def _told(pairs: dict[str, str]) -> str:
+    listed = ", ".join(f"{a} with {b}" for a, b in [*pairs.items()][:3])
+    more = f" and {len(pairs) - 3} more" if len(pairs) > 3 else ""
+    return (
+        "No names are the same on both sides. Paired by what tells those of a side apart: "
+        f"{listed}{more}."
+    )
+
+
+def _volumes_segmented(results: Path) -> set[Path]:
+    """Return the volumes that a batch has made its results from, as far as its table tells."""
+    inputs = [row.get("input") for row in rows_of_batch(results)]
+    return {real_path(results / volume) for volume in inputs if volume}
+
+
+def rows_of_batch(results: Path) -> list[dict[str, str]]:
+    """Return the rows of a batch's table; none where there is no readable one."""
+    try:
+        with (results / "cases.csv").open(encoding="utf-8-sig", newline="") as file:
+            return list(csv.DictReader(file))
+    except (OSError, UnicodeDecodeError, csv.Error):
+        return []
 
 
 def with_description(pairing: Pairing, description: Description) -> Pairing:
@@ -98,16 +164,17 @@ def with_description(pairing: Pairing, description: Description) -> Pairing:
 def files_by_name(folder: Path) -> dict[str, Path]:
     """Return volume files and DICOM SEG files below a folder by their case names.
 
+    Where names repeat, as in folders of patients, the folders that differ come before.
+
     Raises:
-        DataError: The folder does not exist, or two files have one name.
+        DataError: The folder does not exist, or two files beside each other have one name.
     """
     files: dict[str, Path] = {}
     seg_files = [path for path in sorted(folder.rglob("*")) if is_dicom_seg(path)]
-    for path in [*find_volumes(folder), *seg_files]:
+    paths = [path for path in [*find_volumes(folder), *seg_files] if not path.is_dir()]
+    for name, path in zip(distinct_names(paths), paths, strict=True):
         # The channel number of nnU-Net's images is no part of the case's name.
-        name = case_name(path).removesuffix("_0000")
-        if path.is_dir() or files.get(name) == path:
-            continue
+        name = name.removesuffix("_0000")
         if name in files:
             raise DataError(
                 f"{files[name]} and {path} are both called {name}.",

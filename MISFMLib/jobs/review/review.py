@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures.process import BrokenProcessPool
 from pathlib import Path
@@ -14,7 +13,7 @@ from MISFMLib.data.cases import parse_label_names
 from MISFMLib.data.descriptions import label_names_beside
 from MISFMLib.errors import DataError, DependencyError, MISFMError
 from MISFMLib.events import EventSink, Notice, ignore_events
-from MISFMLib.jobs.evaluate.pairs import files_by_name, images_by_case
+from MISFMLib.jobs.evaluate.pairs import files_by_name, images_by_case, rows_of_batch
 from MISFMLib.jobs.progress import counter
 from MISFMLib.jobs.review.job import ReviewJob
 from MISFMLib.jobs.review.measures import measure
@@ -126,18 +125,9 @@ def _find_jobs(config: ReviewConfig, images: Mapping[str, Path] | None) -> list[
     ]
 
 
-def _rows(results: Path) -> list[dict[str, str]]:
-    """Return the rows of a batch's table; none where there is no readable one."""
-    try:
-        with (results / "cases.csv").open(encoding="utf-8", newline="") as file:
-            return list(csv.DictReader(file))
-    except (OSError, UnicodeDecodeError, csv.Error):
-        return []
-
-
 def _names_of_model(results: Path) -> dict[int, str]:
     """Return the label names of the model that made the results, if it is installed."""
-    for row in _rows(results):
+    for row in rows_of_batch(results):
         words = (row.get("model") or "").split()
         try:
             labels = find_model(words[0]).manifest.labels if words else ()
@@ -151,7 +141,7 @@ def _listed(results: Path) -> dict[str, str]:
     """Return the cases of a batch's table, each with why it may have no label map."""
     return {
         row["case"]: row.get("message") or _WITHOUT_RESULT.get(row.get("status", ""), _GONE)
-        for row in _rows(results)
+        for row in rows_of_batch(results)
         if row.get("case")
     }
 

@@ -154,7 +154,7 @@ class CaseWorker:
         except _CASE_ERRORS as error:
             if isinstance(error, OutputError) and error.code == "disk-full":
                 raise  # as it would be for all others, after they were computed
-            return self._fail(case, error, tries)
+            return self._fail(row, error)
         self._tell_engine(result.engine)
         report, volumes = result.report, result.volumes
         done = dataclasses.replace(
@@ -178,14 +178,14 @@ class CaseWorker:
             self._runner.segmenter.settle(self._job.volumes)  # as this machine can
             return self._runner.run(case, events)
 
-    def _fail(self, case: SegmentCase, error: Exception, tries: int) -> Outcome:
+    def _fail(self, row: CaseRow, error: Exception) -> Outcome:
         if isinstance(error, MISFMError):
             message, code = str(error), error.code
         else:
-            _log.exception("%s failed", case.name)
+            _log.exception("%s failed", row.case)
             message = f"{type(error).__name__}: {error}"
             code = "out-of-memory" if is_out_of_memory(error) else "unexpected-error"
-        return self._failed(CaseRow(case.name, "failed", message=message, code=code, tries=tries))
+        return self._failed(dataclasses.replace(row, status="failed", message=message, code=code))
 
     def _failed(self, row: CaseRow) -> Outcome:
         self._write(row)
