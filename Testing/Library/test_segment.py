@@ -655,6 +655,27 @@ def test_results_are_kept_when_their_volumes_were_copied_or_moved(tmp_path, mode
         assert any("No longer where they were" in notice for notice in notices) is not there
 
 
+@pytest.mark.parametrize(
+    ("then", "now", "told"),
+    [
+        ({}, {"mirroring": True}, "made as usual, not with mirroring"),
+        (
+            {"postprocessing": "off", "overlap": 0.25},
+            {"overlap": 0.25},
+            "made with overlap=0.25 postprocessing=off, not with overlap=0.25",
+        ),
+    ],
+)
+def test_the_result_of_other_options_is_not_kept(tmp_path, model, scans, then, now, told):
+    out = tmp_path / "out"
+    segment(scans / "a.nrrd", model=model, output=out, **then)
+    segment(scans / "a.nrrd", model=model, output=out, **then)
+    with pytest.raises(OutputError, match=told):
+        segment(scans / "a.nrrd", model=model, output=out, **now)
+    segment(scans / "a.nrrd", model=model, output=out, overwrite=True, **now)
+    segment(scans / "a.nrrd", model=model, output=out, **now)
+
+
 def test_the_result_of_another_series_is_not_kept(tmp_path, model, scans):
     out = tmp_path / "out"
     segment(scans / "a.nrrd", model=model, output=out, series="echo=1")

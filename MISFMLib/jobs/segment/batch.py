@@ -26,7 +26,7 @@ from MISFMLib.jobs.segment.origins import Origins
 from MISFMLib.jobs.segment.plan import SegmentCase, SegmentPlan
 from MISFMLib.jobs.segment.results import is_whole_result
 from MISFMLib.jobs.segment.review import write_review
-from MISFMLib.jobs.segment.table import ENDED, KEPT, WORKER_DIED, CaseTable
+from MISFMLib.jobs.segment.table import ENDED, KEPT, ORIGIN, WORKER_DIED, CaseTable
 from MISFMLib.models.bundle import Bundle
 from MISFMLib.volumes.dicom_seg import is_dicom_seg
 from MISFMLib.volumes.reader_process import DIED
@@ -60,8 +60,9 @@ def run_batch(
     Raises:
         BatchError: Cases failed; the others were finished.
         ConfigError: Shards shall be merged, and none has worked here.
-        OutputError: Results that would be kept were made from another volume or by another model
-            or lack a label, or another run writes those of another model to the folder.
+        OutputError: Results that would be kept were made from another volume, by another model or
+            with other options, or lack a label; or another run writes those of another model to the
+            folder.
     """
     batch = _Batch(config, bundle, plan, events)
     batch.check_merge()
@@ -91,7 +92,7 @@ class _Batch:
         self._reports: dict[str, Any] = {}
         self._failures: dict[str, str] = {}
         self._volumes: dict[str, Sequence[LabelVolume]] = {}
-        self._origins = Origins(self._folder, config.series)
+        self._origins = Origins(self._folder, config)
         self._counts = dict.fromkeys(("done", "skipped", "failed", "busy"), 0)
 
     def check_merge(self) -> None:
@@ -159,8 +160,8 @@ class _Batch:
             stat = os.stat(case.output)  # noqa: PTH116 a third of the time of Path.stat
             size = self.table.value(case.name, "bytes")
             if str(stat.st_size) == size or is_whole_result(case.output):
-                origin, series = (self.table.value(case.name, it) for it in ("input", "series"))
-                self._origins.compare(case, origin, series, stat.st_mtime_ns)
+                told = [self.table.value(case.name, column) for column in ORIGIN]
+                self._origins.compare(case, told, stat.st_mtime_ns)
                 return True
         return False
 

@@ -5,8 +5,10 @@ from __future__ import annotations
 import contextlib
 import filecmp
 import os
+from collections.abc import Sequence
 from pathlib import Path
 
+from MISFMLib.configs import SegmentConfig
 from MISFMLib.errors import OutputError
 from MISFMLib.events import EventSink, Notice
 from MISFMLib.files import real_path
@@ -14,15 +16,19 @@ from MISFMLib.jobs.segment.plan import SegmentCase
 from MISFMLib.volumes.suffixes import volume_suffix
 
 _WITHOUT_VOXELS = (".mhd", ".nhdr")
+_OPTIONS = ("mirroring", "overlap", "postprocessing", "style")
+"""Options that labels depend on, besides the model and what computes it, which the table tells."""
+_USUAL = "as usual"
 
 
 class Origins:
     """Compares the volumes of a batch with those that earlier results in its folder are of."""
 
-    def __init__(self, folder: Path, series: str | None) -> None:
-        """Take the folder of the results and the choice of the series."""
+    def __init__(self, folder: Path, config: SegmentConfig) -> None:
+        """Take the folder of the results and the options of the batch."""
         self._folder = real_path(folder)
-        self.series = series or ""
+        self.series = config.series or ""
+        self.options = _described(config)
         self._places: dict[str, str] = {}
         self._changed: list[str] = []
         self._moved: list[str] = []
@@ -38,21 +44,24 @@ class Origins:
             self._places[folder] = Path(path).as_posix()
         return f"{self._places[folder]}/{name}"
 
-    def compare(self, case: SegmentCase, origin: str, series: str, made_ns: int) -> None:
+    def compare(self, case: SegmentCase, told: Sequence[str], made_ns: int) -> None:
         """Compare a case with what its result was made from, as far as the table tells.
 
         Args:
             case: Whose result is to be kept.
-            origin: What `of` said then; empty where nobody wrote it down.
-            series: The choice of then.
+            told: What `of`, `series` and `options` were then; empty where nobody wrote it down.
             made_ns: When the result was made.
 
         Raises:
-            OutputError: It was another volume, which is still there, or another series.
+            OutputError: It was another volume, which is still there, another series, or other
+                options.
         """
+        origin, series, options = told
         if origin and series != self.series:
             then, now = (each or "none" for each in (series, self.series))
             raise _other(case, f"with the series {then}", f"with {now}")
+        if options and options != self.options:
+            raise _other(case, options, self.options)
         if not all(os.path.exists(path) for path in case.results[1:]):  # noqa: PTH110 many times
             self._bare.append(case.name)
         with contextlib.suppress(OSError):
@@ -79,6 +88,18 @@ class Origins:
             if names:
                 message = f"{what}: {listed(names)}. The results are kept; remove them to have "
                 events(Notice(message + "them made anew."))
+
+
+def _described(config: SegmentConfig) -> str:
+    """Describe the options that labels depend on, for people."""
+    chosen = {name: getattr(config, name) for name in _OPTIONS}
+    usual = {name: getattr(SegmentConfig, name) for name in _OPTIONS}
+    texts = [
+        name if value is True else f"{name}={value}"
+        for name, value in chosen.items()
+        if value != usual[name]
+    ]
+    return f"with {' '.join(texts)}" if texts else _USUAL
 
 
 def _are_same(before: Path, now: Path) -> bool:

@@ -21,8 +21,9 @@ from MISFMLib.jobs.journal import Journals
 from MISFMLib.models.bundle import BundleManifest
 
 _OF_TRIES = ("case", "status", "seconds", "message", "model", "engine", "code", "tries", "bytes")
-_COLUMNS = (*_OF_TRIES, "input", "series")
-_REPEATED = list(map(_COLUMNS.index, ("status", "message", "model", "engine", "code", "series")))
+ORIGIN = ("input", "series", "options")
+_COLUMNS = (*_OF_TRIES, *ORIGIN)
+_REPEATED = list(map(_COLUMNS.index, ("status", "message", "model", "engine", "code", *ORIGIN[1:])))
 _SHARE_OF_TIME = 50
 """Of which the table takes one part while it is written again and again."""
 
@@ -53,6 +54,8 @@ class CaseRow:
     """Where its volume lies, as seen from the table."""
     series: str = ""
     """The choice of the series in it."""
+    options: str = ""
+    """Options that its labels depend on."""
 
     def journal(self, model: str) -> dict[str, Any]:
         """Return the row for a journal."""
@@ -85,7 +88,7 @@ class CaseTable:
     """Rows by case: those of cases.csv, and what all runs have written into journals since.
 
     Columns: case, status, seconds, message, model, engine, code (of the error), tries, bytes (of
-    the label map), input, series, and the millilitres of every label by its name.
+    the label map), input, series, options, and the millilitres of every label by its name.
     """
 
     def __init__(
@@ -191,9 +194,9 @@ class CaseTable:
         stat = result.stat()
         if stat.st_mtime >= self._begun.get(case, math.inf):
             tries = int(self.value(case, "tries") or 1)
-            origin, series = self.value(case, "input"), self.value(case, "series")
+            size, (volume, series, options) = stat.st_size, (self.value(case, it) for it in ORIGIN)
             kept = CaseRow(
-                case, "done", tries=tries, bytes=stat.st_size, input=origin, series=series
+                case, "done", tries=tries, bytes=size, input=volume, series=series, options=options
             )
         row = kept.journal(self.model)
         if case in self._rows:

@@ -104,7 +104,7 @@ class CaseWorker:
         self._job = job
         self._runner = runner
         self._journal = journal
-        self._origins = Origins(job.folder, job.config.series)
+        self._origins = Origins(job.folder, job.config)
         self._settled = job.folder / WORK / ENGINE
         self._is_settled = False
         self._settle()
@@ -144,6 +144,7 @@ class CaseWorker:
             tries=tries,
             input=self._origins.of(case),
             series=self._origins.series,
+            options=self._origins.options,
         )
         self._write(row)
         self._runner.segmenter.step_down(claim.tries)
