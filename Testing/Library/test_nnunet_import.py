@@ -16,6 +16,7 @@ import torch
 
 from MISFMLib.cli import main
 from MISFMLib.configs import InterpolationConfig, NetworkConfig, StagesConfig
+from MISFMLib.data.descriptions import describe
 from MISFMLib.errors import BundleError, ConfigError, OutputError
 from MISFMLib.inference import openvino_conversion, openvino_network
 from MISFMLib.jobs.imports import sources
@@ -496,11 +497,32 @@ def test_regions_keep_their_order(tmp_path):
     dataset = changed(DATASET, labels=labels, regions_class_order=[1, 300, 2])
     manifest = imported(write_results(tmp_path / "results", dataset=dataset), tmp_path).manifest
     assert [(label.value, label.name) for label in manifest.labels] == [
-        (1, "whole"),
-        (300, "core"),
+        (1, "whole without core"),
+        (300, "core without spot"),
         (2, "spot"),
     ]
     assert manifest.preprocessing.decision == "regions"
+
+
+@pytest.mark.parametrize(
+    ("labels", "order"),
+    [
+        ({"whole tumor": [1, 2, 3], "tumor core": [2, 3], "enhancing tumor": 3}, [1, 2, 3]),
+        ({"kidney and mass": [1, 2, 3], "mass": [2, 3], "tumor": 2}, [1, 3, 2]),
+    ],
+)
+def test_what_is_left_of_a_painted_region_is_called_as_its_data_set_calls_it(
+    tmp_path, labels, order
+):
+    dataset = changed(DATASET, labels={"background": 0, **labels}, regions_class_order=order)
+    folder = write_results(tmp_path / "results", dataset=dataset)
+    (folder / "fold_0" / "validation").mkdir()
+    means = {key: {"Dice": 0.9} for key in ("(1, 2, 3)", "(2, 3)", "last")}
+    (folder / "fold_0" / "validation" / "summary.json").write_text(json.dumps({"mean": means}))
+    manifest = imported(folder, tmp_path).manifest
+    in_the_data_set = describe(tmp_path, dataset).found.label_names
+    assert {label.value: label.name for label in manifest.labels} == in_the_data_set
+    assert set(manifest.evaluation) == {*labels, "cases"}  # a score is that of the whole region
 
 
 def test_a_cascade_needs_its_first_stage_and_brings_it_along(tmp_path):

@@ -168,7 +168,7 @@ class _Reading:
             preprocessing=space,
             labels=tuple(
                 label_config(value, name)
-                for name, value in zip(outputs.names, outputs.values, strict=True)
+                for name, value in zip(outputs.painted, outputs.values, strict=True)
             ),
             **self._texts(outputs),
         )

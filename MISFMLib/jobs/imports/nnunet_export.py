@@ -17,6 +17,7 @@ from MISFMLib.configs import (
 )
 from MISFMLib.errors import BundleError
 from MISFMLib.files import written_atomically
+from MISFMLib.jobs.imports.nnunet_labels import names_of_regions
 from MISFMLib.models.bundle import Bundle, BundleManifest, read_weights
 from MISFMLib.networks.nnunet_names import is_for_slices, to_nnunet
 
@@ -237,8 +238,8 @@ def _dataset(manifest: BundleManifest) -> dict[str, Any]:
     more: dict[str, Any] = {}
     if space.is_regional:
         # Which labels a region joined is not known any more; predictions need the order only.
-        for number, label in enumerate(manifest.labels):
-            labels[label.name] = order[number:]
+        names = names_of_regions([label.name for label in manifest.labels])
+        labels |= {name: order[number:] for number, name in enumerate(names)}
         more["regions_class_order"] = order
     else:
         labels |= {label.name: number for number, label in enumerate(manifest.labels, start=1)}

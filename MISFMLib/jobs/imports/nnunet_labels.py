@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from MISFMLib.jobs.imports.sources import refused
 
 Json = Mapping[str, Any]
+_WITHOUT = " without "
 
 
 @dataclass(frozen=True)
@@ -19,6 +20,8 @@ class Outputs:
     """Whether they are regions instead of classes."""
     names: tuple[str, ...]
     """Names of the foreground in the order of the outputs."""
+    painted: tuple[str, ...]
+    """What is left of each in a label map, where later regions are painted over earlier ones."""
     values: tuple[int, ...]
     """What each is painted with in nnU-Net's label maps."""
     declared: tuple[int, ...]
@@ -47,11 +50,13 @@ def outputs_of(dataset: Json) -> Outputs:
     values = {name: int(v[0] if isinstance(v, list) else v) for name, v in labels.items()}
     ordered = sorted(set(values.values()))
     by_value = {value: name for name, value in reversed(values.items())}
+    names = tuple(by_value[value] for value in ordered[1:])
     if ordered[0] != 0:
         raise refused("dataset.json has no background with the value 0.")
     return Outputs(
         False,
-        tuple(by_value[value] for value in ordered[1:]),
+        names,
+        names,
         tuple(range(1, len(ordered))),
         declared=tuple(ordered[1:]),
         foreground=tuple(ordered[1:]),
@@ -71,4 +76,24 @@ def _regions(labels: Json, dataset: Json) -> Outputs:
             "different number above 0 for each was expected."
         )
     foreground = sorted(set().union(*values_of.values()) - {0})
-    return Outputs(True, tuple(names), tuple(order), tuple(order), tuple(foreground))
+    painted = _painted([(name, values_of[name]) for name in names])
+    return Outputs(True, tuple(names), painted, tuple(order), tuple(order), tuple(foreground))
+
+
+def _painted(regions: Sequence[tuple[str, set[int]]]) -> tuple[str, ...]:
+    """Return what is left of regions, with the names that a data set of these labels gets."""
+    names = []
+    for number, (name, region) in enumerate(regions, start=1):
+        inside = [later for later in regions[number:] if later[1] < region]
+        largest = max(inside, key=lambda later: len(later[1]), default=None)
+        names.append(f"{name}{_WITHOUT}{largest[0]}" if largest else name)
+    return tuple(names)
+
+
+def names_of_regions(painted: Sequence[str]) -> list[str]:
+    """Return the names of regions by those of what is left of them."""
+    names: list[str] = []
+    for name in reversed(painted):
+        ends = [f"{_WITHOUT}{later}" for later in names if name.endswith(f"{_WITHOUT}{later}")]
+        names.append(name.removesuffix(max(ends, key=len, default="")))
+    return names[::-1]
