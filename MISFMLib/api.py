@@ -17,7 +17,7 @@ from MISFMLib.configs import (
     decode,
 )
 from MISFMLib.errors import ConfigError
-from MISFMLib.events import EventSink, ignore_events
+from MISFMLib.events import EventSink, log_notices
 from MISFMLib.inference.segmenter import Segmenter, SegmenterOptions, SegmentResult
 from MISFMLib.jobs import load_job
 from MISFMLib.jobs.segment.region import RegionFirst
@@ -60,7 +60,7 @@ class Model:
         affine: Array | None = None,
         output: str | Path | None = None,
         overwrite: bool = False,
-        events: EventSink = ignore_events,
+        events: EventSink = log_notices,
     ) -> Any:
         """Segment an image and return its labels on the same grid, as uint8 or uint16.
 
@@ -72,7 +72,8 @@ class Model:
             affine: 4 x 4 matrix from voxel indices of an array to mm in RAS.
             output: Also write the labels to this file (.nii.gz .nrrd .mha .seg.nrrd).
             overwrite: Replace a file that is there.
-            events: Hears progress and notices; may raise `MISFMLib.errors.JobCancelled`.
+            events: Hears progress and notices, which are else logged; may raise
+                `MISFMLib.errors.JobCancelled`.
 
         Returns:
             An array with the axes of the array that was given; else a SimpleITK image.
@@ -93,7 +94,7 @@ class Model:
             write_label_map(label_map, Path(output), labels=self.labels, overwrite=overwrite)
         return back(label_map)
 
-    def segment_volume(self, volume: Volume, events: EventSink = ignore_events) -> SegmentResult:
+    def segment_volume(self, volume: Volume, events: EventSink = log_notices) -> SegmentResult:
         """Segment a volume and return all that is known about the result.
 
         Raises:
@@ -135,7 +136,7 @@ def segment(
     images: Any,
     model: str | Path,
     output: str | Path,
-    events: EventSink = ignore_events,
+    events: EventSink = log_notices,
     **options: Any,
 ) -> Report:
     """Do what `misfm segment` does with files and folders, batches that resume included.
@@ -159,7 +160,7 @@ def segment(
 
 
 def finetune(
-    data: str | Path, output: str | Path, events: EventSink = ignore_events, **options: Any
+    data: str | Path, output: str | Path, events: EventSink = log_notices, **options: Any
 ) -> Report:
     """Do what `misfm finetune` does: train on labelled volumes and write the model.
 
@@ -181,7 +182,7 @@ def finetune(
 
 
 def pretrain(
-    data: Any, output: str | Path, events: EventSink = ignore_events, **options: Any
+    data: Any, output: str | Path, events: EventSink = log_notices, **options: Any
 ) -> Report:
     """Do what `misfm pretrain` does: learn from volumes without labels and write the start.
 

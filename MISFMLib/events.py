@@ -152,6 +152,13 @@ def ignore_events(_event: Event) -> None:
     """Event sink that drops everything."""
 
 
+def log_notices(event: Event) -> None:
+    """Event sink for programs that give none: what the user should know goes to Python's log."""
+    if isinstance(event, Notice):
+        level = logging.WARNING if event.level == "warning" else logging.INFO
+        logging.getLogger("MISFMLib").log(level, event.message)
+
+
 READERS = "MISFMLib.volumes"
 """Name of the loggers of all readers."""
 

@@ -37,6 +37,17 @@ def labels(model, scan):
     return model.segment(str(scan))
 
 
+def test_what_the_user_should_know_is_logged_where_nobody_listens(model, scan, caplog):
+    ct = sitk.ReadImage(str(scan), sitk.sitkFloat32) - 1000
+    model.segment(ct)
+    assert "this looks like CT; the model was trained on MR" in caplog.text
+    caplog.clear()
+    heard = []
+    model.segment(ct, events=heard.append)
+    assert heard
+    assert not caplog.text
+
+
 def affine_of(image):
     """The RAS affine that nibabel would give for an image."""
     direction = np.reshape(image.GetDirection(), (3, 3))
