@@ -18,7 +18,9 @@ from MISFMLib.events import CaseDone, Notice, ignore_events
 from MISFMLib.jobs.evaluate.comparison import LabelScore
 from MISFMLib.jobs.evaluate.evaluate import run_evaluate
 from MISFMLib.jobs.evaluate.tables import label_rows, mean_dice
+from MISFMLib.jobs.segment.table import model_name
 from MISFMLib.metrics import Agreement
+from MISFMLib.models.store import find_model
 from MISFMLib.volumes.volume import (
     Geometry,
     LabelMap,
@@ -180,6 +182,45 @@ def test_axes_in_another_order_are_the_same_grid(folders):
     assert report["failed"] == {}
     rows = [row for row in table(folders / "scores" / "cases.csv") if row["case"] == "b"]
     assert [float(row["dice"]) for row in rows] == [1, 1]
+
+
+def test_results_of_a_model_that_numbers_its_labels_otherwise_are_matched_by_name(tmp_path):
+    manifest = find_model("hippocampus-mr").manifest
+    write(tmp_path / "found" / "a.nii.gz", two_blocks())
+    lines = ["case,status,model", f"a,done,{model_name(manifest)}"]
+    (tmp_path / "found" / "cases.csv").write_text("\n".join(lines))
+    swapped = two_blocks()
+    swapped[swapped > 0] = 3 - swapped[swapped > 0]
+    write(tmp_path / "right" / "a.nii.gz", swapped)
+    labels = {label.name: 3 - label.value for label in manifest.labels}
+    (tmp_path / "dataset.json").write_text(json.dumps({"labels": {"background": 0, **labels}}))
+    report = evaluate(tmp_path)
+    assert [(row["label"], row["dice_mean"]) for row in report["labels"]] == [
+        (name, 1.0) for name in sorted(labels, key=labels.get)
+    ]
+    (tmp_path / "right" / "a.nii.gz").unlink()
+    write(tmp_path / "right" / "a.nii.gz", (two_blocks() == 1).astype(np.uint8))
+    report = evaluate(tmp_path, labels=("1=anterior hippocampus",), overwrite=True)
+    assert [row["dice_mean"] for row in report["labels"]] == [1.0]
+    assert "have no such label: posterior hippocampus" in report["text"]
+    # Under other names the numbers count, as before.
+    report = evaluate(tmp_path, labels=("1=head", "2=tail"), overwrite=True)
+    assert [row["dice_mean"] for row in report["labels"]] == [1.0, 0.0]
+
+
+def test_labels_that_the_data_set_does_not_have_are_not_compared(tmp_path):
+    write(tmp_path / "found" / "a.seg.nrrd", two_blocks(), LABELS)
+    write(tmp_path / "right" / "a.nii.gz", (two_blocks() == 2).astype(np.uint8))
+    report = evaluate(tmp_path, labels=("1=left kidney",))
+    assert [(row["label"], row["dice_mean"]) for row in report["labels"]] == [("left kidney", 1.0)]
+    assert "Not compared, since the references have no such label: liver" in report["text"]
+
+
+def test_a_label_that_only_the_data_set_has_may_be_a_slip(tmp_path):
+    write(tmp_path / "found" / "a.seg.nrrd", two_blocks(), LABELS)
+    write(tmp_path / "right" / "a.nii.gz", two_blocks())
+    with pytest.raises(DataError, match="holds the segments left kidney"):
+        evaluate(tmp_path, labels=("1=liver", "2=kidney, left"))
 
 
 def test_segments_are_matched_by_name(folders):

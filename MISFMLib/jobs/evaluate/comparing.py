@@ -75,7 +75,7 @@ def compare_all(
 def _key(pair: Pair, names: Mapping[int, str], tolerance_mm: float) -> list[Any]:
     """Return what the scores of a case depend on, as it comes back from JSON."""
     key: list[Any] = [tolerance_mm, sorted([value, name] for value, name in names.items())]
-    key += [pair.unlabelled, list(pair.not_drawn)]
+    key += [pair.unlabelled, list(pair.not_drawn), [list(named) for named in pair.model_names]]
     for path in (pair.prediction, pair.reference):
         with contextlib.suppress(OSError):
             for stat in (file.stat() for file in (path, *data_files(path))):

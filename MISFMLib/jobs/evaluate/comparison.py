@@ -8,7 +8,7 @@ from pathlib import Path
 
 import numpy as np
 
-from MISFMLib.data.case_reading import match_names, without_unlabelled
+from MISFMLib.data.case_reading import match_names, plain, without_unlabelled
 from MISFMLib.data.volume_checks import neighbours_are_equal
 from MISFMLib.errors import DataError
 from MISFMLib.jobs.evaluate.pairs import Pair
@@ -62,8 +62,41 @@ def read_pair(pair: Pair, names: Mapping[int, str]) -> tuple[LabelMap, LabelMap]
             reference = placed_on(reference, prediction.geometry, str(pair.reference))
         grid = Volume(reference.array_DHW[np.newaxis], reference.geometry, pair.name)
         prediction = on_grid(prediction, grid, name=str(pair.prediction), whose="reference")
+    if names:
+        prediction = _without_surplus(_named(prediction, pair, names), surplus(pair, names))
     known = names or reference.names
     return (match_names(prediction, known, pair.prediction) if known else prediction), reference
+
+
+def surplus(pair: Pair, names: Mapping[int, str]) -> list[str]:
+    """Return the labels that a prediction may have and the data set has not.
+
+    None where the data set has one that the prediction cannot have: that may be a slip.
+    """
+    wanted = {plain(name) for name in names.values()}
+    of_prediction = dict(pair.model_names) or read_segment_names(pair.prediction)
+    more = [name for name in of_prediction.values() if plain(name) not in wanted]
+    return more if len(more) + len(wanted) == len(of_prediction) else []
+
+
+def _named(prediction: LabelMap, pair: Pair, names: Mapping[int, str]) -> LabelMap:
+    """Let the model name labels that it numbers otherwise than the data set, or has more of."""
+    values = {plain(name): value for value, name in names.items()}
+    is_other = any(values.get(plain(name), value) != value for value, name in pair.model_names)
+    if prediction.names or not (is_other or surplus(pair, names)):
+        return prediction
+    return replace(prediction, names=dict(pair.model_names))
+
+
+def _without_surplus(prediction: LabelMap, more: Sequence[str]) -> LabelMap:
+    """Leave out labels that the data set does not have, so that nobody has drawn them."""
+    left_out = [value for value, name in prediction.names.items() if name in more]
+    if not left_out:
+        return prediction
+    lookup = np.arange(int(np.iinfo(prediction.array_DHW.dtype).max) + 1)
+    lookup[left_out] = 0
+    array_DHW = lookup.astype(prediction.array_DHW.dtype)[prediction.array_DHW]
+    return replace(prediction, array_DHW=array_DHW)
 
 
 def names_of_predictions(pairs: Sequence[Pair]) -> dict[int, str]:

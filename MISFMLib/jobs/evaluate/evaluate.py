@@ -21,9 +21,10 @@ from MISFMLib.jobs.evaluate.comparison import (
     LabelScore,
     names_of_predictions,
     read_pair,
+    surplus,
     unnamed,
 )
-from MISFMLib.jobs.evaluate.pairs import Pair, Pairing, find_pairs, with_description
+from MISFMLib.jobs.evaluate.pairs import Pair, Pairing, find_pairs, with_descriptions
 from MISFMLib.jobs.journal import Journals
 from MISFMLib.models.terminology import label_config
 from MISFMLib.volumes.volume import count_frames, on_grid, present_values, read_volume
@@ -57,7 +58,7 @@ def run_evaluate(config: EvaluateConfig, events: EventSink = ignore_events) -> d
     if pairing.notice:
         events(Notice(pairing.notice))
     description = description_beside(config.references)
-    pairing = with_description(pairing, description)
+    pairing = with_descriptions(pairing, config.predictions, description)
     names = parse_label_names(config.labels) or description.found.label_names
     results = compare_all(pairing.pairs, names, config, events)
     missing = len(pairing.pairs) - len(results)
@@ -118,7 +119,7 @@ def _report(
     write_json(config.output / _LAST, summary, overwrite=overwrite)
     _draw_worst(pairing, scores, names, config, events)
     left_out = {**failures, **dict.fromkeys(pairing.without_prediction, "has no segmentation.")}
-    remarks = (*_remarks(summary, left_out), *_unlabelled(pairing.pairs))
+    remarks = (*_remarks(summary, left_out), *_unlabelled(pairing.pairs, names))
     lines = [*tables.text_table(rows), *remarks, f"Tables: {config.output}"]
     exit_code = BatchError.exit_code if left_out else 0
     return {**summary, "exit_code": exit_code, "text": "\n".join(lines)}
@@ -151,18 +152,21 @@ def _remarks(summary: Mapping[str, Any], left_out: Mapping[str, str]) -> Iterato
     yield from (f"Left out: {name}: {why}" for name, why in list(left_out.items())[:_FEW])
     if len(left_out) > _FEW:
         yield f"and {len(left_out) - _FEW} more, see summary.json"
-    surplus = summary["without_reference"]
-    if surplus:
-        yield f"Not compared, for want of a reference: {listed(surplus, _FEW)}"
+    alone = summary["without_reference"]
+    if alone:
+        yield f"Not compared, for want of a reference: {listed(alone, _FEW)}"
 
 
-def _unlabelled(pairs: Sequence[Pair]) -> Iterator[str]:
+def _unlabelled(pairs: Sequence[Pair], names: Mapping[int, str]) -> Iterator[str]:
     """Say what is not compared, since nobody has labelled it."""
     if pairs[0].unlabelled is not None:  # as in all of them
         yield f"Voxels of the label {pairs[0].unlabelled} (ignore) are not compared."
     lacking = [pair.name for pair in pairs if pair.not_drawn]
     if lacking:
         yield f"Labels that nobody has drawn are not compared in {listed(lacking, _FEW)}."
+    more = {name: None for pair in pairs for name in surplus(pair, names)} if names else {}
+    if more:
+        yield f"Not compared, since the references have no such label: {listed([*more], _FEW)}."
 
 
 def _draw_worst(

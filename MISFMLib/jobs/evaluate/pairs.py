@@ -10,8 +10,10 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from MISFMLib.data.descriptions import Description
-from MISFMLib.errors import DataError
+from MISFMLib.errors import DataError, MISFMError
 from MISFMLib.files import real_path
+from MISFMLib.jobs.segment.table import model_name
+from MISFMLib.models.store import find_model
 from MISFMLib.volumes.case_names import case_name, distinct_names, without_channel
 from MISFMLib.volumes.dicom_seg import is_dicom_seg
 from MISFMLib.volumes.folders import find_volumes
@@ -33,6 +35,8 @@ class Pair:
     """Value in the reference of voxels that nobody labelled."""
     not_drawn: tuple[int, ...] = ()
     """Labels that nobody has drawn in the reference."""
+    model_names: tuple[tuple[int, str], ...] = ()
+    """Value and name of the labels of the model that made the prediction, where it is known."""
 
 
 @dataclass(frozen=True)
@@ -148,13 +152,34 @@ def rows_of_batch(results: Path) -> list[dict[str, str]]:
         return []
 
 
-def with_description(pairing: Pairing, description: Description) -> Pairing:
-    """Return the pairs with what the data set says that nobody has labelled in the references."""
+def names_of_model(results: Path) -> dict[int, str]:
+    """Return the label names of the model that made the results of a batch, if it is installed."""
+    told = next((row.get("model") for row in rows_of_batch(results)), None)
+    if not told or not told.strip():
+        return {}
+    try:
+        manifest = find_model(told.split()[0]).manifest
+    except MISFMError:
+        return {}
+    is_same = model_name(manifest) == told
+    return {label.value: label.name for label in manifest.labels} if is_same else {}
+
+
+def with_descriptions(pairing: Pairing, results: Path, description: Description) -> Pairing:
+    """Return the pairs with what is known of both sides.
+
+    Args:
+        pairing: The pairs.
+        results: Where the predictions lie.
+        description: What the data set says that nobody has labelled in the references.
+    """
+    model_names = tuple(names_of_model(results).items())
     pairs = [
         replace(
             pair,
             unlabelled=description.unlabelled,
             not_drawn=description.not_drawn.get(real_path(pair.reference), ()),
+            model_names=model_names,
         )
         for pair in pairing.pairs
     ]

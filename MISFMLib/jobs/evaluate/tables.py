@@ -4,7 +4,8 @@ Rules: a label that is in neither map of a case has no score there and is left o
 missed or made-up label has Dice and surface Dice 0 and no distance; the table says over how many
 cases a mean distance goes. A label that occurs in no case does not enter the mean of the labels.
 What the data set of the references says nobody has labelled has no score: voxels of its label
-ignore, and labels that nobody has drawn in a case.
+ignore, and labels that nobody has drawn in a case. Where it names its labels, and the predictions
+name those and more, the others have none either.
 """
 
 from __future__ import annotations

@@ -13,7 +13,12 @@ from MISFMLib.data.cases import parse_label_names
 from MISFMLib.data.descriptions import label_names_beside
 from MISFMLib.errors import DataError, DependencyError, MISFMError
 from MISFMLib.events import EventSink, Notice, ignore_events
-from MISFMLib.jobs.evaluate.pairs import files_by_name, images_by_case, rows_of_batch
+from MISFMLib.jobs.evaluate.pairs import (
+    files_by_name,
+    images_by_case,
+    names_of_model,
+    rows_of_batch,
+)
 from MISFMLib.jobs.progress import counter
 from MISFMLib.jobs.review.job import ReviewJob
 from MISFMLib.jobs.review.measures import measure
@@ -25,7 +30,6 @@ from MISFMLib.jobs.review.to_correct import write_to_correct
 from MISFMLib.jobs.review.verdicts import read_verdicts
 from MISFMLib.jobs.review_place import THUMBNAILS, check_place
 from MISFMLib.jobs.workers import open_workers
-from MISFMLib.models.store import find_model
 from MISFMLib.models.terminology import label_config
 from MISFMLib.volumes.case_names import case_name
 from MISFMLib.volumes.dicom_seg import is_dicom_seg, read_dicom_seg
@@ -109,7 +113,7 @@ def _find_jobs(config: ReviewConfig, images: Mapping[str, Path] | None) -> list[
     names = (
         parse_label_names(config.labels)
         or label_names_beside(config.results)
-        or _names_of_model(config.results)
+        or names_of_model(config.results)
     )
     return [
         ReviewJob(
@@ -123,18 +127,6 @@ def _find_jobs(config: ReviewConfig, images: Mapping[str, Path] | None) -> list[
         )
         for name, path in sorted(files.items())
     ]
-
-
-def _names_of_model(results: Path) -> dict[int, str]:
-    """Return the label names of the model that made the results, if it is installed."""
-    for row in rows_of_batch(results):
-        words = (row.get("model") or "").split()
-        try:
-            labels = find_model(words[0]).manifest.labels if words else ()
-        except MISFMError:
-            return {}
-        return {label.value: label.name for label in labels}
-    return {}
 
 
 def _listed(results: Path) -> dict[str, str]:
