@@ -429,6 +429,27 @@ def test_sources_that_are_gone_stay_in_the_store(config, scans, tmp_path):
     assert contents(tmp_path / "store") == files
 
 
+def test_volumes_that_a_folder_of_the_same_name_replaces_or_lacks_are_told(config, tmp_path, rng):
+    other = tmp_path / "second hospital" / "scans"
+    write(other / "a/ct.nii.gz", a_ct(rng))
+    write(other / "d/ct.nii.gz", a_ct(rng))
+    told = []
+    for folder in (None, None, other):
+        heard = []
+        run_prepare(config() if folder is None else config(data=(folder,)), heard.append)
+        told.append([event.message for event in _warnings(heard)])
+    assert told[:2] == [[], []]
+    changed, gone = told[2]
+    assert "1 volumes are others than those of these names in the store" in changed
+    assert "scans/a/ct.nii.gz" in changed
+    assert "3 volumes of the store are no longer in scans" in gone
+    assert "scans/b/mr.mha" in gone
+
+
+def _warnings(events):
+    return [event for event in events if isinstance(event, Notice) and event.level == "warning"]
+
+
 def test_a_copy_takes_the_place_of_an_original_that_changed(config, scans, tmp_path, rng):
     run_prepare(config())
     write(scans / "a/ct.nii.gz", a_ct(rng))

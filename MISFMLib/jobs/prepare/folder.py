@@ -75,6 +75,22 @@ class StoreFolder:
         is_whole = all(entry.is_whole(self.path) for entry in entries if entry.array)
         return entries if is_same and is_whole else []
 
+    def changed(self, sources: Sequence[Source]) -> list[str]:
+        """Return which of these the store has by their names, from other files."""
+        known = {**self.finished, **self.done}
+        return [
+            source.name
+            for source in sources
+            if any(entry.signature != source.signature for entry in known.get(source.name, ()))
+        ]
+
+    def gone(self, sources: Sequence[Source]) -> list[str]:
+        """Return which sources of the store are not in the folders any more that these are in."""
+        names = {source.name for source in sources}
+        roots = {name.partition("/")[0] for name in names}
+        known = {**self.finished, **self.done}.keys() - names
+        return sorted(name for name in known if name.partition("/")[0] in roots)
+
     def add(self, source: Source, entries: Sequence[StoreEntry]) -> None:
         """Write down the entries of a source that is done."""
         line = {"path": source.name, "entries": [to_row(entry) for entry in entries]}

@@ -13,6 +13,7 @@ from typing import Any
 
 from MISFMLib.configs import PrepareConfig
 from MISFMLib.cores import usable_cores
+from MISFMLib.data.cases import listed
 from MISFMLib.data.manifest import check_copy, read_manifest
 from MISFMLib.data.store_building import Recipe, build_source, quarantined
 from MISFMLib.data.store_index import HELD_OUT, INDEX, StoreEntry
@@ -24,6 +25,8 @@ from MISFMLib.events import CaseDone, EventSink, Notice, Progress, ignore_events
 from MISFMLib.jobs.prepare.folder import StoreFolder
 from MISFMLib.jobs.progress import counter
 from MISFMLib.jobs.workers import open_workers
+
+_FEW = 4
 
 
 def run_prepare(config: PrepareConfig, events: EventSink = ignore_events) -> dict[str, Any]:
@@ -59,6 +62,7 @@ def run_prepare(config: PrepareConfig, events: EventSink = ignore_events) -> dic
         todo = [source for source, entries in known if _is_open(entries, config)]
         if len(todo) < len(sources):
             events(Notice(f"{len(sources) - len(todo)} were prepared already.", "info"))
+        _tell_differences(sources, folder, events)
         _build(todo, config, recipe, folder, events)
         entries = folder.finish()
     report = _report(config, entries, folder.path)
@@ -72,6 +76,31 @@ def _recipe(config: PrepareConfig) -> Recipe:
         ),
         limits=Limits(min_edge=config.min_edge, max_spacing_mm=config.max_spacing_mm),
     )
+
+
+def _tell_differences(sources: Sequence[Source], folder: StoreFolder, events: EventSink) -> None:
+    """Tell what the folders hold otherwise than the store has it, which may be a slip.
+
+    Only the names of the folders are known, which data sets share: imagesTr, scans.
+    """
+    changed, gone = folder.changed(sources), folder.gone(sources)
+    if changed:
+        events(
+            Notice(
+                f"{len(changed)} volumes are others than those of these names in the store, and "
+                f"take their place: {listed(changed, _FEW)}. If they are of other patients, give "
+                "the folder another name."
+            )
+        )
+    if gone:
+        roots = sorted({name.partition("/")[0] for name in gone})
+        events(
+            Notice(
+                f"{len(gone)} volumes of the store are no longer in {', '.join(roots)}: "
+                f"{listed(gone, _FEW)}. They are still learnt from; a store without them is made "
+                "in a new folder."
+            )
+        )
 
 
 def _is_open(entries: Sequence[StoreEntry], config: PrepareConfig) -> bool:
