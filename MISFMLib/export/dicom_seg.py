@@ -148,8 +148,8 @@ def _build(
         device_serial_number=manifest.weights_sha256[:_LONGEST_TEXT] or "unknown",
         omit_empty_frames=not is_empty,
         content_label="SEGMENTATION",
-        content_description=_to_text(f"{manifest.name} {manifest.version}"),
-        series_description=_to_text(manifest.title or manifest.name),
+        content_description=to_text(f"{manifest.name} {manifest.version}"),
+        series_description=to_text(manifest.title or manifest.name),
         specific_character_set="ISO_IR 192",
     )
 
@@ -221,7 +221,7 @@ def _describe_segment(
 ) -> Dataset:
     segment = hd.seg.SegmentDescription(
         segment_number=number,
-        segment_label=_to_text(label.name),
+        segment_label=to_text(label.name),
         segmented_property_category=_to_concept(hd, label.category),
         segmented_property_type=_to_concept(hd, label.type),
         algorithm_type="AUTOMATIC",
@@ -236,9 +236,9 @@ def _describe_segment(
 
 
 def _to_concept(hd: Any, code: Code) -> Dataset:
-    return hd.sr.CodedConcept(code.value, code.scheme, _to_text(code.meaning))
+    return hd.sr.CodedConcept(code.value, code.scheme, to_text(code.meaning))
 
 
-def _to_text(text: str) -> str:
+def to_text(text: str) -> str:
     """Shorten to a DICOM long string, in which a backslash would part two values."""
     return text.replace("\\", "/")[:_LONGEST_TEXT]

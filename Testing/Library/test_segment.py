@@ -1058,6 +1058,24 @@ def test_a_dicom_series_becomes_a_dicom_seg(tmp_path, model, shared_data):
     assert pydicom.dcmread(tmp_path / "o.dcm").Modality == "SEG"
 
 
+def test_the_statistics_keep_dicom_results_of_earlier_runs(tmp_path, model, shared_data):
+    pytest.importorskip("highdicom")
+    labels = (LabelConfig(value=7, name="liver"), LabelConfig(value=3, name="spleen" * 12))
+    numbered = a_bundle(tmp_path / "numbered", a_manifest(labels=labels))
+    tables = []
+    for _ in range(2):
+        segment(
+            dicom_series(shared_data),
+            model=numbered,
+            output=tmp_path / "out",
+            format="dcm",
+            statistics=tmp_path / "v.csv",
+        )
+        tables.append((tmp_path / "v.csv").read_text("utf-8"))
+    assert ",7,liver," in tables[0]
+    assert tables[1] == tables[0]
+
+
 # ------------------------------------------------------------------- names and formats of a batch
 
 

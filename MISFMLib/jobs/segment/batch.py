@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from MISFMLib.configs import SegmentConfig
-from MISFMLib.errors import BatchError
+from MISFMLib.errors import BatchError, DataError
 from MISFMLib.events import CaseDone, Event, EventSink, Notice, Progress
 from MISFMLib.export.statistics import LabelVolume, label_volumes, write_statistics
 from MISFMLib.jobs.journal import nothing_to_merge
@@ -24,11 +24,10 @@ from MISFMLib.jobs.segment.elsewhere import outcomes_elsewhere
 from MISFMLib.jobs.segment.only import wanted_labels
 from MISFMLib.jobs.segment.origins import Origins
 from MISFMLib.jobs.segment.plan import SegmentCase, SegmentPlan
-from MISFMLib.jobs.segment.results import is_whole_result
+from MISFMLib.jobs.segment.results import is_whole_result, read_result
 from MISFMLib.jobs.segment.review import write_review
 from MISFMLib.jobs.segment.table import ENDED, KEPT, ORIGIN, WORKER_DIED, CaseTable
 from MISFMLib.models.bundle import Bundle
-from MISFMLib.volumes.dicom_seg import is_dicom_seg
 from MISFMLib.volumes.reader_process import DIED
 
 _MOST_REPORTS = 5000
@@ -85,6 +84,7 @@ class _Batch:
         places = {path.parent for path in plan.cases[0].results}  # the same of all cases
         self.table = CaseTable(self._folder, bundle.manifest, places)
         self._config = config
+        self._of_model = bundle.manifest.labels
         self._labels = wanted_labels(config, bundle.manifest)
         self._all = plan.cases
         self._cases = plan.cases[:0] if config.merge else plan.cases[config.part]
@@ -223,12 +223,11 @@ class _Batch:
         write_statistics(path, volumes, overwrite=True)
 
     def _measured(self, case: SegmentCase) -> Sequence[LabelVolume]:
-        if is_dicom_seg(case.output):
-            self._events(Notice(f"{case.name}: skipped, so the statistics do not show it."))
+        try:
+            return label_volumes(read_result(case.output, self._of_model), self._labels)
+        except DataError as error:
+            self._events(Notice(f"{case.name}: the statistics do not show it. {error}"))
             return ()
-        from MISFMLib.volumes.volume import read_label_map
-
-        return label_volumes(read_label_map(case.output), self._labels)
 
     def write_review(self, events: EventSink) -> None:
         """Make the page to check the results by, if it was asked for and all cases have ended."""
