@@ -22,8 +22,10 @@ from MISFMLib.jobs.benchmark import benchmark as benchmark_job
 from MISFMLib.jobs.benchmark import carry_out
 from MISFMLib.jobs.benchmark.benchmark import run_benchmark
 from MISFMLib.jobs.benchmark.plan import Parts, draw_folds, plan_runs
-from MISFMLib.jobs.benchmark.report import latex, markdown
+from MISFMLib.jobs.benchmark.report import RowResult, latex, markdown, table_cells
 from MISFMLib.jobs.benchmark.statistics import compare_rows, holm, interval
+from MISFMLib.jobs.evaluate.comparison import LabelScore
+from MISFMLib.metrics import Agreement
 from MISFMLib.models.bundle import read_bundle
 from MISFMLib.volumes.volume import write_label_map, write_volume
 
@@ -129,6 +131,26 @@ def test_tables_escape_what_their_languages_reserve():
     cells = [["", "Dice - a_b (95 %)"], ["a_b", "1.0 ± 0.1"]]
     assert "| --- | --- |" in markdown(cells, ["note"])
     assert r"a\_b & 1.0 $\pm$ 0.1 \\" in latex(cells)
+
+
+def test_a_mean_distance_says_over_how_many_labels_it_goes():
+    """A network that misses the hard cases has the smaller distances."""
+    easy, hard, missed = (
+        Agreement(0.9, 2.0, 0.9, 1.0),
+        Agreement(0.5, 20.0, 0.5, 10.0),
+        Agreement(0.0, float("nan"), 0.0, float("nan")),
+    )
+    rows = [
+        RowResult(
+            name,
+            (tuple(LabelScore(c, "liver", a, 1.0, 1.0) for c, a in zip("ab", of, strict=True)),),
+            (),
+        )
+        for name, of in (("finds", (easy, hard)), ("misses", (easy, missed)))
+    ]
+    _, finds, misses = table_cells(rows)
+    assert finds[3:5] == ["11.00 ± 12.73", "5.50 ± 6.36"]
+    assert misses[1:5] == ["45.0 ± 63.6", "45.0 ± 63.6", "2.00 (1 of 2)", "1.00 (1 of 2)"]
 
 
 # ----------------------------------------------------------------------------------- the command

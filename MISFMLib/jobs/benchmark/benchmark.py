@@ -181,6 +181,8 @@ def _notes(runs: Sequence[Run], config: BenchmarkConfig) -> list[str]:
         f"{len(config.seeds)} seeds, {config.folds} folds; mean ± sd over cases, labels and seeds.",
         "Differences: of the mean Dice of each case over labels and seeds; 95 % by bootstrap over "
         "the cases; p: Wilcoxon's signed-rank test over the cases, corrected by Holm.",
+        "Distances: a label that is missed, or found where there is none, has none; (n of m) says "
+        "over how many the mean goes where some have none.",
         *published,
     ]
 

@@ -69,10 +69,7 @@ def table_cells(rows: Sequence[RowResult]) -> list[list[str]]:
     tells_energy = any(row.cost("joules") > 0 for row in rows)
     cells = [[*head, "training s", *(["training Wh"] * tells_energy), "s a case"]]
     for row in rows:
-        metrics = []
-        for metric, _, factor, digits in _SHOWN:
-            mean, deviation, _ = row.mean(metric)
-            metrics.append(f"{factor * mean:.{digits}f} ± {factor * deviation:.{digits}f}")
+        metrics = [_mean(row, metric, factor, digits) for metric, _, factor, digits in _SHOWN]
         energy = [f"{row.cost('joules') / 3600:.1f}"] if tells_energy else []
         costs = [
             f"{row.cost('training_s'):.0f}",
@@ -81,6 +78,17 @@ def table_cells(rows: Sequence[RowResult]) -> list[list[str]]:
         ]
         cells.append([row.name, *metrics, *_difference(compared.get(row.name)), *costs])
     return [[_plain(cell) for cell in line] for line in cells]
+
+
+def _mean(row: RowResult, metric: str, factor: int, digits: int) -> str:
+    """Return mean and deviation; of distances also how many labels have one, where some are missed.
+
+    Else a network that misses the hard ones would look better for it.
+    """
+    mean, deviation, count = row.mean(metric)
+    judged = row.mean("dice")[2]
+    of_all = f" ({count} of {judged})" if 0 < count < judged else ""
+    return f"{factor * mean:.{digits}f} ± {factor * deviation:.{digits}f}{of_all}"
 
 
 def _difference(found: Difference | None) -> list[str]:
