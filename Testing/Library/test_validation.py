@@ -170,3 +170,23 @@ def test_held_out_cases_are_compared_on_their_own_grid(tmp_path, write_case):
         ("b", "second"),
     ]
     assert math.isnan(float(rows[3]["dice"]))
+
+
+def test_mean_distances_say_over_how_many_cases_they_go(tmp_path, write_case):
+    """A model that misses the hard cases would have the smaller distances on its card."""
+    cases = []
+    for name in ("easy", "hard"):
+        image, label = tmp_path / f"{name}.nii.gz", tmp_path / f"{name}-label.nii.gz"
+        write_case(image, label, values=(3, 7), spacing_xyz=(1.0, 1.0, 2.0))
+        cases.append(Case(name, (image,), label))
+
+    def misses_the_second(volume):
+        label_map = read_label_map(tmp_path / f"{volume.name}-label.nii.gz")
+        if volume.name == "hard":
+            label_map.array_DHW[label_map.array_DHW == 7] = 0
+        return label_map
+
+    summary = evaluate(cases, misses_the_second, LABELS, tmp_path / "s.csv", lambda _done: None)
+    assert summary["first"]["distance_cases"] == 2
+    assert (summary["second"]["dice"], summary["second"]["hausdorff95_mm"]) == (0.5, 0.0)
+    assert summary["second"]["distance_cases"] == 1

@@ -186,7 +186,8 @@ def evaluate(
 
     Returns:
         By label name the mean and standard deviation of each metric over the cases in which it is
-        defined; beside them the mean Dice over the labels and the conditions.
+        defined, and the number of those with distances, which a missed label has not; beside them
+        the mean Dice over the labels and the conditions.
     """
     rows: list[dict[str, Any]] = []
     for index, case in enumerate(cases, start=1):
@@ -228,6 +229,8 @@ def _summary(
         for metric in (field.name for field in fields(Agreement)):
             values = [row[metric] for row in of_label]
             summary[label.name] |= {metric: _mean(values), f"{metric}_sd": _deviation(values)}
+        with_distance = [row for row in of_label if not math.isnan(row["assd_mm"])]
+        summary[label.name]["distance_cases"] = len(with_distance)
     means = [summary[label.name]["dice"] for label in labels]
     return {
         **summary,
