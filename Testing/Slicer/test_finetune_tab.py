@@ -433,6 +433,21 @@ def test_a_model_about_which_nobody_has_decided_is_not_trained_over(tab, a_set):
     assert tab.ui.trainButton.enabled
 
 
+def test_a_model_waits_for_its_decision_while_cases_are_corrected(tab, a_set):
+    """One that was no better was removed with all its files by the first Done after it."""
+    tab.ui.afterBox.value = 1
+    worse = {**NO_BETTER["comparison"], "gain": -0.01}
+    tab.behave(**{**NO_BETTER, "comparison": worse})
+    tab.train()
+    tab.wait(lambda: tab.shown("outcomeFrame"))
+    model = tab.tab.train.training.output
+    tab.tab.loop.open("c")
+    tab.tab.done()
+    assert (a_set.case("c").is_labelled, model.exists()) == (True, True)
+    assert tab.shown("outcomeFrame")
+    assert tab.ui.trainLabel.text == "Keep or discard the new model first."
+
+
 def test_what_is_not_better_is_discarded_by_default_and_nothing_is_lost(tab, a_set):
     tab.behave(**NO_BETTER)
     tab.train()

@@ -207,11 +207,14 @@ class FinetuneTab:
 
     @guarded
     def _onCorrected(self, _row: Any) -> None:
-        """Train on by itself after some corrections, from the model that proposes."""
+        """Train on by itself after some corrections, from the model that proposes.
+
+        Not before the user has decided about a model that was asked for: it would be gone.
+        """
         needed = self._ui.afterBox.value
-        if not needed or self.isTraining or self.train.canGoOn:
+        if not needed or self.isTraining or self.train.canGoOn or self.outcome.isOpen:
             return
-        if self.train.state is TrainingState.FINISHED:
+        if self.train.state is TrainingState.FINISHED:  # it could not be kept before
             self._settle(self.train.training)
         labelled = sum(row.is_labelled for row in self.setView.rows)
         if labelled - self._models.labelledAt(self.setView.current) >= needed:
