@@ -279,10 +279,13 @@ def test_files_are_put_together_by_their_names_and_shown_before(
     make_volume,
     tmp_path,
 ):
+    import slicer
+
     made = of_two(tab, make_volume, tmp_path / "set")
-    source = made.images("b")[0].read_bytes()
+    other = make_volume(name="other")
+    slicer.util.arrayFromVolume(other)[:] += 5000
     for name in ("c_T1", "c_T2", "d_T1"):
-        (tmp_path / f"{name}.nii.gz").write_bytes(source)
+        assert slicer.util.saveNode(other, str(tmp_path / f"{name}.nii.gz"))
     paths = sorted(tmp_path.glob("*.nii.gz"))
     files = tab.tab.setView._files
 

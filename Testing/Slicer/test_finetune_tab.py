@@ -1278,15 +1278,38 @@ def test_closing_the_scene_keeps_the_set(tab, a_set):
     assert tab.tab.loop.case.name == "c"
 
 
-def test_volumes_are_added_and_those_that_cannot_be_read_are_named(tab, a_set, tmp_path):
+def test_volumes_are_added_and_those_that_cannot_be_read_are_named(
+    tab, a_set, make_volume, tmp_path
+):
     from MISFMLib.errors import DataError
 
-    good, bad = tmp_path / "good.nii.gz", tmp_path / "bad.nii.gz"
-    good.write_bytes(a_set.images("a")[0].read_bytes())
+    good, bad = a_file(make_volume, tmp_path / "good.nii.gz", 5), tmp_path / "bad.nii.gz"
     bad.write_bytes(b"no")
     with pytest.raises(DataError, match=r"bad\.nii\.gz"):
         tab.tab.setView._files.add(a_set, [bad, good])
     assert a_set.case("good").status == "unlabelled"
+
+
+def a_file(make_volume, path, value):
+    """Write a volume that is told from others by a value; return the path."""
+    import slicer
+
+    volume = make_volume()
+    slicer.util.arrayFromVolume(volume)[1] += value
+    assert slicer.util.saveNode(volume, str(path))
+    return path
+
+
+def test_a_folder_that_has_grown_brings_its_new_volumes_alone(tab, a_set, make_volume, tmp_path):
+    """All of them were chosen again, and each that had been added became a case once more."""
+    from MISFMLib.errors import DataError
+
+    paths = [a_file(make_volume, tmp_path / f"{index}.nii.gz", index) for index in range(1, 4)]
+    tab.tab.setView._files.add(a_set, paths[:2])
+    a_set.set_status("2", "left out")
+    with pytest.raises(DataError, match="In the training set already: 1, 2 The other"):
+        tab.tab.setView._files.add(a_set, paths)
+    assert [row.name for row in a_set.cases()] == ["a", "b", "c", "d", "1", "2", "3"]
 
 
 def test_a_data_set_from_elsewhere_is_copied_into_a_training_set(tab, a_set, tmp_path, monkeypatch):

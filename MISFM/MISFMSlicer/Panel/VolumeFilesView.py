@@ -16,6 +16,7 @@ from MISFMLib.errors import DataError, MISFMError
 from MISFMLib.volumes.channel_files import FileCase, cases_of_files
 
 from ..Scene.Channels import writeChannel
+from ..Scene.SameImage import caseWithImage
 
 _MOST_SHOWN = 12
 
@@ -44,7 +45,7 @@ class VolumeFilesView:
         self.add(trainingSet, [Path(path) for path in paths or ()])
 
     def add(self, trainingSet: TrainingSet, paths: Sequence[Path]) -> None:
-        """Add files; those that cannot be used are named at the end.
+        """Add files; those that cannot be used, or are in the set already, are named at the end.
 
         Raises:
             DataError: Some files were not added.
@@ -59,11 +60,7 @@ class VolumeFilesView:
             )
             for path in alone
         ]
-        for case in cases:
-            try:
-                _addCase(trainingSet, case)
-            except (MISFMError, RuntimeError) as error:
-                refused.append(f"{case.name}: {error}")
+        refused += _addAll(trainingSet, cases)
         self._added()
         if refused:
             raise DataError(
@@ -88,8 +85,7 @@ class VolumeFilesView:
             )
             for case in cases[:_MOST_SHOWN]
         ]
-        if len(cases) > _MOST_SHOWN:
-            lines.append(_("and {count} more").format(count=len(cases) - _MOST_SHOWN))
+        lines += _more(cases)
         if alone:
             lines.append(_("Not used: {files}").format(files=", ".join(p.name for p in alone)))
         lines.append(_("A volume on another grid than the first of its case is resampled to it."))
@@ -100,13 +96,41 @@ class VolumeFilesView:
         )
 
 
-def _addCase(trainingSet: TrainingSet, case: FileCase) -> None:
+def _addAll(trainingSet: TrainingSet, cases: Sequence[FileCase]) -> list[str]:
+    """Add cases; return a line for each that was refused, and one for those that were there."""
+    refused, known = [], []
+    for case in cases:
+        try:
+            if not _addCase(trainingSet, case):
+                known.append(case.name)
+        except (MISFMError, RuntimeError) as error:
+            refused.append(f"{case.name}: {error}")
+    if known:
+        refused.append(_("In the training set already: {names}").format(names=_listed(known)))
+    return refused
+
+
+def _listed(names: Sequence[str]) -> str:
+    return ", ".join([*names[:_MOST_SHOWN], *_more(names)])
+
+
+def _more(things: Sequence[Any]) -> list[str]:
+    """Say how many are beyond those that are shown."""
+    rest = len(things) - _MOST_SHOWN
+    return [_("and {count} more").format(count=rest)] if rest > 0 else []
+
+
+def _addCase(trainingSet: TrainingSet, case: FileCase) -> bool:
+    """Add a case; tell whether its image was not in the set."""
     nodes: list[Any] = []
     try:
         for path in case.files:
             nodes.append(slicer.util.loadVolume(str(path), {"show": False}))
+        if caseWithImage(trainingSet, nodes[0]):
+            return False
         name = trainingSet.free_name(case.name)
         trainingSet.add_case(name, *(partial(writeChannel, node, nodes[0]) for node in nodes))
+        return True
     finally:
         for node in nodes:
             slicer.mrmlScene.RemoveNode(node)

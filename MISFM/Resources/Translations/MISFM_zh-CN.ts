@@ -2491,6 +2491,10 @@
         <translation>另有 {count} 个</translation>
     </message>
     <message>
+        <source>In the training set already: {names}</source>
+        <translation>已在训练集中：{names}</translation>
+    </message>
+    <message>
         <source>{file}: the other volumes of its case were not found ({channels}).</source>
         <translation>{file}：未找到该病例的其他体数据（{channels}）。</translation>
     </message>
