@@ -1143,20 +1143,36 @@ def test_the_labels_of_the_open_case_do_not_become_a_second_case(tab, a_set):
     assert not tab.shown("finetuneNoticeFrame")
 
 
-def test_an_open_case_that_was_saved_with_the_scene_does_not_become_a_second_one(
-    tab, a_set, tmp_path
+def test_what_was_drawn_in_an_open_case_and_saved_with_the_scene_becomes_its_labels(
+    tab, a_set, host, tmp_path
 ):
+    """It was refused, and the case opened without what was drawn; nor may it be a second case."""
     import slicer
 
     tab.tab.loop.open("c")
+    slicer.util.arrayFromVolume(tab.tab.loop.case.volume)[0, 0, 0] = 9
+    slicer.util.saveNode(tab.tab.loop.case.volume, str(a_set.images("c")[0]))  # its image alone
+    drawn = draw_a_tumour(tab.tab.loop.case)
     scene = str(tmp_path / "scene.mrb")
     assert slicer.util.saveScene(scene)
     slicer.mrmlScene.Clear(False)
     slicer.util.loadScene(scene)
     tab.panel.choose(slicer.util.getNode("c"))
     tab.ui.addSegmentationButton.click()
-    assert tab.ui.finetuneNoticeLabel.text == "c is a case of this training set already."
+    table = tab.ui.mappingTable
+    table.cellWidget(table.rowCount - 1, 1).setCurrentText("a new label")
+    tab.ui.mappingAddButton.click()
+    assert not tab.shown("finetuneNoticeFrame")
     assert [row.name for row in a_set.cases()] == ["a", "b", "c", "d"]
+    assert a_set.case("c").is_labelled
+    np.testing.assert_array_equal(label_array(a_set, "c") == 3, drawn)
+
+    host.dialogs.answer("No")
+    tab.ui.addSegmentationButton.click()
+    assert "Its labels there can be replaced" in host.dialogs.shown[-1].text
+    slicer.util.arrayFromVolume(slicer.util.getNode("c"))[1] += 1  # as by a filter
+    tab.ui.addSegmentationButton.click()
+    assert tab.ui.finetuneNoticeLabel.text == "c is a case of this training set already."
 
 
 def test_a_correction_is_measured_and_saved(tab, a_set):

@@ -27,6 +27,27 @@ def noLabels() -> DataError:
     )
 
 
+def noSegmentation() -> DataError:
+    """Say that nothing can be added."""
+    return DataError(
+        _("A case needs a volume and a segmentation of it."),
+        code="no-segmentation",
+        remedy=_(
+            "Segment the volume, or load its segmentation. Of several that were loaded, hide all"
+            " others."
+        ),
+    )
+
+
+def isCaseAlready(case: str) -> DataError:
+    """Say that a volume was opened from the training set."""
+    return DataError(
+        _("{case} is a case of this training set already.").format(case=case),
+        code="case-known",
+        remedy=_("A double-click opens it in Correct; Done keeps its labels."),
+    )
+
+
 def summary(rows: Sequence[CaseRow]) -> str:
     """Say how many cases there are of what kind."""
     labelled = [row for row in rows if row.is_labelled]

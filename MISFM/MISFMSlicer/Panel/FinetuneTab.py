@@ -51,8 +51,8 @@ class FinetuneTab:
         self._check.passed = self._onPassed
         self._models = ProposingModels()
         self._proposals = Proposals()
-        self.setView = TrainingSetView(ui, chosenCase, lambda: self.loop.leave(), self.report)
         self.loop = LoopView(ui, self._proposals, self.report)
+        self.setView = TrainingSetView(ui, chosenCase, self.loop, self.report)
         self.form = TrainingForm(ui, self._settings, self.report)
         self.train = TrainView(ui, self.report)
         self.watch = WatchView(ui, self.report)
@@ -207,10 +207,7 @@ class FinetuneTab:
 
     @guarded
     def _onCorrected(self, _row: Any) -> None:
-        """Train on by itself after some corrections, from the model that proposes.
-
-        Not before the user has decided about a model that was asked for: it would be gone.
-        """
+        """Train on by itself after some corrections, unless a model waits for its decision."""
         needed = self._ui.afterBox.value
         if not needed or self.isTraining or self.train.canGoOn or self.outcome.isOpen:
             return

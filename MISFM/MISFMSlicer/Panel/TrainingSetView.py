@@ -13,17 +13,17 @@ from slicer.i18n import tr as _
 
 from MISFMLib.annotation.case_table import CaseRow
 from MISFMLib.annotation.training_set import TrainingSet
-from MISFMLib.errors import DataError
 from MISFMLib.models import store
 
 from ..Guard import guarded
 from ..Scene.SameImage import caseWithImage
 from ..Scene.SceneCases import caseOf
 from ..Signal import Signal
-from .CaseTexts import details, noSet, statusText, summary
+from .CaseTexts import details, isCaseAlready, noSegmentation, noSet, statusText, summary
 from .ChannelsView import ChannelsView
 from .Closing import isReplacedByAdded
 from .CollectView import CollectView
+from .LoopView import LoopView
 from .MappingView import MappingView
 from .VolumeFilesView import VolumeFilesView
 
@@ -45,7 +45,7 @@ class TrainingSetView:
         self,
         ui: Any,
         chosenCase: Callable[[], tuple[Any, Any]],
-        leaveCase: Callable[[], bool],
+        loop: LoopView,
         report: Callable[[Exception], None],
     ) -> None:
         """Connect the widgets.
@@ -53,7 +53,7 @@ class TrainingSetView:
         Args:
             ui: Widgets of the .ui file by their names.
             chosenCase: Returns the chosen volume and its segmentation; None for what is not there.
-            leaveCase: Closes the case that is open, unless the user says that it must stay.
+            loop: Knows the case that is open, and closes it unless the user says that it must stay.
             report: Shows an error to the user.
         """
         self.changed = Signal()
@@ -61,7 +61,7 @@ class TrainingSetView:
         self.report = report
         self._ui = ui
         self._chosenCase = chosenCase
-        self._leaveCase = leaveCase
+        self._loop = loop
         self._store = slicer.app.userSettings()
         self._set: TrainingSet | None = None
         self._rows: list[CaseRow] = []
@@ -125,25 +125,14 @@ class TrainingSetView:
             MISFMError: There is no volume or segmentation, or the set cannot be written.
         """
         if volume is None or segmentation is None:
-            raise DataError(
-                _("A case needs a volume and a segmentation of it."),
-                code="no-segmentation",
-                remedy=_(
-                    "Segment the volume, or load its segmentation. Of several that were loaded,"
-                    " hide all others."
-                ),
-            )
+            raise noSegmentation()
         if self._set is None:
             self._use(TrainingSet.create(_defaultFolder()))
-        made = self._set
-        if known := caseOf(made, volume):
-            raise DataError(
-                _("{case} is a case of this training set already.").format(case=known),
-                code="case-known",
-                remedy=_("A double-click opens it in Correct; Done keeps its labels."),
-            )
+        made, known = self._set, caseWithImage(self._set, volume)
+        isOpen = self._loop.case is not None and volume in self._loop.case.volumes
+        if (isOpen or not known) and (case := caseOf(made, volume)):
+            raise isCaseAlready(case)  # which Done keeps; or its volume was moved or changed
         self.askNothing()
-        known = caseWithImage(made, volume)
         if not known:
             self._channels.begin(
                 made, volume, lambda volumes: self._mapping.begin(made, volumes, segmentation)
@@ -168,7 +157,7 @@ class TrainingSetView:
     def _use(self, trainingSet: TrainingSet) -> None:
         self._remember(trainingSet)
         if trainingSet != self._set:
-            if not self._leaveCase():
+            if not self._loop.leave():
                 self._remember(self._set)
                 return
             self.askNothing()

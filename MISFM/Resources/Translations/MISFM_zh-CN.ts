@@ -1162,6 +1162,14 @@
 <context>
     <name>Panel.CaseTexts</name>
     <message>
+        <source>A case needs a volume and a segmentation of it.</source>
+        <translation>病例需要一个体数据及其分割。</translation>
+    </message>
+    <message>
+        <source>A double-click opens it in Correct; Done keeps its labels.</source>
+        <translation>双击可在“修正”中打开它；“完成”会保存其标签。</translation>
+    </message>
+    <message>
         <source>{case} was taken out of the scene. In the training set it is as it was: double-click it there to open it again.</source>
         <translation>{case} 已从场景中移除。训练集中的内容没有变化：请在列表中双击它以重新打开。</translation>
     </message>
@@ -1234,12 +1242,20 @@
         <translation>已建议</translation>
     </message>
     <message>
+        <source>Segment the volume, or load its segmentation. Of several that were loaded, hide all others.</source>
+        <translation>请分割该体数据，或载入其分割。若载入了多个分割，请隐藏其他分割。</translation>
+    </message>
+    <message>
         <source>the next in the list</source>
         <translation>列表中的下一例</translation>
     </message>
     <message>
         <source>the one the model is least sure of</source>
         <translation>模型最没有把握的一例</translation>
+    </message>
+    <message>
+        <source>{case} is a case of this training set already.</source>
+        <translation>{case} 已是此训练集中的病例。</translation>
     </message>
     <message>
         <source>{case} is open: correct the outlines, then press Done.</source>
@@ -2400,18 +2416,6 @@
 <context>
     <name>Panel.TrainingSetView</name>
     <message>
-        <source>{case} is a case of this training set already.</source>
-        <translation>{case} 已是此训练集中的病例。</translation>
-    </message>
-    <message>
-        <source>A double-click opens it in Correct; Done keeps its labels.</source>
-        <translation>双击可在“修正”中打开它；“完成”会保存其标签。</translation>
-    </message>
-    <message>
-        <source>A case needs a volume and a segmentation of it.</source>
-        <translation>病例需要一个体数据及其分割。</translation>
-    </message>
-    <message>
         <source>Case</source>
         <translation>病例</translation>
     </message>
@@ -2434,10 +2438,6 @@
     <message>
         <source>Open a training set</source>
         <translation>打开训练集</translation>
-    </message>
-    <message>
-        <source>Segment the volume, or load its segmentation. Of several that were loaded, hide all others.</source>
-        <translation>请分割该体数据，或载入其分割。若载入了多个分割，请隐藏其他分割。</translation>
     </message>
     <message>
         <source>Status</source>
