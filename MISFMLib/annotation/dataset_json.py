@@ -6,6 +6,7 @@ codes), and in an entry of ``training`` ``not_drawn``: labels whose absence ther
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -62,6 +63,11 @@ def channels_of(content: dict[str, Any], folder: Path) -> tuple[str, ...]:
         return tuple(str(names[str(index)]) for index in range(len(names)))
     except (KeyError, TypeError) as error:
         raise no_set(folder, f"its modality is not written as ours: {names!r:.60}") from error
+
+
+def file_name(wanted: str) -> str:
+    """Return a name that a file can have."""
+    return re.sub(r"[^\w.-]+", "_", wanted).strip("._")[:64] or "case"
 
 
 def image_files(name: str, num_channels: int) -> tuple[str, ...]:

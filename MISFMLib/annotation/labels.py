@@ -80,3 +80,19 @@ def new_label(
         )
     described = label_config(value, name)
     return described if color is None else replace(described, color=color)
+
+
+def check_known(known: Iterable[LabelConfig], labels: Sequence[LabelConfig]) -> None:
+    """Refuse labels for a set that lack one of those it has by now; none at all bring nothing new.
+
+    Raises:
+        DataError: Somebody who shares the set has added it, and its number may be taken.
+    """
+    ours = {(label.value, label.name) for label in labels}
+    added = [label.name for label in known if (label.value, label.name) not in ours]
+    if labels and added:
+        raise DataError(
+            f"Somebody else has added {', '.join(added)} to the labels of the set meanwhile.",
+            code="labels-changed",
+            remedy="Try once more; nothing was written.",
+        )

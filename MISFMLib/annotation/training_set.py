@@ -20,7 +20,6 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
-import re
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
@@ -34,6 +33,7 @@ from MISFMLib.annotation.dataset_json import (
     channel_fields,
     channels_of,
     described,
+    file_name,
     image_files,
     label_fields,
     labels_of,
@@ -42,6 +42,7 @@ from MISFMLib.annotation.dataset_json import (
     refresh_description,
     write_description,
 )
+from MISFMLib.annotation.labels import check_known
 from MISFMLib.configs import LabelConfig
 from MISFMLib.errors import DataError
 from MISFMLib.files import output_error, write_text, written_atomically
@@ -50,11 +51,6 @@ _TABLE, _PROPOSALS = "cases.csv", "proposals"
 
 Write = Callable[[Path], object]
 """Writes a volume or label map to a path that ends in .nii.gz."""
-
-
-def file_name(wanted: str) -> str:
-    """Return a name that a file can have."""
-    return re.sub(r"[^\w.-]+", "_", wanted).strip("._")[:64] or "case"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -242,17 +238,19 @@ class TrainingSet:
             **changes: Other fields of its row, `status` is corrected when not given; or `labels`.
 
         Raises:
-            DataError: There is no such case.
+            DataError: There is no such case, or somebody has added labels that are not in `labels`.
             OutputError: The label map cannot be written, and the old one stays; or an image cannot
                 be moved to the labelled ones, which `recover` does later.
         """
         self.case(name)
         with written_atomically(self.label_map(name), overwrite=True) as temporary:
             write_labels(temporary)
+            check_known(self.labels, changes.get("labels", ()))
         return self.take_up(name, **changes)
 
     def take_up(self, name: str, *, labels: Sequence[LabelConfig] = (), **changes: Any) -> CaseRow:
         """List a case with a label map as labelled; `labels` are the set's, if it brings new."""
+        check_known(self.labels, labels)
         if labels and tuple(labels) != self.labels:
             self.set_labels(labels)
         labelled = self.folder / LABELLED_IMAGES

@@ -9,7 +9,8 @@ from functools import partial
 import numpy as np
 
 from MISFMLib.annotation.case_table import CaseRow
-from MISFMLib.annotation.training_set import TrainingSet, file_name
+from MISFMLib.annotation.dataset_json import file_name
+from MISFMLib.annotation.training_set import TrainingSet
 from MISFMLib.errors import MISFMError, OutputError
 from MISFMLib.volumes.volume import Volume, read_volume, write_volume
 

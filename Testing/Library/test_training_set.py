@@ -175,6 +175,29 @@ def test_two_programs_can_work_on_one_set(a_set):
     assert [row.name for row in a_set.cases()] == ["a", "b"]
 
 
+def test_a_label_that_another_program_has_added_meanwhile_is_not_replaced(a_set):
+    """Both took the next number: the voxels of one label were called by the name of the other."""
+    labelled(a_set, "a")
+    a_set.add_case("b", write())
+    mine = (*a_set.labels, new_label("tumour", a_set.labels))
+
+    def write_slowly(path):
+        path.write_text("b with a tumour")
+        other = TrainingSet(a_set.folder)
+        other.set_labels((*other.labels, new_label("liver", other.labels)))
+
+    for writes in (write_slowly, write()):
+        with pytest.raises(DataError, match="added liver to the labels") as caught:
+            a_set.save_labels("b", writes, labels=mine)
+    assert caught.value.code == "labels-changed"
+    assert [label.name for label in a_set.labels] == ["left kidney", "spleen", "liver"]
+    assert (a_set.case("b").status, a_set.label_map("b").exists()) == ("unlabelled", False)
+    with pytest.raises(DataError, match="added liver"):
+        a_set.take_up("a", labels=mine)
+    a_set.save_labels("b", write(), labels=(*a_set.labels, new_label("tumour", a_set.labels)))
+    assert [label.value for label in a_set.labels] == [1, 2, 3, 4]
+
+
 def test_names_of_cases_are_unique_and_can_be_file_names(a_set):
     assert a_set.free_name("CT 1/2: Müller") == "CT_1_2_Müller"
     assert a_set.free_name("..") == "case"

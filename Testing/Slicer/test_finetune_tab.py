@@ -1086,6 +1086,29 @@ def test_a_structure_that_is_new_is_asked_for_and_then_a_label_of_the_set(tab, a
     np.testing.assert_array_equal(slicer.util.arrayFromVolume(node) == 3, drawn)
 
 
+def test_a_label_that_somebody_adds_meanwhile_keeps_its_number(tab, a_set, monkeypatch):
+    """The question about a new label is open, and somebody else gives the set one."""
+    from MISFMSlicer.Panel import Closing
+
+    def ask(*_arguments, **_options):
+        liver = label_config(3, "liver")
+        a_set.set_labels([*LABELS, liver])
+        return True
+
+    tab.tab.loop.open("c")
+    drawn = draw_a_tumour(tab.tab.loop.case)
+    with monkeypatch.context() as asked:
+        asked.setattr(Closing, "_ask", ask)
+        tab.tab.done()
+    assert "added liver" in tab.ui.finetuneNoticeLabel.text
+    assert (tab.tab.loop.unsaved(), a_set.case("c").status) == ("c", "unlabelled")
+    monkeypatch.setattr(Closing, "_ask", lambda *_arguments, **_options: True)
+    tab.tab.done()
+    names = [(label.value, label.name) for label in a_set.labels[2:]]
+    assert names == [(3, "liver"), (4, "tumour")]
+    np.testing.assert_array_equal(label_array(a_set, "c") == 4, drawn)
+
+
 def test_what_is_drawn_later_counts_as_drawn(tab, a_set):
     """The tick that the case came with was kept, for which a training takes no voxel of it."""
     import slicer

@@ -152,6 +152,33 @@ def test_a_segment_that_the_set_does_not_know_is_named(scene, make_volume, tmp_p
         case.array(LABELS)
 
 
+def test_a_case_whose_new_label_somebody_else_has_numbered_leaves_nothing(
+    scene, make_volume, tmp_path, monkeypatch
+):
+    from MISFMSlicer.Scene import SceneCases
+
+    from MISFMLib.annotation.training_set import TrainingSet
+
+    made = TrainingSet.create(tmp_path / "set", LABELS)
+    volume = make_volume(name="ct")
+    node = a_segmentation(scene, volume, tumour=(1, 3))
+    chosen = {node.GetSegmentation().GetNthSegmentID(0): SceneCases.NEW}
+    write = SceneCases.writeLabelMap
+
+    def write_slowly(*arguments):
+        write(*arguments)
+        made.set_labels([*LABELS, label_config(3, "liver")])
+
+    monkeypatch.setattr(SceneCases, "writeLabelMap", write_slowly)
+    with pytest.raises(DataError, match="added liver"):
+        SceneCases.addCase(made, [volume], node, chosen)
+    assert made.cases() == []
+    assert list(made.folder.rglob("*.nii.gz")) == []
+    monkeypatch.setattr(SceneCases, "writeLabelMap", write)
+    row = SceneCases.addCase(made, [volume], node, chosen)
+    assert (row.name, made.labels[-1].value) == ("ct", 4)
+
+
 def test_a_correction_is_measured(scene):
     from MISFMSlicer.Scene.Corrections import compare
 

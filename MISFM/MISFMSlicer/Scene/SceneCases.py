@@ -11,7 +11,7 @@ import slicer
 from slicer.i18n import tr as _
 
 from MISFMLib.annotation.case_table import CaseRow
-from MISFMLib.annotation.labels import match_labels, new_label
+from MISFMLib.annotation.labels import check_known, match_labels, new_label
 from MISFMLib.annotation.training_set import TrainingSet
 from MISFMLib.configs import LabelConfig
 from MISFMLib.errors import DataError
@@ -47,11 +47,16 @@ def addCase(
     checkTransforms([first])
     labels, values = _withNewLabels(trainingSet.labels, segmentation, chosen)
     array = labelArray(segmentation, first, values)  # before: it may refuse the case
+
+    def writeLabels(path: Path) -> None:
+        writeLabelMap(array, first, path)
+        check_known(trainingSet.labels, labels)
+
     name = trainingSet.free_name(caseName([volume.GetName() for volume in volumes]))
     trainingSet.add_case(
         name,
         *(partial(writeChannel, volume, first) for volume in volumes),
-        write_labels=lambda path: writeLabelMap(array, first, path),
+        write_labels=writeLabels,
     )
     missing = _notDrawn(labels, values)
     return trainingSet.take_up(name, labels=labels, not_drawn=missing)
