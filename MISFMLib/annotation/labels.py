@@ -82,6 +82,15 @@ def new_label(
     return described if color is None else replace(described, color=color)
 
 
+def still_named(
+    names: Iterable[str], before: Sequence[LabelConfig], after: Sequence[LabelConfig]
+) -> tuple[str, ...]:
+    """Return names of labels as they are called after a change, without those that are gone."""
+    called = {label.value: label.name for label in after}
+    now = {label.name: called[label.value] for label in before if label.value in called}
+    return tuple(now[name] for name in names if name in now)
+
+
 def check_known(known: Iterable[LabelConfig], labels: Sequence[LabelConfig]) -> None:
     """Refuse labels for a set that lack one of those it has by now; none at all bring nothing new.
 

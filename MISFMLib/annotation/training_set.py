@@ -42,7 +42,7 @@ from MISFMLib.annotation.dataset_json import (
     refresh_description,
     write_description,
 )
-from MISFMLib.annotation.labels import check_known
+from MISFMLib.annotation.labels import check_known, still_named
 from MISFMLib.configs import LabelConfig
 from MISFMLib.errors import DataError
 from MISFMLib.files import output_error, write_text, written_atomically
@@ -160,19 +160,21 @@ class TrainingSet:
         return name
 
     def set_labels(self, labels: Sequence[LabelConfig]) -> None:
-        """Replace the list of labels; one whose value is in use may change all but its value.
+        """Replace the list of labels; one that has voxels may change all but its value.
 
         One that is new counts as not drawn in the cases that have labels already.
 
         Raises:
             DataError: Two labels have the same name or value.
         """
-        content, rows = {**self._description(), **label_fields(labels)}, self.cases()
-        known = {label.value for label in self.labels}
-        new = tuple(label.name for label in labels if label.value not in known)
+        content, rows, known = self._description(), self.cases(), self.labels
+        values = {label.value for label in known}
+        new = [label.name for label in labels if label.value not in values]
         for index, row in enumerate(rows):
-            if self.label_map(row.name).exists():
-                rows[index] = dataclasses.replace(row, not_drawn=(*row.not_drawn, *new))
+            names = still_named(row.not_drawn, known, labels)
+            added = new if self.label_map(row.name).exists() else ()
+            rows[index] = dataclasses.replace(row, not_drawn=(*names, *added))
+        content = {**content, **label_fields(labels)}
         write_text(self.folder / _TABLE, to_csv(rows), overwrite=True)
         write_description(self.folder, content, rows)
 

@@ -198,6 +198,12 @@ def test_a_label_that_another_program_has_added_meanwhile_is_not_replaced(a_set)
     assert [label.value for label in a_set.labels] == [1, 2, 3, 4]
 
 
+def test_labels_that_are_renamed_or_taken_out_are_so_in_what_was_not_drawn(a_set):
+    labelled(a_set, "a", not_drawn=("left kidney", "spleen"))
+    a_set.set_labels((label_config(2, "milt"), label_config(3, "liver")))
+    assert a_set.case("a").not_drawn == ("milt", "liver")
+
+
 def test_names_of_cases_are_unique_and_can_be_file_names(a_set):
     assert a_set.free_name("CT 1/2: Müller") == "CT_1_2_Müller"
     assert a_set.free_name("..") == "case"

@@ -789,6 +789,46 @@ def test_each_line_of_the_check_offers_what_can_be_done(tab, a_set, monkeypatch)
     assert not tab.shown("problemsList"), "what was said once is not asked again"
 
 
+def test_a_label_that_no_case_has_is_taken_out_of_the_set(tab, a_set, monkeypatch):
+    """One of an empty segment, say: no training began, and nothing in Slicer took it away."""
+    from MISFMSlicer.Panel import CaseCheck
+
+    monkeypatch.setattr(CaseCheck, "Command", FakeCommand)
+    a_set.set_labels([*LABELS, label_config(3, "Segment_1")])
+    a_set.set_status("b", "left out")
+    tab.tab._onSetChanged()
+
+    def check(value):
+        nowhere = {"code": "label-not-trained", "message": "", "cases": [], "values": [value]}
+        tab.ui.checkButton.click()
+        ended = Failed("Bad:\n- it", "labels-unusable", "", details=(nowhere,))
+        tab.panel.commands[-1].ended.emit(ended)
+        tab.ui.problemsList.setCurrentRow(0)
+
+    check(2)
+    mend(tab, "Take spleen out of the set")
+    assert tab.ui.finetuneNoticeLabel.text == "a has voxels of this label."
+    a_set.save_labels("a", a_set_without_voxels(a_set, "a"))
+    tab.ui.finetuneNoticeFrame.visible = False
+    mend(tab, "Take spleen out of the set")
+    assert tab.ui.finetuneNoticeLabel.text == "b has voxels of this label.", "it is left out"
+
+    check(3)
+    mend(tab, "Take Segment_1 out of the set")
+    assert a_set.labels == LABELS
+    assert [row.not_drawn for row in a_set.cases()] == [(), (), (), ()]
+    assert not tab.shown("problemsList")
+
+
+def a_set_without_voxels(a_set, name):
+    """Return what writes the label map of a case without labels."""
+    import slicer
+    from MISFMSlicer.Scene.Export import writeLabelMap
+
+    node = slicer.util.loadLabelVolume(str(a_set.label_map(name)), {"show": False})
+    return lambda path: writeLabelMap(0 * slicer.util.arrayFromVolume(node), node, path)
+
+
 def test_unknown_values_are_given_a_label_and_cases_a_side(tab, a_set, monkeypatch):
     from MISFMSlicer.Panel import CaseCheck
 

@@ -10,7 +10,7 @@ from slicer.i18n import tr as _
 
 from MISFMLib.annotation.training_set import TrainingSet
 
-from ..Scene.LabelFiles import removeVoxels, resampleToImage, setValues
+from ..Scene.LabelFiles import removeVoxels, resampleToImage, setValues, takeOut
 
 Problem = Mapping[str, Any]
 """Fields of the library's `data.label_check.Problem`."""
@@ -24,6 +24,8 @@ def fixesOf(problem: Problem, trainingSet: TrainingSet) -> list[tuple[str, Calla
     names = {row.name for row in trainingSet.cases()}
     cases = [name for name in cases if name in names]
     fixes = _ofTheCase(problem, trainingSet, case) if cases else []
+    if code == "label-not-trained" and not cases:
+        return _takenOut(problem, trainingSet)
     if code == "label-not-trained":
         return [*fixes, *_moves(trainingSet, cases, "train", _("Learn from {case}"))]
     if code == "label-not-judged":
@@ -95,6 +97,14 @@ def _aboutValues(
         text = _("They are {label}").format(label=label.name)
         fixes.append((text, partial(setValues, trainingSet, case, values, label.value)))
     return fixes
+
+
+def _takenOut(problem: Problem, trainingSet: TrainingSet) -> list[tuple[str, Callable[[], Any]]]:
+    """Offer to take a label that nobody has drawn out of the set: there would be no other way."""
+    values = problem.get("values", ())
+    names = ", ".join(label.name for label in trainingSet.labels if label.value in values)
+    text = _("Take {label} out of the set").format(label=names)
+    return [(text, partial(takeOut, trainingSet, values))] if names else []
 
 
 def _moves(

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from typing import Any
 
 import numpy as np
 import slicer
+from slicer.i18n import tr as _
 
 from MISFMLib.annotation.training_set import TrainingSet
+from MISFMLib.errors import DataError
 
 from .Export import writeLabelMap
 from .Transforms import ijkToRas
@@ -79,6 +82,25 @@ def resampleToImage(trainingSet: TrainingSet, case: str) -> None:
                 slicer.mrmlScene.RemoveNode(node)
 
 
+def takeOut(trainingSet: TrainingSet, values: Sequence[int]) -> None:
+    """Take labels out of a set that no case has, also none that is left out.
+
+    Raises:
+        DataError: A case has voxels of one.
+        RuntimeError: A label map cannot be read.
+    """
+    for row in trainingSet.cases():
+        if trainingSet.label_map(row.name).exists():
+            with _labelsOf(trainingSet, row.name) as node:
+                if np.isin(slicer.util.arrayFromVolume(node), values).any():
+                    raise DataError(
+                        _("{case} has voxels of this label.").format(case=row.name),
+                        code="label-in-use",
+                        remedy=_("Open the case, remove them, and press Done."),
+                    )
+    trainingSet.set_labels([each for each in trainingSet.labels if each.value not in values])
+
+
 def _nearest(voxels: np.ndarray, toVoxels: np.ndarray, shape: Sequence[int]) -> np.ndarray:
     """Take the nearest of some voxels (k, j, i) at each place of a grid, 0 beyond them.
 
@@ -106,15 +128,23 @@ def _small(labels: np.ndarray) -> np.ndarray:
     return small if np.array_equal(small, labels) else labels
 
 
-def _change(trainingSet: TrainingSet, case: str, change: Callable[[np.ndarray, Any], None]) -> None:
-    row, path = trainingSet.case(case), trainingSet.label_map(case)
+@contextmanager
+def _labelsOf(trainingSet: TrainingSet, case: str) -> Iterator[Any]:
+    """Load the label map of a case for the block."""
+    path = trainingSet.label_map(case)
     node = slicer.util.loadLabelVolume(str(path), {"show": False})
     try:
+        yield node
+    finally:
+        slicer.mrmlScene.RemoveNode(node)
+
+
+def _change(trainingSet: TrainingSet, case: str, change: Callable[[np.ndarray, Any], None]) -> None:
+    row = trainingSet.case(case)
+    with _labelsOf(trainingSet, case) as node:
         labels = slicer.util.arrayFromVolume(node).copy()
         change(labels, node)
         written = _small(labels)
         trainingSet.save_labels(
             case, lambda file: writeLabelMap(written, node, file), status=row.status
         )
-    finally:
-        slicer.mrmlScene.RemoveNode(node)

@@ -1496,6 +1496,10 @@
         <translation>将标签重采样到图像网格</translation>
     </message>
     <message>
+        <source>Take {label} out of the set</source>
+        <translation>从训练集中去掉 {label}</translation>
+    </message>
+    <message>
         <source>They are {label}</source>
         <translation>它们是{label}</translation>
     </message>
@@ -2801,6 +2805,17 @@
     <message>
         <source>The segment to stay inside of has no voxel in the volume.</source>
         <translation>所限定的分割段在体数据中没有体素。</translation>
+    </message>
+</context>
+<context>
+    <name>Scene.LabelFiles</name>
+    <message>
+        <source>Open the case, remove them, and press Done.</source>
+        <translation>请打开该病例，去除这些体素，然后按“完成”。</translation>
+    </message>
+    <message>
+        <source>{case} has voxels of this label.</source>
+        <translation>{case} 中有此标签的体素。</translation>
     </message>
 </context>
 <context>
