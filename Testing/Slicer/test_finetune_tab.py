@@ -881,6 +881,21 @@ def test_edits_are_lost_only_when_the_user_says_so(tab, a_set, host):
     assert len(host.dialogs.shown) == asked + 3
 
 
+def test_ticks_are_lost_only_when_the_user_says_so(tab, a_set, host):
+    loop, asked = tab.tab.loop, len(host.dialogs.shown)
+    a_set.update("a", not_drawn=("spleen", "a label of earlier"))
+    tab.tab._onSetChanged()
+    loop.open("a")
+    loop.open("b")
+    assert (loop.case.name, len(host.dialogs.shown)) == ("b", asked), "nothing was ticked"
+    tab.ui.notDrawnList.item(0).setCheckState(2)
+    host.dialogs.answer("No")
+    tab.ui.nextCaseButton.click()
+    assert (loop.case.name, len(host.dialogs.shown)) == ("b", asked + 1)
+    tab.tab.done()
+    assert a_set.case("b").not_drawn == ("left hippocampus",)
+
+
 def test_leave_out_asks_before_edits_are_lost(tab, a_set, host):
     tab.tab.loop.open("a")
     draw_all_over(tab.tab.loop.case)

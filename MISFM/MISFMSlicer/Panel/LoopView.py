@@ -115,11 +115,12 @@ class LoopView:
         self._show()
 
     def unsaved(self) -> str:
-        """Return the name of the open case if it was edited since it was opened."""
+        """Return the name of the open case if it, or a tick, was changed since it was opened."""
         if self._case is None or not self._case.isInScene:
             return ""
         with contextlib.suppress(MISFMError):  # labels that overlap have been edited
-            if (self._case.array(self._set.labels) == self._case.before).all():
+            isEdited = (self._case.array(self._set.labels) != self._case.before).any()
+            if not isEdited and not self._notDrawn.isChanged:
                 return ""
         return self._case.name
 

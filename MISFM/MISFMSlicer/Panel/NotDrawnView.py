@@ -40,6 +40,21 @@ class NotDrawnView:
         """Show nothing."""
         self._ui.notDrawnBox.visible = False
 
+    @property
+    def isChanged(self) -> bool:
+        """Whether somebody has ticked a label since `show`, or taken a tick away."""
+        return self._ticked() != [name for name in self._names() if name in self._before]
+
+    def _items(self) -> list[Any]:
+        ticks = self._ui.notDrawnList
+        return [ticks.item(row) for row in range(ticks.count)]
+
+    def _names(self) -> list[str]:
+        return [item.text() for item in self._items()]
+
+    def _ticked(self) -> list[str]:
+        return [item.text() for item in self._items() if item.checkState() == qt.Qt.Checked]
+
     def chosen(
         self, labels: Sequence[LabelConfig], before: np.ndarray, after: np.ndarray
     ) -> tuple[str, ...]:
@@ -52,10 +67,7 @@ class NotDrawnView:
             before: Labels (k, j, i) when the case was opened.
             after: Labels now.
         """
-        ticks = self._ui.notDrawnList
-        items = [ticks.item(row) for row in range(ticks.count)]
-        ticked = [item.text() for item in items if item.checkState() == qt.Qt.Checked]
         isOver = drawnIn(before, after, labels).intersection(self._before)
-        new = {label.name for label in labels} - {item.text() for item in items}
+        new = {label.name for label in labels}.difference(self._names())
         absent = [label.name for label in absentIn(after, labels) if label.name in new]
-        return (*(name for name in ticked if name not in isOver), *absent)
+        return (*(name for name in self._ticked() if name not in isOver), *absent)
