@@ -1141,6 +1141,28 @@ def test_a_structure_that_is_new_is_asked_for_and_then_a_label_of_the_set(tab, a
     np.testing.assert_array_equal(slicer.util.arrayFromVolume(node) == 3, drawn)
 
 
+@pytest.mark.parametrize("is_ticked", [False, True])
+def test_the_label_of_a_renamed_segment_counts_as_not_drawn(tab, a_set, host, is_ticked):
+    """Its voxels became another label, and the network learnt that it is not there."""
+    tab.tab.loop.open("a")
+    case = tab.tab.loop.case
+    case.segmentation.GetSegmentation().GetSegment("Segment_2").SetName("upper spleen")
+    case.segmentation.GetSegmentation().GetSegment("Segment_1").SetName("Left_Hippocampus")
+    if is_ticked:
+        tab.ui.notDrawnList.item(1).setCheckState(2)
+    host.dialogs.answer("Yes")
+    tab.tab.done()
+    assert [label.name for label in a_set.labels[2:]] == ["upper spleen"]
+    assert a_set.case("a").not_drawn == ("spleen",)
+
+    tab.tab.loop.open("b")
+    tab.tab.loop.case.segmentation.GetSegmentation().RemoveSegment("Segment_1")
+    segment = tab.tab.loop.case.segmentation.GetSegmentation().GetSegment("Segment_2")
+    segment.SetName("left hippocampus")
+    tab.tab.done()
+    assert "spleen" not in a_set.case("b").not_drawn, "it was called so by mistake: there is none"
+
+
 def test_a_label_that_somebody_adds_meanwhile_keeps_its_number(tab, a_set, monkeypatch):
     """The question about a new label is open, and somebody else gives the set one."""
     from MISFMSlicer.Panel import Closing

@@ -237,12 +237,13 @@ class LoopView:
         if labels is None:
             return
         array = case.array(labels)
+        notDrawn = self._notDrawn.chosen(labels, case.before, array)
         minutes = (time.monotonic() - self._openedAt) / 60
         saved = self._set.save_labels(
             case.name,
             lambda path: case.write(array, path),
             labels=labels,
-            not_drawn=self._notDrawn.chosen(labels, case.before, array),
+            not_drawn=tuple(dict.fromkeys((*notDrawn, *case.renamed(self._set.labels)))),
             **columns(row, compare(case.before, array), minutes),
         )
         self._close()

@@ -144,6 +144,16 @@ class OpenCase:
             )
         return array
 
+    def renamed(self, labels: Sequence[LabelConfig]) -> list[str]:
+        """Return labels of the set whose segments have names now that it does not know.
+
+        This is no sign that such a label was looked for and is not there.
+        """
+        names = segmentNames(self.segmentation)
+        found = match_labels(names.values(), labels)
+        missing = [label for label in labels if label.name in found.missing]
+        return [each.name for each in missing if names.get(_segmentId(each)) in found.unknown]
+
     def hideOthers(self) -> None:
         """Let no segmentation of another volume be seen over it, until it is closed."""
         self.hidden = (*self.hidden, *hideOthers(self.volumes))
