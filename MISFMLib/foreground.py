@@ -24,9 +24,11 @@ class Claim:
         """Claim nothing yet.
 
         Args:
-            folder: Where all claims of this user lie; see `claims_folder`.
+            folder: Where all claims of this user lie; see `claims_folder`. One of what is claimed
+                is made where its parent is: of a set that was moved no empty one shall be left.
             what: What is claimed; nothing for the cores.
         """
+        self._makes_parents = not what
         self._file = folder / f"{os.getpid()}-{uuid.uuid4().hex[:8]}.{what}"
         self._renewed_at = -_RENEW_S
 
@@ -36,7 +38,7 @@ class Claim:
             return
         self._renewed_at = time.monotonic()
         with contextlib.suppress(OSError):  # a full disk must not stop a segmentation
-            self._file.parent.mkdir(parents=True, exist_ok=True)
+            self._file.parent.mkdir(parents=self._makes_parents, exist_ok=True)
             self._file.touch()
 
     def release(self) -> None:

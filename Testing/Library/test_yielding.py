@@ -60,6 +60,16 @@ def test_claims_say_what_they_are_for(tmp_path):
     assert claimed(tmp_path) == ["b"]
 
 
+def test_a_claim_on_what_was_moved_leaves_no_empty_folder(tmp_path):
+    """Whoever renamed a shared training set while a case was open found one of the old name."""
+    claim = Claim(tmp_path / "set" / "open", "case")
+    claim.renew()
+    assert list(tmp_path.iterdir()) == []
+    (tmp_path / "set").mkdir()
+    Claim(tmp_path / "set" / "open", "case").renew()
+    assert claimed(tmp_path / "set" / "open") == ["case"]
+
+
 def test_a_validation_waits_between_its_windows(segmentation):
     network = torch.nn.Identity()
     with yielding(network, lambda: "") as waited_s:

@@ -1385,9 +1385,11 @@ def test_closing_the_scene_keeps_the_set(tab, a_set):
     tab.ui.nextCaseButton.click()
     parts = ("notDrawnBox", "casePlacesBox", "editorBox", "doneButton")
     assert all(map(tab.shown, parts))
+    tab.wait(lambda: claimed(a_set.folder / "open") == ["c"])
     slicer.mrmlScene.Clear(False)
     tab.panel.settle()
     assert tab.tab.loop.case is None
+    assert claimed(a_set.folder / "open") == [], "who shares the set can be led to it"
     assert not any(map(tab.shown, parts))
     assert a_set.case("c").status == "proposed"
     tab.ui.nextCaseButton.click()

@@ -156,8 +156,8 @@ class LoopView:
 
     def sceneClosed(self) -> None:
         """Forget the case that went with the scene; it is still in the set as it was."""
-        self._case, self._waitingFor = None, ""
-        self._close()
+        self._waitingFor = ""
+        self._close(areNodesOurs=False)
         self._show()
 
     def close(self) -> None:
@@ -206,10 +206,11 @@ class LoopView:
         self._notDrawn.show(labels, row.not_drawn)
         self._places.show(self._proposals.report(row.name) if not row.is_labelled else {})
 
-    def _close(self) -> None:
+    def _close(self, *, areNodesOurs: bool = True) -> None:
         self.editor.close()
         if self._case is not None:
-            self._case.close()
+            if areNodesOurs:
+                self._case.close()
             self._claim.release()
             self._case = None
         self._places.hide()
