@@ -1000,11 +1000,16 @@ def test_a_case_that_somebody_else_has_open_comes_last(tab, a_set, order):
     theirs.renew()
     tab.ui.nextCaseButton.click()
     assert tab.tab.loop.case.name == "d"
+    assert "somebody else" not in tab.ui.caseLabel.text
     tab.wait(lambda: sorted(claimed(a_set.folder / "open")) == ["c", "d"])
     tab.ui.leaveOutButton.click()
     assert claimed(a_set.folder / "open") == ["c"]
     tab.ui.nextCaseButton.click()
     assert tab.tab.loop.case.name == "c", "there is no other one"
+    assert tab.ui.caseLabel.text.startswith("c is open, and somebody else has it open, too")
+    theirs.release()
+    tab.tab.loop.reopen()
+    assert "somebody else" not in tab.ui.caseLabel.text, "no longer, nor is it we ourselves"
 
 
 def test_labels_that_somebody_else_saved_are_replaced_only_when_the_user_says_so(tab, a_set, host):

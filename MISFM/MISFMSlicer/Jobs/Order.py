@@ -45,5 +45,10 @@ def claimOf(trainingSet: TrainingSet, case: str) -> Claim:
     return Claim(_openCases(trainingSet), case)
 
 
+def isClaimed(trainingSet: TrainingSet, case: str) -> bool:
+    """Tell whether somebody has a case open."""
+    return case in claimed(_openCases(trainingSet))
+
+
 def _openCases(trainingSet: TrainingSet) -> Path:
     return trainingSet.folder / "open"

@@ -89,7 +89,9 @@ def orderTexts() -> tuple[str, ...]:
     return (_("the one the model is least sure of"), _("the next in the list"), _("any"))
 
 
-def loopText(waitingFor: str, opened: str, rows: Sequence[CaseRow], *, hasModel: bool) -> str:
+def loopText(
+    waitingFor: str, opened: str, rows: Sequence[CaseRow], *, hasModel: bool, isShared: bool
+) -> str:
     """Say where the loop stands.
 
     Args:
@@ -97,11 +99,12 @@ def loopText(waitingFor: str, opened: str, rows: Sequence[CaseRow], *, hasModel:
         opened: Case that is open; empty for none.
         rows: All cases.
         hasModel: Whether there is a model that proposes.
+        isShared: Whether somebody else had the case open before.
     """
     if waitingFor:
         return _("Computing the proposal for {case}").format(case=waitingFor)
     if opened:
-        return _("{case} is open: correct the outlines, then press Done.").format(case=opened)
+        return _openText(opened, isShared=isShared)
     if not rows:
         return _("Add volumes without labels to be led from case to case.")
     if all(row.status not in ("unlabelled", "proposed") for row in rows):
@@ -109,6 +112,15 @@ def loopText(waitingFor: str, opened: str, rows: Sequence[CaseRow], *, hasModel:
     if not hasModel:
         return _("There is no model yet that proposes labels: cases open without.")
     return ""
+
+
+def _openText(case: str, *, isShared: bool) -> str:
+    if isShared:
+        return _(
+            "{case} is open, and somebody else has it open, too: who presses Done last is asked"
+            " whose labels stay."
+        ).format(case=case)
+    return _("{case} is open: correct the outlines, then press Done.").format(case=case)
 
 
 def goneText(case: str, drawn: str) -> str:

@@ -17,7 +17,7 @@ from MISFMLib.events import Failed, Progress
 
 from .. import Messages
 from ..Guard import guarded
-from ..Jobs.Order import ORDERS, claimOf, inOrder
+from ..Jobs.Order import ORDERS, claimOf, inOrder, isClaimed
 from ..Jobs.Proposals import Proposals, toDo
 from ..Jobs.Unpacking import Unpacking
 from ..LibraryMessages import forPanel
@@ -60,7 +60,7 @@ class LoopView:
         self._hasModel = False
         self._case: OpenCase | None = None
         self._row: CaseRow | None = None
-        self._openedAt, self._waitingFor = 0.0, ""
+        self._openedAt, self._waitingFor, self._isShared = 0.0, "", False
         self._unpacking = Unpacking()
         self.editor = CorrectionEditor(ui)
         self._places = CasePlaces(ui, report)
@@ -201,6 +201,7 @@ class LoopView:
             row.name, *files, channels=self._set.channels, readFrom=self._unpacking.ready
         )
         self._row, self._openedAt = row, time.monotonic()
+        self._isShared = isClaimed(self._set, row.name)
         self._claim = claimOf(self._set, row.name)
         self.editor.open(self._case.segmentation, self._case.volume)
         self._notDrawn.show(labels, row.not_drawn)
@@ -262,15 +263,15 @@ class LoopView:
             self._set.set_status(name, "left out")
             self.changed.emit()
 
-    # ------------------------------------------------------------------------------------ showing
-
     def _show(self) -> None:
         ui, isOpen = self._ui, self._case is not None
         ui.doneButton.visible = ui.leaveOutButton.visible = isOpen
         ui.nextCaseButton.enabled = bool(toDo(self._rows)) and not self._waitingFor
         ui.proposalProgress.visible = ui.cancelProposalButton.visible = bool(self._waitingFor)
         name = self._case.name if isOpen else ""
-        ui.caseLabel.text = loopText(self._waitingFor, name, self._rows, hasModel=self._hasModel)
+        ui.caseLabel.text = loopText(
+            self._waitingFor, name, self._rows, hasModel=self._hasModel, isShared=self._isShared
+        )
         self._worth.show(self._rows)
 
     @guarded

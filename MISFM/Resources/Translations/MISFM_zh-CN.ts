@@ -1258,6 +1258,10 @@
         <translation>{case} 已是此训练集中的病例。</translation>
     </message>
     <message>
+        <source>{case} is open, and somebody else has it open, too: who presses Done last is asked whose labels stay.</source>
+        <translation>{case} 已打开，但另有他人也打开了此病例：最后按“完成”的人会被询问保留谁的标注。</translation>
+    </message>
+    <message>
         <source>{case} is open: correct the outlines, then press Done.</source>
         <translation>{case} 已打开：修正轮廓，然后按“完成”。</translation>
     </message>
