@@ -419,7 +419,7 @@ def test_a_training_runs_to_its_table_and_is_kept(tab, a_set, monkeypatch):
     assert tab.panel.widget.segmentTab._models.model("organs").isMine
     assert tab.tab.train.training is None
     assert tab.tab.form.start == "organs"
-    assert "About 300 steps" in tab.tab.form.forecast() or tab.tab.form.forecast()
+    assert "About 300 steps" in tab.tab.form.forecast(str(a_set.folder))
 
 
 def test_a_model_about_which_nobody_has_decided_is_not_trained_over(tab, a_set):
@@ -1499,14 +1499,28 @@ def test_the_forecast_tells_steps_and_memory_of_earlier_trainings(tab, a_set, mo
     from MISFMSlicer.Panel import TrainingForm
 
     monkeypatch.setattr(TrainingForm, "free_bytes", lambda: 4e9)  # without psutil nobody knows
-    form = tab.tab.form
-    assert "will tell how many steps" in form.forecast()
+    form, folder = tab.tab.form, str(a_set.folder)
+    assert "will tell how many steps" in tab.ui.trainLabel.text
     report = {"steps": 100, "training_seconds": 50.0, "peak_memory_bytes": 1.2e9}
-    form.learn(form.start, report)
-    assert "About 1200 steps" in form.forecast()
-    assert form.forecast().endswith("It needs about 1.2 GB of memory.")
-    form.learn(form.start, {"peak_memory_bytes": 9e9})
-    assert form.forecast().endswith("about 9.0 GB of memory, and only 4.0 GB are free.")
+    about = {"set": folder, "start": form.start, "name": "organs"}
+    form.learn(about, report)
+    assert "About 1200 steps" in form.forecast(folder)
+    assert form.forecast(folder).endswith("It needs about 1.2 GB of memory.")
+    form.learn(about, {"peak_memory_bytes": 9e9})
+    assert form.forecast(folder).endswith("about 9.0 GB of memory, and only 4.0 GB are free.")
+
+
+def test_how_fast_a_training_was_says_nothing_about_other_sets(tab, a_set, make_volume, tmp_path):
+    """Left atria after hippocampi: steps were ten times as long, and none was a checkpoint."""
+    form = tab.tab.form
+    about = {"set": str(a_set.folder), "start": form.start, "name": "organs"}
+    form.learn(about, {"steps": 6000, "training_seconds": 600.0})
+    assert form.config(a_set, a_set.cases())["checkpoint_every"] == 600
+    shutil.copytree(a_set.folder, tmp_path / "atria")
+    tab.tab.setView._open(tmp_path / "atria")
+    assert "will tell how many steps" in tab.ui.trainLabel.text
+    other = tab.tab.setView.current
+    assert form.config(other, other.cases())["checkpoint_every"] == 25
 
 
 def test_what_is_new_is_scrolled_to(host):

@@ -148,7 +148,7 @@ class FinetuneTab:
         ui.trainButton.enabled = not why
         ui.trainButton.toolTip = why or _("Start; it runs on when Slicer is closed.")
         if not isRunning:
-            ui.trainLabel.text = self._note or why or self.form.forecast()
+            ui.trainLabel.text = self._note or why or self.form.forecast(self.setView.folder)
 
     # ------------------------------------------------------------------------------------- the set
 
@@ -220,8 +220,7 @@ class FinetuneTab:
     @guarded
     def _onFinished(self, training: TrainingProcess) -> None:
         about, report = training.about, reportOf(training)
-        for name in ("start", "name"):  # what is trained on from it is as fast
-            self.form.learn(str(about.get(name, "")), report)
+        self.form.learn(about, report)
         self._models.trained(str(about.get("set")), int(about.get("labelled", 0)))
         if about.get("byItself"):
             self._settle(training)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -31,7 +31,7 @@ _FEW_CASES = 20
 """Up to so many the preset for few cases is used."""
 _VALIDATIONS = 10
 _FIRST_INTERVAL = 25
-"""Steps between validations while the speed of this computer is unknown."""
+"""Steps between validations while nothing was trained on the set here."""
 _ENOUGH_STEPS = 300
 """Below, small labels are often not found yet."""
 
@@ -110,7 +110,7 @@ class TrainingForm:
         """Return the settings of `misfm finetune`, without the output."""
         labelled = sum(row.is_labelled for row in rows)
         few = read_preset("finetune-few-shot") if labelled <= _FEW_CASES else {}
-        interval = self._interval()
+        interval = self._interval(str(trainingSet.folder))
         return {
             **{name: few[name] for name in ("augmentation", "foreground_share") if name in few},
             **self._settings.options(),
@@ -143,38 +143,46 @@ class TrainingForm:
             "labelled": sum(row.is_labelled for row in rows),
         }
 
-    def forecast(self) -> str:
-        """Say what is to be expected of the minutes, learnt from earlier trainings here."""
-        seconds = self._secondsPerStep()
+    def forecast(self, folder: str) -> str:
+        """Say what is to be expected of the minutes, learnt from earlier trainings on a set."""
+        seconds = self._secondsPerStep(folder)
         if not seconds:
             return _(
-                "Ready. The first training on this computer will tell how many steps fit into"
+                "Ready. The first training on this training set will tell how many steps fit into"
                 " the time."
             )
         steps = int(60 * self.minutes / seconds)
         text = _("About {steps} steps in {time} on this computer.").format(
             steps=steps, time=Messages.duration(60 * self.minutes)
         )
-        text += self._memoryText()
+        text += self._memoryText(folder)
         if steps < _ENOUGH_STEPS:
             text += " " + _("Small labels are often found only after some hundred steps.")
         return text
 
-    def learn(self, start: str, report: dict[str, Any]) -> None:
-        """Remember how fast a training was, and how much memory it took."""
+    def learn(self, about: Mapping[str, Any], report: Mapping[str, Any]) -> None:
+        """Remember how fast a training was, and how much memory it took.
+
+        A step on another set, of larger images, may take ten times as long with the same start.
+
+        Args:
+            about: What `job` has given.
+            report: Of the training.
+        """
         steps, seconds = report.get("steps"), report.get("training_seconds")
         if steps and seconds:
-            self._remember(_SPEEDS, start, seconds / steps)
+            self._remember(_SPEEDS, about, seconds / steps)
         if report.get("peak_memory_bytes"):
-            self._remember(_MEMORY, start, report["peak_memory_bytes"])
+            self._remember(_MEMORY, about, report["peak_memory_bytes"])
 
-    def _remember(self, setting: str, start: str, value: float) -> None:
-        values = {**self._learnt(setting), _key(start): value}
-        self._store.setValue(setting, json.dumps(values))
+    def _remember(self, setting: str, about: Mapping[str, Any], value: float) -> None:
+        starts = about.get("start"), about.get("name")  # what is trained on from it is as fast
+        new = {_key(str(about.get("set")), start or ""): value for start in starts}
+        self._store.setValue(setting, json.dumps({**self._learnt(setting), **new}))
 
-    def _memoryText(self) -> str:
+    def _memoryText(self, folder: str) -> str:
         """Say how much memory the training will take, and whether that much is free."""
-        needed = self._learnt(_MEMORY).get(_key(self.start))
+        needed = self._learnt(_MEMORY).get(_key(folder, self.start))
         if not needed:
             return ""
         fields = {"memory": Messages.memory(needed), "free": Messages.memory(free_bytes())}
@@ -187,17 +195,17 @@ class TrainingForm:
     def _trainable(self) -> str:
         return str(self._ui.trainableSelector.currentData or "all")
 
-    def _interval(self) -> int:
-        seconds = self._secondsPerStep()
+    def _interval(self, folder: str) -> int:
+        seconds = self._secondsPerStep(folder)
         if not seconds:
             return _FIRST_INTERVAL
         return max(10, int(60 * self.minutes / seconds / _VALIDATIONS))
 
-    def _secondsPerStep(self) -> float:
-        return float(self._learnt(_SPEEDS).get(_key(self.start), 0.0))
+    def _secondsPerStep(self, folder: str) -> float:
+        return float(self._learnt(_SPEEDS).get(_key(folder, self.start), 0.0))
 
     def _learnt(self, setting: str) -> dict[str, float]:
-        """Return what was learnt from earlier trainings, by what they started from."""
+        """Return what was learnt from earlier trainings, by their starts and sets."""
         try:
             values = json.loads(self._store.value(setting, "{}"))
         except (TypeError, ValueError):  # somebody has edited the file
@@ -224,8 +232,8 @@ class TrainingForm:
         self.changed()
 
 
-def _key(start: str) -> str:
-    return Path(start).name or "fresh"
+def _key(folder: str, start: str) -> str:
+    return f"{Path(start).name or 'fresh'} {folder}"
 
 
 def _modelText(entry: store.ModelEntry) -> str:

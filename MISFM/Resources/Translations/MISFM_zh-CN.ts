@@ -2381,10 +2381,6 @@
         <translation>已发布的检查点</translation>
     </message>
     <message>
-        <source>Ready. The first training on this computer will tell how many steps fit into the time.</source>
-        <translation>就绪。在本机首次训练后即可得知这段时间内能完成多少步。</translation>
-    </message>
-    <message>
         <source>Small labels are often found only after some hundred steps.</source>
         <translation>小标签往往要几百步之后才能找到。</translation>
     </message>
@@ -2399,6 +2395,10 @@
     <message>
         <source>nothing (fresh weights)</source>
         <translation>无（从零开始）</translation>
+    </message>
+    <message>
+        <source>Ready. The first training on this training set will tell how many steps fit into the time.</source>
+        <translation>就绪。对此训练集首次训练后即可得知这段时间内能完成多少步。</translation>
     </message>
     <message>
         <source>small changes (LoRA)</source>
