@@ -77,6 +77,21 @@ def image_files(name: str, num_channels: int) -> tuple[str, ...]:
     return tuple(f"{name}_{channel:04d}{SUFFIX}" for channel in range(num_channels))
 
 
+def check_channels(channels: Sequence[str], count: int) -> None:
+    """Check that a case has a volume for each channel of its set.
+
+    Raises:
+        DataError: It has more or fewer.
+    """
+    if count != len(channels):
+        raise DataError(
+            f"Each case of this training set has {len(channels)} volumes ({', '.join(channels)}), "
+            f"this one has {count}.",
+            code="channels-differ",
+            remedy="Give a volume for each, or use another training set.",
+        )
+
+
 def label_fields(labels: Sequence[LabelConfig]) -> dict[str, Any]:
     """Return the keys that depend on the labels.
 

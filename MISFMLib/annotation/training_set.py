@@ -5,6 +5,7 @@
     imagesTr        images of labelled cases     labelsTr    their label maps
     imagesTs        images of the others         proposals   what a model proposes for them
     open            a file for each case that somebody has open in Slicer now
+    .lock           locked for the moment in which somebody changes the table
 
 A case has one image, or one for each channel (T1 and T2, CT and MR), on one grid: case_0000.nii.gz,
 case_0001.nii.gz, … as nnU-Net names them.
@@ -12,8 +13,8 @@ case_0001.nii.gz, … as nnU-Net names them.
 ``cases.csv`` is what counts; ``dataset.json`` follows from it and is written again with every
 change, so that MONAI and `misfm finetune` read the set without knowing us. So does nnU-Net where a
 case has one image: its conversion of Decathlon data sets adds a _0000 to every name. Every change
-reads the table anew and writes it beside the old one, so that two programs can work on a set and a
-crash at any moment leaves a set that is whole.
+waits for its turn, reads the table anew and writes it beside the old one, so that two programs can
+work on a set and a crash at any moment leaves a set that is whole.
 """
 
 from __future__ import annotations
@@ -32,6 +33,7 @@ from MISFMLib.annotation.dataset_json import (
     SUFFIX,
     channel_fields,
     channels_of,
+    check_channels,
     described,
     file_name,
     image_files,
@@ -43,6 +45,7 @@ from MISFMLib.annotation.dataset_json import (
     write_description,
 )
 from MISFMLib.annotation.labels import check_known, still_named
+from MISFMLib.annotation.turns import turn
 from MISFMLib.configs import LabelConfig
 from MISFMLib.errors import DataError
 from MISFMLib.files import output_error, write_text, written_atomically
@@ -167,16 +170,17 @@ class TrainingSet:
         Raises:
             DataError: Two labels have the same name or value.
         """
-        content, rows, known = self._description(), self.cases(), self.labels
-        values = {label.value for label in known}
-        new = [label.name for label in labels if label.value not in values]
-        for index, row in enumerate(rows):
-            names = still_named(row.not_drawn, known, labels)
-            added = new if self.label_map(row.name).exists() else ()
-            rows[index] = dataclasses.replace(row, not_drawn=(*names, *added))
-        content = {**content, **label_fields(labels)}
-        write_text(self.folder / _TABLE, to_csv(rows), overwrite=True)
-        write_description(self.folder, content, rows)
+        with turn(self.folder):
+            content, rows, known = self._description(), self.cases(), self.labels
+            values = {label.value for label in known}
+            new = [label.name for label in labels if label.value not in values]
+            for index, row in enumerate(rows):
+                names = still_named(row.not_drawn, known, labels)
+                added = new if self.label_map(row.name).exists() else ()
+                rows[index] = dataclasses.replace(row, not_drawn=(*names, *added))
+            content = {**content, **label_fields(labels)}
+            write_text(self.folder / _TABLE, to_csv(rows), overwrite=True)
+            write_description(self.folder, content, rows)
 
     def set_channels(self, channels: Sequence[str]) -> None:
         """Say what the volumes of each case are, while there is no case yet.
@@ -207,13 +211,7 @@ class TrainingSet:
             OutputError: A file cannot be written.
         """
         channels = self.channels
-        if len(write_images) != len(channels):
-            raise DataError(
-                f"Each case of this training set has {len(channels)} volumes "
-                f"({', '.join(channels)}), this one has {len(write_images)}.",
-                code="channels-differ",
-                remedy="Give a volume for each, or use another training set.",
-            )
+        check_channels(channels, len(write_images))
         if name != self.free_name(name):
             raise DataError(
                 f"The training set has a case {name} already.",
@@ -228,7 +226,8 @@ class TrainingSet:
             for path, write in writes.items():
                 write(all_or_none.enter_context(written_atomically(path)))
         row = CaseRow(name=name)
-        self._save([*self.cases(), row])
+        with turn(self.folder):
+            self._save([*self.cases(), row])
         return row
 
     def save_labels(self, name: str, write_labels: Write, **changes: Any) -> CaseRow:
@@ -267,10 +266,11 @@ class TrainingSet:
 
     def update(self, name: str, **changes: Any) -> CaseRow:
         """Change the row of a case; one that gets labels gets its side of the split, for good."""
-        rows, row = self.cases(), dataclasses.replace(self.case(name), **changes)
-        if row.is_labelled and not row.split:
-            row = dataclasses.replace(row, split=next_split(rows))
-        self._save([row if each.name == name else each for each in rows])
+        with turn(self.folder):
+            rows, row = self.cases(), dataclasses.replace(self.case(name), **changes)
+            if row.is_labelled and not row.split:
+                row = dataclasses.replace(row, split=next_split(rows))
+            self._save([row if each.name == name else each for each in rows])
         return row
 
     def set_status(self, name: str, status: Status) -> CaseRow:

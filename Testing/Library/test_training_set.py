@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import errno
 import json
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
 
-from MISFMLib.annotation import training_set
+from MISFMLib.annotation import training_set, turns
 from MISFMLib.annotation.case_table import CaseRow, from_csv, to_csv
 from MISFMLib.annotation.labels import match_labels, new_label
 from MISFMLib.annotation.training_set import TrainingSet
@@ -173,6 +175,37 @@ def test_two_programs_can_work_on_one_set(a_set):
     a_set.add_case("a", write())
     other.add_case("b", write())
     assert [row.name for row in a_set.cases()] == ["a", "b"]
+
+
+def test_nothing_is_lost_when_two_programs_change_a_set_at_the_same_moment(a_set):
+    """A case that one of them added, or its labels, were gone: each writes the table whole."""
+    for index in range(20):
+        a_set.add_case(f"old{index}", write())
+    code = (
+        "import sys; from pathlib import Path\n"
+        "from MISFMLib.annotation.training_set import TrainingSet\n"
+        "made, who = TrainingSet(Path(sys.argv[1])), sys.argv[2]\n"
+        "for index in range(int(who), 20, 2):\n"
+        "    made.update(f'old{index}', who=who)\n"
+        "    made.add_case(f'new{index}', lambda path: path.write_text('x'))\n"
+    )
+    programs = [
+        subprocess.Popen([sys.executable, "-c", code, str(a_set.folder), who]) for who in "01"
+    ]
+    assert [program.wait() for program in programs] == [0, 0]
+    assert [row.who for row in a_set.cases()[:20]] == ["0", "1"] * 10
+    assert {row.name for row in a_set.cases()[20:]} == {f"new{index}" for index in range(20)}
+
+
+@pytest.mark.parametrize("fault", ["no locks", "never let go"])
+def test_without_a_lock_a_set_is_changed_all_the_same(a_set, monkeypatch, fault):
+    def refuse(_file):
+        raise OSError(errno.ENOLCK, "No locks") if fault == "no locks" else BlockingIOError
+
+    monkeypatch.setattr(turns, "take", refuse)
+    monkeypatch.setattr(turns, "_LONGEST_S", 0.1)
+    a_set.add_case("a", write())
+    assert a_set.update("a", who="Ada") == a_set.case("a")
 
 
 def test_a_label_that_another_program_has_added_meanwhile_is_not_replaced(a_set):
