@@ -881,6 +881,13 @@ def test_edits_are_lost_only_when_the_user_says_so(tab, a_set, host):
     assert len(host.dialogs.shown) == asked + 3
 
 
+def test_a_key_that_is_held_is_pressed_once(tab):
+    """Ctrl+D said Done to the next cases too, which opened meanwhile and nobody had seen."""
+    shortcuts = tab.panel.widget._shortcuts
+    assert "Ctrl+D" in [each.key.toString() for each in shortcuts]
+    assert [each.autoRepeat for each in shortcuts] == [False] * len(shortcuts)
+
+
 def test_ticks_are_lost_only_when_the_user_says_so(tab, a_set, host):
     loop, asked = tab.tab.loop, len(host.dialogs.shown)
     a_set.update("a", not_drawn=("spleen", "a label of earlier"))

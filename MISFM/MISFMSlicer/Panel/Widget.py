@@ -174,6 +174,7 @@ class MISFMWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
         ):
             shortcut = qt.QShortcut(qt.QKeySequence(keys), where)
             shortcut.setContext(qt.Qt.WidgetWithChildrenShortcut)
+            shortcut.setAutoRepeat(False)  # a held key would call case after case done, unseen
             shortcut.activated.connect(slot)
             self._shortcuts.append(shortcut)
 
