@@ -586,6 +586,17 @@ def test_a_set_whose_files_are_gone_keeps_nothing_else_from_working(tab, a_set, 
     assert again._ui.setSelector.currentText == "another"
 
 
+def test_a_set_on_a_drive_that_is_not_connected_is_offered_again_afterwards(tab, a_set, tmp_path):
+    a_set.folder.rename(tmp_path / "not connected")
+    tab.tab.setView._set = None
+    tab.tab.setView._use(TrainingSet.create(tmp_path / "another", LABELS))
+    selector = tab.ui.setSelector
+    assert [selector.itemText(row) for row in range(selector.count)] == ["another"]
+    (tmp_path / "not connected").rename(a_set.folder)
+    tab.tab.lookAround()
+    assert [selector.itemText(row) for row in range(selector.count)] == ["another", "organs"]
+
+
 def test_closing_slicer_asks_once_what_becomes_of_a_training(tab, a_set, host):
     from MISFMSlicer.Jobs.TrainingProcess import TrainingState
     from MISFMSlicer.Panel.Closing import settleTrainings

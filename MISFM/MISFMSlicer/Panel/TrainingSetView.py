@@ -28,7 +28,7 @@ from .MappingView import MappingView
 from .VolumeFilesView import VolumeFilesView
 
 _SETS = "MISFM/trainingSets"
-_MOST_SETS = 10
+_MOST_SETS = 20
 _MAX_ROWS = _ROW_MARGINS = 8
 _ROWS_BESIDE_A_CASE = 3
 """While a case is corrected its tools need the place."""
@@ -148,11 +148,14 @@ class TrainingSetView:
     # --------------------------------------------------------------------------------- which set
 
     def _paths(self) -> list[Path]:
+        return [path for path in self._known() if path.is_dir()]
+
+    def _known(self) -> list[Path]:
+        """Return also those that are out of reach now, as on a drive that is not connected."""
         try:
-            paths = [Path(path) for path in json.loads(self._store.value(_SETS, "[]"))]
+            return [Path(path) for path in json.loads(self._store.value(_SETS, "[]"))]
         except (TypeError, ValueError):  # somebody has edited the file
             return []
-        return [path for path in paths if path.is_dir()]
 
     def _use(self, trainingSet: TrainingSet) -> None:
         self._remember(trainingSet)
@@ -168,7 +171,7 @@ class TrainingSetView:
     def _remember(self, trainingSet: TrainingSet) -> None:
         """Let a set be the first of those that can be chosen."""
         folder = trainingSet.folder
-        paths = [folder, *(path for path in self._paths() if path != folder)][:_MOST_SETS]
+        paths = [folder, *(path for path in self._known() if path != folder)][:_MOST_SETS]
         self._store.setValue(_SETS, json.dumps([str(path) for path in paths]))
         self._showSets()
 
