@@ -800,6 +800,24 @@ def test_each_line_of_the_check_offers_what_can_be_done(tab, a_set, monkeypatch)
     assert not tab.shown("problemsList"), "what was said once is not asked again"
 
 
+def test_a_case_in_which_nothing_was_drawn_is_asked_about(tab, a_set, monkeypatch):
+    """Done on an empty case said that there is nothing, and Check did not ask any more."""
+    from MISFMSlicer.Panel import CaseCheck
+
+    monkeypatch.setattr(CaseCheck, "Command", FakeCommand)
+    tab.tab.loop.open("c")
+    tab.tab.done()
+    empty = {"case": "c", "code": "label-map-empty", "message": ""}
+    tab.ui.checkButton.click()
+    tab.panel.commands[-1].ended.emit(Finished({"doubts": [empty]}))
+    tab.ui.problemsList.setCurrentRow(0)
+    mend(tab, "It is right: there is nothing")
+    assert a_set.case("c").status == "checked"
+    tab.tab.loop.open("c")
+    tab.tab.done()
+    assert a_set.case("c").status == "checked", "that was said"
+
+
 def test_a_label_that_no_case_has_is_taken_out_of_the_set(tab, a_set, monkeypatch):
     """One of an empty segment, say: no training began, and nothing in Slicer took it away."""
     from MISFMSlicer.Panel import CaseCheck

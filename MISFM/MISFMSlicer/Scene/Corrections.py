@@ -53,7 +53,9 @@ def columns(row: CaseRow, change: Correction, minutes: float) -> dict[str, Any]:
         change: What the correction changed.
         minutes: How long it took.
     """
-    told: dict[str, Any] = {"status": "corrected" if change.changedVoxels else "checked"}
+    # Done may be pressed before anything was drawn: whether there is nothing is left to Check.
+    isSeen = not change.changedVoxels and (change.dice is not None or row.status == "checked")
+    told: dict[str, Any] = {"status": "checked" if isSeen else "corrected"}
     if not row.is_labelled:
         told["minutes"] = round(minutes, 2)
     if row.status == "proposed":
