@@ -178,9 +178,8 @@ class TrainingSet:
                 names = still_named(row.not_drawn, known, labels)
                 added = new if self.label_map(row.name).exists() else ()
                 rows[index] = dataclasses.replace(row, not_drawn=(*names, *added))
-            content = {**content, **label_fields(labels)}
             write_text(self.folder / _TABLE, to_csv(rows), overwrite=True)
-            write_description(self.folder, content, rows)
+            write_description(self.folder, {**content, **label_fields(labels)}, rows)
 
     def set_channels(self, channels: Sequence[str]) -> None:
         """Say what the volumes of each case are, while there is no case yet.
@@ -210,15 +209,14 @@ class TrainingSet:
             DataError: There is such a case already, or it has other channels than the set.
             OutputError: A file cannot be written.
         """
-        channels = self.channels
-        check_channels(channels, len(write_images))
+        check_channels(self.channels, len(write_images))
         if name != self.free_name(name):
             raise DataError(
                 f"The training set has a case {name} already.",
                 code="case-name-repeated",
                 remedy="Give the new case another name.",
             )
-        files = [self.folder / OTHER_IMAGES / file for file in image_files(name, len(channels))]
+        files = [self.folder / OTHER_IMAGES / file for file in image_files(name, len(write_images))]
         writes = dict(zip(files, write_images, strict=True))
         if write_labels is not None:
             writes[self.label_map(name)] = write_labels

@@ -120,8 +120,7 @@ class LoopView:
             return ""
         with contextlib.suppress(MISFMError):  # labels that overlap have been edited
             isEdited = (self._case.array(self._set.labels) != self._case.before).any()
-            if not isEdited and not self._notDrawn.isChanged:
-                return ""
+            return self._case.name if isEdited or self._notDrawn.isChanged else ""
         return self._case.name
 
     def leave(self) -> bool:
