@@ -195,15 +195,15 @@ test_slicer_module() {
   say "pytest: the Slicer module, in the stand-in for Slicer"
   export MISFM_PYTHON="$venv/bin/python" OMP_NUM_THREADS=1 QT_QPA_PLATFORM=offscreen
   "$repository/.venv-slicer/bin/python" -m pytest Testing/Slicer \
-    --numprocesses "$(waiting_processes)" --dist worksteal --durations 5
+    --numprocesses "$(waiting_processes 1)" --dist worksteal --durations 5
 }
 
-# How many share tests that wait for windows and other processes now and then: two more than there
-# are cores, of which nproc would report no more than OMP_NUM_THREADS.
+# How many share tests that wait for windows and other processes now and then: some more than there
+# are cores, of which nproc would report no more than OMP_NUM_THREADS, and four at most.
 waiting_processes() {
-  local cores
-  cores="$(env -u OMP_NUM_THREADS nproc)"
-  echo "$((cores < 2 ? cores + 2 : 4))"
+  local count
+  count=$(($(env -u OMP_NUM_THREADS nproc) + $1))
+  echo "$((count < 4 ? count : 4))"
 }
 
 # The real application: its own Slicer, or the kit. Prints nothing when there is neither.
@@ -247,7 +247,7 @@ test_in_slicer() {
   # The kit gives every Slicer a screen and a home of its own, so that some can share the tests. Of
   # some that are chosen one of them might have none, which is an error to pytest.
   local parts part code=0 others=() log="$repository/.slicer/part"
-  parts="$(waiting_processes)"
+  parts="$(waiting_processes 2)"
   rm -f "$log"-*.log
   for part in $(seq 2 "$parts"); do
     pytest_in_slicer --part "$part/$parts" "${paths[@]}" >"$log-$part.log" &
