@@ -26,8 +26,8 @@ def test_every_engine_computes_the_published_logits_and_none_is_slower(results_o
     assert all(row["passed"] for name, row in rows.items() if name != "published")
     assert rows["PyTorch fp32"]["ratio"] > 1.0
     assert all(rows[f"OpenVINO {name}"]["ratio"] > 2.0 for name in openvino_precisions())
-    # Nothing beats the machine's own rate, but for the noise of measuring both.
-    assert all(0 < row["share_of_peak"] < 1.2 for row in rows.values())
+    # Nothing beats the machine's own rate; but a core whose other thread rests is up to twice as fast.
+    assert all(0 < row["share_of_peak"] < 2 for row in rows.values())
 
 
 @pytest.mark.slow
