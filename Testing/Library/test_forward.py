@@ -26,7 +26,8 @@ def test_every_engine_computes_the_published_logits_and_none_is_slower(results_o
     assert all(row["passed"] for name, row in rows.items() if name != "published")
     assert rows["PyTorch fp32"]["ratio"] > 1.0
     assert all(rows[f"OpenVINO {name}"]["ratio"] > 2.0 for name in openvino_precisions())
-    # Nothing beats the machine's own rate; but a core whose other thread rests is up to twice as fast.
+    # Nothing beats the machine's own rate, which is up to twice as high while a core's other thread
+    # rests.
     assert all(0 < row["share_of_peak"] < 2 for row in rows.values())
 
 
