@@ -330,7 +330,7 @@ def test_a_scene_with_segmentations_is_a_data_set(host, fake_python, make_volume
     with host.headless():
         assert Headless.run([str(path), "-o", "model"], "finetune") == 0
     output = capsys.readouterr().out
-    assert "'cases.csv', 'dataset.json', 'imagesTr'" in output
+    assert "folder: ['.lock', 'cases.csv', 'dataset.json', 'imagesTr'" in output
 
 
 def test_a_scene_without_segmentations_is_no_data_set(run, fake_python, make_volume, tmp_path):

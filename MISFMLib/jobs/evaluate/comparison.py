@@ -63,7 +63,8 @@ def read_pair(pair: Pair, names: Mapping[int, str]) -> tuple[LabelMap, LabelMap]
         grid = Volume(reference.array_DHW[np.newaxis], reference.geometry, pair.name)
         prediction = on_grid(prediction, grid, name=str(pair.prediction), whose="reference")
     if names:
-        prediction = _without_surplus(_named(prediction, pair, names), surplus(pair, names))
+        more = surplus(pair, names)
+        prediction = _without_surplus(_named(prediction, pair, names, more), more)
     known = names or reference.names
     return (match_names(prediction, known, pair.prediction) if known else prediction), reference
 
@@ -79,11 +80,13 @@ def surplus(pair: Pair, names: Mapping[int, str]) -> list[str]:
     return more if len(more) + len(wanted) == len(of_prediction) else []
 
 
-def _named(prediction: LabelMap, pair: Pair, names: Mapping[int, str]) -> LabelMap:
+def _named(
+    prediction: LabelMap, pair: Pair, names: Mapping[int, str], more: Sequence[str]
+) -> LabelMap:
     """Let the model name labels that it numbers otherwise than the data set, or has more of."""
     values = {plain(name): value for value, name in names.items()}
     is_other = any(values.get(plain(name), value) != value for value, name in pair.model_names)
-    if prediction.names or not (is_other or surplus(pair, names)):
+    if prediction.names or not (is_other or more):
         return prediction
     return replace(prediction, names=dict(pair.model_names))
 

@@ -70,26 +70,28 @@ class StoreFolder:
 
     def entries_of(self, source: Source) -> Entries:
         """Return what is known of a source; nothing if it is new, has changed or lost an array."""
-        entries = self.done.get(source.name) or self.finished.get(source.name) or []
+        entries = self._known(source.name)
         is_same = all(entry.signature == source.signature for entry in entries)
         is_whole = all(entry.is_whole(self.path) for entry in entries if entry.array)
         return entries if is_same and is_whole else []
 
     def changed(self, sources: Sequence[Source]) -> list[str]:
         """Return which of these the store has by their names, from other files."""
-        known = {**self.finished, **self.done}
         return [
             source.name
             for source in sources
-            if any(entry.signature != source.signature for entry in known.get(source.name, ()))
+            if any(entry.signature != source.signature for entry in self._known(source.name))
         ]
 
     def gone(self, sources: Sequence[Source]) -> list[str]:
         """Return which sources of the store are not in the folders any more that these are in."""
         names = {source.name for source in sources}
         roots = {name.partition("/")[0] for name in names}
-        known = {**self.finished, **self.done}.keys() - names
+        known = (self.finished.keys() | self.done.keys()) - names
         return sorted(name for name in known if name.partition("/")[0] in roots)
+
+    def _known(self, name: str) -> Entries:
+        return self.done.get(name) or self.finished.get(name) or []
 
     def add(self, source: Source, entries: Sequence[StoreEntry]) -> None:
         """Write down the entries of a source that is done."""
